@@ -1,0 +1,28 @@
+"""Measures your images and tells which transfer-learning recipe to use with a network pretrained on ImageNet."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from advisor._version import __version__ as __version__
+
+_EXPORTS = {
+    "DatasetProfile": "advisor.profiling",
+    "Recommendation": "advisor.recommendation",
+    "Similarity": "advisor.similarity",
+    "measure_similarity": "advisor.similarity",
+    "profile_images": "advisor.profiling",
+    "recommend": "advisor.recommendation",
+}
+__all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

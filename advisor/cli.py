@@ -1,0 +1,281 @@
+"""The commands. Every one is a thin line over the Python API; results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from strategies.errors import UserError
+
+app = typer.Typer(
+    name="advisor",
+    help="Measures your images, tells which transfer-learning recipe to use with a network pretrained on ImageNet, "
+    "and carries it out in Keras.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+JSON_VERSION = 1
+DEMO_BACKBONE = "MobileNetV2-0.35"
+DEMO_IMAGES = 600
+DEMO_BUDGET = 0.15
+
+Data = Annotated[str, typer.Argument(help="A folder with one sub-folder per class, or a CSV file with path,label.")]
+BackboneName = Annotated[str, typer.Option(help="Network to transfer; 'advisor backbones' lists them.")]
+Weights = Annotated[str, typer.Option(help="'imagenet', or the path of a weights file.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side of the input in pixels. Default: fitted to the images.")]
+RecipeName = Annotated[str | None, typer.Option(help="Overrules the advice; 'advisor recipes' lists them.")]
+Seed = Annotated[int, typer.Option(help="The one seed of everything random.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
+Out = Annotated[str | None, typer.Option(help="Folder to write to; it must be new or empty.")]
+Overwrite = Annotated[bool, typer.Option(help="Allow an output folder that holds files.")]
+MaxUnreadable = Annotated[float, typer.Option(help="Largest share of files that may be unreadable.", min=0, max=1)]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(help="CSV: another name for a column, as label=species. Known: path, label, split, group."),
+]
+Root = Annotated[str | None, typer.Option(help="CSV: folder that relative paths start from. Default: the CSV's own.")]
+
+
+@app.command()
+def recommend(
+    data: Data,
+    backbone: BackboneName = "MobileNetV2",
+    weights: Weights = "imagenet",
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    column: Column = None,
+    root: Root = None,
+) -> None:
+    """Tell which recipe to use, why, and by what margin. Writes nothing without --out."""
+    from advisor.recommendation import recommend as advise
+    from strategies.files import check_output
+
+    if out is not None:
+        check_output(out, overwrite=overwrite)
+    advice = advise(
+        data,
+        backbone=backbone,
+        weights=weights,
+        image_size=image_size,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        root=root,
+        **_columns(column),
+    )
+    if out is not None:
+        advice.save(out, overwrite=overwrite)
+        _say(f"Wrote fingerprint.json, plan.json and report.md to {out}")
+    if as_json:
+        _print_json({"fingerprint": advice.fingerprint(), "plan": advice.plan.to_dict()})
+    else:
+        print(advice)
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Annotated[str, typer.Option(help="Run folder to write the model and the report to; new or empty.")],
+    plan: Annotated[str | None, typer.Option(help="A plan.json to carry out, as it was written or edited.")] = None,
+    recipe: RecipeName = None,
+    backbone: Annotated[str | None, typer.Option(help="Network to transfer. Default: the plan's, or MobileNetV2.")] = None,
+    weights: Annotated[str | None, typer.Option(help="'imagenet', or the path of a weights file.")] = None,
+    image_size: ImageSize = None,
+    seed: Annotated[int | None, typer.Option(help="The one seed of everything random. Default: the plan's, or 0.")] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    column: Column = None,
+    root: Root = None,
+) -> None:
+    """Carry the advice out, or a plan, or a recipe that overrules the advice."""
+    from advisor.recommendation import recommend as advise
+    from strategies.errors import PlanError
+    from strategies.files import check_output
+    from strategies.plan import read_plan
+
+    check_output(out, overwrite=overwrite)
+    options: dict[str, Any] = {"backbone": backbone, "weights": weights, "image_size": image_size, "seed": seed}
+    given = {name: value for name, value in options.items() if value is not None}
+    wanted = None if plan is None else read_plan(plan)
+    if wanted is not None:
+        if recipe is not None:
+            given["recipe"] = recipe
+        for name, value in given.items():
+            if value != getattr(wanted, name):
+                option = name.replace("_", "-")
+                raise PlanError(
+                    f"Expected a plan for --{option} {value}. Received: {plan!r}, a plan for {getattr(wanted, name)}. "
+                    f"Leave --{option} out, or ask for a new plan with 'advisor recommend'."
+                )
+        given = {name: getattr(wanted, name) for name in options}
+    advice = advise(
+        data,
+        **given,
+        recipe=recipe,
+        max_unreadable=max_unreadable,
+        root=root,
+        **_columns(column),
+    )
+    if wanted is not None:
+        advice = advice.with_plan(wanted)
+    _say(f"Training {advice.plan.recipe} with {advice.plan.backbone} at {advice.plan.image_size} px")
+    result = advice.train(out, overwrite=overwrite)
+    _say(f"Wrote model.keras, metrics.json, report.md and what led to them to {out}")
+    if as_json:
+        _print_json(
+            {"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()}
+        )
+    else:
+        _print_result(result)
+
+
+@app.command()
+def profile(
+    data: Data,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    column: Column = None,
+    root: Root = None,
+) -> None:
+    """Show size, balance, resolution and health of a dataset."""
+    from advisor.profiling import profile_images
+    from advisor.report.text import summarize_profile
+
+    found = profile_images(
+        data,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        root=root,
+        **_columns(column),
+    )
+    if as_json:
+        _print_json({"profile": found.to_dict()})
+    else:
+        print(summarize_profile(found))
+
+
+@app.command()
+def recipes(as_json: AsJson = False) -> None:
+    """List the four documented recipes."""
+    from dataclasses import asdict
+
+    from strategies.recipes import RECIPES
+
+    if as_json:
+        _print_json({"recipes": [asdict(recipe) for recipe in RECIPES.values()]})
+        return
+    for recipe in RECIPES.values():
+        print(f"{recipe.name}: for a {recipe.size} dataset, {recipe.domain} {'to' if recipe.domain == 'similar' else 'from'} ImageNet")
+        for name in ("title", "removes", "new", "freezes", "trains", "because", "source"):
+            print(f"  {name:<8} {getattr(recipe, name)}")
+        print()
+
+
+@app.command()
+def backbones(as_json: AsJson = False) -> None:
+    """List the pretrained networks."""
+    from strategies.backbones import BACKBONES
+
+    rows = [
+        {
+            "name": row.name,
+            "image_size": row.image_size,
+            "min_image_size": row.min_image_size,
+            "batch_norm": row.has_batch_norm,
+            "preprocessing": row.preprocessing,
+            "stages": [stage.name for stage in row.stages],
+            "default_cut": row.default_cut,
+            "source": row.source,
+        }
+        for row in BACKBONES.values()
+    ]
+    if as_json:
+        _print_json({"backbones": rows})
+        return
+    for row in rows:
+        print(f"{row['name']:<24} {row['image_size']} px  stages {' '.join(row['stages'])}  (cut after {row['default_cut']})")
+
+
+@app.command()
+def demo(out: Out = None, seed: Seed = 0) -> None:
+    """Recommend, train and report on real images that come with scikit-learn: handwritten digits."""
+    import tempfile
+
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    from advisor.recommendation import recommend as advise
+    from strategies.files import check_output
+
+    folder = Path(tempfile.mkdtemp(prefix="advisor-demo-")) if out is None else check_output(out)
+    digits = load_digits()
+    chosen = np.random.default_rng(seed).permutation(len(digits.target))[:DEMO_IMAGES]
+    images = np.round(digits.images[chosen] * (255 / 16)).astype("uint8")
+    advice = advise((images, digits.target[chosen].astype(str)), backbone=DEMO_BACKBONE, seed=seed)
+    print(advice)
+    _say(f"\nTraining a short version of the plan: {DEMO_BUDGET:.0%} of its steps.")
+    phases = tuple(replace(phase, steps=math.ceil(phase.steps * DEMO_BUDGET)) for phase in advice.plan.phases)
+    result = advice.with_plan(replace(advice.plan, phases=phases)).train(folder)
+    print()
+    _print_result(result)
+    print(f"\nThe report is {folder / 'report.md'}. For your own images: advisor recommend FOLDER --out advice/")
+
+
+def _columns(given: list[str] | None) -> dict[str, str]:
+    columns = {}
+    for text in given or ():
+        name, _, column = text.partition("=")
+        if name not in ("path", "label", "split", "group") or not column:
+            raise UserError(
+                f"Expected --column NAME=COLUMN, where NAME is path, label, split or group. Received: {text!r}. "
+                f"Write for example --column label=species."
+            )
+        columns[f"{name}_column"] = column
+    return columns
+
+
+def _print_result(result: Any) -> None:
+    test = result.test
+    print(
+        f"Test accuracy {test.accuracy:.1%} ({test.low:.1%} to {test.high:.1%}, {test.num_images:,} images), balanced "
+        f"{test.balanced_accuracy:.1%}; always answering the most frequent class reaches {test.majority_accuracy:.1%}. "
+        f"Took {result.seconds:.0f} s."
+    )
+
+
+def _print_json(values: Mapping[str, Any]) -> None:
+    print(json.dumps({"version": JSON_VERSION, **values}, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """Runs a command; what the user can mend is one sentence on stderr and exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        app()
+    except UserError as error:
+        from advisor.report.text import printable
+
+        _say(f"advisor: {printable(str(error))}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("advisor: interrupted")
+        sys.exit(130)

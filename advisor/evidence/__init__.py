@@ -1,0 +1,1 @@
+"""Where the fitted numbers come from: what measures, fits and scores them."""

@@ -1,0 +1,239 @@
+"""Images -> `DatasetProfile`: size, balance, resolution and health of a dataset, and its split."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from strategies.errors import DatasetError
+from strategies.images import (
+    SPLITS,
+    ImageDataset,
+    UnreadableImage,
+    check_classes,
+    components,
+    decode_image,
+    group_links,
+    load_dataset,
+    readable,
+    split_dataset,
+    to_pixels,
+)
+from strategies.progress import track
+
+GRAY_CHECK_SIZE = 64
+NAMED_FILES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetProfile:
+    """What was found in the files. Counts are of readable images.
+
+    Attributes:
+        source: What the images come from, as the user gave it.
+        imbalance_ratio: Size of the largest class over the size of the smallest.
+        image_sizes: `{"short_side": {"min", "median", "max"}, "long_side": ...}` of the originals, in pixels.
+        num_grayscale: Images without colour, whatever the mode of their file.
+        unreadable: `path` and `reason` of every file that could not be decoded.
+        ignored: Files that lie among the images but are not used.
+        duplicates: Clusters of files with identical content, by name.
+        num_duplicates: Images beyond the first of each cluster.
+        duplicates_across_classes: Those clusters whose members carry different labels.
+        images_per_split: Images in train, val and test.
+        effective_num_images: Distinct images outside of the test split: copies count once, and so does a group.
+        sampled: Whether only a part of the files was read.
+    """
+
+    source: str
+    num_images: int
+    num_classes: int
+    class_names: tuple[str, ...]
+    images_per_class: Mapping[str, int]
+    min_images_per_class: int
+    median_images_per_class: float
+    max_images_per_class: int
+    imbalance_ratio: float
+    image_sizes: Mapping[str, Mapping[str, float]]
+    num_grayscale: int
+    unreadable: tuple[Mapping[str, str], ...]
+    ignored: tuple[str, ...]
+    duplicates: tuple[tuple[str, ...], ...]
+    num_duplicates: int
+    duplicates_across_classes: tuple[tuple[str, ...], ...]
+    images_per_split: Mapping[str, int] | None
+    effective_num_images: int
+    sampled: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = [self.imbalance_ratio, self.median_images_per_class]
+        numbers += [number for side in self.image_sizes.values() for number in side.values()]
+        if not all(math.isfinite(number) for number in numbers):
+            raise DatasetError(f"Expected finite measures of a dataset. Received: {numbers}. Check the images.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for `fingerprint.json`."""
+        return json.loads(json.dumps(asdict(self), allow_nan=False))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one file holds; its pixels are not kept."""
+
+    digest: bytes
+    size: tuple[int, int]
+    grayscale: bool
+
+
+def profile_images(source: Any, *, seed: int = 0, max_unreadable: float = 0.05, **columns: Any) -> DatasetProfile:
+    """Reads every image once and tells the size, balance, resolution and health of the dataset.
+
+    Args:
+        source: Anything `advisor.recommend` takes: a class folder, a CSV file, a DataFrame, arrays, a
+            `tf.data.Dataset`.
+        seed: Seed of the split.
+        max_unreadable: Largest share of files that may be unreadable.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
+
+    Returns:
+        A `DatasetProfile`.
+
+    Raises:
+        DatasetError: If the images or labels cannot be used, or too many files are unreadable.
+
+    Example:
+        >>> import advisor, numpy as np
+        >>> images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype="uint8")
+        >>> profile = advisor.profile_images((images, ["cat", "dog"] * 10))
+        >>> profile.num_images, profile.images_per_class, profile.images_per_split
+        (20, {'cat': 10, 'dog': 10}, {'train': 12, 'val': 4, 'test': 4})
+    """
+    return profile_dataset(load_dataset(source, **columns), seed=seed, max_unreadable=max_unreadable)[0]
+
+
+def profile_dataset(
+    dataset: ImageDataset, *, seed: int = 0, max_unreadable: float = 0.05
+) -> tuple[DatasetProfile, ImageDataset]:
+    """Profiles a dataset and returns it without unreadable files and with every image assigned to a split.
+
+    Args:
+        dataset: What `strategies.load_dataset` returned.
+        seed: Seed of the split, in which identical images stay together.
+        max_unreadable: Largest share of files that may be unreadable.
+
+    Raises:
+        DatasetError: If more are unreadable, or a class is left with fewer than two images.
+    """
+    check_classes(dataset)
+    if not 0 <= max_unreadable <= 1:
+        raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Give a fraction.")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(track(pool.map(_inspect, dataset.items), "Reading images", total=len(dataset)))
+    found = [result for result in results if isinstance(result, _Found)]
+    unreadable = tuple(
+        {"path": name, "reason": result.reason}
+        for name, result in zip(dataset.names, results, strict=True)
+        if isinstance(result, UnreadableImage)
+    )
+    kept = dataset.subset(index for index, result in enumerate(results) if isinstance(result, _Found))
+    _check_unreadable(unreadable, kept, max_unreadable)
+    duplicates = _clusters([one.digest for one in found])
+    split = split_dataset(kept, seed=seed, duplicates=duplicates)
+    return _profile(split, found, unreadable, duplicates), split
+
+
+def _inspect(item: Path | np.ndarray) -> _Found | UnreadableImage:
+    if isinstance(item, np.ndarray):
+        digest = hashlib.sha256(f"{item.shape} {item.dtype}".encode() + item.tobytes()).digest()
+        return _Found(digest, (item.shape[0], item.shape[1]), _is_gray(decode_image(item, GRAY_CHECK_SIZE)))
+    try:
+        with readable(item):
+            content = item.read_bytes()
+            with Image.open(io.BytesIO(content)) as image:
+                size = image.size
+                # Small, yet every byte of the file goes through the decoder, so that cut-off files are found.
+                pixels = to_pixels(image, GRAY_CHECK_SIZE)
+    except UnreadableImage as error:
+        return error
+    return _Found(hashlib.sha256(content).digest(), size, _is_gray(pixels))
+
+
+def _is_gray(pixels: np.ndarray) -> bool:
+    return bool((pixels == pixels[..., :1]).all())
+
+
+def _check_unreadable(unreadable: Sequence[Mapping[str, str]], kept: ImageDataset, max_unreadable: float) -> None:
+    named = ", ".join(f"{one['path']!r} ({one['reason']})" for one in unreadable[:NAMED_FILES])
+    named += f" and {len(unreadable) - NAMED_FILES} more" if len(unreadable) > NAMED_FILES else ""
+    total = len(unreadable) + len(kept)
+    if len(unreadable) > max_unreadable * total:
+        raise DatasetError(
+            f"Expected at most {max_unreadable:.1%} of the images to be unreadable. Received: {len(unreadable)} of "
+            f"{total} in {kept.source!r}: {named}. Mend or remove them, or allow more with --max-unreadable "
+            f"(max_unreadable=...)."
+        )
+    try:
+        check_classes(kept)
+    except DatasetError as error:
+        if not unreadable:
+            raise
+        raise DatasetError(f"{error} Unreadable and therefore left out: {named}.") from error
+
+
+def _clusters(digests: Sequence[bytes]) -> list[list[int]]:
+    members = defaultdict(list)
+    for index, digest in enumerate(digests):
+        members[digest].append(index)
+    return [indices for indices in members.values() if len(indices) > 1]
+
+
+def _profile(
+    dataset: ImageDataset,
+    found: Sequence[_Found],
+    unreadable: tuple[Mapping[str, str], ...],
+    duplicates: Sequence[Sequence[int]],
+) -> DatasetProfile:
+    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    sides = np.sort([one.size for one in found], axis=1)
+    names = [tuple(dataset.names[index] for index in cluster) for cluster in duplicates]
+    labels = [{int(dataset.labels[index]) for index in cluster} for cluster in duplicates]
+    split = dataset.split or ()
+    originals = components(len(dataset), [*duplicates, *group_links(dataset)])
+    per_split = Counter(split)
+    return DatasetProfile(
+        source=dataset.source,
+        num_images=len(dataset),
+        num_classes=len(dataset.class_names),
+        class_names=dataset.class_names,
+        images_per_class={name: int(count) for name, count in zip(dataset.class_names, counts, strict=True)},
+        min_images_per_class=int(counts.min()),
+        median_images_per_class=float(np.median(counts)),
+        max_images_per_class=int(counts.max()),
+        imbalance_ratio=float(counts.max() / counts.min()),
+        image_sizes={"short_side": _spread(sides[:, 0]), "long_side": _spread(sides[:, 1])},
+        num_grayscale=sum(one.grayscale for one in found),
+        unreadable=unreadable,
+        ignored=dataset.ignored,
+        duplicates=tuple(names),
+        num_duplicates=sum(len(cluster) - 1 for cluster in duplicates),
+        duplicates_across_classes=tuple(
+            cluster for cluster, classes in zip(names, labels, strict=True) if len(classes) > 1
+        ),
+        images_per_split={part: per_split[part] for part in SPLITS},
+        effective_num_images=len({root for root, part in zip(originals, split, strict=True) if part != "test"}),
+    )
+
+
+def _spread(sides: np.ndarray) -> dict[str, float]:
+    return {"min": int(sides.min()), "median": float(np.median(sides)), "max": int(sides.max())}

@@ -1,0 +1,255 @@
+"""Profile -> similarity -> rule -> a recommendation with a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from advisor.profiling import DatasetProfile, profile_dataset
+from advisor.rules import Rule, apply_rules, explain_why_not, find_cautions, thresholds
+from advisor.similarity import Similarity, measure_similarity
+from strategies.backbones import Backbone, get_backbone
+from strategies.errors import PlanError
+from strategies.files import check_output
+from strategies.images import ImageDataset, load_dataset
+from strategies.plan import Plan, check_classes, make_plan
+from strategies.recipes import get_recipe
+
+if TYPE_CHECKING:
+    from strategies.training import TrainingResult
+
+FINGERPRINT_VERSION = 1
+SMALLEST_DEFAULT_SIZE = 96
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recommendation:
+    """Which recipe, why, and by what margin, with the plan that carries it out.
+
+    Attributes:
+        plan: What `train` will do.
+        rule: The row of the 2 x 2 that applies.
+        textbook_recipe: What the textbook's own thresholds (20,000 images) would say.
+        margins: Distance of size and similarity from their thresholds.
+        confidence: Probability of the recipe, provisional until calibrated.
+        runner_up: The second most probable recipe.
+        because: The reason in words, with the measured numbers.
+        why_not: One sentence for each of the other three recipes.
+        cautions: What the reader should know; code, message and source.
+        profile: What was found in the files.
+        similarity: How close the images are to ImageNet's.
+        dataset: The images, split; not written to any file.
+    """
+
+    plan: Plan
+    rule: Rule
+    textbook_recipe: str
+    margins: Mapping[str, Mapping[str, Any]]
+    confidence: float
+    runner_up: str
+    because: str
+    why_not: Mapping[str, str]
+    cautions: Sequence[Mapping[str, str]]
+    profile: DatasetProfile
+    similarity: Similarity
+    dataset: ImageDataset
+
+    def __str__(self) -> str:
+        from advisor.report.text import summarize
+
+        return summarize(self)
+
+    def _repr_html_(self) -> str:
+        from advisor.report.text import to_html
+
+        return to_html(self)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Returns the content of `fingerprint.json`: the facts that were measured."""
+        return {
+            "version": FINGERPRINT_VERSION,
+            "profile": self.profile.to_dict(),
+            "similarity": self.similarity.to_dict(),
+        }
+
+    def with_plan(self, plan: Plan) -> Recommendation:
+        """Returns the same advice with another plan, for example one that was edited.
+
+        Raises:
+            PlanError: If the plan is for other classes or another backbone.
+        """
+        check_classes(plan, self.dataset.class_names)
+        if plan.backbone != self.plan.backbone:
+            raise PlanError(
+                f"Expected a plan for {self.plan.backbone}. Received: a plan for {plan.backbone}. "
+                f"Name that backbone, or ask for a new plan with 'advisor recommend'."
+            )
+        return replace(self, plan=plan)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes `fingerprint.json`, `plan.json` and `report.md` into a new or empty folder.
+
+        Raises:
+            OutputError: If the folder holds files and `overwrite` is false.
+        """
+        from advisor.report.files import save_advice
+
+        return save_advice(self, folder, overwrite=overwrite)
+
+    def train(
+        self, run: str | Path | None = None, *, overwrite: bool = False, callbacks: Sequence[Any] = ()
+    ) -> TrainingResult:
+        """Carries the plan out; see `strategies.train`.
+
+        Args:
+            run: Folder for the model, the plan, the metrics and the report; `None` writes nothing.
+            overwrite: Whether that folder may hold files already.
+            callbacks: Keras callbacks for the phases that are trained by steps.
+
+        Returns:
+            A `TrainingResult`: `.model`, `.history`, `.test`.
+        """
+        from advisor.report.files import save_training
+        from strategies.training import train
+
+        folder = None if run is None else check_output(run, overwrite=overwrite)
+        result = train(self.plan, self.dataset, callbacks=callbacks)
+        if folder is not None:
+            save_training(self, result, folder)
+        return result
+
+
+def recommend(
+    source: Any,
+    *,
+    backbone: str = "MobileNetV2",
+    weights: str = "imagenet",
+    image_size: int | None = None,
+    recipe: str | None = None,
+    seed: int = 0,
+    max_unreadable: float = 0.05,
+    **columns: Any,
+) -> Recommendation:
+    """Measures your labelled images and recommends one of the four transfer-learning recipes.
+
+    Args:
+        source: A class folder (`root/<class>/*`, or `root/{train,val,test}/<class>/*`, which is respected), a pandas
+            DataFrame or the path of a CSV file (columns `path,label[,split,group]`), NumPy arrays `(x, y)` of values
+            0-255, or a `tf.data.Dataset` of images and labels, batched or not.
+        backbone: The network to transfer; `advisor backbones` lists them. Alpha is in the name: `MobileNetV2-0.35`.
+        weights: `"imagenet"`, or the path of a weights file.
+        image_size: Side of the square input in pixels. Default: the backbone's own, or less where the images are
+            smaller: the multiple of 32 at or above half of the short sides, at least 96.
+        recipe: Overrules the advice: the plan is made for this recipe.
+        seed: The one seed of everything random.
+        max_unreadable: Largest share of files that may be unreadable.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
+
+    Returns:
+        A `Recommendation`; print it, save it, train it.
+
+    Raises:
+        DatasetError: If the images or labels cannot be used.
+        UnknownNameError: If the backbone or recipe does not exist.
+        WeightsError: If the ruler's weights cannot be had.
+
+    Example:
+        >>> import advisor
+        >>> advice = advisor.recommend("photos/", backbone="MobileNetV2-0.35")  # doctest: +SKIP
+        >>> advice.plan.recipe  # doctest: +SKIP
+        'head_only'
+    """
+    row = get_backbone(backbone)
+    if recipe is not None:
+        get_recipe(recipe)
+    loaded = load_dataset(source, **columns)
+    profile, dataset = profile_dataset(loaded, seed=seed, max_unreadable=max_unreadable)
+    learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
+    similarity = measure_similarity(learning, seed=seed)
+    size = image_size or default_image_size(row, profile)
+    measures = (profile.effective_num_images, similarity.score, similarity.low, similarity.high)
+    verdict = apply_rules(*measures)
+    textbook = apply_rules(*measures, rows=thresholds("textbook")).rule.recipe
+    facts = _facts(profile, similarity, size, verdict.runner_up)
+    because = verdict.rule.because.format_map(facts)
+    why_not = explain_why_not(verdict, facts)
+    cautions = find_cautions(facts)
+    plan = make_plan(
+        recipe or verdict.rule.recipe,
+        row.name,
+        class_names=dataset.class_names,
+        num_train=int((np.array(dataset.split) == "train").sum()),
+        image_size=size,
+        weights=weights,
+        seed=seed,
+    )
+    advice = {
+        "recipe": verdict.rule.recipe,
+        "because": because,
+        "source": verdict.rule.source,
+        "textbook_recipe": textbook,
+        "margins": verdict.margins,
+        "confidence": verdict.confidence,
+        "runner_up": verdict.runner_up,
+        "why_not": why_not,
+        "cautions": cautions,
+    }
+    return Recommendation(
+        plan=with_parameters(replace(plan, advice=advice)),
+        rule=verdict.rule,
+        textbook_recipe=textbook,
+        margins=verdict.margins,
+        confidence=verdict.confidence,
+        runner_up=verdict.runner_up,
+        because=because,
+        why_not=why_not,
+        cautions=cautions,
+        profile=profile,
+        similarity=similarity,
+        dataset=dataset,
+    )
+
+
+def with_parameters(plan: Plan) -> Plan:
+    """Returns the plan with the number of weights of every stage filled in."""
+    from strategies.model import count_parameters
+
+    return replace(plan, parameters=count_parameters(plan))
+
+
+def default_image_size(row: Backbone, profile: DatasetProfile) -> int:
+    """Returns the backbone's own input size, or less where most images are smaller: enlarging adds blur, not detail."""
+    short = profile.image_sizes["short_side"]["median"]
+    smallest = max(SMALLEST_DEFAULT_SIZE, row.min_image_size)
+    return int(min(row.image_size, max(smallest, -(-short // 32) * 32)))
+
+
+def _facts(profile: DatasetProfile, similarity: Similarity, image_size: int, runner_up: str) -> dict[str, Any]:
+    """Returns what the templates of rules and cautions may speak of, by name."""
+    rows = thresholds()
+    calibrated = rows["effective_num_images"].calibrated_range
+    return {
+        "effective_num_images": profile.effective_num_images,
+        "num_images": profile.num_images,
+        "min_images_per_class": profile.min_images_per_class,
+        "imbalance_ratio": profile.imbalance_ratio,
+        "num_grayscale": profile.num_grayscale,
+        "num_unreadable": len(profile.unreadable),
+        "num_ignored": len(profile.ignored),
+        "num_duplicates": profile.num_duplicates,
+        "num_duplicates_across_classes": sum(len(names) for names in profile.duplicates_across_classes),
+        "median_short_side": profile.image_sizes["short_side"]["median"],
+        "image_size": image_size,
+        "score": similarity.score,
+        "low": similarity.low,
+        "high": similarity.high,
+        "num_images_measured": similarity.num_images,
+        "size_threshold": rows["effective_num_images"].value,
+        "similarity_threshold": rows["similarity"].value,
+        "largest_calibrated": calibrated[1] if calibrated else float("inf"),
+        "runner_up": runner_up,
+    }

@@ -1,0 +1,1 @@
+"""Recommendations and training results in words: text, Markdown, files."""

@@ -1,0 +1,124 @@
+"""Reports in Markdown: the advice, the numbers behind it, the freeze map, and what training reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from advisor._version import __version__
+from advisor.report.text import cell_text, facts, headline, printable
+
+if TYPE_CHECKING:
+    from advisor.recommendation import Recommendation
+    from strategies.training import TrainingResult
+
+_MARKUP = str.maketrans({one: f"\\{one}" for one in "\\`*_{}[]<>|#"})
+
+
+def escape(text: str) -> str:
+    """Returns text that Markdown shows as it is; names of classes and files are data."""
+    return printable(text).translate(_MARKUP)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines] + [""]
+
+
+def advice_markdown(advice: Recommendation) -> str:
+    """Returns the report of a recommendation."""
+    return "\n".join(["# Which layers to freeze", "", *_advice_sections(advice), *_footer(advice)])
+
+
+def training_markdown(advice: Recommendation, result: TrainingResult) -> str:
+    """Returns the report of a training run: its result first, then the advice that it followed."""
+    test = result.test
+    lines = [
+        "# Training report",
+        "",
+        f"**Test accuracy {test.accuracy:.1%}** (95 % interval {test.low:.1%} to {test.high:.1%}, "
+        f"{test.num_images:,} images that training never saw), beside {test.majority_accuracy:.1%} for always answering "
+        f"*{escape(test.majority_class)}*, the most frequent class.",
+        "",
+    ]
+    lines += _table(
+        ["", "test set"],
+        [
+            ["accuracy", f"{test.accuracy:.1%}"],
+            ["balanced accuracy", f"{test.balanced_accuracy:.1%}"],
+            ["majority class", f"{test.majority_accuracy:.1%}"],
+            ["recipe carried out", f"`{result.plan.recipe}`"],
+            ["best weights from", f"phase `{result.best_phase}`, step {result.best_step:,}"],
+            ["time", f"{result.seconds:.0f} s"],
+        ],
+    )
+    lines += ["## Each class", ""]
+    lines += _table(
+        ["class", "test images", "recall"],
+        [
+            [escape(name), str(row["num_images"]), "–" if row["recall"] is None else f"{row['recall']:.1%}"]
+            for name, row in test.per_class.items()
+        ],
+    )
+    lines += ["## Course of training", ""]
+    lines += _table(
+        ["phase", "steps", "loss", "accuracy", "validation loss", "validation accuracy"],
+        [
+            [str(row.phase), f"{row.step:,}", *(_number(value) for value in row[2:6])]
+            for row in result.history.groupby("phase", sort=False).tail(1)[
+                ["phase", "step", "loss", "accuracy", "val_loss", "val_accuracy"]
+            ].itertuples(index=False)
+        ],
+    )
+    lines += ["# The advice", "", *_advice_sections(advice), *_footer(advice)]
+    versions = ", ".join(f"{name} {value}" for name, value in result.versions.items())
+    return "\n".join([*lines, f"Trained with {versions}.", ""])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.3f}"
+
+
+def _advice_sections(advice: Recommendation) -> list[str]:
+    lines = [f"**{headline(advice)}**", "", "## Why", "", escape(advice.because), "", f"Source: {advice.rule.source}.", ""]
+    lines += _table(["measured", ""], [[name, escape(value)] for name, value in facts(advice)])
+    lines += ["## Freeze map", ""]
+    phases = [f"{phase.name} ({phase.steps or 'exact'}{' steps' if phase.steps else ''})" for phase in advice.plan.phases]
+    lines += _table(
+        ["stage", "weights", *phases],
+        [
+            [
+                row.stage,
+                "" if row.parameters is None else f"{row.parameters:,}",
+                *(cell_text(row, cell) for cell in row.cells),
+            ]
+            for row in advice.plan.freeze_map
+        ],
+    )
+    lines += [
+        "Frozen: not updated, BatchNorm in inference mode. New: trained, not the pretrained layer as it is. "
+        "BN inference: the four tensors of BatchNorm are held although the stage is trained.",
+        "",
+        "## Why not the others",
+        "",
+        *(f"- {escape(reason)}" for reason in advice.why_not.values()),
+        "",
+    ]
+    if advice.cautions:
+        lines += ["## Cautions", "", *(f"- {escape(one['message'])} ({escape(one['source'])})" for one in advice.cautions), ""]
+    lines += ["## The images", ""]
+    lines += _table(
+        ["class", "images"], [[escape(name), f"{count:,}"] for name, count in advice.profile.images_per_class.items()]
+    )
+    if advice.profile.unreadable:
+        lines += ["Left out, since they cannot be read:", ""]
+        lines += [f"- {escape(one['path'])}: {escape(one['reason'])}" for one in advice.profile.unreadable]
+        lines += [""]
+    return lines
+
+
+def _footer(advice: Recommendation) -> list[str]:
+    return [
+        f"transfer-advisor {__version__}, seed {advice.plan.seed}, images from {escape(advice.profile.source)}.",
+        "",
+    ]

@@ -1,0 +1,127 @@
+"""A recommendation in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+from strategies.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from advisor.profiling import DatasetProfile
+    from advisor.recommendation import Recommendation
+    from strategies.plan import FreezeCell, FreezeRow
+
+
+def printable(text: str) -> str:
+    """Returns text with control characters escaped: names of files and classes are data, never commands."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text))
+
+
+def headline(advice: Recommendation) -> str:
+    """Returns the advice in one sentence, and says so where the user overruled it."""
+    title = RECIPES[advice.rule.recipe].title
+    sentence = f"{advice.rule.recipe}: {title[0].lower()}{title[1:]}."
+    if advice.plan.recipe != advice.rule.recipe:
+        sentence += f" The plan follows {advice.plan.recipe} instead, as you asked."
+    return sentence
+
+
+def facts(advice: Recommendation) -> list[tuple[str, str]]:
+    """Returns the numbers behind the advice as (name, value) rows, rounded for reading."""
+    profile, similarity, size = advice.profile, advice.similarity, advice.margins["size"]
+    closeness = advice.margins["similarity"]
+    return [
+        ("images", f"{profile.num_images:,} in {profile.num_classes} classes"),
+        (
+            "images per class",
+            f"{profile.min_images_per_class} to {profile.max_images_per_class}, median "
+            f"{profile.median_images_per_class:g}",
+        ),
+        (
+            "size",
+            f"{size['value']:,} effective for training and validation: {size['side']} "
+            f"({size['factor']:.2g} × the threshold {size['threshold']:,})",
+        ),
+        (
+            "similarity",
+            f"{closeness['value']:.2f} ({closeness['low']:.2f} to {closeness['high']:.2f}): {closeness['side']} "
+            f"({closeness['difference']:+.2f} from the threshold {closeness['threshold']:.2f})",
+        ),
+        (
+            "by depth",
+            ", ".join(f"{depth} {row['score']:.2f}" for depth, row in similarity.by_depth.items())
+            + f" (ruler {similarity.ruler.backbone} at {similarity.ruler.image_size} px)",
+        ),
+        ("confidence", f"{advice.confidence:.0%}, provisional; runner-up {advice.runner_up}"),
+        ("textbook", f"{advice.textbook_recipe} (large from 20,000 images on)"),
+        ("backbone", f"{advice.plan.backbone} at {advice.plan.image_size} px, weights {advice.plan.weights}"),
+    ]
+
+
+def cell_text(row: FreezeRow, cell: FreezeCell) -> str:
+    """Returns what happens to a stage in a phase, in a few words."""
+    words = [cell.state]
+    if row.origin == "new_from_pretrained" and cell.state == "new":
+        words.append("(from pretrained)")
+    if cell.learning_rate is not None:
+        words.append(f"lr {cell.learning_rate:g}")
+    if cell.batch_norm is not None and cell.state in ("trained", "new"):
+        words.append(f"BN {cell.batch_norm}")
+    return " ".join(words[:2]) + "".join(f", {word}" for word in words[2:])
+
+
+def summarize(advice: Recommendation) -> str:
+    """Returns the advice as plain text: recipe, reasons, margins, freeze map, cautions."""
+    lines = [headline(advice), "", f"Why: {advice.because}", ""]
+    lines += [f"  {name:<17} {value}" for name, value in facts(advice)]
+    lines += ["", "Freeze map:"]
+    phases = [phase.name for phase in advice.plan.phases]
+    table = [["stage", "weights", *phases]]
+    table += [
+        [row.stage, "" if row.parameters is None else f"{row.parameters:,}", *(cell_text(row, one) for one in row.cells)]
+        for row in advice.plan.freeze_map
+    ]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        lines.append("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    lines += ["", "Why not the others:", *(f"  {reason}" for reason in advice.why_not.values())]
+    if advice.cautions:
+        lines += ["", "Cautions:", *(f"  {caution['message']}" for caution in advice.cautions)]
+    return printable_lines(lines)
+
+
+def printable_lines(lines: list[str]) -> str:
+    """Joins lines, each made printable."""
+    return "\n".join(printable(line) for line in lines)
+
+
+def to_html(advice: Recommendation) -> str:
+    """Returns the advice as a small table for a notebook."""
+    rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in facts(advice))
+    cautions = "".join(f"<li>{html.escape(caution['message'])}</li>" for caution in advice.cautions)
+    return (
+        f"<p><b>{html.escape(headline(advice))}</b></p><p>{html.escape(advice.because)}</p>"
+        f"<table>{rows}</table>{f'<ul>{cautions}</ul>' if cautions else ''}"
+    )
+
+
+def summarize_profile(profile: DatasetProfile) -> str:
+    """Returns a dataset's profile as plain text."""
+    short = profile.image_sizes["short_side"]
+    lines = [
+        f"{profile.source}: {profile.num_images:,} images in {profile.num_classes} classes",
+        f"  images per class  {profile.min_images_per_class} to {profile.max_images_per_class}, median "
+        f"{profile.median_images_per_class:g} (largest class {profile.imbalance_ratio:.1f} times the smallest)",
+        f"  short side        {short['min']} to {short['max']} px, median {short['median']:g}",
+        f"  effective         {profile.effective_num_images:,} for training and validation, net of duplicates",
+        f"  grayscale         {profile.num_grayscale:,}",
+        f"  exact duplicates  {profile.num_duplicates:,} ({len(profile.duplicates_across_classes)} across classes)",
+        f"  unreadable        {len(profile.unreadable):,}",
+        *(f"    {one['path']}: {one['reason']}" for one in profile.unreadable),
+        f"  not images        {len(profile.ignored):,}",
+        *(f"    {name}" for name in profile.ignored),
+        "",
+        *(f"  {name:<30} {count:,}" for name, count in profile.images_per_class.items()),
+    ]
+    return printable_lines(lines)

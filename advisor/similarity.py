@@ -1,0 +1,255 @@
+"""Similarity to ImageNet, measured with the statistics that pretrained weights carry with them.
+
+Every BatchNormalization layer of a network trained on ImageNet holds ImageNet's own mean and variance of each of its
+channels. The ruler runs the target's images through one fixed small network and compares, channel by channel.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from strategies.backbones import build_backbone, get_backbone
+from strategies.errors import DatasetError, UserError
+from strategies.features import forward
+from strategies.images import decode_images, load_images
+
+if TYPE_CHECKING:
+    import keras
+
+MAX_IMAGES = 512
+ENOUGH_IMAGES = 64
+NUM_BOOTSTRAP = 200
+DEPTHS = ("early", "middle", "late")
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruler:
+    """The network that similarity is measured with, and the size of its input in pixels."""
+
+    backbone: str
+    weights: str
+    image_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity:
+    """How close a dataset lies to ImageNet.
+
+    Attributes:
+        score: In [0, 1]; 1 means as close as ImageNet's own photos. `None` if the ruler is not calibrated.
+        low: Lower end of the 90 % bootstrap interval of the score, `high` the upper end.
+        distance: Mean squared Hellinger distance, over channels, then over layers, in [0, 1].
+        floor: The distance of ImageNet's own photos with this ruler.
+        by_depth: Distance, floor and score in the early, middle and late third of the layers.
+        ruler: What it was measured with.
+        calibrated: Whether floor and scale are known for this ruler.
+        num_images: Number of images measured.
+    """
+
+    score: float | None
+    low: float | None
+    high: float | None
+    distance: float
+    floor: float | None
+    by_depth: Mapping[str, Mapping[str, float | None]]
+    ruler: Ruler
+    calibrated: bool
+    num_images: int
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.distance):
+            raise DatasetError(
+                f"The distance to ImageNet is not a number. Received: {self.distance}. Check the images and the weights."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for `fingerprint.json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """What the ruler saw: per image and channel the mean and the mean square, channels of all layers in a row.
+
+    Attributes:
+        mean: Array of shape `(num_images, num_channels)`; `square` likewise.
+        reference_mean: ImageNet's mean of each channel, `(num_channels,)`; `reference_variance` likewise.
+        layers: Index of the layer that each channel belongs to, `(num_channels,)`.
+    """
+
+    mean: np.ndarray
+    square: np.ndarray
+    reference_mean: np.ndarray
+    reference_variance: np.ndarray
+    layers: np.ndarray
+
+
+@cache
+def calibration() -> Mapping[str, Any]:
+    """Returns the fitted numbers, each with what it was fitted on: `calibration.json`."""
+    return json.loads(files("advisor").joinpath("calibration.json").read_text(encoding="utf-8"))
+
+
+def default_ruler() -> Ruler:
+    """Returns the calibrated ruler that decides."""
+    return Ruler(**calibration()["ruler"])
+
+
+def measure_similarity(
+    images: Any,
+    *,
+    ruler: str | None = None,
+    image_size: int | None = None,
+    weights: str | None = None,
+    max_images: int = MAX_IMAGES,
+    seed: int = 0,
+) -> Similarity:
+    """Measures how close images lie to ImageNet. Labels are not needed; 64 images are enough.
+
+    Args:
+        images: A folder, a list of files, an array `(num_images, height, width, channels)` of values 0-255, a
+            `tf.data.Dataset` or an `ImageDataset`.
+        ruler: Backbone with BatchNormalization to measure with; default: the calibrated one. With another one the
+            distance is measured, but no score.
+        image_size: Side of the ruler's input in pixels; default: the calibrated one's.
+        weights: The ruler's weights; default: `"imagenet"`.
+        max_images: Measure a random sample of at most this many.
+        seed: Seed of the sample and of the bootstrap.
+
+    Returns:
+        A `Similarity`.
+
+    Raises:
+        DatasetError: If there are fewer than two images.
+        UserError: If the ruler has no BatchNormalization.
+
+    Reference:
+        Squared Hellinger distance between normal distributions, per channel:
+        `1 - sqrt(2 s t / (s² + t²)) exp(-(m - µ)² / (4 (s² + t²)))`, with the target's mean `m` and standard deviation
+        `s` and the moving mean `µ` and deviation `t`; `var(m) / n` is subtracted from `(m - µ)²` (sampling bias).
+
+    Example:
+        >>> import advisor, numpy as np
+        >>> noise = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype="uint8")
+        >>> similarity = advisor.measure_similarity(noise, ruler="MobileNetV2-0.35", weights="random")
+        >>> similarity.calibrated, similarity.num_images
+        (False, 16)
+    """
+    standard = default_ruler()
+    chosen = Ruler(
+        backbone=get_backbone(ruler or standard.backbone).name,
+        weights=weights or standard.weights,
+        image_size=image_size or standard.image_size,
+    )
+    dataset = load_images(images)
+    if len(dataset) < 2:
+        raise DatasetError(f"Expected two or more images to measure. Received: {len(dataset)}. Add images.")
+    generator = np.random.default_rng(seed)
+    if len(dataset) > max_images:
+        dataset = dataset.subset(np.sort(generator.permutation(len(dataset))[:max_images]))
+    pixels = decode_images(dataset.items, chosen.image_size)
+    return compare(measure_moments(pixels, chosen), chosen, seed=seed)
+
+
+def measure_moments(pixels: np.ndarray, ruler: Ruler) -> Moments:
+    """Runs images of the ruler's size through it once.
+
+    Args:
+        pixels: RGB 0-255 of shape `(num_images, image_size, image_size, 3)`.
+        ruler: What to measure with.
+    """
+    model, reference = _moments_model(ruler)
+    outputs = forward(model, pixels, description="Measuring similarity")
+    return Moments(
+        mean=np.concatenate(outputs[0::2], axis=1).astype("float64"),
+        square=np.concatenate(outputs[1::2], axis=1).astype("float64"),
+        reference_mean=np.concatenate([mean for mean, _ in reference]),
+        reference_variance=np.concatenate([variance for _, variance in reference]),
+        layers=np.repeat(np.arange(len(reference)), [len(mean) for mean, _ in reference]),
+    )
+
+
+def _moments_model(ruler: Ruler) -> tuple[keras.Model, list[tuple[np.ndarray, np.ndarray]]]:
+    import keras
+
+    row = get_backbone(ruler.backbone)
+    # The 224 px file at every input size: the calibration must not depend on which files are in the cache.
+    backbone = build_backbone(row, image_size=ruler.image_size, weights=ruler.weights, weights_size=224)
+    norms = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)][1:]
+    if not norms:
+        raise UserError(
+            f"Expected a ruler with BatchNormalization, whose statistics are the reference. Received: {row.name!r}. "
+            f"Name another one, such as {default_ruler().backbone!r}."
+        )
+    outputs = []
+    for norm in norms:  # the first one is left out above: it holds dead channels
+        axes = tuple(range(1, len(norm.input.shape) - 1))
+        outputs.append(keras.ops.mean(norm.input, axis=axes))
+        outputs.append(keras.ops.mean(keras.ops.square(norm.input), axis=axes))
+    reference = [
+        (np.array(norm.moving_mean, dtype="float64"), np.array(norm.moving_variance, dtype="float64")) for norm in norms
+    ]
+    return keras.Model(backbone.input, outputs), reference
+
+
+def compare(moments: Moments, ruler: Ruler, *, seed: int = 0) -> Similarity:
+    """Turns what the ruler saw into distances and, where it is calibrated, a score with its interval."""
+    layers = _layer_distances(moments, np.ones((1, len(moments.mean))))[0]
+    distance = float(layers.mean())
+    thirds = dict(zip(DEPTHS, (float(part.mean()) for part in np.array_split(layers, 3)), strict=True))
+    row = _calibration_row(ruler)
+    spread = _bootstrap(moments, seed)
+    low, high = distance + np.quantile(spread, 0.05), distance + np.quantile(spread, 0.95)
+    score = (lambda value, floor: math.exp(-max(0.0, value - floor) / row["scale"])) if row else (lambda *_: None)
+    floors = row["floor_by_depth"] if row else dict.fromkeys(DEPTHS)
+    floor = row["floor"] if row else None
+    return Similarity(
+        score=score(distance, floor),
+        low=score(high, floor),
+        high=score(low, floor),
+        distance=distance,
+        floor=floor,
+        by_depth={
+            depth: {"distance": value, "floor": floors[depth], "score": score(value, floors[depth])}
+            for depth, value in thirds.items()
+        },
+        ruler=ruler,
+        calibrated=row is not None,
+        num_images=len(moments.mean),
+    )
+
+
+def _calibration_row(ruler: Ruler) -> Mapping[str, Any] | None:
+    return next((row for row in calibration()["rulers"] if Ruler(**row["ruler"]) == ruler), None)
+
+
+def _layer_distances(moments: Moments, counts: np.ndarray, bias: float = 1.0) -> np.ndarray:
+    """Returns the distance of every layer for each row of `counts`: how often each image is drawn."""
+    num_images = len(moments.mean)
+    mean = counts @ moments.mean / num_images
+    # Sampling variance of the mean: it would make every finite sample look further away than it is.
+    noise = moments.mean.var(axis=0, ddof=1) / num_images * bias
+    variance = np.maximum(counts @ moments.square / num_images - mean**2 + noise, _TINY)
+    reference = np.maximum(moments.reference_variance, _TINY)  # a dead channel has none, there as here
+    total = variance + reference
+    shift = np.maximum((mean - moments.reference_mean) ** 2 - noise, 0)
+    overlap = np.sqrt(2 * np.sqrt(variance * reference) / total) * np.exp(-shift / (4 * total))
+    starts = np.flatnonzero(np.diff(moments.layers, prepend=-1))
+    return np.add.reduceat(1 - overlap, starts, axis=1) / np.bincount(moments.layers)
+
+
+def _bootstrap(moments: Moments, seed: int) -> np.ndarray:
+    """Returns deviations of the distance over resampled images, centred: resampling adds a bias of its own."""
+    num_images = len(moments.mean)
+    draws = np.random.default_rng(seed).multinomial(num_images, np.full(num_images, 1 / num_images), NUM_BOOTSTRAP)
+    distances = _layer_distances(moments, draws.astype("float64"), bias=2.0).mean(axis=1)
+    return distances - distances.mean()

@@ -1,0 +1,34 @@
+"""How a transfer-learning recipe is carried out in Keras; usable without the advisor."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_EXPORTS = {
+    "BACKBONES": "strategies.backbones",
+    "RECIPES": "strategies.recipes",
+    "Plan": "strategies.plan",
+    "TrainingResult": "strategies.training",
+    "build_backbone": "strategies.backbones",
+    "build_model": "strategies.model",
+    "extract_features": "strategies.features",
+    "get_backbone": "strategies.backbones",
+    "get_recipe": "strategies.recipes",
+    "load_dataset": "strategies.images",
+    "make_plan": "strategies.plan",
+    "read_plan": "strategies.plan",
+    "split_dataset": "strategies.images",
+    "train": "strategies.training",
+}
+__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,39 @@
+"""The few exceptions. Every one is a `ValueError` whose text says what was received, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something the user gave cannot be used; the text is one sentence that says how to mend it."""
+
+
+class DatasetError(UserError):
+    """The images or labels cannot be used as they are."""
+
+
+class UnknownNameError(UserError):
+    """A backbone, recipe or stage that does not exist was named."""
+
+
+class WeightsError(UserError):
+    """Pretrained weights cannot be had or do not fit the backbone."""
+
+
+class PlanError(UserError):
+    """A plan is incomplete, contradicts itself or does not fit the data."""
+
+
+class OutputError(UserError):
+    """An output folder or file cannot be written to."""
+
+
+def unknown_name(kind: str, received: str, known: Iterable[str]) -> UnknownNameError:
+    """Returns the error for an unknown name, with the nearest known names as a suggestion."""
+    names = sorted(known)
+    near = [name for name in names if name.lower() == received.lower()]
+    near = near or difflib.get_close_matches(received, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownNameError(f"Unknown {kind} {received!r}.{hint} Known: {', '.join(names)}.")

@@ -1,0 +1,126 @@
+"""Plan -> Keras model, and the only place that sets `trainable`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from strategies.backbones import build_backbone, get_backbone, stage_layers
+from strategies.plan import NewLayer, Phase, Plan
+
+if TYPE_CHECKING:
+    import keras
+
+POOL = "pool"
+
+
+def build_model(plan: Plan) -> keras.Model:
+    """Builds the model of a plan: what it keeps of the backbone with pretrained weights, and its new layers on top.
+
+    The model takes RGB pixels 0-255 of shape `(image_size, image_size, 3)`, holds its own scaling and returns one
+    probability per class. It is flat (no model within the model), so layers are found by name.
+
+    Raises:
+        WeightsError: If the pretrained weights cannot be had.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("head_only", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80,
+        ...                             image_size=32, weights="random")
+        >>> strategies.build_model(plan).output_shape
+        (None, 2)
+    """
+    import keras
+
+    keras.utils.set_random_seed(plan.seed)
+    last = _last_kept(plan)
+    dense = next(stage.dense for stage in plan.stages if stage.name == last)
+    backbone = build_backbone(
+        get_backbone(plan.backbone), image_size=plan.image_size, weights=plan.weights, dense=dense, last_stage=last
+    )
+    return keras.Model(backbone.input, _put_on_top(backbone.output, plan), name=plan.recipe)
+
+
+def _last_kept(plan: Plan) -> str:
+    return (*plan.kept_stages, *plan.rebuilt_stages)[-1]
+
+
+def _put_on_top(outputs: keras.KerasTensor, plan: Plan) -> keras.KerasTensor:
+    for layer in plan.new_layers:
+        outputs = _add_layer(outputs, layer)
+    return outputs
+
+
+def _add_layer(inputs: keras.KerasTensor, layer: NewLayer) -> keras.KerasTensor:
+    from keras import layers
+
+    if layer.kind == "separable_conv":
+        outputs = layers.SeparableConv2D(
+            layer.units, 3, padding="same", use_bias=False, name=f"{layer.name}_conv"
+        )(inputs)
+        outputs = layers.BatchNormalization(name=f"{layer.name}_bn")(outputs)
+        return layers.ReLU(name=f"{layer.name}_relu")(outputs)
+    outputs = layers.GlobalAveragePooling2D(name=POOL)(inputs) if len(inputs.shape) == 4 else inputs
+    if layer.dropout:
+        outputs = layers.Dropout(layer.dropout, name=f"{layer.name}_dropout")(outputs)
+    return layers.Dense(layer.units, activation="softmax", dtype="float32", name=layer.name)(outputs)
+
+
+def layers_by_stage(model: keras.Model, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Returns the names of the model's layers by stage, new ones included; input, scaling and pooling are in none."""
+    owners = stage_layers(model, get_backbone(plan.backbone))
+    found = {name: layers for name, layers in owners.items() if name in plan.built_stages}
+    names = [layer.name for layer in model.layers]
+    for new in plan.new_layers:
+        parts = {new.name, *(f"{new.name}_{part}" for part in ("conv", "bn", "relu", "dropout"))}
+        found[new.name] = tuple(name for name in names if name in parts)
+    return found
+
+
+def count_parameters(plan: Plan) -> dict[str, int]:
+    """Counts the weights of every stage of the plan, removed ones included."""
+    import keras
+
+    row = get_backbone(plan.backbone)
+    whole = build_backbone(
+        row, image_size=plan.image_size, weights="random", dense=any(stage.dense for stage in plan.stages)
+    )
+    owners = stage_layers(whole, row)
+    end = whole.get_layer(owners[_last_kept(plan)][-1]).output
+    both = keras.Model(whole.input, [whole.output, _put_on_top(end, plan)])
+    owners |= {name: layers for name, layers in layers_by_stage(both, plan).items() if name not in owners}
+    return {stage: sum(both.get_layer(name).count_params() for name in names) for stage, names in owners.items()}
+
+
+def start_phase(model: keras.Model, plan: Plan, phase: Phase) -> None:
+    """Sets `trainable` of every layer, and the momentum of every BatchNormalization, as the phase says.
+
+    BatchNormalization in inference mode is a frozen layer: `training=False` at the call does not hold its statistics
+    during `fit` in Keras 3.15. The caller must compile afterwards, with an optimizer that was not used before.
+    """
+    from keras.layers import BatchNormalization
+
+    owner = {name: stage for stage, names in layers_by_stage(model, plan).items() for name in names}
+    for layer in model.layers:
+        stage = owner.get(layer.name)
+        layer.trainable = stage in phase.trains
+        if isinstance(layer, BatchNormalization) and layer.trainable:
+            policy = phase.batch_norm.get(str(stage), {"mode": "inference"})
+            layer.trainable = policy["mode"] == "train"
+            if layer.trainable:
+                layer.momentum = policy["momentum"]
+
+
+def frozen_weights(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns copies, by path, of all weights that training must leave as they are in the phase that was started."""
+    moving = moving_paths(model)
+    return {weight.path: np.array(weight) for weight in model.weights if weight.path not in moving}
+
+
+def moving_paths(model: keras.Model) -> set[str]:
+    """Returns the paths of all weights that training changes: trainable ones, and moving statistics in training mode."""
+    from keras.layers import BatchNormalization
+
+    normed = (layer for layer in model.layers if isinstance(layer, BatchNormalization) and layer.trainable)
+    return {weight.path for weight in (*model.trainable_weights, *(w for layer in normed for w in layer.weights))}

@@ -1,0 +1,439 @@
+"""A plan: one recipe made concrete for a backbone and a dataset; reading, checking, writing, and its freeze map.
+
+`phases` are the truth. The freeze map is derived from them, for reading; a plan whose freeze map says something else
+than its phases is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from strategies.backbones import Backbone, Stage, get_backbone, stages_at
+from strategies.errors import PlanError
+from strategies.files import check_schema
+from strategies.recipes import RecipePhase, get_recipe
+
+PLAN_VERSION = 1
+BATCH_SIZE = 32
+# Images seen in training, by number of training images: what two CPU cores can afford (SCIENCE of the defaults: README).
+IMAGES_SEEN = ((1_000, 30_000), (math.inf, 60_000))
+NEW_STAGE_FILTERS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewLayer:
+    """A layer put on top of what is kept: `separable_conv` (with BatchNorm and ReLU) or `classifier`."""
+
+    name: str
+    kind: str
+    units: int
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One phase of training: which stages learn, how fast, and what their BatchNorm layers do.
+
+    Attributes:
+        trains: Names of the stages whose weights are updated; every other stage is frozen.
+        learning_rate: Peak learning rate of each stage in `trains`.
+        batch_norm: Policy of the stages in `trains` that have BatchNorm: `{"mode": "inference"}` (its four tensors are
+            held) or `{"mode": "train", "momentum": m}`. Not named means inference; frozen stages are always so.
+        solver: `adamw`, or `logistic`: the classifier alone, solved exactly on cached features.
+        steps: Optimizer steps (batches); ignored by `logistic`.
+        augmented: Whether images are augmented in this phase.
+        optional: Kept only if the validation set says that it helped.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    learning_rate: Mapping[str, float]
+    batch_norm: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    solver: str = "adamw"
+    steps: int = 0
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    augmented: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeCell:
+    """What happens to one stage in one phase: `frozen`, `trained`, `new` (trained, not pretrained as is), `removed`."""
+
+    phase: str
+    state: str
+    learning_rate: float | None
+    batch_norm: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeRow:
+    """One stage of the freeze map. `origin`: `pretrained`, `new_from_pretrained`, `new` or `removed`."""
+
+    stage: str
+    origin: str
+    parameters: int | None
+    cells: tuple[FreezeCell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything training needs to know, as it stands in `plan.json`.
+
+    Attributes:
+        recipe: Which of the documented recipes this is.
+        cut_stage: The last stage of the backbone that is kept as it is.
+        rebuilt_stages: Stages after the cut that are built anew with their own shapes, from their pretrained values.
+        new_layers: What is put on top, the classifier last.
+        phases: What is trained, in order.
+        augmentation: `{"horizontal_flip": bool, "shift": share of the side}`, for phases that are augmented.
+        class_weights: Weight of each class in the loss, by name; `None` means all equal.
+        advice: Why this plan: what `advisor.recommend` decided and by what margins; empty if nobody advised.
+        parameters: Number of weights of each stage, for the freeze map.
+    """
+
+    recipe: str
+    backbone: str
+    weights: str
+    image_size: int
+    seed: int
+    class_names: tuple[str, ...]
+    cut_stage: str
+    rebuilt_stages: tuple[str, ...]
+    new_layers: tuple[NewLayer, ...]
+    phases: tuple[Phase, ...]
+    batch_size: int = BATCH_SIZE
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    class_weights: Mapping[str, float] | None = None
+    advice: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages of the backbone at this input size."""
+        return stages_at(get_backbone(self.backbone), self.image_size)
+
+    @property
+    def kept_stages(self) -> tuple[str, ...]:
+        """The stages kept as they are: all up to the cut."""
+        names = [stage.name for stage in self.stages]
+        return tuple(names[: names.index(self.cut_stage) + 1])
+
+    @property
+    def built_stages(self) -> tuple[str, ...]:
+        """Every stage of the model that is trained: kept, rebuilt and new."""
+        return self.kept_stages + self.rebuilt_stages + tuple(layer.name for layer in self.new_layers)
+
+    @property
+    def freeze_map(self) -> tuple[FreezeRow, ...]:
+        """What is frozen, trained, removed and new, stage by stage and phase by phase."""
+        new = tuple(layer.name for layer in self.new_layers)
+        rows = []
+        for name in (*(stage.name for stage in self.stages), "top", *new):
+            if name in new:
+                origin = "new"
+            elif name in self.rebuilt_stages:
+                origin = "new_from_pretrained"
+            else:
+                origin = "pretrained" if name in self.kept_stages else "removed"
+            cells = tuple(self._cell(name, origin, phase) for phase in self.phases)
+            rows.append(FreezeRow(stage=name, origin=origin, parameters=self.parameters.get(name), cells=cells))
+        return tuple(rows)
+
+    def _cell(self, stage: str, origin: str, phase: Phase) -> FreezeCell:
+        if origin == "removed":
+            return FreezeCell(phase=phase.name, state="removed", learning_rate=None, batch_norm=None)
+        trained = stage in phase.trains
+        state = ("trained" if origin == "pretrained" else "new") if trained else "frozen"
+        norm = None
+        if self._has_batch_norm(stage):
+            policy = phase.batch_norm.get(stage, {"mode": "inference"}) if trained else {"mode": "inference"}
+            norm = f"train, momentum {policy['momentum']:g}" if policy["mode"] == "train" else "inference"
+        rate = phase.learning_rate.get(stage) if trained else None
+        return FreezeCell(phase=phase.name, state=state, learning_rate=rate, batch_norm=norm)
+
+    def _has_batch_norm(self, stage: str) -> bool:
+        for layer in self.new_layers:
+            if layer.name == stage:
+                return layer.kind != "classifier"
+        return get_backbone(self.backbone).has_batch_norm
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the content of `plan.json`."""
+        values = {key: value for key, value in asdict(self).items() if key != "parameters"}
+        values["freeze_map"] = [asdict(row) for row in self.freeze_map]
+        return {"version": PLAN_VERSION, **json.loads(json.dumps(values, allow_nan=False))}
+
+
+def images_seen(num_train: int) -> int:
+    """Returns how many images a full training shows the network, given the number of training images."""
+    return next(seen for bound, seen in IMAGES_SEEN if num_train <= bound)
+
+
+def make_plan(
+    recipe: str,
+    backbone: str = "MobileNetV2",
+    *,
+    class_names: Sequence[str],
+    num_train: int,
+    image_size: int | None = None,
+    weights: str = "imagenet",
+    seed: int = 0,
+    cut_stage: str | None = None,
+    budget: float = 1.0,
+) -> Plan:
+    """Makes a recipe concrete for a backbone: stages, phases, rates and steps.
+
+    Args:
+        recipe: Name of one of the four recipes.
+        backbone: A name that `advisor backbones` lists.
+        class_names: The classes of the target dataset, in the order of the labels.
+        num_train: Number of training images; it sets the number of steps.
+        image_size: Side of the square input in pixels; default: the backbone's own.
+        weights: `"imagenet"`, or the path of a weights file (`"random"` for tests).
+        seed: The one seed of everything random.
+        cut_stage: Where `keep_early_layers` cuts; default: the backbone row's.
+        budget: Factor on the number of steps, 1.0 for the defaults.
+
+    Returns:
+        A checked `Plan`.
+
+    Raises:
+        UnknownNameError: If recipe, backbone or stage does not exist.
+        PlanError: If the parts do not fit together.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("head_only", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> plan.phases[0].trains
+        ('classifier',)
+    """
+    row, wanted = get_backbone(backbone), get_recipe(recipe)
+    size = image_size or row.image_size
+    kept, rebuilt = _resolve_stages(wanted.keeps, row, size, cut_stage)
+    new = [NewLayer(name="classifier", kind="classifier", units=len(class_names), dropout=0.2)]
+    if wanted.new_stage:
+        new.insert(0, NewLayer(name="new_stage", kind="separable_conv", units=NEW_STAGE_FILTERS))
+    groups = {
+        "kept": kept,
+        "rebuilt": rebuilt,
+        "new": tuple(layer.name for layer in new),
+        "classifier": ("classifier",),
+    }
+    normed = {*(kept + rebuilt if row.has_batch_norm else ()), *(layer.name for layer in new[:-1])}
+    total = images_seen(num_train) * budget
+    plan = Plan(
+        recipe=recipe,
+        backbone=row.name,
+        weights=weights,
+        image_size=size,
+        seed=seed,
+        class_names=tuple(str(name) for name in class_names),
+        cut_stage=kept[-1],
+        rebuilt_stages=rebuilt,
+        new_layers=tuple(new),
+        phases=tuple(_make_phase(phase, groups, normed, total) for phase in wanted.phases),
+        augmentation={"horizontal_flip": True, "shift": 0.1},
+    )
+    check_plan(plan)
+    return plan
+
+
+def _resolve_stages(
+    keeps: str, row: Backbone, image_size: int, cut_stage: str | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    everything = tuple(stage.name for stage in stages_at(row, image_size))
+    features = tuple(stage.name for stage in stages_at(row, image_size) if not stage.dense)
+    if keeps == "early":
+        cut = cut_stage or row.default_cut
+        if cut not in features[:-1]:
+            raise PlanError(
+                f"Expected a stage to cut after that leaves the last one to be replaced, one of "
+                f"{', '.join(features[:-1])}. Received: {cut!r}. Name one of them."
+            )
+        index = features.index(cut) + 1
+        return features[:index], features[index:-1]
+    if cut_stage is not None:
+        raise PlanError(f"Only keep_early_layers has a cut to choose. Received: cut_stage={cut_stage!r}. Leave it out.")
+    return {"features": features, "everything": everything, "all_but_last": features[:-1]}[keeps], ()
+
+
+def _make_phase(phase: RecipePhase, groups: Mapping[str, tuple[str, ...]], normed: set[str], total: float) -> Phase:
+    trains = tuple(name for group in phase.trains for name in groups[group])
+    steps = 0 if phase.solver == "logistic" else max(1, round(total * phase.budget / BATCH_SIZE))
+    # The moving statistics must catch up within the phase: about a hundredth of the steps, never below 0.9.
+    momentum = min(0.99, max(0.9, 1 - 100 / max(steps, 1)))
+    new = set(groups["new"])
+    policies = {
+        name: {"mode": "train", "momentum": round(momentum, 3)}
+        for name in trains
+        if name in normed and (phase.batch_norm == "train" or (name in new and not phase.optional))
+    }
+    depth = len(trains) - 1
+    rates = {name: phase.learning_rate * phase.depth_decay ** (depth - index) for index, name in enumerate(trains)}
+    return Phase(
+        name=phase.name,
+        trains=trains,
+        learning_rate={} if phase.solver == "logistic" else rates,
+        batch_norm=policies,
+        solver=phase.solver,
+        steps=steps,
+        augmented=phase.augmented,
+        optional=phase.optional,
+    )
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuses an impossible or contradictory plan.
+
+    Raises:
+        PlanError: With one sentence that says what contradicts what.
+        UnknownNameError: If the recipe or backbone does not exist.
+    """
+    get_recipe(plan.recipe)
+    row = get_backbone(plan.backbone)
+    names = [stage.name for stage in plan.stages]
+    if plan.image_size < row.min_image_size:
+        _refuse(f"{row.name} needs images of at least {row.min_image_size} px", f"image_size={plan.image_size}")
+    if len(plan.class_names) < 2 or len(set(plan.class_names)) < len(plan.class_names):
+        _refuse("a plan needs two or more different class names", f"class_names={list(plan.class_names)}")
+    if plan.cut_stage not in names:
+        _refuse(f"cut_stage must be a stage of {row.name} at {plan.image_size} px ({', '.join(names)})", plan.cut_stage)
+    after = tuple(names[len(plan.kept_stages) :])
+    if plan.rebuilt_stages != after[: len(plan.rebuilt_stages)]:
+        _refuse(
+            f"rebuilt_stages must follow the cut without a gap ({', '.join(after)})",
+            f"cut_stage={plan.cut_stage!r}, rebuilt_stages={list(plan.rebuilt_stages)}",
+        )
+    _check_new_layers(plan)
+    if not plan.phases:
+        _refuse("a plan needs at least one phase", "phases=[]")
+    if len({phase.name for phase in plan.phases}) < len(plan.phases):
+        _refuse("phases must have different names", ", ".join(phase.name for phase in plan.phases))
+    for phase in plan.phases:
+        _check_phase(plan, phase)
+    trained = {stage for phase in plan.phases for stage in phase.trains}
+    for layer in plan.new_layers:
+        if layer.name not in trained:
+            _refuse(f"the new layer {layer.name!r} starts from random values and must train in some phase", "none does")
+    if plan.class_weights is not None and set(plan.class_weights) != set(plan.class_names):
+        _refuse("class_weights must name every class", f"class_weights for {sorted(plan.class_weights)}")
+
+
+def _refuse(expected: str, received: str) -> None:
+    raise PlanError(f"The plan cannot be carried out: {expected}. Received: {received}. Edit the plan.")
+
+
+def _check_new_layers(plan: Plan) -> None:
+    kinds = [layer.kind for layer in plan.new_layers]
+    if not kinds or kinds[-1] != "classifier" or kinds.count("classifier") > 1:
+        _refuse("new_layers must end with the one classifier", f"{kinds}")
+    if plan.new_layers[-1].units != len(plan.class_names):
+        _refuse(
+            f"the classifier must be as wide as there are classes ({len(plan.class_names)})",
+            f"units={plan.new_layers[-1].units}",
+        )
+    dense = {stage.name for stage in plan.stages if stage.dense}
+    if len(kinds) > 1 and dense & {*plan.kept_stages, *plan.rebuilt_stages}:
+        _refuse("a convolution cannot stand on fully connected layers", f"new_layers={kinds}, kept {sorted(dense)}")
+    names = [layer.name for layer in plan.new_layers]
+    if len({*names, *(stage.name for stage in plan.stages), "top"}) < len(names) + len(plan.stages) + 1:
+        _refuse("new_layers must have names of their own", f"{names}")
+
+
+def _check_phase(plan: Plan, phase: Phase) -> None:
+    label = f"phase {phase.name!r}"
+    for stage in phase.trains:
+        if stage not in plan.built_stages:
+            removed = stage in {one.name for one in plan.stages} or stage == "top"
+            why = "removes" if removed else "does not have"
+            _refuse(f"{label} can train only {', '.join(plan.built_stages)}", f"{stage!r}, which the plan {why}")
+    if not phase.trains or len(set(phase.trains)) < len(phase.trains):
+        _refuse(f"{label} must train one or more different stages", f"trains={list(phase.trains)}")
+    if phase.solver != "logistic" and set(phase.learning_rate) != set(phase.trains):
+        _refuse(
+            f"{label} needs one learning_rate for each stage that it trains ({', '.join(phase.trains)})",
+            f"learning_rate for {', '.join(phase.learning_rate) or 'none'}",
+        )
+    if not all(math.isfinite(rate) and rate > 0 for rate in phase.learning_rate.values()):
+        _refuse(f"learning rates of {label} must be above 0", f"{dict(phase.learning_rate)}")
+    for stage, policy in phase.batch_norm.items():
+        if stage not in phase.trains and policy["mode"] == "train":
+            _refuse(
+                f"{label} freezes {stage!r}, so its BatchNorm must be in inference mode",
+                f"batch_norm[{stage!r}]={dict(policy)}",
+            )
+        if policy["mode"] == "train" and not 0 <= policy.get("momentum", -1) < 1:
+            _refuse(f"{label}: BatchNorm in training mode needs a momentum in [0, 1)", f"{dict(policy)}")
+    if phase.solver == "logistic":
+        if phase.trains != (plan.new_layers[-1].name,) or len(plan.new_layers) > 1:
+            _refuse(f"{label}: the logistic solver fits the classifier alone", f"trains={list(phase.trains)}")
+    elif phase.steps < 1:
+        _refuse(f"{label} must have at least one step", f"steps={phase.steps}")
+
+
+def check_classes(plan: Plan, class_names: Sequence[str]) -> None:
+    """Refuses a plan that was made for other classes.
+
+    Raises:
+        PlanError: Naming the classes that differ.
+    """
+    if tuple(plan.class_names) != tuple(class_names):
+        missing, extra = (
+            sorted(set(one) - set(other))[:5]
+            for one, other in ((plan.class_names, class_names), (class_names, plan.class_names))
+        )
+        raise PlanError(
+            f"The plan is for other classes: it expects {len(plan.class_names)} classes, those not in the data: "
+            f"{missing}. Received: {len(class_names)} classes, those not in the plan: {extra}. "
+            f"Ask for a new plan with 'advisor recommend'."
+        )
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Reads and checks a `plan.json`, which a person may have edited.
+
+    Raises:
+        PlanError: If the file is missing, is not JSON of the plan's schema, is impossible or contradicts itself.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"Expected a plan file. Received: {str(path)!r} ({error.strerror}). Check the path.") from error
+    except ValueError as error:
+        raise PlanError(f"Expected a plan in JSON. Received: {str(path)!r} ({error}). Mend the file.") from error
+    return plan_from_dict(values)
+
+
+def plan_from_dict(values: Mapping[str, Any]) -> Plan:
+    """Returns the checked plan that a `plan.json` holds; the inverse of `Plan.to_dict`."""
+    check_schema(values, "plan", package="strategies", error=PlanError)
+    known = {item.name for item in fields(Plan)}
+    given = {key: value for key, value in values.items() if key in known}
+    phases = tuple(Phase(**{**phase, "trains": tuple(phase["trains"])}) for phase in values["phases"])
+    plan = Plan(
+        **{
+            **given,
+            "class_names": tuple(values["class_names"]),
+            "rebuilt_stages": tuple(values["rebuilt_stages"]),
+            "new_layers": tuple(NewLayer(**layer) for layer in values["new_layers"]),
+            "phases": phases,
+            "parameters": {row["stage"]: row["parameters"] for row in values["freeze_map"] if row["parameters"]},
+        }
+    )
+    check_plan(plan)
+    derived = {row["stage"]: row for row in plan.to_dict()["freeze_map"]}
+    for row in values["freeze_map"]:
+        if row != derived.get(row["stage"]):
+            expected = derived.get(row["stage"], {"cells": "no row"})["cells"]
+            raise PlanError(
+                f"The plan contradicts itself: by its phases the freeze map of stage {row['stage']!r} is {expected}. "
+                f"Received: {row['cells']}. Edit phases, and set freeze_map to []: it follows from them."
+            )
+    return plan

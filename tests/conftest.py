@@ -1,0 +1,42 @@
+"""What several tests share: scikit-learn's photos, and real datasets and weights where they are there."""
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+TILE = 80
+WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """A class folder: 20 tiles of each of scikit-learn's two photos, as PNG."""
+    from sklearn.datasets import load_sample_image
+
+    root = tmp_path_factory.mktemp("data") / "photos"
+    for name in ("china", "flower"):
+        (root / name).mkdir(parents=True)
+        photo = Image.fromarray(load_sample_image(f"{name}.jpg"))
+        for index in range(20):
+            left, top = TILE * (index % 8), TILE * (index // 8)
+            photo.crop((left, top, left + TILE, top + TILE)).save(root / name / f"{index:02}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def test_data():
+    """The folder of real datasets that `ADVISOR_TEST_DATA` names."""
+    folder = os.environ.get("ADVISOR_TEST_DATA")
+    if not folder:
+        pytest.skip("ADVISOR_TEST_DATA does not name a folder of real datasets")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def imagenet_weights():
+    """Skips where Keras' cache does not hold the weights of MobileNetV2-0.35."""
+    cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+    if not (cache / WEIGHTS).is_file():
+        pytest.skip(f"{WEIGHTS} is not in Keras' cache; KERAS_HOME names another one")

@@ -1,0 +1,137 @@
+"""From images to advice, on real datasets and with a real ruler."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import advisor
+from advisor.recommendation import default_image_size
+from strategies.backbones import get_backbone
+from strategies.errors import OutputError, PlanError, UnknownNameError
+from strategies.files import check_schema
+from strategies.plan import make_plan, plan_from_dict, read_plan
+
+BACKBONE = "MobileNetV2-0.35"
+
+
+@pytest.fixture(scope="module")
+def advice(test_data, imagenet_weights):
+    """Advice on two real datasets, one near ImageNet and one far from it."""
+    return {name: advisor.recommend(test_data / name, backbone=BACKBONE) for name in ("flowers5", "skin7")}
+
+
+def test_flowers_and_skin_lesions_get_different_advice_for_reasons_that_are_given(advice):
+    """Flowers lie nearer to ImageNet, and each says so with its numbers."""
+    near, far = advice["flowers5"], advice["skin7"]
+    assert near.similarity.low > far.similarity.high
+    assert (near.plan.recipe, far.plan.recipe) == ("fine_tune_all", "retrain_all")
+    assert f"{near.similarity.score:.2f}" in near.because
+    assert f"{far.similarity.score:.2f}" in far.because
+    for one in (near, far):
+        assert one.plan.recipe in str(one)
+        assert set(one.why_not) == {"head_only", "fine_tune_all", "keep_early_layers", "retrain_all"} - {one.plan.recipe}
+        assert one.textbook_recipe != one.plan.recipe
+
+
+def test_the_files_follow_their_schemas_and_are_read_back(advice, tmp_path):
+    """fingerprint.json and plan.json are versioned, strict JSON; the plan read back is the plan."""
+    for name, one in advice.items():
+        folder = one.save(tmp_path / name)
+        assert {path.name for path in folder.iterdir()} == {"fingerprint.json", "plan.json", "report.md"}
+        fingerprint = json.loads((folder / "fingerprint.json").read_text())
+        check_schema(fingerprint, "fingerprint", package="advisor")
+        assert fingerprint["similarity"]["score"] == one.similarity.score
+        assert read_plan(folder / "plan.json") == plan_from_dict(one.plan.to_dict())
+        values = json.loads((folder / "plan.json").read_text())
+        assert values["advice"]["textbook_recipe"] == one.textbook_recipe
+        assert all(row["parameters"] for row in values["freeze_map"] if row["stage"] != "top")
+
+
+def test_every_form_of_the_same_images_gets_the_same_measurements(photos, imagenet_weights):
+    """Folder, table, arrays and tf.data differ in nothing but the form."""
+    import tensorflow as tf
+
+    files = sorted(photos.rglob("*.png"))
+    labels = [path.parent.name for path in files]
+    arrays = np.stack([np.asarray(Image.open(path)) for path in files])
+    indices = np.array([sorted(set(labels)).index(label) for label in labels])
+    forms = {
+        "folder": photos,
+        "table": pd.DataFrame({"path": [str(path) for path in files], "label": labels}),
+        "arrays": (arrays, np.array(labels)),
+        "tf.data": tf.data.Dataset.from_tensor_slices((arrays, indices)).batch(7),
+    }
+    found = {name: advisor.recommend(form, backbone=BACKBONE) for name, form in forms.items()}
+    assert len({one.plan.recipe for one in found.values()}) == 1
+    assert len({one.profile.effective_num_images for one in found.values()}) == 1
+    scores = [one.similarity.score for one in found.values()]
+    assert max(scores) - min(scores) < 0.02
+
+
+def test_the_users_recipe_overrules_the_advice_and_both_are_kept(photos, imagenet_weights):
+    """The plan is for the named recipe; the advice still says what the rule says."""
+    one = advisor.recommend(photos, backbone=BACKBONE, recipe="retrain_all")
+    assert one.plan.recipe == "retrain_all"
+    assert one.plan.advice["recipe"] == one.rule.recipe != "retrain_all"
+    assert "as you asked" in str(one)
+
+
+def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
+    """A typo costs no time."""
+    with pytest.raises(UnknownNameError, match="Did you mean 'MobileNetV2'"):
+        advisor.recommend(tmp_path / "nothing", backbone="MobilenetV2")
+    with pytest.raises(UnknownNameError, match="Did you mean 'head_only'"):
+        advisor.recommend(tmp_path / "nothing", recipe="headonly")
+
+
+def test_the_same_seed_gives_the_same_advice(photos, imagenet_weights):
+    """Plan and fingerprint are equal."""
+    first, again = (advisor.recommend(photos, backbone=BACKBONE, seed=5) for _ in range(2))
+    assert first.plan == again.plan
+    assert first.fingerprint() == again.fingerprint()
+
+
+def test_a_plan_for_another_backbone_or_other_classes_is_refused(photos, imagenet_weights):
+    """An edited plan must still be for these images."""
+    one = advisor.recommend(photos, backbone=BACKBONE)
+    names = one.plan.class_names
+    with pytest.raises(PlanError, match="MobileNet-0.25"):
+        one.with_plan(make_plan("head_only", "MobileNet-0.25", class_names=names, num_train=10))
+    with pytest.raises(PlanError, match="zebra"):
+        one.with_plan(make_plan("head_only", BACKBONE, class_names=["zebra", "horse"], num_train=10))
+
+
+def test_training_writes_the_run_folder(photos, imagenet_weights, tmp_path):
+    """Everything of the run, its metrics by their schema, and a report that names result and baseline."""
+    one = advisor.recommend(photos, backbone=BACKBONE, recipe="head_only")
+    result = one.train(tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "fingerprint.json", "plan.json", "report.md", "model.keras", "class_names.json", "history.csv", "metrics.json",
+    }  # fmt: skip
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    check_schema(metrics, "metrics", package="strategies")
+    check_schema(json.loads((tmp_path / "run" / "class_names.json").read_text()), "class_names", package="strategies")
+    assert metrics["test"]["accuracy"] == result.test.accuracy
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert f"{result.test.accuracy:.1%}" in report
+    assert f"{result.test.majority_accuracy:.1%}" in report
+    with pytest.raises(OutputError):
+        one.train(tmp_path / "run")
+
+
+def test_small_images_get_a_small_input(photos):
+    """Enlarging adds blur, not detail; the backbone's own size is the most, its smallest the least."""
+    profile = advisor.profile_images(photos)
+    assert default_image_size(get_backbone(BACKBONE), profile) == 96
+    assert default_image_size(get_backbone("InceptionV3"), profile) == 96
+
+
+def test_a_notebook_shows_the_advice_as_a_table(advice):
+    """HTML with everything from the outside escaped."""
+    shown = advice["flowers5"]._repr_html_()
+    assert "<table>" in shown
+    assert "fine_tune_all" in shown

@@ -1,0 +1,211 @@
+"""The trainer: what it freezes, what it trains, what it keeps, on real images and a real pretrained network."""
+
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from strategies.backbones import BACKBONES
+from strategies.errors import DatasetError, OutputError, PlanError
+from strategies.images import load_dataset
+from strategies.model import build_model, count_parameters, layers_by_stage, moving_paths, start_phase
+from strategies.plan import make_plan
+from strategies.recipes import RECIPES
+from strategies.training import train
+
+BACKBONE = "MobileNetV2-0.35"
+ONE_PER_CONSTRUCTOR = list({row.constructor: row.name for row in reversed(BACKBONES.values())}.values())
+
+
+def _plan(recipe, dataset, *, budget, weights="imagenet", image_size=96, seed=0):
+    return make_plan(
+        recipe,
+        BACKBONE,
+        class_names=dataset.class_names,
+        num_train=100,
+        image_size=image_size,
+        weights=weights,
+        seed=seed,
+        budget=budget,
+    )
+
+
+def _take(dataset, num_images, seed=0):
+    """A random subset in which every class has at least four images."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(dataset))
+    first = [index for label in range(len(dataset.class_names)) for index in order[dataset.labels[order] == label][:4]]
+    rest = [index for index in order if index not in set(first)]
+    return dataset.subset(np.sort([*first, *rest[: num_images - len(first)]]))
+
+
+@pytest.mark.parametrize("name", ["flowers5", "skin7"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_each_recipe_does_to_the_real_model_what_its_freeze_map_says(recipe, name, test_data, imagenet_weights):
+    """Tensor by tensor at the end of each phase: removed is gone, frozen is bit-equal, trained has moved."""
+    dataset = _take(load_dataset(test_data / name), 100)
+    plan = _plan(recipe, dataset, budget=0.04)
+    rows = {row.stage: row for row in plan.freeze_map}
+    seen = []
+
+    def check(phase, model, before):
+        seen.append(phase.name)
+        layers = layers_by_stage(model, plan)
+        present = {layer.name for layer in model.layers}
+        for stage in plan.stages:
+            if rows[stage.name].origin == "removed":
+                assert stage.last_layer not in present
+                assert stage.name not in layers
+        assert {name for names in layers.values() for name in names} <= present
+        after = {weight.path: np.array(weight) for weight in model.weights}
+        for stage, names in layers.items():
+            cell = next(cell for cell in rows[stage].cells if cell.phase == phase.name)
+            for layer in (model.get_layer(name) for name in names):
+                held = cell.state == "frozen"
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    assert len(layer.weights) == 4
+                    held = held or cell.batch_norm == "inference"
+                for weight in layer.weights:
+                    same = np.array_equal(before[weight.path], after[weight.path])
+                    assert same == held, f"{weight.path} in {phase.name}: {cell}"
+        assert model.get_layer("classifier").units == len(dataset.class_names)
+
+    result = train(plan, dataset, on_phase_end=check)
+    assert seen == [phase.name for phase in plan.phases]
+    assert result.model.output_shape == (None, len(dataset.class_names))
+    assert result.best_phase in seen
+
+
+def test_training_learns_and_its_metrics_are_those_of_the_model(test_data, imagenet_weights):
+    """On flowers the exact head is far above the majority class, and the saved model says what the metrics say."""
+    dataset = _take(load_dataset(test_data / "flowers5"), 300)
+    result = train(_plan("head_only", dataset, budget=1), dataset)
+    assert result.test.low > result.test.majority_accuracy + 0.2
+    assert result.history["val_accuracy"].max() > 0.5
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_same_seed_gives_the_same_result(recipe, photos):
+    """Weights, history and metrics are equal to the last bit, without pretrained weights too."""
+    dataset = load_dataset(photos)
+    runs = [train(_plan(recipe, dataset, budget=0.002, weights="random", image_size=32), dataset) for _ in range(2)]
+    for one, two in zip(runs[0].model.get_weights(), runs[1].model.get_weights(), strict=True):
+        assert np.array_equal(one, two)
+    columns = ["phase", "step", "loss", "accuracy", "val_loss", "val_accuracy"]
+    pd.testing.assert_frame_equal(runs[0].history[columns], runs[1].history[columns])
+    assert runs[0].test == runs[1].test
+
+
+def test_the_run_folder_holds_a_model_that_reloads_to_the_same_answers(photos, tmp_path):
+    """The model loads without anything of ours, and its classes stand beside it."""
+    dataset = load_dataset(photos)
+    plan = _plan("keep_early_layers", dataset, budget=0.002, weights="random", image_size=32)
+    result = train(plan, dataset, tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"model.keras", "plan.json", "class_names.json", "history.csv", "metrics.json"}
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")
+    reloaded = keras.models.load_model(tmp_path / "run" / "model.keras", safe_mode=True)
+    assert np.array_equal(reloaded.predict_on_batch(images), result.model.predict_on_batch(images))
+    assert json.loads((tmp_path / "run" / "class_names.json").read_text())["class_names"] == list(plan.class_names)
+
+
+def test_the_best_weights_over_all_phases_are_kept(photos):
+    """A phase that wrecks the model does not cost what an earlier one reached."""
+    from dataclasses import replace
+
+    dataset = load_dataset(photos)
+    plan = _plan("fine_tune_all", dataset, budget=0.002, weights="random", image_size=32)
+    wrecked = replace(plan.phases[1], learning_rate=dict.fromkeys(plan.phases[1].trains, 1e3))
+    result = train(replace(plan, phases=(plan.phases[0], wrecked)), dataset)
+    best = result.history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).iloc[0]
+    assert (result.best_phase, result.best_step) == (best.phase, best.step)
+    train_only = train(replace(plan, phases=plan.phases[:1]), dataset)
+    assert best.val_accuracy >= train_only.history["val_accuracy"].max()
+
+
+def test_lower_stages_learn_at_the_rate_that_the_plan_gives_them(photos):
+    """With a rate a million times lower, the stem moves a thousand times less; it still moves."""
+    from dataclasses import replace
+
+    dataset = load_dataset(photos)
+    plan = _plan("fine_tune_all", dataset, budget=0.002, weights="random", image_size=32)
+    rates = dict.fromkeys(plan.phases[1].trains, 1e-3) | {"stem": 1e-9}
+    moved = {}
+
+    def measure(phase, model, before):
+        for stage, names in layers_by_stage(model, plan).items():
+            changes = [
+                np.abs(np.array(weight) - before[weight.path]).max()
+                for name in names
+                for weight in model.get_layer(name).trainable_weights
+            ]
+            moved[stage] = max(changes, default=0)
+
+    phase = replace(plan.phases[1], learning_rate=rates, weight_decay=0.0)
+    train(replace(plan, phases=(plan.phases[0], phase)), dataset, on_phase_end=measure)
+    assert 0 < moved["stem"] < moved["stage1"] / 1000
+
+
+@pytest.mark.parametrize("backbone", ONE_PER_CONSTRUCTOR)
+def test_every_recipe_builds_on_every_family_and_sets_what_its_freeze_map_says(backbone):
+    """For one row of each constructor: the layers that may move are exactly those of the stages that train."""
+    row = BACKBONES[backbone]
+    size = max(64, row.min_image_size)
+    for recipe in RECIPES:
+        plan = make_plan(
+            recipe, backbone, class_names=["a", "b", "c"], num_train=50, image_size=size, weights="random"
+        )
+        model = build_model(plan)
+        owners = layers_by_stage(model, plan)
+        assert set(owners) == set(plan.built_stages)
+        for phase in plan.phases:
+            start_phase(model, plan, phase)
+            moving = moving_paths(model)
+            for stage, names in owners.items():
+                weights = [weight.path for name in names for weight in model.get_layer(name).weights]
+                assert weights
+                assert bool(set(weights) & moving) == (stage in phase.trains), f"{recipe} {phase.name} {stage}"
+        keras.utils.clear_session()
+    counts = count_parameters(plan)
+    assert set(counts) == {stage.name for stage in plan.stages} | {"new_stage", "classifier"}
+    assert all(counts.values())
+
+
+@pytest.mark.parametrize("backbone", ["ConvNeXtTiny", "VGG16"])
+def test_a_network_without_batch_norm_trains_too(backbone, photos):
+    """The new stage has BatchNorm, the backbone none."""
+    dataset = load_dataset(photos)
+    plan = make_plan(
+        "retrain_all", backbone, class_names=dataset.class_names, num_train=20, image_size=32, weights="random",
+        budget=0.001,
+    )  # fmt: skip
+    assert train(plan, dataset).test.num_images > 0
+
+
+def test_a_plan_for_other_classes_is_refused_before_anything_is_built(photos):
+    """The sentence names what differs."""
+    plan = make_plan("head_only", BACKBONE, class_names=["cat", "dog"], num_train=20, weights="random", image_size=32)
+    with pytest.raises(PlanError, match="other classes"):
+        train(plan, photos)
+
+
+def test_an_output_folder_that_holds_files_is_refused(photos, tmp_path):
+    """What an earlier run wrote is not overwritten unless the user says so."""
+    (tmp_path / "notes.txt").write_text("mine")
+    plan = _plan("head_only", load_dataset(photos), budget=1, weights="random", image_size=32)
+    with pytest.raises(OutputError, match="--overwrite"):
+        train(plan, photos, tmp_path)
+    train(plan, photos, tmp_path, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_too_few_images_for_a_test_split_is_an_error():
+    """Two images per class leave nothing to validate on, but one of each to test."""
+    x = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
+    dataset = load_dataset((x, ["a", "a", "b", "b"]))
+    plan = _plan("head_only", dataset, budget=1, weights="random", image_size=32)
+    assert train(plan, dataset).test.num_images == 2
+    with pytest.raises(DatasetError):
+        train(plan, (x[:2], ["a", "b"]))
