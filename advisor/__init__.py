@@ -15,7 +15,7 @@ _EXPORTS = {
     "profile_images": "advisor.profiling",
     "recommend": "advisor.recommendation",
 }
-__all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_EXPORTS)]
 
 
 def __getattr__(name: str) -> Any:

@@ -91,10 +91,10 @@ def train(
     out: Annotated[str, typer.Option(help="Run folder to write the model and the report to; new or empty.")],
     plan: Annotated[str | None, typer.Option(help="A plan.json to carry out, as it was written or edited.")] = None,
     recipe: RecipeName = None,
-    backbone: Annotated[str | None, typer.Option(help="Network to transfer. Default: the plan's, or MobileNetV2.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Network; default: the plan's, or MobileNetV2.")] = None,
     weights: Annotated[str | None, typer.Option(help="'imagenet', or the path of a weights file.")] = None,
     image_size: ImageSize = None,
-    seed: Annotated[int | None, typer.Option(help="The one seed of everything random. Default: the plan's, or 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The one seed; default: the plan's, or 0.")] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     max_unreadable: MaxUnreadable = 0.05,
@@ -136,9 +136,7 @@ def train(
     result = advice.train(out, overwrite=overwrite)
     _say(f"Wrote model.keras, metrics.json, report.md and what led to them to {out}")
     if as_json:
-        _print_json(
-            {"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()}
-        )
+        _print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
     else:
         _print_result(result)
 
@@ -180,7 +178,8 @@ def recipes(as_json: AsJson = False) -> None:
         _print_json({"recipes": [asdict(recipe) for recipe in RECIPES.values()]})
         return
     for recipe in RECIPES.values():
-        print(f"{recipe.name}: for a {recipe.size} dataset, {recipe.domain} {'to' if recipe.domain == 'similar' else 'from'} ImageNet")
+        toward = "to" if recipe.domain == "similar" else "from"
+        print(f"{recipe.name}: for a {recipe.size} dataset, {recipe.domain} {toward} ImageNet")
         for name in ("title", "removes", "new", "freezes", "trains", "because", "source"):
             print(f"  {name:<8} {getattr(recipe, name)}")
         print()
@@ -191,7 +190,7 @@ def backbones(as_json: AsJson = False) -> None:
     """List the pretrained networks."""
     from strategies.backbones import BACKBONES
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": row.name,
             "image_size": row.image_size,
@@ -208,7 +207,8 @@ def backbones(as_json: AsJson = False) -> None:
         _print_json({"backbones": rows})
         return
     for row in rows:
-        print(f"{row['name']:<24} {row['image_size']} px  stages {' '.join(row['stages'])}  (cut after {row['default_cut']})")
+        stages = " ".join(row["stages"])
+        print(f"{row['name']:<24} {row['image_size']} px  stages {stages}  (cut after {row['default_cut']})")
 
 
 @app.command()
@@ -236,8 +236,8 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     print(f"\nThe report is {folder / 'report.md'}. For your own images: advisor recommend FOLDER --out advice/")
 
 
-def _columns(given: list[str] | None) -> dict[str, str]:
-    columns = {}
+def _columns(given: list[str] | None) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
     for text in given or ():
         name, _, column = text.partition("=")
         if name not in ("path", "label", "split", "group") or not column:

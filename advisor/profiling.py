@@ -18,20 +18,10 @@ import numpy as np
 from PIL import Image
 
 from strategies.errors import DatasetError
-from strategies.images import (
-    SPLITS,
-    ImageDataset,
-    UnreadableImage,
-    check_classes,
-    components,
-    decode_image,
-    group_links,
-    load_dataset,
-    readable,
-    split_dataset,
-    to_pixels,
-)
+from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
+from strategies.pixels import UnreadableImage, decode_image, readable, to_pixels
 from strategies.progress import track
+from strategies.splits import components, group_links, split_dataset
 
 GRAY_CHECK_SIZE = 64
 NAMED_FILES = 3

@@ -171,9 +171,8 @@ def recommend(
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
     similarity = measure_similarity(learning, seed=seed)
     size = image_size or default_image_size(row, profile)
-    measures = (profile.effective_num_images, similarity.score, similarity.low, similarity.high)
-    verdict = apply_rules(*measures)
-    textbook = apply_rules(*measures, rows=thresholds("textbook")).rule.recipe
+    verdict = apply_rules(profile.effective_num_images, similarity)
+    textbook = apply_rules(profile.effective_num_images, similarity, rows=thresholds("textbook")).rule.recipe
     facts = _facts(profile, similarity, size, verdict.runner_up)
     because = verdict.rule.because.format_map(facts)
     why_not = explain_why_not(verdict, facts)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from advisor.similarity import ENOUGH_IMAGES, calibration
+from advisor.similarity import ENOUGH_IMAGES, Similarity, calibration
 from strategies.errors import UserError
 from strategies.recipes import RECIPES
 
@@ -175,28 +175,29 @@ def thresholds(name: str = "advice") -> dict[str, Threshold]:
 
 
 def apply_rules(
-    effective_num_images: float, score: float, low: float, high: float, *, rows: Mapping[str, Threshold] | None = None
+    effective_num_images: float, similarity: Similarity, *, rows: Mapping[str, Threshold] | None = None
 ) -> Verdict:
     """Applies the 2 x 2 of size and similarity.
 
     Args:
         effective_num_images: Images for training and validation, net of duplicates.
-        score: Similarity to ImageNet in [0, 1], with its interval from `low` to `high`.
+        similarity: To ImageNet, with its interval, measured with a calibrated ruler.
         rows: Thresholds by measure; default: those of the advice.
 
     Raises:
         UserError: If a measure is not a number or out of its range; nothing is decided silently.
-
-    Example:
-        >>> from advisor.rules import apply_rules
-        >>> apply_rules(300, 0.9, 0.88, 0.92).rule.recipe
-        'head_only'
     """
     rows = rows or thresholds()
     size, domain = rows["effective_num_images"], rows["similarity"]
     if not (math.isfinite(effective_num_images) and effective_num_images >= 1):
-        raise UserError(f"Expected a number of images of at least 1. Received: {effective_num_images}. Check the profile.")
-    if not all(math.isfinite(value) and 0 <= value <= 1 for value in (score, low, high)) or not low <= score <= high:
+        raise UserError(f"Expected one image or more. Received: {effective_num_images}. Check the profile.")
+    score, low, high = similarity.score, similarity.low, similarity.high
+    if score is None or low is None or high is None:
+        raise UserError(
+            f"Expected a similarity from a calibrated ruler. Received: one from {similarity.ruler}, whose distances "
+            f"decide nothing. Measure it with the default ruler."
+        )
+    if not 0 <= low <= score <= high <= 1:
         raise UserError(
             f"Expected a similarity in [0, 1] within its interval. Received: {score} in [{low}, {high}]. "
             f"Measure it with advisor.measure_similarity."
@@ -251,12 +252,10 @@ def explain_why_not(verdict: Verdict, facts: Mapping[str, Any]) -> dict[str, str
         if row.size != verdict.rule.size:
             wrong.append(f"is for {row.size} datasets, but {_SIZE_WORDS[verdict.rule.size]}")
         if row.domain != verdict.rule.domain:
-            wrong.append(f"is for images {row.domain} {_TO[row.domain]} ImageNet, but {_DOMAIN_WORDS[verdict.rule.domain]}")
+            toward = "to" if row.domain == "similar" else "from"
+            wrong.append(f"is for images {row.domain} {toward} ImageNet, but {_DOMAIN_WORDS[verdict.rule.domain]}")
         reasons[row.recipe] = f"{row.recipe} {' and '.join(wrong)}.".format_map(dict(facts))
     return reasons
-
-
-_TO = {"similar": "to", "different": "from"}
 
 
 def find_cautions(facts: Mapping[str, Any]) -> list[dict[str, str]]:

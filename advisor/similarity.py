@@ -19,7 +19,8 @@ import numpy as np
 from strategies.backbones import build_backbone, get_backbone
 from strategies.errors import DatasetError, UserError
 from strategies.features import forward
-from strategies.images import decode_images, load_images
+from strategies.images import load_images
+from strategies.pixels import decode_images
 
 if TYPE_CHECKING:
     import keras
@@ -68,7 +69,7 @@ class Similarity:
     def __post_init__(self) -> None:
         if not math.isfinite(self.distance):
             raise DatasetError(
-                f"The distance to ImageNet is not a number. Received: {self.distance}. Check the images and the weights."
+                f"Expected a distance to ImageNet. Received: {self.distance}. Check the images and the weights."
             )
 
     def to_dict(self) -> dict[str, Any]:

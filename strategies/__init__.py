@@ -18,10 +18,10 @@ _EXPORTS = {
     "load_dataset": "strategies.images",
     "make_plan": "strategies.plan",
     "read_plan": "strategies.plan",
-    "split_dataset": "strategies.images",
+    "split_dataset": "strategies.splits",
     "train": "strategies.training",
 }
-__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+__all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

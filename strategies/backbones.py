@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strategies.errors import UserError, WeightsError, unknown_name
+from strategies.errors import UserError, WeightsError, in_a_sentence, unknown_name
 
 if TYPE_CHECKING:
     import keras
@@ -483,7 +483,7 @@ def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, fall_bac
             with contextlib.redirect_stdout(sys.stderr):
                 pretrained = _construct(backbone, one, dense, weights="imagenet")
         except Exception as error:  # Keras raises plain Exceptions here
-            reason = _first_line(error)
+            reason = in_a_sentence(error)
         else:
             network.set_weights(pretrained.get_weights())
             return
@@ -506,12 +506,8 @@ def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool
         arguments = "".join(f", {key}={value!r}" for key, value in backbone.arguments.items())
         raise WeightsError(
             f"Expected weights of keras.applications.{backbone.constructor}(include_top={dense}{arguments}). Received: "
-            f"{str(path)!r}, which does not fit ({_first_line(error)}). Give the file of this network."
+            f"{str(path)!r}, which does not fit ({in_a_sentence(error)}). Give the file of this network."
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
 
 
 def _adapt_first_kernel(network: keras.Model, row: Preprocessing) -> None:

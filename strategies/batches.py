@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from strategies.images import decode_image
+from strategies.pixels import decode_image
 
 CACHE_BYTES = 2 * 2**30
 
@@ -74,6 +74,7 @@ class Batches(keras.utils.PyDataset):
         return self._num_steps
 
     def on_epoch_end(self) -> None:
+        """Goes on to the batches of the next epoch; Keras calls it."""
         self._epoch += 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:

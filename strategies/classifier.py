@@ -1,4 +1,4 @@
-"""The exact head: a multinomial logistic regression on frozen features, its regularisation chosen by cross-validation."""
+"""The exact head: logistic regression on frozen features, its regularisation chosen by cross-validation."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def fit_classifier(
     return kernel.astype("float32"), (intercept - center @ kernel).astype("float32")
 
 
-def _choose_strength(
-    features: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None, seed: int
-) -> float:
+def _choose_strength(features: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None, seed: int) -> float:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
 

@@ -1,4 +1,4 @@
-"""The few exceptions. Every one is a `ValueError` whose text says what was received, what was expected and what to do."""
+"""The few exceptions: `ValueError`s whose text says what was received, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -37,3 +37,9 @@ def unknown_name(kind: str, received: str, known: Iterable[str]) -> UnknownNameE
     near = near or difflib.get_close_matches(received, names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownNameError(f"Unknown {kind} {received!r}.{hint} Known: {', '.join(names)}.")
+
+
+def in_a_sentence(error: Exception) -> str:
+    """Returns an error of another library as a few words within a sentence."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

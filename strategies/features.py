@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.backbones import get_backbone, build_backbone, stages_at
+from strategies.backbones import build_backbone, get_backbone, stages_at
 from strategies.errors import UserError, unknown_name
-from strategies.images import decode_images, load_images
+from strategies.images import load_images
+from strategies.pixels import decode_images
 from strategies.progress import track
 
 if TYPE_CHECKING:
     import keras
 
+    from strategies.batches import Pixels
+
 BATCH_SIZE = 32
 
 
-def forward(model: keras.Model, inputs: np.ndarray, *, description: str = "Frozen pass") -> list[np.ndarray]:
+def forward(model: keras.Model, inputs: np.ndarray | Pixels, *, description: str = "Frozen pass") -> list[np.ndarray]:
     """Runs `model` once over `inputs` and returns its outputs, one array each.
 
     Faster than `model.predict` on the same batches: the last batch is padded, so the compiled function is traced once.

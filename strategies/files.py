@@ -33,11 +33,11 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def check_schema(values: Any, name: str, *, package: str, error: type[UserError] = UserError) -> None:
-    """Checks `values` against the JSON schema `schemas/<name>.json` of a package, and raises `error` with a sentence."""
+    """Checks `values` against the JSON schema `schemas/<name>.json` of a package; raises `error` with a sentence."""
     import jsonschema
 
     schema = json.loads(files(package).joinpath("schemas", f"{name}.json").read_text(encoding="utf-8"))
     problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(values))
     if problem is not None:
         place = "/".join(str(part) for part in problem.absolute_path) or "the top level"
-        raise error(f"Expected a {name} that follows its schema. Received, at {place}: {problem.message}. Mend the file.")
+        raise error(f"Expected a {name} that follows its schema. Received, at {place}: {problem.message}. Mend it.")

@@ -1,20 +1,16 @@
-"""Folder, CSV, DataFrame, arrays or tf.data -> `ImageDataset`; its splits; one way through the pixels."""
+"""Folder, CSV, DataFrame, arrays or tf.data -> `ImageDataset`."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from strategies.errors import DatasetError
+from strategies.errors import DatasetError, in_a_sentence
 from strategies.progress import track
 
 if TYPE_CHECKING:
@@ -26,16 +22,6 @@ _SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "v
 _SIDECARS = ("thumbs.db", "desktop.ini")
 _COLUMNS = {name: name for name in ("path", "label", "split", "group")}
 _SOURCES = "a class folder, a CSV file, a DataFrame, arrays (x, y) or a tf.data.Dataset of images and labels"
-
-
-class UnreadableImage(DatasetError):  # noqa: N818
-    """A file that cannot be decoded; `path` and `reason` say which and why."""
-
-    def __init__(self, path: str | Path, reason: str) -> None:
-        super().__init__(
-            f"Expected an image that can be decoded. Received: {str(path)!r} ({reason}). Mend or remove the file."
-        )
-        self.path, self.reason = str(path), reason
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -212,32 +198,24 @@ def check_classes(dataset: ImageDataset) -> None:
     ):
         short = [name for name, count in zip(names, counts, strict=True) if count == number]
         if short:
-            raise DatasetError(f"{expected} Received: {source!r} with {received} {_few(short)}. {mend}")
+            raise DatasetError(f"{expected} Received: {source!r} with {received} {few(short)}. {mend}")
     if len(names) < 2:
-        raise DatasetError(f"{expected} Received: {source!r} with one class, {_few(names)}. Add another class.")
+        raise DatasetError(f"{expected} Received: {source!r} with one class, {few(names)}. Add another class.")
     if dataset.split is None:
         return
     trained = {int(label) for label, part in zip(dataset.labels, dataset.split, strict=True) if part in ("train", None)}
     absent = [name for index, name in enumerate(names) if index not in trained]
     if absent:
         raise DatasetError(
-            f"Expected training images of every class. Received: {source!r} with none of {_few(absent)} in the train "
+            f"Expected training images of every class. Received: {source!r} with none of {few(absent)} in the train "
             f"split. Move some there or remove the class."
         )
 
 
-def _few(names: Sequence[str], most: int = 5) -> str:
+def few(names: Sequence[str], most: int = 5) -> str:
+    """Returns the first few names for a sentence, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(repr(name) for name in names[:most]) + more
-
-
-def _reason(error: Exception) -> str:
-    """Returns an error of another library as a few words within a sentence."""
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()).rstrip(".") or type(error).__name__
-
-
-# Folders
 
 
 def _existing(source: str | os.PathLike[str]) -> Path:
@@ -261,7 +239,7 @@ def _from_class_folder(root: Path, source: str) -> ImageDataset:
     if len(kinds) > 1 and "train" in kinds and not has_splits:
         raise DatasetError(
             f"Expected either class folders or train, val and test folders. Received: {source!r} with both, "
-            f"{_few([folder.name for folder in folders])}. Move the others away."
+            f"{few([folder.name for folder in folders])}. Move the others away."
         )
     class_folders = [inner for folder in folders for inner in _folders(folder)] if has_splits else folders
     class_names = tuple(sorted({_name(folder, folder.parent) for folder in class_folders}))
@@ -344,7 +322,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], skipinitialspace=True)
     except (OSError, ValueError) as error:
         raise DatasetError(
-            f"Expected a CSV file in UTF-8. Received: {str(path)!r} ({_reason(error)}). Mend the file."
+            f"Expected a CSV file in UTF-8. Received: {str(path)!r} ({in_a_sentence(error)}). Mend the file."
         ) from error
 
 
@@ -353,7 +331,7 @@ def _from_table(frame: pd.DataFrame, source: str, root: Path, columns: Mapping[s
     for name, column in columns.items():
         if column not in there and (name in ("path", "label") or column != name):
             raise DatasetError(
-                f"Expected a column {column!r}. Received: {source!r} with the columns {_few(there, 20)}. "
+                f"Expected a column {column!r}. Received: {source!r} with the columns {few(there, 20)}. "
                 f"Name the right one with {name}_column=... (--column {name}=...)."
             )
     texts = {}
@@ -523,223 +501,3 @@ def _read_tf_data(source: Any, *, labelled: bool) -> tuple[list[np.ndarray], Any
         if labelled:
             labels.append(np.asarray(element[1]) if batched else np.asarray(element[1])[np.newaxis])
     return images, np.concatenate(labels) if labels else []
-
-
-# Pixels
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside of the block becomes an `UnreadableImage` with the path and the reason."""
-    try:
-        yield
-    except UnidentifiedImageError:
-        raise UnreadableImage(path, "not an image that Pillow can read") from None
-    except Exception as error:  # Pillow's readers raise a dozen kinds on broken files
-        raise UnreadableImage(path, _reason(error)) from error
-
-
-def decode_image(item: Path | str | np.ndarray, image_size: int | None = None) -> np.ndarray:
-    """Returns the pixels of an image: the one way for advice, training, evaluation and prediction.
-
-    Args:
-        item: A file, or an array as `ImageDataset.items` holds it.
-        image_size: Side of the square to resize to; `None` keeps the image's own size. The aspect ratio is not kept:
-            all of the image stays in view, as with Keras' `image_dataset_from_directory`.
-
-    Returns:
-        uint8 RGB of shape `(image_size, image_size, 3)`.
-
-    Raises:
-        UnreadableImage: If the file cannot be decoded to its end, or has more than 178,956,970 pixels.
-    """
-    if isinstance(item, np.ndarray):
-        array = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
-        return to_pixels(Image.fromarray(np.clip(np.rint(array), 0, 255).astype("uint8")), image_size)
-    # Pillow itself refuses to open what has more than 178,956,970 pixels: a small file may fill the memory.
-    with readable(Path(item)), Image.open(item) as image:
-        return to_pixels(image, image_size)
-
-
-def to_pixels(image: Image.Image, image_size: int | None) -> np.ndarray:
-    """Returns the first frame of an opened image upright, on white, as RGB and resized; see `decode_image`."""
-    if image_size is not None:
-        # JPEG only: decodes at 1/2, 1/4 or 1/8, several times faster, and leaves enough for a smooth resize.
-        image.draft(None, (2 * image_size, 2 * image_size))
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        image = _eight_bit(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    if image_size is not None:
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
-    return np.array(image)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scales 16-bit gray; Pillow's own conversion would cut off at 255."""
-    values = np.asarray(image)
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
-        raise ValueError("pixels of neither 8 nor 16 bit, whose range is unknown")
-    return Image.fromarray(np.rint(values / 257).astype("uint8"))
-
-
-def decode_images(
-    items: Sequence[Path] | Sequence[np.ndarray], image_size: int, *, description: str = "Reading images"
-) -> np.ndarray:
-    """Decodes images in threads.
-
-    Returns:
-        uint8 RGB of shape `(num_images, image_size, image_size, 3)`, in the order of `items`.
-
-    Raises:
-        UnreadableImage: If a file cannot be decoded.
-    """
-    pixels = np.empty((len(items), image_size, image_size, 3), dtype="uint8")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(lambda item: decode_image(item, image_size), items)
-        for index, image in enumerate(track(decoded, description, total=len(items))):
-            pixels[index] = image
-    return pixels
-
-
-# Splits
-
-
-def split_dataset(
-    dataset: ImageDataset,
-    *,
-    seed: int,
-    val_fraction: float = 0.15,
-    test_fraction: float = 0.15,
-    duplicates: Sequence[Sequence[int]] = (),
-) -> ImageDataset:
-    """Assigns every image to the train, val or test split, by class.
-
-    A split that the user gave is kept; the parts that are missing are carved out of the training images. Images of one
-    group and copies of one image stay on one side; copies count as one image, so they do not change the split. Every
-    class keeps a training image, and has a test image where it has two images to share out.
-
-    Args:
-        dataset: What `load_dataset` returned.
-        seed: The same seed gives the same split.
-        val_fraction: Share of each class for validation, of the images that are shared out; `test_fraction` likewise.
-        duplicates: Clusters of indices of identical images.
-
-    Raises:
-        DatasetError: If only some images have a split, or a class has no training image.
-    """
-    check_classes(dataset)
-    if min(val_fraction, test_fraction) < 0 or not val_fraction + test_fraction < 1:
-        raise DatasetError(
-            f"Expected fractions from 0 whose sum is below 1. Received: val_fraction={val_fraction}, "
-            f"test_fraction={test_fraction}. Leave some images for training."
-        )
-    split = list(dataset.split or ["train"] * len(dataset))
-    wrong = sorted({str(part) for part in split} - set(SPLITS))
-    if wrong:
-        raise DatasetError(
-            f"Expected a split of {', '.join(SPLITS)} for every image or for none. Received: {_few(wrong)} in "
-            f"{dataset.source!r}. Fill it in or leave the split out."
-        )
-    fractions = {"test": test_fraction, "val": val_fraction}
-    fractions = {part: fraction for part, fraction in fractions.items() if part not in split}
-    units = _units(dataset, [index for index, part in enumerate(split) if part == "train"], duplicates)
-    # A copy with the same label is no further image: counted once.
-    originals = components(len(dataset), duplicates)
-    counts = [Counter(label for _, label in {(originals[i], int(dataset.labels[i])) for i in unit}) for unit in units]
-    for unit, part in zip(units, _assign(counts, fractions, np.random.default_rng(seed)), strict=True):
-        for index in unit:
-            split[index] = part
-    return replace(dataset, split=tuple(split))
-
-
-def components(size: int, links: Iterable[Sequence[int]]) -> list[int]:
-    """Returns, for each of `size` items, the smallest index among the items that it is linked to, near or far."""
-    parent = list(range(size))
-
-    def find(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for link in links:
-        for index in link:
-            one, other = sorted((find(link[0]), find(index)))
-            parent[other] = one
-    return [find(index) for index in range(size)]
-
-
-def group_links(dataset: ImageDataset) -> list[list[int]]:
-    """Returns the indices of each group of two images or more."""
-    members = defaultdict(list)
-    for index, group in enumerate(dataset.group or ()):
-        members[group].append(index)
-    return [indices for indices in members.values() if len(indices) > 1]
-
-
-def _units(dataset: ImageDataset, chosen: Sequence[int], duplicates: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Returns the chosen images as lists that must stay together."""
-    inside = set(chosen)
-    links = [[index for index in link if index in inside] for link in (*duplicates, *group_links(dataset))]
-    units = defaultdict(list)
-    roots = components(len(dataset), links)
-    for index in chosen:
-        units[roots[index]].append(index)
-    return list(units.values())
-
-
-def _assign(units: Sequence[Counter[int]], fractions: Mapping[str, float], generator: np.random.Generator) -> list[str]:
-    """Returns a part for each unit: the largest first, each to where the most images of its classes are still due."""
-    totals: Counter[int] = Counter()
-    for unit in units:
-        totals.update(unit)
-    due = _quotas(totals, fractions)
-    parts = [""] * len(units)
-    for number in sorted(generator.permutation(len(units)).tolist(), key=lambda number: -units[number].total()):
-        unit = units[number]
-        part = max(due, key=lambda part: sum(count * due[part][label] / totals[label] for label, count in unit.items()))
-        parts[number] = part
-        due[part].subtract(unit)
-    # Large groups may have left a class without training images, or without test images.
-    for part in ("train", "test"):
-        if part == "train" or fractions.get(part):
-            _fill(part, units, parts)
-    return parts
-
-
-def _quotas(totals: Counter[int], fractions: Mapping[str, float]) -> dict[str, Counter[int]]:
-    """Returns how many images of each class each part is due; of two images, one trains and one tests."""
-    due = {part: Counter[int]() for part in ("train", *fractions)}
-    for label, total in totals.items():
-        left = total
-        for part, fraction in fractions.items():
-            wanted = int(total * fraction + 0.5)
-            if part == "test" and fraction > 0:
-                wanted = max(wanted, 1)
-            due[part][label] = min(wanted, left - 1)
-            left -= due[part][label]
-        due["train"][label] = left
-    return due
-
-
-def _fill(part: str, units: Sequence[Counter[int]], parts: list[str]) -> None:
-    """Moves the smallest unit that can be spared to `part`, for each class that has nothing there."""
-    holders = defaultdict(list)
-    for number, unit in enumerate(units):
-        for label in unit:
-            holders[label].append(number)
-    for label in sorted(holders):
-        if any(parts[number] == part for number in holders[label]):
-            continue
-        spared = [
-            number
-            for number in holders[label]
-            if part == "train"
-            or all(any(parts[other] == "train" for other in holders[one] if other != number) for one in units[number])
-        ]
-        if spared:
-            parts[min(spared, key=lambda number: units[number].total())] = part

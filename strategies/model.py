@@ -56,9 +56,9 @@ def _add_layer(inputs: keras.KerasTensor, layer: NewLayer) -> keras.KerasTensor:
     from keras import layers
 
     if layer.kind == "separable_conv":
-        outputs = layers.SeparableConv2D(
-            layer.units, 3, padding="same", use_bias=False, name=f"{layer.name}_conv"
-        )(inputs)
+        outputs = layers.SeparableConv2D(layer.units, 3, padding="same", use_bias=False, name=f"{layer.name}_conv")(
+            inputs
+        )
         outputs = layers.BatchNormalization(name=f"{layer.name}_bn")(outputs)
         return layers.ReLU(name=f"{layer.name}_relu")(outputs)
     outputs = layers.GlobalAveragePooling2D(name=POOL)(inputs) if len(inputs.shape) == 4 else inputs
@@ -119,7 +119,7 @@ def frozen_weights(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def moving_paths(model: keras.Model) -> set[str]:
-    """Returns the paths of all weights that training changes: trainable ones, and moving statistics in training mode."""
+    """Returns the paths of all weights that training changes: trainable ones, and moving statistics that move."""
     from keras.layers import BatchNormalization
 
     normed = (layer for layer in model.layers if isinstance(layer, BatchNormalization) and layer.trainable)

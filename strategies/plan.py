@@ -20,7 +20,7 @@ from strategies.recipes import RecipePhase, get_recipe
 
 PLAN_VERSION = 1
 BATCH_SIZE = 32
-# Images seen in training, by number of training images: what two CPU cores can afford (SCIENCE of the defaults: README).
+# Images seen in training, by number of training images: what two CPU cores can afford.
 IMAGES_SEEN = ((1_000, 30_000), (math.inf, 60_000))
 NEW_STAGE_FILTERS = 512
 

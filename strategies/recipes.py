@@ -73,7 +73,7 @@ RECIPES: dict[str, Recipe] = {
             keeps="features",
             new_stage=False,
             phases=(_HEAD,),
-            because="The high-level features fit images like ImageNet's, and so few images would overfit anything more.",
+            because="High-level features fit images like ImageNet's, and so few images would overfit anything more.",
             source=_CS231N,
         ),
         Recipe(
@@ -93,7 +93,7 @@ RECIPES: dict[str, Recipe] = {
             ),
             because="There are images enough to tune every layer without overfitting, and the pretrained weights are a "
             "good start; the head is fitted first, since a random one would distort them.",
-            source=f"{_CS231N}; head first: Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features, section 3.4",
+            source=f"{_CS231N}; head first: Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features",
         ),
         Recipe(
             name="keep_early_layers",

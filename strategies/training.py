@@ -21,9 +21,10 @@ from strategies.errors import DatasetError, PlanError
 from strategies.evaluation import Evaluation, evaluate_predictions
 from strategies.features import forward
 from strategies.files import check_output, write_json
-from strategies.images import load_dataset, split_dataset
+from strategies.images import load_dataset
 from strategies.model import POOL, build_model, frozen_weights, layers_by_stage, start_phase
 from strategies.plan import Phase, Plan, check_classes, check_plan
+from strategies.splits import split_dataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,6 +158,7 @@ class StageRates(keras.optimizers.AdamW):
         self.multipliers = dict(multipliers or {})
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one weight at its own rate; Keras calls it."""
         super().update_step(gradient, variable, learning_rate * self.multipliers.get(variable.path, 1.0))
 
 
@@ -292,7 +294,12 @@ def _run_phase(
     validation = _Whole(inputs["val"], labels["val"]) if len(labels["val"]) else None
     lines = _Lines(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", epochs * per_epoch)
     tail.fit(
-        batches, epochs=epochs, validation_data=validation, verbose=0, shuffle=False, callbacks=[keep, lines, *callbacks]
+        batches,
+        epochs=epochs,
+        validation_data=validation,
+        verbose=0,
+        shuffle=False,
+        callbacks=[keep, lines, *callbacks],
     )
 
 

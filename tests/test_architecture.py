@@ -16,7 +16,7 @@ HEAVY = {"tensorflow", "keras", "sklearn", "pandas", "torch", "jax", "matplotlib
     [
         "import advisor",
         "import strategies",
-        "import sys; sys.argv = ['advisor', '--help']; from advisor.cli import main\ntry: main()\nexcept SystemExit: pass",
+        "import sys, advisor.cli; sys.argv = ['advisor', '--help']\ntry: advisor.cli.main()\nexcept SystemExit: pass",
     ],
     ids=["import advisor", "import strategies", "advisor --help"],
 )

@@ -1,8 +1,7 @@
 """The exact head on frozen features."""
 
 import numpy as np
-import pytest
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
@@ -18,11 +17,11 @@ def _accuracy(data, **options):
     return ((test @ kernel + bias).argmax(axis=1) == test_labels).mean(), plain.score(test, test_labels)
 
 
-@pytest.mark.parametrize("load", [load_iris, load_digits])
-def test_the_head_is_as_good_as_logistic_regression(load):
-    """On real features it is at most a point below scikit-learn's own classifier."""
-    ours, plain = _accuracy(load())
-    assert ours >= plain - 0.01
+def test_the_head_is_as_good_as_logistic_regression():
+    """On real features it is on average no more than half a point below scikit-learn's own classifier."""
+    scores = np.array([_accuracy(load()) for load in (load_iris, load_digits, load_wine, load_breast_cancer)])
+    ours, plain = scores.mean(axis=0)
+    assert ours >= plain - 0.005, scores
 
 
 def test_two_classes_get_two_outputs():

@@ -167,7 +167,7 @@ def test_a_freeze_map_that_contradicts_the_phases_is_refused():
     """Editing the derived map instead of the phases is answered with what the phases say."""
     values = _plan().to_dict()
     values["freeze_map"][0]["cells"][0]["state"] = "trained"
-    with pytest.raises(PlanError, match="contradicts itself.*stem"):
+    with pytest.raises(PlanError, match=r"contradicts itself.*stem"):
         plan_from_dict(values)
 
 

@@ -1,12 +1,14 @@
 """Rules, margins and cautions."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.rules import CAUTIONS, RULES, apply_rules, explain_why_not, find_cautions, thresholds
+from advisor.similarity import Similarity, default_ruler
 from strategies.errors import UserError
 from strategies.recipes import RECIPES
 
@@ -48,6 +50,20 @@ TRIGGERS = {
 }
 
 
+def _similarity(score, spread=0.0):
+    return Similarity(
+        score=score,
+        low=score - spread,
+        high=score + spread,
+        distance=0.01,
+        floor=0.005,
+        by_depth={},
+        ruler=default_ruler(),
+        calibrated=True,
+        num_images=100,
+    )
+
+
 @pytest.mark.parametrize(
     ("images", "score", "recipe"),
     [
@@ -60,7 +76,7 @@ TRIGGERS = {
 )
 def test_the_cell_of_size_and_similarity_names_the_recipe(images, score, recipe):
     """Both thresholds belong to the upper side."""
-    verdict = apply_rules(images, score, score - 0.01, score + 0.01)
+    verdict = apply_rules(images, _similarity(score, 0.01))
     assert verdict.rule.recipe == recipe
     assert verdict.margins["size"]["factor"] == images / 1000
 
@@ -76,7 +92,7 @@ def test_every_rule_names_a_recipe_and_fills_its_sentence():
 @given(st.floats(1, 1e7), st.floats(0, 1))
 def test_the_rule_is_total_and_its_confidence_is_the_largest_probability(images, score):
     """Every valid pair leads to one recipe; no other is more probable; the four sum to one."""
-    verdict = apply_rules(images, score, score, score)
+    verdict = apply_rules(images, _similarity(score))
     assert verdict.confidence == max(verdict.probabilities.values())
     assert math.isclose(sum(verdict.probabilities.values()), 1)
     assert verdict.runner_up != verdict.rule.recipe
@@ -85,30 +101,36 @@ def test_the_rule_is_total_and_its_confidence_is_the_largest_probability(images,
 @given(st.floats(1, 1e6), st.floats(0, 1))
 def test_more_images_never_lead_from_large_to_small(images, score):
     """The size of the verdict is monotone in the number of images."""
-    less, more = (apply_rules(count, score, score, score).margins["size"]["side"] for count in (images, images * 2))
+    less, more = (apply_rules(count, _similarity(score)).margins["size"]["side"] for count in (images, images * 2))
     assert (less, more) != ("large", "small")
 
 
 @pytest.mark.parametrize(
-    "values",
-    [(math.nan, 0.5, 0.4, 0.6), (0, 0.5, 0.4, 0.6), (100, math.nan, 0.4, 0.6), (100, 1.1, 0.4, 1.2), (9, 0.5, 0.6, 0.7)],
+    ("images", "score", "low", "high"),
+    [(math.nan, 0.5, 0.4, 0.6), (0, 0.5, 0.4, 0.6), (9, math.nan, 0.4, 0.6), (9, 1.1, 0.4, 1.2), (9, 0.5, 0.6, 0.7)],
 )
-def test_what_is_not_a_measurement_is_an_error(values):
+def test_what_is_not_a_measurement_is_an_error(images, score, low, high):
     """NaN and values out of range never decide silently."""
     with pytest.raises(UserError, match="Received"):
-        apply_rules(*values)
+        apply_rules(images, replace(_similarity(0.5), score=score, low=low, high=high))
+
+
+def test_an_uncalibrated_ruler_decides_nothing():
+    """Distances without a scale are no similarity."""
+    with pytest.raises(UserError, match="calibrated ruler"):
+        apply_rules(100, replace(_similarity(0.5), score=None, low=None, high=None))
 
 
 def test_the_textbook_calls_fewer_than_20000_images_small():
     """The textbook's own thresholds stand beside those of the advice."""
     rows = thresholds("textbook")
-    assert apply_rules(19_999, 0.9, 0.9, 0.9, rows=rows).rule.recipe == "head_only"
-    assert apply_rules(20_000, 0.9, 0.9, 0.9, rows=rows).rule.recipe == "fine_tune_all"
+    assert apply_rules(19_999, _similarity(0.9), rows=rows).rule.recipe == "head_only"
+    assert apply_rules(20_000, _similarity(0.9), rows=rows).rule.recipe == "fine_tune_all"
 
 
 def test_why_not_names_what_each_of_the_other_three_lacks():
     """The sentence for a recipe speaks of the sides on which it differs, and only of those."""
-    reasons = explain_why_not(apply_rules(300, 0.9, 0.88, 0.92), FACTS)
+    reasons = explain_why_not(apply_rules(300, _similarity(0.9, 0.02)), FACTS)
     assert set(reasons) == {"fine_tune_all", "keep_early_layers", "retrain_all"}
     assert "similarity" not in reasons["fine_tune_all"]
     assert "fewer than 1,000" not in reasons["keep_early_layers"]

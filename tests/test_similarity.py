@@ -1,5 +1,7 @@
 """Similarity to ImageNet, on ImageNet's own photos and on what lies far from them."""
 
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -59,7 +61,7 @@ def test_blur_and_noise_lower_the_score_step_by_step(imagenet):
         [noisy(deviation) for deviation in (10, 25, 50, 100)],
     ):
         scores = [plain, *(measure_similarity(_pixels(imagenet, change)).score for change in changes)]
-        assert all(one > two for one, two in zip(scores, scores[1:], strict=False)), scores
+        assert all(one > two for one, two in itertools.pairwise(scores)), scores
 
 
 def test_the_same_seed_gives_the_same_similarity(imagenet):

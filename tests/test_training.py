@@ -154,9 +154,7 @@ def test_every_recipe_builds_on_every_family_and_sets_what_its_freeze_map_says(b
     row = BACKBONES[backbone]
     size = max(64, row.min_image_size)
     for recipe in RECIPES:
-        plan = make_plan(
-            recipe, backbone, class_names=["a", "b", "c"], num_train=50, image_size=size, weights="random"
-        )
+        plan = make_plan(recipe, backbone, class_names=["a", "b", "c"], num_train=50, image_size=size, weights="random")
         model = build_model(plan)
         owners = layers_by_stage(model, plan)
         assert set(owners) == set(plan.built_stages)

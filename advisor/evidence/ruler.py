@@ -26,7 +26,7 @@ def fit_ruler(ruler: Ruler, imagenet: Path, near: Path, far: Path) -> dict[str, 
         far: Class folder of the nearest dataset that is to count as different.
     """
 
-    def measure(folder: Path):  # noqa: ANN202
+    def measure(folder: Path) -> Similarity:
         return measure_similarity(
             folder, ruler=ruler.backbone, image_size=ruler.image_size, weights=ruler.weights, max_images=1000
         )

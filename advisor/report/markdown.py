@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from advisor._version import __version__
-from advisor.report.text import cell_text, facts, headline, printable
+from advisor.report.text import facts, freeze_rows, headline, printable
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
@@ -37,8 +37,8 @@ def training_markdown(advice: Recommendation, result: TrainingResult) -> str:
         "# Training report",
         "",
         f"**Test accuracy {test.accuracy:.1%}** (95 % interval {test.low:.1%} to {test.high:.1%}, "
-        f"{test.num_images:,} images that training never saw), beside {test.majority_accuracy:.1%} for always answering "
-        f"*{escape(test.majority_class)}*, the most frequent class.",
+        f"{test.num_images:,} images that training never saw), beside {test.majority_accuracy:.1%} for always "
+        f"answering *{escape(test.majority_class)}*, the most frequent class.",
         "",
     ]
     lines += _table(
@@ -65,9 +65,9 @@ def training_markdown(advice: Recommendation, result: TrainingResult) -> str:
         ["phase", "steps", "loss", "accuracy", "validation loss", "validation accuracy"],
         [
             [str(row.phase), f"{row.step:,}", *(_number(value) for value in row[2:6])]
-            for row in result.history.groupby("phase", sort=False).tail(1)[
-                ["phase", "step", "loss", "accuracy", "val_loss", "val_accuracy"]
-            ].itertuples(index=False)
+            for row in result.history.groupby("phase", sort=False)
+            .tail(1)[["phase", "step", "loss", "accuracy", "val_loss", "val_accuracy"]]
+            .itertuples(index=False)
         ],
     )
     lines += ["# The advice", "", *_advice_sections(advice), *_footer(advice)]
@@ -80,21 +80,12 @@ def _number(value: float | None) -> str:
 
 
 def _advice_sections(advice: Recommendation) -> list[str]:
-    lines = [f"**{headline(advice)}**", "", "## Why", "", escape(advice.because), "", f"Source: {advice.rule.source}.", ""]
+    lines = [f"**{headline(advice)}**", "", "## Why", "", escape(advice.because), ""]
+    lines += [f"Source: {advice.rule.source}.", ""]
     lines += _table(["measured", ""], [[name, escape(value)] for name, value in facts(advice)])
     lines += ["## Freeze map", ""]
-    phases = [f"{phase.name} ({phase.steps or 'exact'}{' steps' if phase.steps else ''})" for phase in advice.plan.phases]
-    lines += _table(
-        ["stage", "weights", *phases],
-        [
-            [
-                row.stage,
-                "" if row.parameters is None else f"{row.parameters:,}",
-                *(cell_text(row, cell) for cell in row.cells),
-            ]
-            for row in advice.plan.freeze_map
-        ],
-    )
+    phases = [f"{one.name} ({f'{one.steps:,} steps' if one.steps else 'exact'})" for one in advice.plan.phases]
+    lines += _table(["stage", "weights", *phases], freeze_rows(advice))
     lines += [
         "Frozen: not updated, BatchNorm in inference mode. New: trained, not the pretrained layer as it is. "
         "BN inference: the four tensors of BatchNorm are held although the stage is trained.",
@@ -105,7 +96,8 @@ def _advice_sections(advice: Recommendation) -> list[str]:
         "",
     ]
     if advice.cautions:
-        lines += ["## Cautions", "", *(f"- {escape(one['message'])} ({escape(one['source'])})" for one in advice.cautions), ""]
+        cautions = (f"- {escape(one['message'])} ({escape(one['source'])})" for one in advice.cautions)
+        lines += ["## Cautions", "", *cautions, ""]
     lines += ["## The images", ""]
     lines += _table(
         ["class", "images"], [[escape(name), f"{count:,}"] for name, count in advice.profile.images_per_class.items()]

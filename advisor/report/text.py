@@ -71,6 +71,18 @@ def cell_text(row: FreezeRow, cell: FreezeCell) -> str:
     return " ".join(words[:2]) + "".join(f", {word}" for word in words[2:])
 
 
+def freeze_rows(advice: Recommendation) -> list[list[str]]:
+    """Returns the freeze map as rows of text: stage, number of weights, one cell per phase."""
+    return [
+        [
+            row.stage,
+            "" if row.parameters is None else f"{row.parameters:,}",
+            *(cell_text(row, cell) for cell in row.cells),
+        ]
+        for row in advice.plan.freeze_map
+    ]
+
+
 def summarize(advice: Recommendation) -> str:
     """Returns the advice as plain text: recipe, reasons, margins, freeze map, cautions."""
     lines = [headline(advice), "", f"Why: {advice.because}", ""]
@@ -78,10 +90,7 @@ def summarize(advice: Recommendation) -> str:
     lines += ["", "Freeze map:"]
     phases = [phase.name for phase in advice.plan.phases]
     table = [["stage", "weights", *phases]]
-    table += [
-        [row.stage, "" if row.parameters is None else f"{row.parameters:,}", *(cell_text(row, one) for one in row.cells)]
-        for row in advice.plan.freeze_map
-    ]
+    table += freeze_rows(advice)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         lines.append("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
@@ -98,7 +107,8 @@ def printable_lines(lines: list[str]) -> str:
 
 def to_html(advice: Recommendation) -> str:
     """Returns the advice as a small table for a notebook."""
-    rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in facts(advice))
+    cells = ((html.escape(name), html.escape(value)) for name, value in facts(advice))
+    rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in cells)
     cautions = "".join(f"<li>{html.escape(caution['message'])}</li>" for caution in advice.cautions)
     return (
         f"<p><b>{html.escape(headline(advice))}</b></p><p>{html.escape(advice.because)}</p>"

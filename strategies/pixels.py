@@ -1,0 +1,102 @@
+"""One way through the pixels: decoding and resizing, the same for advice, training, evaluation and prediction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from strategies.errors import DatasetError, in_a_sentence
+from strategies.progress import track
+
+
+class UnreadableImage(DatasetError):  # noqa: N818
+    """A file that cannot be decoded; `path` and `reason` say which and why."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(
+            f"Expected an image that can be decoded. Received: {str(path)!r} ({reason}). Mend or remove the file."
+        )
+        self.path, self.reason = str(path), reason
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside of the block becomes an `UnreadableImage` with the path and the reason."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise UnreadableImage(path, "not an image that Pillow can read") from None
+    except Exception as error:  # Pillow's readers raise a dozen kinds on broken files
+        raise UnreadableImage(path, in_a_sentence(error)) from error
+
+
+def decode_image(item: Path | str | np.ndarray, image_size: int | None = None) -> np.ndarray:
+    """Returns the pixels of an image: the one way for advice, training, evaluation and prediction.
+
+    Args:
+        item: A file, or an array as `ImageDataset.items` holds it.
+        image_size: Side of the square to resize to; `None` keeps the image's own size. The aspect ratio is not kept:
+            all of the image stays in view, as with Keras' `image_dataset_from_directory`.
+
+    Returns:
+        uint8 RGB of shape `(image_size, image_size, 3)`.
+
+    Raises:
+        UnreadableImage: If the file cannot be decoded to its end, or has more than 178,956,970 pixels.
+    """
+    if isinstance(item, np.ndarray):
+        array = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
+        return to_pixels(Image.fromarray(np.clip(np.rint(array), 0, 255).astype("uint8")), image_size)
+    # Pillow itself refuses to open what has more than 178,956,970 pixels: a small file may fill the memory.
+    with readable(Path(item)), Image.open(item) as image:
+        return to_pixels(image, image_size)
+
+
+def to_pixels(image: Image.Image, image_size: int | None) -> np.ndarray:
+    """Returns the first frame of an opened image upright, on white, as RGB and resized; see `decode_image`."""
+    if image_size is not None:
+        # JPEG only: decodes at 1/2, 1/4 or 1/8, several times faster, and leaves enough for a smooth resize.
+        image.draft(None, (2 * image_size, 2 * image_size))
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    if image_size is not None:
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    return np.array(image)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Scales 16-bit gray; Pillow's own conversion would cut off at 255."""
+    values = np.asarray(image)
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
+        raise ValueError("pixels of neither 8 nor 16 bit, whose range is unknown")
+    return Image.fromarray(np.rint(values / 257).astype("uint8"))
+
+
+def decode_images(
+    items: Sequence[Path] | Sequence[np.ndarray], image_size: int, *, description: str = "Reading images"
+) -> np.ndarray:
+    """Decodes images in threads.
+
+    Returns:
+        uint8 RGB of shape `(num_images, image_size, image_size, 3)`, in the order of `items`.
+
+    Raises:
+        UnreadableImage: If a file cannot be decoded.
+    """
+    pixels = np.empty((len(items), image_size, image_size, 3), dtype="uint8")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        decoded = pool.map(lambda item: decode_image(item, image_size), items)
+        for index, image in enumerate(track(decoded, description, total=len(items))):
+            pixels[index] = image
+    return pixels
