@@ -196,8 +196,10 @@ def _moments_model(ruler: Ruler) -> tuple[keras.Model, list[tuple[np.ndarray, np
         axes = tuple(range(1, len(norm.input.shape) - 1))
         outputs.append(keras.ops.mean(norm.input, axis=axes))
         outputs.append(keras.ops.mean(keras.ops.square(norm.input), axis=axes))
+    to_numpy = keras.ops.convert_to_numpy
     reference = [
-        (np.array(norm.moving_mean, dtype="float64"), np.array(norm.moving_variance, dtype="float64")) for norm in norms
+        (to_numpy(norm.moving_mean.value).astype("float64"), to_numpy(norm.moving_variance.value).astype("float64"))
+        for norm in norms
     ]
     return keras.Model(backbone.input, outputs), reference
 

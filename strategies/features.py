@@ -34,6 +34,7 @@ def forward(model: keras.Model, inputs: np.ndarray | Pixels, *, description: str
     Returns:
         A list with one array of shape `(num_images, ...)` per output of the model.
     """
+    model.jit_compile = use_xla()
     if not len(inputs):
         raise UserError("Expected at least one image for a forward pass. Received none.")
     parts: list[list[np.ndarray]] = []
@@ -46,6 +47,13 @@ def forward(model: keras.Model, inputs: np.ndarray | Pixels, *, description: str
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
         parts.append([np.asarray(output)[:size] for output in outputs])
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def use_xla() -> bool:
+    """Returns whether Keras should compile with XLA: not for TensorFlow on a CPU, where it is several times slower."""
+    import keras
+
+    return keras.backend.backend() == "jax" or bool(keras.distribution.list_devices("gpu"))
 
 
 def extract_features(

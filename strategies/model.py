@@ -112,10 +112,11 @@ def start_phase(model: keras.Model, plan: Plan, phase: Phase) -> None:
                 layer.momentum = policy["momentum"]
 
 
-def frozen_weights(model: keras.Model) -> dict[str, np.ndarray]:
-    """Returns copies, by path, of all weights that training must leave as they are in the phase that was started."""
-    moving = moving_paths(model)
-    return {weight.path: np.array(weight) for weight in model.weights if weight.path not in moving}
+def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns a copy of every weight, by path."""
+    from keras.ops import convert_to_numpy
+
+    return {weight.path: np.array(convert_to_numpy(weight.value)) for weight in model.weights}
 
 
 def moving_paths(model: keras.Model) -> set[str]:

@@ -19,10 +19,10 @@ from strategies.batches import Batches, Pixels
 from strategies.classifier import fit_classifier
 from strategies.errors import DatasetError, PlanError
 from strategies.evaluation import Evaluation, evaluate_predictions
-from strategies.features import forward
+from strategies.features import forward, use_xla
 from strategies.files import check_output, write_json
 from strategies.images import load_dataset
-from strategies.model import POOL, build_model, frozen_weights, layers_by_stage, start_phase
+from strategies.model import POOL, build_model, layers_by_stage, moving_paths, snapshot, start_phase
 from strategies.plan import Phase, Plan, check_classes, check_plan
 from strategies.splits import split_dataset
 
@@ -157,9 +157,14 @@ class StageRates(keras.optimizers.AdamW):
         super().__init__(**options)
         self.multipliers = dict(multipliers or {})
 
+    def build(self, variables: list[Any]) -> None:
+        """Looks up the multiplier of each weight; Keras calls it once."""
+        super().build(variables)
+        self._rates = [self.multipliers.get(variable.path, 1.0) for variable in variables]
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Updates one weight at its own rate; Keras calls it."""
-        super().update_step(gradient, variable, learning_rate * self.multipliers.get(variable.path, 1.0))
+        """Updates one weight at its own rate; Keras calls it, with TensorFlow by the weight's bare variable."""
+        super().update_step(gradient, variable, learning_rate * self._rates[self._get_variable_index(variable)])
 
 
 def train(
@@ -213,10 +218,9 @@ def train(
     for number, phase in enumerate(plan.phases):
         start_phase(model, plan, phase)
         trainable[phase.name] = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-        before = {weight.path: np.array(weight) for weight in model.weights} if on_phase_end else {}
-        frozen = frozen_weights(model)
+        before = snapshot(model)
         _run_phase(model, plan, number, pixels, labels, keep, callbacks)
-        _check_frozen(model, phase, frozen)
+        _check_frozen(model, phase, before)
         if on_phase_end:
             on_phase_end(phase, model, before)
     if not keep.weights:
@@ -225,8 +229,8 @@ def train(
             f"{[dict(phase.learning_rate) for phase in plan.phases]}. Lower them in the plan."
         )
     model.set_weights(keep.weights)
-    # A plain optimizer, so that the saved model loads without anything of ours.
-    model.compile(optimizer="adamw", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    # Not compiled, so that the saved model loads without anything of ours and carries no optimizer along.
+    model = keras.Model(model.input, model.output, name=plan.recipe)
     (probabilities,) = forward(model, pixels["test"], description="Testing")
     result = TrainingResult(
         plan=plan,
@@ -281,7 +285,10 @@ def _run_phase(
     per_epoch = min(per_epoch, phase.steps)
     epochs = math.ceil(phase.steps / per_epoch)
     keep.start(phase, model, per_epoch)
-    tail.compile(_optimizer(model, plan, phase, epochs * per_epoch), "sparse_categorical_crossentropy", ["accuracy"])
+    optimizer = _optimizer(model, plan, phase, epochs * per_epoch)
+    tail.compile(
+        optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=use_xla()
+    )
     batches = Batches(
         inputs["train"],
         labels["train"],
@@ -350,7 +357,9 @@ def _optimizer(model: keras.Model, plan: Plan, phase: Phase, num_steps: int) -> 
         for name in names
         for weight in model.get_layer(name).trainable_weights
     }
-    return StageRates(learning_rate=schedule, weight_decay=phase.weight_decay, multipliers=multipliers)
+    optimizer = StageRates(learning_rate=schedule, weight_decay=phase.weight_decay, multipliers=multipliers)
+    optimizer.build(model.trainable_weights)  # here, or TensorFlow traces the first step twice
+    return optimizer
 
 
 def _metrics_of_head(
@@ -367,10 +376,11 @@ def _metrics_of_head(
     return metrics
 
 
-def _check_frozen(model: keras.Model, phase: Phase, frozen: Mapping[str, np.ndarray]) -> None:
-    for weight in model.weights:
-        if weight.path in frozen and not np.array_equal(np.array(weight), frozen[weight.path]):
+def _check_frozen(model: keras.Model, phase: Phase, before: Mapping[str, np.ndarray]) -> None:
+    moving = moving_paths(model)
+    for path, value in snapshot(model).items():
+        if path not in moving and not np.array_equal(value, before[path]):
             raise RuntimeError(
-                f"A frozen weight has moved: {weight.path} in phase {phase.name!r}. This is a defect of this software "
+                f"A frozen weight has moved: {path} in phase {phase.name!r}. This is a defect of this software "
                 f"or of Keras {keras.__version__}, not of the data; the result cannot be trusted."
             )

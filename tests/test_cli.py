@@ -79,7 +79,8 @@ def test_a_written_plan_can_be_edited_and_trained(advisor, photos, imagenet_weig
     assert advisor("recommend", photos, "--backbone", BACKBONE, "--out", tmp_path / "advice")[0] == 0
     path = tmp_path / "advice" / "plan.json"
     values = json.loads(path.read_text())
-    values["new_layers"][0]["dropout"] = 0.4
+    values["new_layers"][-1]["dropout"] = 0.4
+    values["phases"] = [phase | {"steps": min(phase["steps"], 3)} for phase in values["phases"]]
     path.write_text(json.dumps(values))
     code, _, err = advisor("train", photos, "--plan", path, "--out", tmp_path / "run")
     assert code == 0, err

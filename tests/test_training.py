@@ -10,7 +10,7 @@ import pytest
 from strategies.backbones import BACKBONES
 from strategies.errors import DatasetError, OutputError, PlanError
 from strategies.images import load_dataset
-from strategies.model import build_model, count_parameters, layers_by_stage, moving_paths, start_phase
+from strategies.model import build_model, count_parameters, layers_by_stage, moving_paths, snapshot, start_phase
 from strategies.plan import make_plan
 from strategies.recipes import RECIPES
 from strategies.training import train
@@ -19,10 +19,10 @@ BACKBONE = "MobileNetV2-0.35"
 ONE_PER_CONSTRUCTOR = list({row.constructor: row.name for row in reversed(BACKBONES.values())}.values())
 
 
-def _plan(recipe, dataset, *, budget, weights="imagenet", image_size=96, seed=0):
+def _plan(recipe, dataset, *, budget, backbone=BACKBONE, weights="imagenet", image_size=96, seed=0):
     return make_plan(
         recipe,
-        BACKBONE,
+        backbone,
         class_names=dataset.class_names,
         num_train=100,
         image_size=image_size,
@@ -59,7 +59,7 @@ def test_each_recipe_does_to_the_real_model_what_its_freeze_map_says(recipe, nam
                 assert stage.last_layer not in present
                 assert stage.name not in layers
         assert {name for names in layers.values() for name in names} <= present
-        after = {weight.path: np.array(weight) for weight in model.weights}
+        after = snapshot(model)
         for stage, names in layers.items():
             cell = next(cell for cell in rows[stage].cells if cell.phase == phase.name)
             for layer in (model.get_layer(name) for name in names):
@@ -90,7 +90,10 @@ def test_training_learns_and_its_metrics_are_those_of_the_model(test_data, image
 def test_the_same_seed_gives_the_same_result(recipe, photos):
     """Weights, history and metrics are equal to the last bit, without pretrained weights too."""
     dataset = load_dataset(photos)
-    runs = [train(_plan(recipe, dataset, budget=0.002, weights="random", image_size=32), dataset) for _ in range(2)]
+    runs = [
+        train(_plan(recipe, dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32), dataset)
+        for _ in range(2)
+    ]
     for one, two in zip(runs[0].model.get_weights(), runs[1].model.get_weights(), strict=True):
         assert np.array_equal(one, two)
     columns = ["phase", "step", "loss", "accuracy", "val_loss", "val_accuracy"]
@@ -101,7 +104,7 @@ def test_the_same_seed_gives_the_same_result(recipe, photos):
 def test_the_run_folder_holds_a_model_that_reloads_to_the_same_answers(photos, tmp_path):
     """The model loads without anything of ours, and its classes stand beside it."""
     dataset = load_dataset(photos)
-    plan = _plan("keep_early_layers", dataset, budget=0.002, weights="random", image_size=32)
+    plan = _plan("keep_early_layers", dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32)
     result = train(plan, dataset, tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"model.keras", "plan.json", "class_names.json", "history.csv", "metrics.json"}
@@ -116,7 +119,7 @@ def test_the_best_weights_over_all_phases_are_kept(photos):
     from dataclasses import replace
 
     dataset = load_dataset(photos)
-    plan = _plan("fine_tune_all", dataset, budget=0.002, weights="random", image_size=32)
+    plan = _plan("fine_tune_all", dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32)
     wrecked = replace(plan.phases[1], learning_rate=dict.fromkeys(plan.phases[1].trains, 1e3))
     result = train(replace(plan, phases=(plan.phases[0], wrecked)), dataset)
     best = result.history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).iloc[0]
@@ -130,14 +133,15 @@ def test_lower_stages_learn_at_the_rate_that_the_plan_gives_them(photos):
     from dataclasses import replace
 
     dataset = load_dataset(photos)
-    plan = _plan("fine_tune_all", dataset, budget=0.002, weights="random", image_size=32)
+    plan = _plan("fine_tune_all", dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32)
     rates = dict.fromkeys(plan.phases[1].trains, 1e-3) | {"stem": 1e-9}
     moved = {}
 
     def measure(phase, model, before):
+        after = snapshot(model)
         for stage, names in layers_by_stage(model, plan).items():
             changes = [
-                np.abs(np.array(weight) - before[weight.path]).max()
+                np.abs(after[weight.path] - before[weight.path]).max()
                 for name in names
                 for weight in model.get_layer(name).trainable_weights
             ]
@@ -171,8 +175,7 @@ def test_every_recipe_builds_on_every_family_and_sets_what_its_freeze_map_says(b
     assert all(counts.values())
 
 
-@pytest.mark.parametrize("backbone", ["ConvNeXtTiny", "VGG16"])
-def test_a_network_without_batch_norm_trains_too(backbone, photos):
+def test_a_network_without_batch_norm_trains_too(photos):
     """The new stage has BatchNorm, the backbone none."""
     dataset = load_dataset(photos)
     plan = make_plan(
@@ -192,7 +195,9 @@ def test_a_plan_for_other_classes_is_refused_before_anything_is_built(photos):
 def test_an_output_folder_that_holds_files_is_refused(photos, tmp_path):
     """What an earlier run wrote is not overwritten unless the user says so."""
     (tmp_path / "notes.txt").write_text("mine")
-    plan = _plan("head_only", load_dataset(photos), budget=1, weights="random", image_size=32)
+    plan = _plan(
+        "head_only", load_dataset(photos), budget=1, backbone="MobileNet-0.25", weights="random", image_size=32
+    )
     with pytest.raises(OutputError, match="--overwrite"):
         train(plan, photos, tmp_path)
     train(plan, photos, tmp_path, overwrite=True)
@@ -203,7 +208,7 @@ def test_too_few_images_for_a_test_split_is_an_error():
     """Two images per class leave nothing to validate on, but one of each to test."""
     x = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
     dataset = load_dataset((x, ["a", "a", "b", "b"]))
-    plan = _plan("head_only", dataset, budget=1, weights="random", image_size=32)
+    plan = _plan("head_only", dataset, budget=1, backbone="MobileNet-0.25", weights="random", image_size=32)
     assert train(plan, dataset).test.num_images == 2
     with pytest.raises(DatasetError):
         train(plan, (x[:2], ["a", "b"]))

@@ -13,7 +13,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from advisor.similarity import Ruler, measure_similarity
+from advisor.similarity import Ruler, Similarity, measure_similarity
 
 
 def fit_ruler(ruler: Ruler, imagenet: Path, near: Path, far: Path) -> dict[str, object]:
