@@ -52,7 +52,7 @@ def test_recommend_prints_and_writes_nothing_without_out(advisor, photos, imagen
     before = _files(photos)
     code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE)
     assert code == 0
-    assert "head_only" in out
+    assert "Freeze map" in out
     assert "Why not the others" in out
     assert list(tmp_path.iterdir()) == []
     assert _files(photos) == before

@@ -179,7 +179,7 @@ def test_a_network_without_batch_norm_trains_too(photos):
     """The new stage has BatchNorm, the backbone none."""
     dataset = load_dataset(photos)
     plan = make_plan(
-        "retrain_all", backbone, class_names=dataset.class_names, num_train=20, image_size=32, weights="random",
+        "retrain_all", "VGG16", class_names=dataset.class_names, num_train=20, image_size=32, weights="random",
         budget=0.001,
     )  # fmt: skip
     assert train(plan, dataset).test.num_images > 0

@@ -1,0 +1,126 @@
+"""Every command and every example of the README and of the docstrings runs."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+import advisor
+import strategies
+from advisor import cli
+from strategies.backbones import BACKBONES
+from strategies.plan import read_plan
+from strategies.recipes import RECIPES
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, imagenet_weights):
+    """A working folder with `photos/` in it."""
+    for name in ("china", "flower"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        photo = Image.fromarray(load_sample_image(f"{name}.jpg"))
+        for index in range(40):
+            left, top = 50 * (index % 10), 60 * (index // 10)
+            photo.crop((left, top, left + 160, top + 160)).save(tmp_path / "photos" / name / f"{index:02}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _run(command, monkeypatch):
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code, command
+
+
+def test_the_commands_run(folder, monkeypatch, capsys):
+    """In the order in which a reader would type them."""
+    commands = [line for block in _blocks("console") for line in block.splitlines()]
+    assert len(commands) == 8
+    for command in commands:
+        _run(command, monkeypatch)
+    assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}
+    assert read_plan(folder / "head" / "plan.json").recipe == "head_only"
+
+
+def test_the_python_examples_run(folder):
+    """Each block on its own."""
+    blocks = _blocks("python")
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert (folder / "python_run" / "model.keras").is_file()
+
+
+def test_the_two_commands_install_and_run_what_they_say():
+    """They are one line each; CI runs the second, from this file."""
+    shell = _blocks("sh")
+    assert len(shell) == 2
+    assert shell[0].strip().endswith("advisor demo")
+    assert shell[1].strip().endswith("pytest")
+
+
+def test_the_demo_trains_on_digits(monkeypatch, capsys, tmp_path, imagenet_weights):
+    """It ends with a report and says what to type next."""
+    monkeypatch.setattr(cli, "DEMO_BUDGET", 0.01)
+    _run(f"advisor demo --out {tmp_path / 'demo'}", monkeypatch)
+    shown = capsys.readouterr().out
+    assert "Test accuracy" in shown
+    assert "advisor recommend" in shown
+    assert (tmp_path / "demo" / "report.md").is_file()
+
+
+@pytest.mark.parametrize("name", ["--help", "recommend --help", "train --help", "profile --help", "demo --help"])
+def test_help_is_given(name, monkeypatch, capsys):
+    """Every command explains itself."""
+    _run(f"advisor {name}", monkeypatch)
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_the_layout_names_every_module():
+    """The README's picture of the two packages is true."""
+    listed = set(re.findall(r"^  ([a-z_]+(?:\.py|\.json|/))", README, re.MULTILINE))
+    there = set()
+    for package in (advisor, strategies):
+        for path in Path(package.__file__).parent.iterdir():
+            if not path.name.startswith(("_", ".")) and path.name != "schemas":
+                there.add(f"{path.name}/" if path.is_dir() else path.name)
+    assert listed == there
+
+
+def test_the_table_of_recipes_names_all_four():
+    """And no other."""
+    assert set(re.findall(r"^\| .*? \| `(\w+)` \|", README, re.MULTILINE)) == set(RECIPES)
+    assert "MobileNetV2-0.35" in BACKBONES
+
+
+def _modules() -> list[str]:
+    found = [
+        module.name
+        for package in (strategies, advisor)
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    ]
+    return [name for name in found if not name.endswith("__main__")]
+
+
+@pytest.mark.parametrize("name", _modules())
+def test_the_examples_in_docstrings_run(name, tmp_path, monkeypatch):
+    """An example that no longer holds is a wrong promise."""
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+    assert os.listdir(tmp_path) == []
