@@ -67,14 +67,12 @@ def recommend(
     if out is not None:
         check_output(out, overwrite=overwrite)
     advice = advise(
-        data,
+        _read(data, column, root, backbone),
         backbone=backbone,
         weights=weights,
         image_size=image_size,
         seed=seed,
         max_unreadable=max_unreadable,
-        root=root,
-        **_columns(column),
     )
     if out is not None:
         advice.save(out, overwrite=overwrite)
@@ -123,12 +121,10 @@ def train(
                 )
         given = {name: getattr(wanted, name) for name in options}
     advice = advise(
-        data,
+        _read(data, column, root, given.get("backbone"), recipe),
         **given,
         recipe=recipe,
         max_unreadable=max_unreadable,
-        root=root,
-        **_columns(column),
     )
     if wanted is not None:
         advice = advice.with_plan(wanted)
@@ -223,6 +219,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     from strategies.files import check_output
 
     folder = Path(tempfile.mkdtemp(prefix="advisor-demo-")) if out is None else check_output(out)
+    _start_keras()
     digits = load_digits()
     chosen = np.random.default_rng(seed).permutation(len(digits.target))[:DEMO_IMAGES]
     images = np.round(digits.images[chosen] * (255 / 16)).astype("uint8")
@@ -234,6 +231,38 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     print()
     _print_result(result)
     print(f"\nThe report is {folder / 'report.md'}. For your own images: advisor recommend FOLDER --out advice/")
+
+
+def _read(
+    data: str, column: list[str] | None, root: str | None, backbone: str | None = None, recipe: str | None = None
+) -> Any:
+    """Checks names and lists the images, then starts Keras: a typing mistake is answered at once."""
+    from strategies.backbones import get_backbone
+    from strategies.images import load_dataset
+    from strategies.recipes import get_recipe
+
+    if backbone is not None:
+        get_backbone(backbone)
+    if recipe is not None:
+        get_recipe(recipe)
+    dataset = load_dataset(data, root=root, **_columns(column))
+    _start_keras()
+    return dataset
+
+
+def _start_keras() -> None:
+    """Imports Keras while the messages that its backend prints at start-up, below Python, are kept off stderr."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras
+
+        keras.ops.zeros(1)  # the first operation looks for devices
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _columns(given: list[str] | None) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.backbones import build_backbone, get_backbone
+from strategies.backbones import get_backbone
 from strategies.errors import DatasetError, UserError
 from strategies.features import forward
 from strategies.images import load_images
 from strategies.pixels import decode_images
+from strategies.pretrained import build_backbone
 
 if TYPE_CHECKING:
     import keras

@@ -10,7 +10,7 @@ _EXPORTS = {
     "RECIPES": "strategies.recipes",
     "Plan": "strategies.plan",
     "TrainingResult": "strategies.training",
-    "build_backbone": "strategies.backbones",
+    "build_backbone": "strategies.pretrained",
     "build_model": "strategies.model",
     "extract_features": "strategies.features",
     "get_backbone": "strategies.backbones",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.backbones import build_backbone, get_backbone, stages_at
+from strategies.backbones import get_backbone, stages_at
 from strategies.errors import UserError, unknown_name
 from strategies.images import load_images
 from strategies.pixels import decode_images
+from strategies.pretrained import build_backbone
 from strategies.progress import track
 
 if TYPE_CHECKING:

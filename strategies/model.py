@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from strategies.backbones import build_backbone, get_backbone, stage_layers
+from strategies.backbones import get_backbone
 from strategies.plan import NewLayer, Phase, Plan
+from strategies.pretrained import build_backbone, stage_layers
 
 if TYPE_CHECKING:
     import keras

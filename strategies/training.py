@@ -96,20 +96,25 @@ class _KeepBest(keras.callbacks.Callback):
         self.place = ("", 0)
         self._started = time.perf_counter()
 
-    def start(self, phase: Phase, whole: keras.Model, num_steps: int) -> None:
-        self._phase, self._whole, self._num_steps, self._waited = phase, whole, num_steps, 0
+    def start(self, phase: Phase, whole: keras.Model) -> None:
+        self._phase, self._whole, self._step, self._waited = phase, whole, 0, 0
         self._phase_best: tuple[float, float] | None = None
 
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._step += 1
+        if self._step == self._phase.steps:  # the last epoch may be shorter
+            self.model.stop_training = True
+
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.record((epoch + 1) * self._num_steps, dict(logs or {}))
+        self.record(dict(logs or {}))
         if self._waited >= PATIENCE:
             self.model.stop_training = True
 
-    def record(self, step: int, logs: Mapping[str, float]) -> None:
+    def record(self, logs: Mapping[str, float]) -> None:
         names = ("loss", "accuracy", "val_loss", "val_accuracy")
         values = {name: float(logs[name]) if name in logs else None for name in names}
         seconds = time.perf_counter() - self._started
-        self.rows.append({"phase": self._phase.name, "step": step, **values, "seconds": round(seconds, 3)})
+        self.rows.append({"phase": self._phase.name, "step": self._step, **values, "seconds": round(seconds, 3)})
         prefix = "val_" if "val_loss" in logs else ""
         score = (float(logs[f"{prefix}accuracy"]), -float(logs[f"{prefix}loss"]))
         if not math.isfinite(score[1]):
@@ -119,7 +124,7 @@ class _KeepBest(keras.callbacks.Callback):
         self._waited = 0 if better_here else self._waited + 1
         if self.best is None or score > self.best:
             self.best, self.weights = score, self._whole.get_weights()
-            self.place = (self._phase.name, step)
+            self.place = (self._phase.name, self._step)
 
 
 class _Lines(keras.callbacks.Callback):
@@ -223,12 +228,13 @@ def train(
         _check_frozen(model, phase, before)
         if on_phase_end:
             on_phase_end(phase, model, before)
+        if keep.weights:
+            model.set_weights(keep.weights)  # the next phase starts from the best so far
     if not keep.weights:
         raise PlanError(
             f"Training diverged: no evaluation gave a finite loss. Received: learning rates "
             f"{[dict(phase.learning_rate) for phase in plan.phases]}. Lower them in the plan."
         )
-    model.set_weights(keep.weights)
     # Not compiled, so that the saved model loads without anything of ours and carries no optimizer along.
     model = keras.Model(model.input, model.output, name=plan.recipe)
     (probabilities,) = forward(model, pixels["test"], description="Testing")
@@ -278,14 +284,14 @@ def _run_phase(
             inputs["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=weights
         )
         model.get_layer("classifier").set_weights([kernel, bias])
-        keep.start(phase, model, 0)
-        keep.record(0, _metrics_of_head(inputs, labels, kernel, bias))
+        keep.start(phase, model)
+        keep.record(_metrics_of_head(inputs, labels, kernel, bias))
         return
     per_epoch = max(1, math.ceil(max(phase.steps / EVALUATIONS, len(labels["train"]) / plan.batch_size)))
     per_epoch = min(per_epoch, phase.steps)
     epochs = math.ceil(phase.steps / per_epoch)
-    keep.start(phase, model, per_epoch)
-    optimizer = _optimizer(model, plan, phase, epochs * per_epoch)
+    keep.start(phase, model)
+    optimizer = _optimizer(model, plan, phase)
     tail.compile(
         optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=use_xla()
     )
@@ -299,7 +305,7 @@ def _run_phase(
         class_weights=weights,
     )
     validation = _Whole(inputs["val"], labels["val"]) if len(labels["val"]) else None
-    lines = _Lines(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", epochs * per_epoch)
+    lines = _Lines(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", phase.steps)
     tail.fit(
         batches,
         epochs=epochs,
@@ -344,11 +350,11 @@ def _cut_at_frozen(model: keras.Model, plan: Plan, phase: Phase) -> tuple[keras.
     return keras.Model(model.input, middle), keras.Model(middle, model.output)
 
 
-def _optimizer(model: keras.Model, plan: Plan, phase: Phase, num_steps: int) -> keras.optimizers.Optimizer:
+def _optimizer(model: keras.Model, plan: Plan, phase: Phase) -> keras.optimizers.Optimizer:
     peak = max(phase.learning_rate.values())
-    warmup = min(num_steps - 1, round(phase.warmup * num_steps))
+    warmup = min(phase.steps - 1, round(phase.warmup * phase.steps))
     schedule: Any = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else peak, num_steps - warmup, warmup_target=peak if warmup else None, warmup_steps=warmup
+        0.0 if warmup else peak, phase.steps - warmup, warmup_target=peak if warmup else None, warmup_steps=warmup
     )
     multipliers = {
         weight.path: phase.learning_rate[stage] / peak

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-from strategies.backbones import BACKBONES, OUTPUT, Backbone, build_backbone, get_backbone, stage_layers, stages_at
+from strategies.backbones import BACKBONES, OUTPUT, Backbone, get_backbone, stages_at
 from strategies.errors import UnknownNameError, UserError, WeightsError
+from strategies.pretrained import build_backbone, stage_layers
 
 NO_STAGE = (keras.layers.InputLayer, keras.layers.Rescaling, keras.layers.Normalization)
 # One row of each constructor, the first; EfficientNetB1 to B3 are EfficientNetB0 with more of the same blocks.

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from strategies.backbones import build_backbone, get_backbone
+from strategies.backbones import get_backbone
 from strategies.errors import UnknownNameError, UserError
 from strategies.features import extract_features, forward
+from strategies.pretrained import build_backbone
 
 
 def test_the_pass_gives_what_the_model_gives():

@@ -1,8 +1,7 @@
-"""Every form of a dataset becomes the same values; every file the same pixels; every split keeps its promises."""
+"""Every form of a dataset becomes the same values."""
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from strategies.errors import DatasetError
-from strategies.images import ImageDataset, load_dataset, load_images
+from strategies.images import load_dataset, load_images
 from strategies.pixels import decode_images
 
 
@@ -26,18 +25,6 @@ def _folder(root, **classes):
         for index in range(count):
             _save(root / name / f"{index}.png", (index, len(classes), 0))
     return root
-
-
-def _labelled(sizes, **options):
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    return ImageDataset(
-        class_names=tuple("abcdefgh"[: len(sizes)]),
-        labels=labels,
-        items=[Path(f"{index}.png") for index in range(len(labels))],
-        names=tuple(f"{index}.png" for index in range(len(labels))),
-        source="test",
-        **options,
-    )
 
 
 def test_a_class_folder_is_read_in_sorted_order(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from strategies.images import ImageDataset, load_dataset, load_images
+from strategies.images import load_dataset, load_images
 from strategies.pixels import UnreadableImage, decode_image, decode_images
 from strategies.splits import split_dataset
 
@@ -16,26 +16,6 @@ def _save(path, color="red", size=(40, 30), **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(options.pop("mode", "RGB"), size, color).save(path, **options)
     return path
-
-
-def _folder(root, **classes):
-    for name, count in classes.items():
-        (root / name).mkdir(parents=True)
-        for index in range(count):
-            _save(root / name / f"{index}.png", (index, len(classes), 0))
-    return root
-
-
-def _labelled(sizes, **options):
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    return ImageDataset(
-        class_names=tuple("abcdefgh"[: len(sizes)]),
-        labels=labels,
-        items=[Path(f"{index}.png") for index in range(len(labels))],
-        names=tuple(f"{index}.png" for index in range(len(labels))),
-        source="test",
-        **options,
-    )
 
 
 def test_a_photo_in_every_format_gives_nearly_the_same_pixels(tmp_path):

@@ -8,25 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from strategies.errors import DatasetError
 from strategies.images import ImageDataset, load_images
 from strategies.splits import split_dataset
-
-
-def _save(path, color="red", size=(40, 30), **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(options.pop("mode", "RGB"), size, color).save(path, **options)
-    return path
-
-
-def _folder(root, **classes):
-    for name, count in classes.items():
-        (root / name).mkdir(parents=True)
-        for index in range(count):
-            _save(root / name / f"{index}.png", (index, len(classes), 0))
-    return root
 
 
 def _labelled(sizes, **options):

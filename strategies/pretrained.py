@@ -1,0 +1,241 @@
+"""How a row of `backbones.py` becomes a Keras model: flat, with its own scaling and pretrained weights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from strategies.backbones import (
+    INPUT,
+    OUTPUT,
+    PREPROCESSING,
+    PREPROCESSING_LAYER,
+    Backbone,
+    Preprocessing,
+    stages_at,
+)
+from strategies.errors import UserError, WeightsError, in_a_sentence, unknown_name
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build_backbone(
+    backbone: Backbone,
+    *,
+    image_size: int | None = None,
+    weights: str = "imagenet",
+    dense: bool = False,
+    last_stage: str | None = None,
+    weights_size: int | None = None,
+) -> keras.Model:
+    """Builds the pretrained network of a row, as a flat functional model that holds its own scaling.
+
+    Args:
+        backbone: A row of `BACKBONES`.
+        image_size: Side of the square input in pixels; default: the backbone's own.
+        weights: `"imagenet"` (Keras' cache, else its download), the path of a weights file of the plain Keras network
+            (`.h5` or `.weights.h5`), or `"random"`.
+        dense: Whether the fully connected stage is kept (VGG16 at its own size).
+        last_stage: The stage whose output is the model's; default: the last one.
+        weights_size: Input size whose ImageNet file is used, for backbones that have several; default: that of
+            `image_size`, and where it cannot be had, of the backbone's own size.
+
+    Returns:
+        A model from RGB pixels 0-255, float32 of shape `(image_size, image_size, 3)`, to the output of `last_stage`.
+
+    Raises:
+        UserError: If the image is too small, or there is no dense stage at that size.
+        UnknownNameError: If `last_stage` does not exist.
+        WeightsError: If the weights cannot be had or do not fit.
+
+    Example:
+        >>> from strategies.backbones import get_backbone
+        >>> from strategies.pretrained import build_backbone
+        >>> row = get_backbone("MobileNetV2-0.35")
+        >>> build_backbone(row, image_size=96, weights="random", last_stage="stage2").output_shape
+        (None, 12, 12, 16)
+    """
+    import keras
+
+    size = backbone.image_size if image_size is None else image_size
+    if size < backbone.min_image_size:
+        raise UserError(
+            f"{backbone.name} needs images of at least {backbone.min_image_size} px. Received: image_size={size}. "
+            f"Give a larger one."
+        )
+    stages = {stage.name: stage for stage in stages_at(backbone, size) if dense or not stage.dense}
+    if dense and not any(stage.dense for stage in stages.values()):
+        raise UserError(
+            f"Expected a backbone with fully connected layers at its own input size (VGG16 at 224 px). Received: "
+            f"dense=True for {backbone.name} at {size} px. Leave dense out, or change the image size."
+        )
+    end = list(stages)[-1] if last_stage is None else last_stage
+    if end not in stages:
+        raise unknown_name(f"stage of {backbone.name}", end, stages)
+
+    network = _construct(backbone, size, dense)
+    if weights == "imagenet":
+        _load_imagenet(network, backbone, weights_size or size, weights_size is None, dense)
+    elif weights != "random":
+        _load_file(network, backbone, Path(weights), dense)
+    if weights != "random":
+        _adapt_first_kernel(network, PREPROCESSING[backbone.preprocessing])
+    network = _without_nesting(network)
+    if stages[end].last_layer == OUTPUT:
+        output = keras.layers.Identity(name=OUTPUT)(network.outputs[0])
+    else:
+        output = network.get_layer(stages[end].last_layer).output
+    return keras.Model(network.inputs[0], output, name=backbone.name)
+
+
+def stage_layers(model: keras.Model, backbone: Backbone) -> dict[str, tuple[str, ...]]:
+    """Returns the names of a model's layers by stage of its backbone, in topological order.
+
+    The input, the preprocessing and layers that were put on top belong to no stage.
+
+    Args:
+        model: What `build_backbone` returned, cut or whole, alone or with other layers on top.
+        backbone: The row that it was built of.
+
+    Returns:
+        `{stage: names}` of the stages that the model has; the last name of each is where the stage ends.
+
+    Raises:
+        UserError: If the model has no stage of that backbone.
+
+    Example:
+        >>> from strategies.backbones import get_backbone
+        >>> from strategies.pretrained import build_backbone, stage_layers
+        >>> row = get_backbone("MobileNetV2-0.35")
+        >>> stage_layers(build_backbone(row, image_size=32, weights="random"), row)["stem"]
+        ('Conv1', 'bn_Conv1', 'Conv1_relu')
+    """
+    import keras
+
+    # By type, since those that are built in have numbered names.
+    apart = (keras.layers.InputLayer, keras.layers.Rescaling, keras.layers.Normalization)
+    names = [layer.name for layer in model.layers]
+    seen = {layer.name for layer in model.layers if isinstance(layer, apart)}
+    found = {}
+    for stage in backbone.stages:
+        if stage.last_layer not in names:
+            break
+        ancestors = keras.Model(model.input, model.get_layer(stage.last_layer).output).layers
+        own = {layer.name for layer in ancestors} - seen
+        found[stage.name] = tuple(name for name in names if name in own)
+        seen |= own
+    if not found:
+        raise UserError(
+            f"Expected a model built on {backbone.name}. Received: {model.name!r}, which has no layer "
+            f"{backbone.stages[0].last_layer!r}. Give the backbone that it was built on."
+        )
+    return found
+
+
+def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None = None) -> keras.Model:
+    """The plain Keras network on top of the input and the scaling."""
+    import keras
+
+    inputs = keras.Input((size, size, 3), name=INPUT)
+    row = PREPROCESSING[backbone.preprocessing]
+    scaled = inputs
+    if row.scale is not None:
+        scaled = keras.layers.Rescaling(list(row.scale), offset=list(row.offset), name=PREPROCESSING_LAYER)(inputs)
+    constructor = getattr(keras.applications, backbone.constructor)
+    return constructor(
+        include_top=dense,
+        weights=weights,
+        input_shape=(size, size, 3),
+        input_tensor=scaled,
+        **backbone.arguments,
+    )
+
+
+def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, fall_back: bool, dense: bool) -> None:
+    """Loads Keras' ImageNet weights: a file in its cache before a download, that of `size` before the native one."""
+    sizes = [backbone.image_size]
+    if size in backbone.weights_sizes:
+        sizes = [size, backbone.image_size] if fall_back else [size]
+    elif backbone.weights_sizes and not fall_back:
+        raise UserError(
+            f"{backbone.name} has ImageNet weights for {', '.join(map(str, backbone.weights_sizes))} px. "
+            f"Received: weights_size={size}. Name one of them."
+        )
+    top = "" if dense else "_notop"
+    files = {backbone.weights_file.format(size=one, top=top): one for one in sizes}
+    # Keras itself overlooks the files of a cache that it cannot write to.
+    cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+    for name in files:
+        if (cache / name).is_file():
+            _load_file(network, backbone, cache / name, dense)
+            return
+    reason = ""
+    for one in files.values():
+        try:
+            # Keras reports its download on stdout, where a command may be writing its result.
+            with contextlib.redirect_stdout(sys.stderr):
+                pretrained = _construct(backbone, one, dense, weights="imagenet")
+        except Exception as error:  # Keras raises plain Exceptions here
+            reason = in_a_sentence(error)
+        else:
+            network.set_weights(pretrained.get_weights())
+            return
+    raise WeightsError(
+        f"Expected the ImageNet weights of {backbone.name}, which Keras could not fetch ({reason}). "
+        f"Put the file {list(files)[-1]} into {cache}, or give weights=PATH of a weights file."
+    )
+
+
+def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool) -> None:
+    if not path.is_file() or path.suffix != ".h5":
+        why = "is not an .h5 file" if path.is_file() else "does not exist"
+        raise WeightsError(
+            f"Expected weights 'imagenet', 'random' or the path of an .h5 or .weights.h5 file. "
+            f"Received: {str(path)!r}, which {why}. Check the path."
+        )
+    try:
+        network.load_weights(path)
+    except Exception as error:  # what h5py and Keras raise differs by version and by what is wrong
+        arguments = "".join(f", {key}={value!r}" for key, value in backbone.arguments.items())
+        raise WeightsError(
+            f"Expected weights of keras.applications.{backbone.constructor}(include_top={dense}{arguments}). Received: "
+            f"{str(path)!r}, which does not fit ({in_a_sentence(error)}). Give the file of this network."
+        ) from error
+
+
+def _adapt_first_kernel(network: keras.Model, row: Preprocessing) -> None:
+    from keras.layers import Conv2D
+
+    if (row.order, row.factor) == ((0, 1, 2), (1.0, 1.0, 1.0)):
+        return
+    first = next(layer for layer in network.layers if isinstance(layer, Conv2D))
+    kernel, *others = first.get_weights()
+    kernel = kernel[:, :, list(row.order)]
+    for channel, factor in enumerate(row.factor):
+        kernel[:, :, channel] *= factor
+    first.set_weights([kernel, *others])
+
+
+def _without_nesting(network: keras.Model) -> keras.Model:
+    """Puts the layers of nested Sequential models (ConvNeXt has four) in their place."""
+    import keras
+
+    if not any(isinstance(layer, keras.Sequential) for layer in network.layers):
+        return network
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(layer, keras.Sequential):
+            return layer(*args, **kwargs)
+        (outputs,) = args
+        for part in layer.layers:
+            # A copy: the part itself is already connected to the input of the Sequential.
+            outputs = part.__class__.from_config(part.get_config())(outputs)
+        return outputs
+
+    flat = keras.models.clone_model(network, call_function=call)
+    flat.set_weights(network.get_weights())
+    return flat
