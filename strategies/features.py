@@ -54,7 +54,8 @@ def use_xla() -> bool:
     """Returns whether Keras should compile with XLA: not for TensorFlow on a CPU, where it is several times slower."""
     import keras
 
-    return keras.backend.backend() == "jax" or bool(keras.distribution.list_devices("gpu"))
+    backend = keras.backend.backend()
+    return backend == "jax" or (backend == "tensorflow" and bool(keras.distribution.list_devices("gpu")))
 
 
 def extract_features(

@@ -1,0 +1,45 @@
+"""The trainer and the feature pass under Keras' other backends, without TensorFlow."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys
+import numpy as np
+import strategies
+
+generator = np.random.default_rng(0)
+images, labels = generator.integers(0, 256, (24, 32, 32, 3), dtype="uint8"), ["cat", "dog"] * 12
+for recipe in ("head_only", "keep_early_layers"):
+    plan = strategies.make_plan(
+        recipe, "MobileNet-0.25", class_names=["cat", "dog"], num_train=16, image_size=32, weights="random", budget=1e-3
+    )
+    runs = [strategies.train(plan, (images, labels)) for _ in range(2)]
+    pairs = zip(*(run.model.get_weights() for run in runs))
+    assert all(np.array_equal(one, two) for one, two in pairs)
+features = strategies.extract_features(images, "MobileNet-0.25", image_size=32, weights="random")
+assert next(iter(features.values())).shape == (24, 256)
+assert "tensorflow" not in sys.modules
+print("trained")
+"""
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_recipes_train_on_another_backend_and_twice_the_same(backend, tmp_path):
+    """Arrays in; the same seed gives the same weights; TensorFlow is never imported."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env=os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "trained" in done.stdout
