@@ -1,0 +1,73 @@
+"""What the recipes are compared with: Keras' published transfer-learning loop, and a plain logistic regression."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from strategies.backbones import get_backbone
+from strategies.batches import Pixels
+from strategies.evaluation import Evaluation, evaluate_predictions
+from strategies.features import forward, use_xla
+from strategies.images import ImageDataset
+from strategies.pretrained import build_backbone
+
+
+def _parts(dataset: ImageDataset, image_size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    parts = {}
+    for name in ("train", "val", "test"):
+        part = dataset.subset(np.flatnonzero(np.array(dataset.split) == name))
+        pixels = Pixels(part.items, image_size)[:] if len(part) else np.zeros((0, image_size, image_size, 3), "uint8")
+        parts[name] = (pixels, part.labels)
+    return parts
+
+
+def keras_guide(dataset: ImageDataset, *, backbone: str, image_size: int, weights: str, seed: int) -> Evaluation:
+    """Runs the loop of Keras' guide: frozen base and new head by Adam 1e-3 for 20 epochs, then all by Adam 1e-5 for 10.
+
+    The base is called with `training=False`, as the guide does.
+
+    Reference:
+        Keras, Transfer learning & fine-tuning (keras.io/guides/transfer_learning).
+    """
+    parts = _parts(dataset, image_size)
+    keras.utils.set_random_seed(seed)
+    base = build_backbone(get_backbone(backbone), image_size=image_size, weights=weights)
+    base.trainable = False
+    inputs = keras.Input((image_size, image_size, 3))
+    features = keras.layers.GlobalAveragePooling2D()(base(inputs, training=False))
+    outputs = keras.layers.Dense(len(dataset.class_names), activation="softmax")(keras.layers.Dropout(0.2)(features))
+    model = keras.Model(inputs, outputs)
+    images, labels = parts["train"]
+    validation = (parts["val"][0].astype("float32"), parts["val"][1]) if len(parts["val"][1]) else None
+    for rate, epochs in ((1e-3, 20), (1e-5, 10)):
+        model.compile(
+            optimizer=keras.optimizers.Adam(rate), loss="sparse_categorical_crossentropy", jit_compile=use_xla()
+        )
+        model.fit(images.astype("float32"), labels, epochs=epochs, validation_data=validation, verbose=0)
+        base.trainable = True
+    (probabilities,) = forward(model, parts["test"][0])
+    return evaluate_predictions(probabilities, parts["test"][1], labels, dataset.class_names)
+
+
+def logistic_regression(
+    dataset: ImageDataset, *, backbone: str, image_size: int, weights: str, seed: int
+) -> Evaluation:
+    """Fits scikit-learn's logistic regression, as it comes, on the pooled features of the frozen backbone."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    parts = _parts(dataset, image_size)
+    base = build_backbone(get_backbone(backbone), image_size=image_size, weights=weights)
+    pooled = keras.Model(base.input, keras.layers.GlobalAveragePooling2D()(base.output))
+    features = {name: forward(pooled, images)[0] for name, (images, _) in parts.items() if len(images)}
+    labels = {name: part[1] for name, part in parts.items()}
+    learning = [name for name in ("train", "val") if name in features]
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=seed))
+    model.fit(
+        np.concatenate([features[name] for name in learning]), np.concatenate([labels[name] for name in learning])
+    )
+    probabilities = np.zeros((len(labels["test"]), len(dataset.class_names)))
+    probabilities[:, model.classes_] = model.predict_proba(features["test"])
+    return evaluate_predictions(probabilities, labels["test"], labels["train"], dataset.class_names)

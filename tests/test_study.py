@@ -1,0 +1,90 @@
+"""The study runner: fixed test sets, resumable rows, groups kept together."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from advisor.evidence.study import COLUMNS, METHODS, Setting, draw, read_datasets, read_results, run_study
+from strategies.errors import DatasetError, UserError
+from strategies.images import load_dataset
+
+SETTING = Setting(backbone="MobileNet-0.25", image_size=32, weights="random")
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """Two class folders of 60 small images; the first comes in tracks of three."""
+    root = tmp_path_factory.mktemp("study")
+    generator = np.random.default_rng(0)
+    for name in ("signs", "spots"):
+        for label, level in (("dark", 60), ("light", 190)):
+            (root / name / label).mkdir(parents=True)
+            for index in range(30):
+                pixels = np.clip(generator.normal(level, 40, (32, 32, 3)), 0, 255).astype("uint8")
+                Image.fromarray(pixels).save(root / name / label / f"{index // 3:02}_{index}.png")
+    (root / "datasets.csv").write_text("name,group_by\nsigns,^[^/]+/\\d+\nspots,\n")
+    return root
+
+
+def test_the_test_set_is_the_same_for_every_size_and_seed(datasets):
+    """And no training image of any cell is in it."""
+    dataset = load_dataset(datasets / "spots")
+    tests, learning = set(), set()
+    for size, seed in ((10, 0), (20, 1), (None, 2)):
+        cell = draw(dataset, size, seed)
+        parts = np.array(cell.split)
+        tests.add(tuple(np.array(cell.names)[parts == "test"]))
+        learning |= set(np.array(cell.names)[parts != "test"])
+        if size:
+            assert (parts != "test").sum() == size
+            assert np.bincount(cell.labels[parts != "test"]).min() >= size // 2 - 1
+        assert "val" in parts
+    assert len(tests) == 1
+    assert len(*tests) == 24
+    assert not set(*tests) & learning
+
+
+def test_a_size_is_run_where_the_dataset_holds_it(datasets):
+    """Twice the number of classes at least, and no more than there is beside the test set."""
+    dataset = load_dataset(datasets / "spots")
+    assert draw(dataset, 3, 0) is None
+    assert draw(dataset, 37, 0) is None
+    assert draw(dataset, 36, 0) is not None
+
+
+def test_groups_named_in_the_table_stay_together(datasets):
+    """No track of `signs` is on both sides of any split."""
+    cell = draw(read_datasets(datasets)["signs"], None, 0)
+    sides = {}
+    for group, part in zip(cell.group, cell.split, strict=True):
+        sides.setdefault(group, set()).add(part)
+    assert len(sides) == 20
+    assert all(len(parts) == 1 for parts in sides.values())
+
+
+def test_a_study_stops_and_continues_at_will(datasets, tmp_path, imagenet_weights):
+    """A budget that is used up ends it after the run at hand; the next call runs what is missing, and only that."""
+    out = tmp_path / "results.csv"
+    methods = ("head_only", "logistic_regression", "keras_guide")
+    ticks = iter([0, 0, 3600, 3600])
+    options = {"sizes": ("20", "1000"), "seeds": 1, "methods": methods}
+    assert run_study(datasets, out, SETTING, budget_minutes=1, clock=lambda: next(ticks), **options) == 1
+    assert run_study(datasets, out, SETTING, **options) == 5
+    assert run_study(datasets, out, SETTING, **options) == 0
+    rows = read_results(out)
+    assert tuple(rows[0]) == COLUMNS
+    assert {(row["dataset"], row["recipe"]) for row in rows} == {(d, m) for d in ("signs", "spots") for m in methods}
+    assert {row["num_images"] for row in rows} == {"20"}
+    for row in rows:
+        assert 0.5 <= float(row["accuracy"]) <= 1
+        assert json.loads(row["fingerprint"])["similarity"]["score"] < 0.5
+
+
+def test_an_unknown_method_or_an_empty_folder_is_refused(datasets, tmp_path):
+    """In a sentence."""
+    with pytest.raises(UserError, match=METHODS[0]):
+        run_study(datasets, tmp_path / "x.csv", SETTING, methods=("best",))
+    with pytest.raises(DatasetError, match="folder of datasets"):
+        read_datasets(tmp_path)
