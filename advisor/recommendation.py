@@ -174,9 +174,15 @@ def recommend(
     verdict = apply_rules(profile.effective_num_images, similarity)
     textbook = apply_rules(profile.effective_num_images, similarity, rows=thresholds("textbook")).rule.recipe
     facts = _facts(profile, similarity, size, verdict.runner_up)
-    because = verdict.rule.because.format_map(facts)
-    why_not = explain_why_not(verdict, facts)
-    cautions = find_cautions(facts)
+    reasons: dict[str, Any] = {
+        "textbook_recipe": textbook,
+        "margins": verdict.margins,
+        "confidence": verdict.confidence,
+        "runner_up": verdict.runner_up,
+        "because": verdict.rule.because.format_map(facts),
+        "why_not": explain_why_not(verdict, facts),
+        "cautions": find_cautions(facts),
+    }
     plan = make_plan(
         recipe or verdict.rule.recipe,
         row.name,
@@ -186,30 +192,14 @@ def recommend(
         weights=weights,
         seed=seed,
     )
-    advice = {
-        "recipe": verdict.rule.recipe,
-        "because": because,
-        "source": verdict.rule.source,
-        "textbook_recipe": textbook,
-        "margins": verdict.margins,
-        "confidence": verdict.confidence,
-        "runner_up": verdict.runner_up,
-        "why_not": why_not,
-        "cautions": cautions,
-    }
+    advice = {"recipe": verdict.rule.recipe, "source": verdict.rule.source, **reasons}
     return Recommendation(
         plan=with_parameters(replace(plan, advice=advice)),
         rule=verdict.rule,
-        textbook_recipe=textbook,
-        margins=verdict.margins,
-        confidence=verdict.confidence,
-        runner_up=verdict.runner_up,
-        because=because,
-        why_not=why_not,
-        cautions=cautions,
         profile=profile,
         similarity=similarity,
         dataset=dataset,
+        **reasons,
     )
 
 
