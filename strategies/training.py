@@ -115,14 +115,19 @@ class _KeepBest(keras.callbacks.Callback):
         values = {name: float(logs[name]) if name in logs else None for name in names}
         seconds = time.perf_counter() - self._started
         self.rows.append({"phase": self._phase.name, "step": self._step, **values, "seconds": round(seconds, 3)})
-        prefix = "val_" if "val_loss" in logs else ""
-        score = (float(logs[f"{prefix}accuracy"]), -float(logs[f"{prefix}loss"]))
-        if not math.isfinite(score[1]):
+        validated = "val_loss" in logs
+        score = (float(logs["val_accuracy"]), -float(logs["val_loss"])) if validated else (0.0, 0.0)
+        if not math.isfinite(float(logs["loss"]) + score[1]):
             return
-        better_here = self._phase_best is None or score > self._phase_best
-        self._phase_best = score if better_here else self._phase_best
-        self._waited = 0 if better_here else self._waited + 1
-        if self.best is None or score > self.best:
+        # Without validation images nothing can be compared: training accuracy would always favour the first perfect
+        # fit. The plan's last word counts then, but for optional phases, which only validation can justify.
+        better = validated or not self._phase.optional
+        if validated:
+            better_here = self._phase_best is None or score > self._phase_best
+            self._phase_best = score if better_here else self._phase_best
+            self._waited = 0 if better_here else self._waited + 1
+            better = self.best is None or score > self.best
+        if better:
             self.best, self.weights = score, self._whole.get_weights()
             self.place = (self._phase.name, self._step)
 

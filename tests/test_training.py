@@ -128,6 +128,19 @@ def test_the_best_weights_over_all_phases_are_kept(photos):
     assert best.val_accuracy >= train_only.history["val_accuracy"].max()
 
 
+def test_without_validation_images_the_plan_is_carried_out_to_its_end():
+    """Training accuracy decides nothing; the optional phase, which only validation can justify, is not kept."""
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(0, 256, (4, 32, 32, 3), dtype="uint8"), ["a", "a", "b", "b"]
+    dataset = load_dataset((x, y))
+    for recipe, last in (("fine_tune_all", "whole_network"), ("keep_early_layers", "later_layers")):
+        plan = _plan(recipe, dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32)
+        result = train(plan, dataset)
+        assert result.history["val_accuracy"].isna().all()
+        assert result.best_phase == last
+        assert result.best_step == next(phase.steps for phase in plan.phases if phase.name == last)
+
+
 def test_lower_stages_learn_at_the_rate_that_the_plan_gives_them(photos):
     """With a rate a million times lower, the stem moves a thousand times less; it still moves."""
     from dataclasses import replace
