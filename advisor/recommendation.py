@@ -26,7 +26,7 @@ FINGERPRINT_VERSION = 1
 SMALLEST_DEFAULT_SIZE = 96
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Recommendation:
     """Which recipe, why, and by what margin, with the plan that carries it out.
 
@@ -57,6 +57,9 @@ class Recommendation:
     profile: DatasetProfile
     similarity: Similarity
     dataset: ImageDataset
+
+    def __repr__(self) -> str:
+        return f"Recommendation({self.rule.recipe!r}, confidence={self.confidence:.2f}, {self.dataset!r})"
 
     def __str__(self) -> str:
         from advisor.report.text import summarize

@@ -24,7 +24,7 @@ _COLUMNS = {name: name for name in ("path", "label", "split", "group")}
 _SOURCES = "a class folder, a CSV file, a DataFrame, arrays (x, y) or a tf.data.Dataset of images and labels"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ImageDataset:
     """Images, each with its class.
 
@@ -64,6 +64,9 @@ class ImageDataset:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"ImageDataset({len(self)} images, {len(self.class_names)} classes, from {self.source!r})"
 
     def subset(self, indices: Iterable[int]) -> ImageDataset:
         """Returns the images at `indices`, in that order; the classes stay the same."""

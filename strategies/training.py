@@ -35,7 +35,7 @@ PATIENCE = 8  # evaluations without a better one before a phase ends
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TrainingResult:
     """A trained model and how it came about.
 
@@ -58,6 +58,9 @@ class TrainingResult:
     num_trainable_by_phase: Mapping[str, int]
     seconds: float
     versions: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"TrainingResult({self.plan.recipe!r}, test accuracy {self.test.accuracy:.3f}, {self.seconds:.0f} s)"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of `metrics.json`."""

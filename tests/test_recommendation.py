@@ -133,6 +133,7 @@ def test_small_images_get_a_small_input(photos):
 
 def test_a_notebook_shows_the_advice_as_a_table(advice):
     """HTML with everything from the outside escaped."""
+    assert len(repr(advice["flowers5"])) < 200
     shown = advice["flowers5"]._repr_html_()
     assert "<table>" in shown
     assert "fine_tune_all" in shown
