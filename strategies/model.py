@@ -35,16 +35,12 @@ def build_model(plan: Plan) -> keras.Model:
     import keras
 
     keras.utils.set_random_seed(plan.seed)
-    last = _last_kept(plan)
+    last = plan.last_stage
     dense = next(stage.dense for stage in plan.stages if stage.name == last)
     backbone = build_backbone(
         get_backbone(plan.backbone), image_size=plan.image_size, weights=plan.weights, dense=dense, last_stage=last
     )
     return keras.Model(backbone.input, _put_on_top(backbone.output, plan), name=plan.recipe)
-
-
-def _last_kept(plan: Plan) -> str:
-    return (*plan.kept_stages, *plan.rebuilt_stages)[-1]
 
 
 def _put_on_top(outputs: keras.KerasTensor, plan: Plan) -> keras.KerasTensor:
@@ -88,7 +84,7 @@ def count_parameters(plan: Plan) -> dict[str, int]:
         row, image_size=plan.image_size, weights="random", dense=any(stage.dense for stage in plan.stages)
     )
     owners = stage_layers(whole, row)
-    end = whole.get_layer(owners[_last_kept(plan)][-1]).output
+    end = whole.get_layer(owners[plan.last_stage][-1]).output
     both = keras.Model(whole.input, [whole.output, _put_on_top(end, plan)])
     owners |= {name: layers for name, layers in layers_by_stage(both, plan).items() if name not in owners}
     return {stage: sum(both.get_layer(name).count_params() for name in names) for stage, names in owners.items()}

@@ -126,6 +126,11 @@ class Plan:
         return tuple(names[: names.index(self.cut_stage) + 1])
 
     @property
+    def last_stage(self) -> str:
+        """The last stage of the backbone that the model has: the new layers stand on it."""
+        return (*self.kept_stages, *self.rebuilt_stages)[-1]
+
+    @property
     def built_stages(self) -> tuple[str, ...]:
         """Every stage of the model that is trained: kept, rebuilt and new."""
         return self.kept_stages + self.rebuilt_stages + tuple(layer.name for layer in self.new_layers)

@@ -347,14 +347,10 @@ def _cut_at_frozen(model: keras.Model, plan: Plan, phase: Phase) -> tuple[keras.
     backbone = {*plan.kept_stages, *plan.rebuilt_stages}
     if phase.augmented or backbone & set(phase.trains):
         return None, model
-    owners = layers_by_stage(model, plan)
-    names = [layer.name for layer in model.layers]
-    if phase.solver == "logistic" or (len(plan.new_layers) == 1 and POOL in names):
-        # With only the classifier on top, its pooled input is all that is needed.
-        tensor = model.get_layer(POOL if POOL in names else owners[(*plan.kept_stages, *plan.rebuilt_stages)[-1]][-1])
-        middle = tensor.output
-    else:
-        middle = model.get_layer(owners[(*plan.kept_stages, *plan.rebuilt_stages)[-1]][-1]).output
+    end = layers_by_stage(model, plan)[plan.last_stage][-1]
+    if len(plan.new_layers) == 1 and POOL in {layer.name for layer in model.layers}:
+        end = POOL  # with only the classifier on top, its pooled input is all that is needed
+    middle = model.get_layer(end).output
     return keras.Model(model.input, middle), keras.Model(middle, model.output)
 
 
