@@ -10,6 +10,15 @@ TILE = 80
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """No test reads or writes the user's cache of features."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ADVISOR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        environment.delenv("ADVISOR_CACHE_BYTES", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """A class folder: 20 tiles of each of scikit-learn's two photos, as PNG."""
