@@ -157,6 +157,8 @@ def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None =
 
 def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, fall_back: bool, dense: bool) -> None:
     """Loads Keras' ImageNet weights: a file in its cache before a download, that of `size` before the native one."""
+    import keras
+
     sizes = [backbone.image_size]
     if size in backbone.weights_sizes:
         sizes = [size, backbone.image_size] if fall_back else [size]
@@ -183,6 +185,9 @@ def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, fall_bac
             reason = in_a_sentence(error)
         else:
             network.set_weights(pretrained.get_weights())
+            for layer in network.layers:
+                if isinstance(layer, keras.layers.Normalization):
+                    layer.finalize_state()  # it works with what it computed from its weights before
             return
     raise WeightsError(
         f"Expected the ImageNet weights of {backbone.name}, which Keras could not fetch ({reason}). "

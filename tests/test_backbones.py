@@ -185,6 +185,8 @@ def test_a_download_gives_the_same_weights_as_the_file(
     model = build_backbone(family.row, image_size=family.size, weights="imagenet")
     for one, other in zip(model.get_weights(), family.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+    # The first layers too, which scale the pixels: Normalization does not work with its weights themselves.
+    assert_close(outputs_at(model, [family.row.stages[0].last_layer], family.pixels)[0], family.early)
     assert capsys.readouterr().out == ""
 
 
