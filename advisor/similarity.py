@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.backbones import get_backbone
+from strategies.backbones import get_backbone, resolve_weights
 from strategies.errors import DatasetError, UserError
 from strategies.features import forward
 from strategies.images import load_images
@@ -147,9 +147,10 @@ def measure_similarity(
         (False, 16)
     """
     standard = default_ruler()
+    row = get_backbone(ruler or standard.backbone)
     chosen = Ruler(
-        backbone=get_backbone(ruler or standard.backbone).name,
-        weights=weights or standard.weights,
+        backbone=row.name,
+        weights=resolve_weights(row, weights or standard.weights),
         image_size=image_size or standard.image_size,
     )
     dataset = load_images(images)

@@ -10,6 +10,7 @@ _EXPORTS = {
     "RECIPES": "strategies.recipes",
     "Plan": "strategies.plan",
     "TrainingResult": "strategies.training",
+    "add_backbone": "strategies.own_backbone",
     "build_backbone": "strategies.pretrained",
     "build_model": "strategies.model",
     "extract_features": "strategies.features",

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any
 from strategies.errors import unknown_name
 
 if TYPE_CHECKING:
-    pass
+    import keras
 
 # Names of the layers that every built backbone has: its input, its scaling, and the end of a network whose own last
 # layer is numbered by Keras (`activation_17`), so that its name depends on what was built before.
 INPUT = "image"
 PREPROCESSING_LAYER = "preprocessing"
 OUTPUT = "backbone_output"
+# What a plan puts on top. No stage of a user's own model may bear these names, nor one of its layers theirs.
+NEW_STAGES = ("new_stage", "classifier")
+RESERVED_LAYERS = frozenset(
+    {INPUT, PREPROCESSING_LAYER, OUTPUT, "pool", "classifier", "classifier_dropout"}
+    | {f"new_stage_{part}" for part in ("conv", "bn", "relu")}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,8 @@ class Preprocessing:
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 PREPROCESSING: dict[str, Preprocessing] = {
+    # The network takes pixels as they are, or holds all of its scaling.
+    "none": Preprocessing(scale=None),
     "-1..1": Preprocessing(scale=(1 / 127.5,) * 3, offset=(-1.0,) * 3),
     # EfficientNetV2S divides by 128, not by 127.5.
     "-1..0.99": Preprocessing(scale=(1 / 128,) * 3, offset=(-1.0,) * 3),
@@ -67,11 +75,11 @@ PREPROCESSING: dict[str, Preprocessing] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A network pretrained on ImageNet.
+    """A network pretrained on ImageNet, or the user's own (`strategies.add_backbone`).
 
     Attributes:
         name: What the user calls it; a width other than 1.0 is part of it.
-        constructor: Attribute of `keras.applications`.
+        constructor: Attribute of `keras.applications`; empty for the user's own.
         arguments: Arguments of the constructor that make this row.
         image_size: Side in pixels of the square images that it was trained on.
         min_image_size: Smallest side that the constructor accepts.
@@ -82,10 +90,11 @@ class Backbone:
         weights_file: Name of Keras' file; `{size}` is one of `weights_sizes`, `{top}` is empty with dense stages.
         weights_sizes: Input sizes for which there is a file of its own; empty if one file serves all.
         source: Paper.
+        model: The user's own network with its weights, models within it included; `None` for all of Keras'.
     """
 
     name: str
-    constructor: str
+    constructor: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     image_size: int = 224
     min_image_size: int = 32
@@ -93,9 +102,10 @@ class Backbone:
     stages: tuple[Stage, ...]
     default_cut: str = "stage2"
     has_batch_norm: bool = True
-    weights_file: str
+    weights_file: str = ""
     weights_sizes: tuple[int, ...] = ()
     source: str
+    model: keras.Model | None = field(default=None, repr=False)
 
 
 def _stages(*last_layers: str) -> tuple[Stage, ...]:
@@ -294,7 +304,8 @@ def get_backbone(name: str) -> Backbone:
         name: A key of `BACKBONES`; the width 1.0 may be written out (`MobileNetV2-1.0`).
 
     Raises:
-        UnknownNameError: If there is no such backbone; the text suggests the nearest name.
+        UnknownNameError: If there is no such backbone; the text suggests the nearest name. The user's own are known
+            only in the process that added them.
 
     Example:
         >>> from strategies.backbones import get_backbone
@@ -305,8 +316,23 @@ def get_backbone(name: str) -> Backbone:
         return BACKBONES[name]
     row = BACKBONES.get(name.removesuffix("-1.0"))
     if row is None or row.arguments.get("alpha") != 1.0:
-        raise unknown_name("backbone", name, BACKBONES)
+        raise unknown_name("backbone", name, BACKBONES, hint="A model of your own: strategies.add_backbone first.")
     return row
+
+
+def resolve_weights(backbone: Backbone, weights: str) -> str:
+    """Returns the weights that are meant: those of the user's own model where the default, `"imagenet"`, says nothing.
+
+    Args:
+        backbone: A row of `BACKBONES`.
+        weights: `"imagenet"`, `"own"`, `"random"`, or the path of a weights file.
+
+    Example:
+        >>> from strategies.backbones import get_backbone, resolve_weights
+        >>> resolve_weights(get_backbone("MobileNetV2"), "imagenet")
+        'imagenet'
+    """
+    return "own" if backbone.model is not None and weights == "imagenet" else weights
 
 
 def stages_at(backbone: Backbone, image_size: int) -> tuple[Stage, ...]:

@@ -30,13 +30,13 @@ class OutputError(UserError):
     """An output folder or file cannot be written to."""
 
 
-def unknown_name(kind: str, received: str, known: Iterable[str]) -> UnknownNameError:
-    """Returns the error for an unknown name, with the nearest known names as a suggestion."""
+def unknown_name(kind: str, received: str, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
+    """Returns the error for an unknown name, with the nearest known name as a suggestion, and `hint` at its end."""
     names = sorted(known)
     near = [name for name in names if name.lower() == received.lower()]
     near = near or difflib.get_close_matches(received, names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UnknownNameError(f"Unknown {kind} {received!r}.{hint} Known: {', '.join(names)}.")
+    nearest = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownNameError(f"Unknown {kind} {received!r}.{nearest} Known: {', '.join(names)}. {hint}".rstrip())
 
 
 def in_a_sentence(error: Exception) -> str:

@@ -78,7 +78,7 @@ def extract_features(
         backbone: A name that `advisor backbones` lists.
         stages: Names of stages; default: the last convolutional one.
         image_size: Side of the square input in pixels; default: the backbone's own.
-        weights: `"imagenet"`, `"random"`, or the path of a weights file.
+        weights: `"imagenet"` (for a model of your own: its weights), `"random"`, or the path of a weights file.
         pool: Average over the image plane; `False` keeps the feature maps.
 
     Returns:
@@ -111,6 +111,7 @@ def extract_features(
     last = list(known)[-1]
     outputs = [network.output if name == last else network.get_layer(known[name].last_layer).output for name in wanted]
     if pool:
-        outputs = [keras.layers.GlobalAveragePooling2D()(output) for output in outputs]
+        pooling = keras.layers.GlobalAveragePooling2D()
+        outputs = [pooling(output) if len(output.shape) == 4 else output for output in outputs]
     values = forward(keras.Model(network.input, outputs), pixels, description="Extracting features")
     return dict(zip(wanted, values, strict=True))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from strategies.backbones import Backbone, Stage, get_backbone, stages_at
+from strategies.backbones import Backbone, Stage, get_backbone, resolve_weights, stages_at
 from strategies.errors import PlanError
 from strategies.files import check_schema
 from strategies.recipes import RecipePhase, get_recipe
@@ -201,7 +201,7 @@ def make_plan(
         class_names: The classes of the target dataset, in the order of the labels.
         num_train: Number of training images; it sets the number of steps.
         image_size: Side of the square input in pixels; default: the backbone's own.
-        weights: `"imagenet"`, or the path of a weights file (`"random"` for tests).
+        weights: `"imagenet"` (`"own"` for a model of your own), or the path of a weights file (`"random"` for tests).
         seed: The one seed of everything random.
         cut_stage: Where `keep_early_layers` cuts; default: the backbone row's.
         budget: Factor on the number of steps, 1.0 for the defaults.
@@ -236,7 +236,7 @@ def make_plan(
     plan = Plan(
         recipe=recipe,
         backbone=row.name,
-        weights=weights,
+        weights=resolve_weights(row, weights),
         image_size=size,
         seed=seed,
         class_names=tuple(str(name) for name in class_names),

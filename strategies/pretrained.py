@@ -6,18 +6,21 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from strategies.backbones import (
     INPUT,
     OUTPUT,
     PREPROCESSING,
     PREPROCESSING_LAYER,
+    RESERVED_LAYERS,
     Backbone,
     Preprocessing,
+    resolve_weights,
     stages_at,
 )
 from strategies.errors import UserError, WeightsError, in_a_sentence, unknown_name
+from strategies.flattening import copy_model, flatten
 
 if TYPE_CHECKING:
     import keras
@@ -37,8 +40,8 @@ def build_backbone(
     Args:
         backbone: A row of `BACKBONES`.
         image_size: Side of the square input in pixels; default: the backbone's own.
-        weights: `"imagenet"` (Keras' cache, else its download), the path of a weights file of the plain Keras network
-            (`.h5` or `.weights.h5`), or `"random"`.
+        weights: `"imagenet"` (Keras' cache, else its download; `"own"`, the model's, for one of the user's), the path
+            of a weights file of the plain Keras network or of the user's model (`.h5` or `.weights.h5`), or `"random"`.
         dense: Whether the fully connected stage is kept (VGG16 at its own size).
         last_stage: The stage whose output is the model's; default: the last one.
         weights_size: Input size whose ImageNet file is used, for backbones that have several; default: that of
@@ -77,14 +80,18 @@ def build_backbone(
     if end not in stages:
         raise unknown_name(f"stage of {backbone.name}", end, stages)
 
-    network = _construct(backbone, size, dense)
-    if weights == "imagenet":
-        _load_imagenet(network, backbone, weights_size or size, weights_size is None, dense)
-    elif weights != "random":
-        _load_file(network, backbone, Path(weights), dense)
-    if weights != "random":
-        _adapt_first_kernel(network, PREPROCESSING[backbone.preprocessing])
-    network = _without_nesting(network)
+    if backbone.model is not None:
+        network = build_own(backbone, backbone.model, size, resolve_weights(backbone, weights))
+    else:
+        network = _construct(backbone, size, dense)
+        if weights == "imagenet":
+            _load_imagenet(network, backbone, weights_size or size, weights_size is None, dense)
+        elif weights != "random":
+            _load_file(network, backbone, Path(weights), dense)
+        if weights != "random":
+            _adapt_first_kernel(network, PREPROCESSING[backbone.preprocessing])
+        if any(isinstance(layer, keras.Model) for layer in network.layers):  # ConvNeXt has four
+            network = flatten(network)
     if stages[end].last_layer == OUTPUT:
         output = keras.layers.Identity(name=OUTPUT)(network.outputs[0])
     else:
@@ -136,15 +143,57 @@ def stage_layers(model: keras.Model, backbone: Backbone) -> dict[str, tuple[str,
     return found
 
 
+def build_own(backbone: Backbone, model: keras.Model, size: int, weights: str) -> keras.Model:
+    """Builds a copy of the user's own model at an input size, flat, on top of the input and the scaling.
+
+    Args:
+        backbone: The row that `strategies.add_backbone` made of it, or is about to.
+        model: The user's model, which is left as it is.
+        size: Side of the square input in pixels.
+        weights: `"own"`, `"random"`, or the path of a weights file of the model.
+
+    Raises:
+        UserError: If the layers do not allow that input size.
+        WeightsError: If the file does not fit.
+    """
+    import keras
+
+    if weights not in ("own", "random"):
+        model = copy_model(model)
+        _load_file(model, backbone, Path(weights))
+    inputs = keras.Input((size, size, 3), name=INPUT)
+    row = PREPROCESSING[backbone.preprocessing]
+    scaled = _scale(inputs, row)
+    if row.order != (0, 1, 2):
+        # Not in a kernel, as with Keras' networks: which one comes first, and whether only one does, is not known here.
+        scaled = keras.ops.take(scaled, list(row.order), axis=-1)
+    try:
+        # Flat first: a model within the model would insist on the input size that it was built for.
+        outputs = flatten(copy_model(model, RESERVED_LAYERS)).call(scaled)
+        return flatten(keras.Model(inputs, outputs), weights=weights != "random")
+    except UserError:
+        raise
+    except Exception as error:  # layers of any kind may refuse a shape
+        raise UserError(
+            f"Expected an image size that the layers of {backbone.name} allow, such as its own, {backbone.image_size} "
+            f"px. Received: image_size={size} ({in_a_sentence(error)}). Leave image_size out."
+        ) from error
+
+
+def _scale(inputs: keras.KerasTensor, row: Preprocessing) -> keras.KerasTensor:
+    from keras.layers import Rescaling
+
+    if row.scale is None:
+        return inputs
+    return Rescaling(list(row.scale), offset=list(row.offset), name=PREPROCESSING_LAYER)(inputs)
+
+
 def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None = None) -> keras.Model:
     """The plain Keras network on top of the input and the scaling."""
     import keras
 
     inputs = keras.Input((size, size, 3), name=INPUT)
-    row = PREPROCESSING[backbone.preprocessing]
-    scaled = inputs
-    if row.scale is not None:
-        scaled = keras.layers.Rescaling(list(row.scale), offset=list(row.offset), name=PREPROCESSING_LAYER)(inputs)
+    scaled = _scale(inputs, PREPROCESSING[backbone.preprocessing])
     constructor = getattr(keras.applications, backbone.constructor)
     return constructor(
         include_top=dense,
@@ -195,19 +244,21 @@ def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, fall_bac
     )
 
 
-def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool) -> None:
+def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool = False) -> None:
+    default = "imagenet" if backbone.model is None else "own"
     if not path.is_file() or path.suffix != ".h5":
         why = "is not an .h5 file" if path.is_file() else "does not exist"
         raise WeightsError(
-            f"Expected weights 'imagenet', 'random' or the path of an .h5 or .weights.h5 file. "
+            f"Expected weights {default!r}, 'random' or the path of an .h5 or .weights.h5 file. "
             f"Received: {str(path)!r}, which {why}. Check the path."
         )
     try:
         network.load_weights(path)
     except Exception as error:  # what h5py and Keras raise differs by version and by what is wrong
         arguments = "".join(f", {key}={value!r}" for key, value in backbone.arguments.items())
+        plain = f"keras.applications.{backbone.constructor}(include_top={dense}{arguments})"
         raise WeightsError(
-            f"Expected weights of keras.applications.{backbone.constructor}(include_top={dense}{arguments}). Received: "
+            f"Expected weights of {plain if backbone.model is None else backbone.name}. Received: "
             f"{str(path)!r}, which does not fit ({in_a_sentence(error)}). Give the file of this network."
         ) from error
 
@@ -223,24 +274,3 @@ def _adapt_first_kernel(network: keras.Model, row: Preprocessing) -> None:
     for channel, factor in enumerate(row.factor):
         kernel[:, :, channel] *= factor
     first.set_weights([kernel, *others])
-
-
-def _without_nesting(network: keras.Model) -> keras.Model:
-    """Puts the layers of nested Sequential models (ConvNeXt has four) in their place."""
-    import keras
-
-    if not any(isinstance(layer, keras.Sequential) for layer in network.layers):
-        return network
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(layer, keras.Sequential):
-            return layer(*args, **kwargs)
-        (outputs,) = args
-        for part in layer.layers:
-            # A copy: the part itself is already connected to the input of the Sequential.
-            outputs = part.__class__.from_config(part.get_config())(outputs)
-        return outputs
-
-    flat = keras.models.clone_model(network, call_function=call)
-    flat.set_weights(network.get_weights())
-    return flat
