@@ -9,8 +9,10 @@ from advisor._version import __version__ as __version__
 
 _EXPORTS = {
     "DatasetProfile": "advisor.profiling",
+    "DepthCurve": "advisor.probes",
     "Recommendation": "advisor.recommendation",
     "Similarity": "advisor.similarity",
+    "measure_depth_curve": "advisor.probes",
     "measure_similarity": "advisor.similarity",
     "profile_images": "advisor.profiling",
     "recommend": "advisor.recommendation",

@@ -38,6 +38,7 @@ Seed = Annotated[int, typer.Option(help="The one seed of everything random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
 Out = Annotated[str | None, typer.Option(help="Folder to write to; it must be new or empty.")]
 Overwrite = Annotated[bool, typer.Option(help="Allow an output folder that holds files.")]
+Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep frozen features on disk, and read them there.")]
 MaxUnreadable = Annotated[float, typer.Option(help="Largest share of files that may be unreadable.", min=0, max=1)]
 Column = Annotated[
     list[str] | None,
@@ -57,6 +58,7 @@ def recommend(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     max_unreadable: MaxUnreadable = 0.05,
+    cache: Cache = True,
     column: Column = None,
     root: Root = None,
 ) -> None:
@@ -73,6 +75,7 @@ def recommend(
         image_size=image_size,
         seed=seed,
         max_unreadable=max_unreadable,
+        cache=cache,
     )
     if out is not None:
         advice.save(out, overwrite=overwrite)
@@ -96,6 +99,8 @@ def train(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     max_unreadable: MaxUnreadable = 0.05,
+    cache: Cache = True,
+    tensorboard: Annotated[str | None, typer.Option(help="Folder for TensorBoard's logs.")] = None,
     column: Column = None,
     root: Root = None,
 ) -> None:
@@ -125,11 +130,17 @@ def train(
         **given,
         recipe=recipe,
         max_unreadable=max_unreadable,
+        cache=cache,
     )
     if wanted is not None:
         advice = advice.with_plan(wanted)
     _say(f"Training {advice.plan.recipe} with {advice.plan.backbone} at {advice.plan.image_size} px")
-    result = advice.train(out, overwrite=overwrite)
+    callbacks = []
+    if tensorboard is not None:
+        import keras
+
+        callbacks = [keras.callbacks.TensorBoard(tensorboard)]
+    result = advice.train(out, overwrite=overwrite, cache=cache, callbacks=callbacks)
     _say(f"Wrote model.keras, metrics.json, report.md and what led to them to {out}")
     if as_json:
         _print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from advisor.probes import DepthCurve, measure_depth_curve
 from advisor.profiling import DatasetProfile, profile_dataset
 from advisor.rules import Rule, apply_rules, explain_why_not, find_cautions, thresholds
 from advisor.similarity import Similarity, measure_similarity
@@ -42,6 +43,7 @@ class Recommendation:
         cautions: What the reader should know; code, message and source.
         profile: What was found in the files.
         similarity: How close the images are to ImageNet's.
+        depth_curve: How well the classes are separable at each depth, where the plan has a cut to choose, else `None`.
         dataset: The images, split; not written to any file.
     """
 
@@ -56,6 +58,7 @@ class Recommendation:
     cautions: Sequence[Mapping[str, str]]
     profile: DatasetProfile
     similarity: Similarity
+    depth_curve: DepthCurve | None
     dataset: ImageDataset
 
     def __repr__(self) -> str:
@@ -77,6 +80,7 @@ class Recommendation:
             "version": FINGERPRINT_VERSION,
             "profile": self.profile.to_dict(),
             "similarity": self.similarity.to_dict(),
+            "depth_curve": None if self.depth_curve is None else self.depth_curve.to_dict(),
         }
 
     def with_plan(self, plan: Plan) -> Recommendation:
@@ -103,15 +107,13 @@ class Recommendation:
 
         return save_advice(self, folder, overwrite=overwrite)
 
-    def train(
-        self, run: str | Path | None = None, *, overwrite: bool = False, callbacks: Sequence[Any] = ()
-    ) -> TrainingResult:
+    def train(self, run: str | Path | None = None, *, overwrite: bool = False, **options: Any) -> TrainingResult:
         """Carries the plan out; see `strategies.train`.
 
         Args:
             run: Folder for the model, the plan, the metrics and the report; `None` writes nothing.
             overwrite: Whether that folder may hold files already.
-            callbacks: Keras callbacks for the phases that are trained by steps.
+            **options: What else `strategies.train` takes: `callbacks`, `optimizer`, `cache`.
 
         Returns:
             A `TrainingResult`: `.model`, `.history`, `.test`.
@@ -120,7 +122,7 @@ class Recommendation:
         from strategies.training import train
 
         folder = None if run is None else check_output(run, overwrite=overwrite)
-        result = train(self.plan, self.dataset, callbacks=callbacks)
+        result = train(self.plan, self.dataset, **options)
         if folder is not None:
             save_training(self, result, folder)
         return result
@@ -135,6 +137,7 @@ def recommend(
     recipe: str | None = None,
     seed: int = 0,
     max_unreadable: float = 0.05,
+    cache: bool = True,
     **columns: Any,
 ) -> Recommendation:
     """Measures your labelled images and recommends one of the four transfer-learning recipes.
@@ -150,6 +153,7 @@ def recommend(
         recipe: Overrules the advice: the plan is made for this recipe.
         seed: The one seed of everything random.
         max_unreadable: Largest share of files that may be unreadable.
+        cache: Whether frozen features are kept on disk and read from there.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
 
     Returns:
@@ -158,7 +162,7 @@ def recommend(
     Raises:
         DatasetError: If the images or labels cannot be used.
         UnknownNameError: If the backbone or recipe does not exist.
-        WeightsError: If the ruler's weights cannot be had.
+        WeightsError: If the weights of the ruler, or of the backbone where its depth is measured, cannot be had.
 
     Example:
         >>> import advisor
@@ -186,23 +190,61 @@ def recommend(
         "why_not": explain_why_not(verdict, facts),
         "cautions": find_cautions(facts),
     }
-    plan = make_plan(
-        recipe or verdict.rule.recipe,
-        row.name,
-        class_names=dataset.class_names,
-        num_train=int((np.array(dataset.split) == "train").sum()),
-        image_size=size,
-        weights=weights,
-        seed=seed,
-    )
+    chosen = recipe or verdict.rule.recipe
+    curve = None
+    if get_recipe(chosen).keeps == "early":
+        curve = measure_depth_curve(
+            learning, backbone=row.name, image_size=size, weights=weights, seed=seed, cache=cache
+        )
+    plan = plan_for(chosen, row.name, dataset, similarity, curve, image_size=size, weights=weights, seed=seed)
     advice = {"recipe": verdict.rule.recipe, "source": verdict.rule.source, **reasons}
     return Recommendation(
         plan=with_parameters(replace(plan, advice=advice)),
         rule=verdict.rule,
         profile=profile,
         similarity=similarity,
+        depth_curve=curve,
         dataset=dataset,
         **reasons,
+    )
+
+
+def plan_for(
+    recipe: str,
+    backbone: str,
+    dataset: ImageDataset,
+    similarity: Similarity,
+    curve: DepthCurve | None,
+    *,
+    image_size: int,
+    weights: str,
+    seed: int,
+) -> Plan:
+    """Makes a recipe concrete for a dataset that was measured.
+
+    Args:
+        recipe: Name of the recipe.
+        backbone: Name of the backbone.
+        dataset: The images with their split.
+        similarity: Sets learning rates.
+        curve: Sets the cut of `keep_early_layers`; without it the backbone's own.
+        image_size: Side of the input in pixels.
+        weights: As in `recommend`.
+        seed: The one seed of everything random.
+    """
+    labels = dataset.labels[np.array(dataset.split) == "train"]
+    has_cut = curve is not None and get_recipe(recipe).keeps == "early"
+    return make_plan(
+        recipe,
+        backbone,
+        class_names=dataset.class_names,
+        num_train=len(labels),
+        images_per_class=np.bincount(labels, minlength=len(dataset.class_names)).tolist(),
+        similarity=similarity.score,
+        image_size=image_size,
+        weights=weights,
+        seed=seed,
+        cut_stage=curve.cut() if curve is not None and has_cut else None,
     )
 
 

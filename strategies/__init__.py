@@ -21,6 +21,7 @@ _EXPORTS = {
     "read_plan": "strategies.plan",
     "split_dataset": "strategies.splits",
     "train": "strategies.training",
+    "with_batch_norm": "strategies.plan",
 }
 __all__ = sorted(_EXPORTS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from strategies.cache import content_digest
 from strategies.pixels import decode_image
 
 CACHE_BYTES = 2 * 2**30
@@ -30,6 +32,13 @@ class Pixels:
     def __len__(self) -> int:
         return len(self._items)
 
+    def identity(self) -> dict[str, Any]:
+        """Returns what distinguishes these images from others, for the key of a cache: the content of every file."""
+        digests = hashlib.sha256()
+        for digest in self._pool.map(content_digest, self._items):
+            digests.update(digest)
+        return {"images": digests.digest(), "num_images": len(self._items), "image_size": self._size}
+
     def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
         indices = np.arange(len(self._items))[key].tolist()
         missing = sorted({index for index in indices if index not in self._kept})
@@ -40,34 +49,58 @@ class Pixels:
         return np.stack([fresh[index] if index in fresh else self._kept[index] for index in indices])
 
 
+class Views:
+    """Augmented copies of `Pixels`, one of each image; the same seed gives the same copies.
+
+    Args:
+        pixels: The images.
+        augmentation: As in a plan.
+        seed: Numbers that name the copies, such as the plan's seed and the number of the view.
+    """
+
+    def __init__(self, pixels: Pixels, augmentation: Mapping[str, Any], *, seed: Sequence[int]) -> None:
+        self._pixels, self._augmentation, self._seed = pixels, dict(augmentation), list(seed)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        generator = np.random.default_rng([*self._seed, 2, key.start])
+        return augment(self._pixels[key], generator, **self._augmentation)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what distinguishes these copies from others, for the key of a cache."""
+        return {**self._pixels.identity(), "augmentation": self._augmentation, "seed": self._seed}
+
+
 class Batches(keras.utils.PyDataset):
     """An endless stream of shuffled batches, cut into epochs of `num_steps`; the same seed gives the same stream.
 
     Args:
         inputs: `Pixels`, or an array of features of shape `(num_images, ...)`.
-        labels: Class index of each input.
+        targets: Label of each input, as the loss wants it: class indices or one-hot rows.
         batch_size: Images per batch; every batch is full, passes over the data follow each other without a gap.
         num_steps: Batches per epoch.
         seed: Numbers that name the stream, such as the plan's seed and the number of the phase.
         augmentation: `{"horizontal_flip": bool, "shift": share of the side}`; `None` leaves the images as they are.
-        class_weights: Weight of each class index in the loss, or `None`.
+        sample_weights: Weight of each input in the loss, or `None`.
     """
 
     def __init__(
         self,
         inputs: Pixels | np.ndarray,
-        labels: np.ndarray,
+        targets: np.ndarray,
         *,
         batch_size: int,
         num_steps: int,
         seed: Sequence[int],
         augmentation: Mapping[str, Any] | None = None,
-        class_weights: np.ndarray | None = None,
+        sample_weights: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self._inputs, self._labels = inputs, labels
+        self._inputs, self._targets = inputs, targets
         self._batch_size, self._num_steps, self._seed = batch_size, num_steps, list(seed)
-        self._augmentation, self._class_weights = augmentation, class_weights
+        self._augmentation, self._sample_weights = augmentation, sample_weights
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -83,15 +116,14 @@ class Batches(keras.utils.PyDataset):
         images = self._inputs[chosen]
         if self._augmentation is not None:
             images = augment(images, np.random.default_rng([*self._seed, 1, step]), **self._augmentation)
-        labels = self._labels[chosen]
-        batch = (images.astype("float32"), labels)
-        return batch if self._class_weights is None else (*batch, self._class_weights[labels])
+        batch = (images.astype("float32"), self._targets[chosen])
+        return batch if self._sample_weights is None else (*batch, self._sample_weights[chosen])
 
     def _indices(self, step: int) -> np.ndarray:
         positions = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
-        turns, places = np.divmod(positions, len(self._labels))
+        turns, places = np.divmod(positions, len(self._targets))
         orders = {
-            turn: np.random.default_rng([*self._seed, 0, turn]).permutation(len(self._labels))
+            turn: np.random.default_rng([*self._seed, 0, turn]).permutation(len(self._targets))
             for turn in np.unique(turns).tolist()
         }
         return np.array([orders[turn][place] for turn, place in zip(turns.tolist(), places.tolist(), strict=True)])

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+# Strengths of the regularisation (scikit-learn's C) that cross-validation chooses from, the strongest first.
+STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+FEWEST_IMAGES_STRENGTH = 10.0  # where a class has one image, so that nothing can be held out
 MAX_FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OutOfFold:
+    """What cross-validation says of one representation, for the strength with the lowest log loss.
+
+    Attributes:
+        strength: The chosen strength, scikit-learn's `C`.
+        correct: Whether each image was right when held out, shape `(num_images,)`.
+    """
+
+    strength: float
+    correct: np.ndarray
 
 
 def fit_classifier(
     features: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int, class_weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fits the weights of a softmax layer on features.
+
+    Each image's features are divided by their length, and there is no bias: the answer to an image does not depend on
+    that length, so the layer fits features as they are. The usual way, dividing each feature by its own deviation,
+    lets noise in: with one to ten images a class it costs two to eight points on the features of MobileNet-0.25.
 
     Args:
         features: Array of shape `(num_images, num_features)`.
@@ -23,43 +44,117 @@ def fit_classifier(
         class_weights: Weight of each class in the loss; default: equal.
 
     Returns:
-        `(kernel, bias)` of shapes `(num_features, num_classes)` and `(num_classes,)`, for features as they were given.
+        `(kernel, bias)` of shapes `(num_features, num_classes)` and `(num_classes,)`; the bias is zero.
 
     Reference:
         Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features (L2-regularised linear probe).
+
+    Example:
+        >>> import numpy as np
+        >>> from strategies.classifier import fit_classifier
+        >>> kernel, bias = fit_classifier(np.eye(4), np.array([0, 0, 1, 1]), 2, seed=0)
+        >>> (np.eye(4) @ kernel + bias).argmax(axis=1).tolist()
+        [0, 0, 1, 1]
     """
+    compact, back, length = _compact(features)
+    weights = None if class_weights is None else class_weights[labels]
+    folds = make_folds(labels, seed)
+    strength = _validate(compact, labels, folds, weights).strength if folds else FEWEST_IMAGES_STRENGTH
+    coefficients = _fit(compact, labels, strength, weights, max_iter=1000)
+    if num_classes == 2:
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+    kernel = back @ coefficients.T / length
+    return kernel.astype("float32"), np.zeros(num_classes, dtype="float32")
+
+
+def cross_validate(
+    features: np.ndarray, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> OutOfFold:
+    """Tells how well a linear classifier separates the classes, from images that it was not fitted on.
+
+    Args:
+        features: Array of shape `(num_images, num_features)`.
+        labels: Class indices, shape `(num_images,)`.
+        folds: Pairs of indices, fitted on and held out, that hold each image out once: `make_folds`.
+    """
+    return _validate(_compact(features)[0], labels, folds, None)
+
+
+def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns up to five folds that hold every class, fewer where a class has fewer images; none for a single image."""
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = np.bincount(labels)
+    folds = min(MAX_FOLDS, int(counts[counts > 0].min()))
+    if folds < 2:
+        return []
+    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels))
+
+
+def _compact(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Returns features of length one in as few dimensions as they span, the basis that leads back, their mean length.
+
+    An L2 penalty does not see a rotation, so the solution is the same, and much faster where images are few.
+    """
+    values = features.astype("float64")
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    values /= np.where(lengths > 0, lengths, 1.0)
+    mean = float(lengths.mean()) or 1.0
+    if len(values) >= values.shape[1]:
+        return values, np.eye(values.shape[1]), mean
+    left, deviations, right = np.linalg.svd(values, full_matrices=False)
+    return left * deviations, right.T, mean
+
+
+def _validate(
+    features: np.ndarray,
+    labels: np.ndarray,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    weights: np.ndarray | None,
+) -> OutOfFold:
+    losses = np.zeros(len(STRENGTHS))
+    correct = np.zeros((len(STRENGTHS), len(labels)), dtype=bool)
+    for train, test in folds:
+        part = None if weights is None else weights[train]
+        for index, probabilities in enumerate(_path(features[train], labels[train], part, features[test])):
+            chosen = probabilities[np.arange(len(test)), labels[test]]
+            losses[index] -= np.log(np.maximum(chosen, 1e-12)).sum()
+            correct[index, test] = probabilities.argmax(axis=1) == labels[test]
+    best = int(losses.argmin())
+    return OutOfFold(strength=STRENGTHS[best], correct=correct[best])
+
+
+def _path(
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, held_out: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yields the probabilities of what is held out, strength by strength, each fit started from the one before."""
+    start = None
+    for strength in STRENGTHS:
+        start = _fit(features, labels, strength, weights, max_iter=200, start=start)
+        logits = held_out @ start.T
+        if logits.shape[1] == 1:
+            logits = np.concatenate([-logits, logits], axis=1) / 2
+        logits -= logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits)
+        yield odds / odds.sum(axis=1, keepdims=True)
+
+
+def _fit(
+    features: np.ndarray,
+    labels: np.ndarray,
+    strength: float,
+    weights: np.ndarray | None,
+    *,
+    max_iter: int,
+    start: np.ndarray | None = None,
+) -> np.ndarray:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    center, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 1e-6 * max(scale.max(), 1e-12), scale, 1.0)
-    standard = ((features - center) / scale).astype("float64")
-    sample_weight = None if class_weights is None else class_weights[labels]
+    model = LogisticRegression(C=strength, max_iter=max_iter, fit_intercept=False, warm_start=start is not None)
+    if start is not None:
+        model.coef_, model.intercept_ = start, np.zeros(len(start))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the path needs no full convergence
-        strength = _choose_strength(standard, labels, sample_weight, seed)
-        model = LogisticRegression(C=strength, max_iter=1000).fit(standard, labels, sample_weight)
-    coefficients, intercept = model.coef_, model.intercept_
-    if num_classes == 2:
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-        intercept = np.concatenate([-intercept, intercept]) / 2
-    kernel = coefficients.T / scale[:, None]
-    return kernel.astype("float32"), (intercept - center @ kernel).astype("float32")
-
-
-def _choose_strength(features: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None, seed: int) -> float:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
-
-    folds = min(MAX_FOLDS, int(np.bincount(labels).min()))
-    if folds < 2:
-        return 1e-2
-    losses = np.zeros(len(STRENGTHS))
-    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels):
-        model = LogisticRegression(max_iter=200, warm_start=True)
-        for index, strength in enumerate(STRENGTHS):
-            model.set_params(C=strength)
-            model.fit(features[train], labels[train], None if sample_weight is None else sample_weight[train])
-            probability = model.predict_proba(features[test])[np.arange(len(test)), labels[test]]
-            losses[index] -= np.log(np.maximum(probability, 1e-12)).sum()
-    return STRENGTHS[int(losses.argmin())]
+        model.fit(features, labels, weights)
+    return model.coef_

@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.backbones import get_backbone, stages_at
+from strategies.backbones import Backbone, get_backbone, stages_at
+from strategies.cache import FeatureCache, cached, default_cache, make_key, weights_digest
 from strategies.errors import UserError, unknown_name
 from strategies.images import load_images
-from strategies.pixels import decode_images
+from strategies.pixels import PIXELS_VERSION, decode_images
 from strategies.pretrained import build_backbone
 from strategies.progress import track
 
 if TYPE_CHECKING:
     import keras
 
-    from strategies.batches import Pixels
+    from strategies.batches import Pixels, Views
 
 BATCH_SIZE = 32
 
 
-def forward(model: keras.Model, inputs: np.ndarray | Pixels, *, description: str = "Frozen pass") -> list[np.ndarray]:
+def forward(
+    model: keras.Model, inputs: np.ndarray | Pixels | Views, *, description: str = "Frozen pass"
+) -> list[np.ndarray]:
     """Runs `model` once over `inputs` and returns its outputs, one array each.
 
     Faster than `model.predict` on the same batches: the last batch is padded, so the compiled function is traced once.
@@ -46,8 +49,48 @@ def forward(model: keras.Model, inputs: np.ndarray | Pixels, *, description: str
             batch = np.concatenate([batch, np.repeat(batch[:1], BATCH_SIZE - size, axis=0)])
         outputs: Any = model.predict_on_batch(batch)
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-        parts.append([np.asarray(output)[:size] for output in outputs])
+        parts.append([np.asarray(output, dtype="float32")[:size] for output in outputs])
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def frozen_pass(
+    model: keras.Model,
+    inputs: Pixels | Views,
+    cache: FeatureCache | None,
+    *,
+    backbone: str,
+    outputs: Sequence[str],
+    precision: str = "float32",
+    description: str = "Frozen pass",
+) -> list[np.ndarray]:
+    """Like `forward`, but reads the outputs from the cache where the same pass was made before, and keeps them there.
+
+    The key of an entry holds the content of every image, how it was decoded, the input size, the backbone (and with it
+    the preprocessing), every weight of the model, what comes out, the precision and the Keras backend.
+
+    Args:
+        model: A part of a pretrained network.
+        inputs: Images.
+        cache: `None` keeps nothing and reads nothing.
+        backbone: Name of the row that the model was built of.
+        outputs: What the outputs of the model are, by names that do not depend on what else was built.
+        precision: What the model computes in.
+        description: What a progress bar says.
+    """
+    import keras
+
+    def key() -> str:
+        return make_key(
+            **inputs.identity(),
+            pixels_version=PIXELS_VERSION,
+            backbone=backbone,
+            outputs=list(outputs),
+            weights=weights_digest(model.get_weights()),
+            precision=precision,
+            backend=keras.backend.backend(),
+        )
+
+    return cached(cache, key, len(inputs), lambda: forward(model, inputs, description=description))
 
 
 def use_xla() -> bool:
@@ -66,6 +109,7 @@ def extract_features(
     image_size: int | None = None,
     weights: str = "imagenet",
     pool: bool = True,
+    cache: bool = True,
 ) -> dict[str, np.ndarray]:
     """Takes features out of a pretrained backbone at chosen stages, to be used in a model of your own.
 
@@ -80,6 +124,7 @@ def extract_features(
         image_size: Side of the square input in pixels; default: the backbone's own.
         weights: `"imagenet"` (for a model of your own: its weights), `"random"`, or the path of a weights file.
         pool: Average over the image plane; `False` keeps the feature maps.
+        cache: Whether pooled features are kept on disk and read from there.
 
     Returns:
         `{stage: array}`, shape `(num_images, channels)` when pooled, else `(num_images, height, width, channels)`.
@@ -101,17 +146,52 @@ def extract_features(
 
     row = get_backbone(backbone)
     size = image_size or row.image_size
-    known = {stage.name: stage for stage in stages_at(row, size) if not stage.dense}
-    wanted = list(stages) if stages is not None else [list(known)[-1]]
+    known = [stage.name for stage in stages_at(row, size) if not stage.dense]
+    wanted = list(stages) if stages is not None else known[-1:]
     for name in wanted:
         if name not in known:
             raise unknown_name(f"stage of {row.name}", name, known)
-    pixels = decode_images(load_images(images).items, size)
-    network = build_backbone(row, image_size=size, weights=weights)
-    last = list(known)[-1]
-    outputs = [network.output if name == last else network.get_layer(known[name].last_layer).output for name in wanted]
+    items = load_images(images).items
     if pool:
-        pooling = keras.layers.GlobalAveragePooling2D()
-        outputs = [pooling(output) if len(output.shape) == 4 else output for output in outputs]
-    values = forward(keras.Model(network.input, outputs), pixels, description="Extracting features")
+        return pooled_features(items, row.name, wanted, image_size=size, weights=weights, cache=cache)
+    model = keras.Model(*_network(row, size, weights, wanted))
+    values = forward(model, decode_images(items, size), description="Extracting features")
     return dict(zip(wanted, values, strict=True))
+
+
+def pooled_features(
+    items: Sequence[Any], backbone: str, stages: Sequence[str], *, image_size: int, weights: str, cache: bool
+) -> dict[str, np.ndarray]:
+    """Returns the features of each stage, averaged over the image plane, by one pass or from the cache.
+
+    Args:
+        items: Files or arrays, as `ImageDataset.items` holds them.
+        backbone: Name of the backbone.
+        stages: Names of stages.
+        image_size: Side of the square input in pixels.
+        weights: `"imagenet"`, `"random"`, or the path of a weights file.
+        cache: Whether the features are kept on disk and read from there.
+    """
+    import keras
+
+    from strategies.batches import Pixels
+
+    network, maps = _network(get_backbone(backbone), image_size, weights, stages)
+    pooled = [keras.layers.GlobalAveragePooling2D()(one) if len(one.shape) == 4 else one for one in maps]
+    values = frozen_pass(
+        keras.Model(network, pooled),
+        Pixels(items, image_size),
+        default_cache() if cache else None,
+        backbone=backbone,
+        outputs=[*stages, "pooled"],
+        description="Extracting features",
+    )
+    return dict(zip(stages, values, strict=True))
+
+
+def _network(row: Backbone, image_size: int, weights: str, stages: Sequence[str]) -> tuple[Any, list[Any]]:
+    """Returns the input of a pretrained network and the outputs of some of its stages."""
+    network = build_backbone(row, image_size=image_size, weights=weights)
+    ends = {stage.name: stage.last_layer for stage in stages_at(row, image_size) if not stage.dense}
+    last = list(ends)[-1]
+    return network.input, [network.output if name == last else network.get_layer(ends[name]).output for name in stages]

@@ -16,11 +16,24 @@ if TYPE_CHECKING:
 POOL = "pool"
 
 
-def build_model(plan: Plan) -> keras.Model:
+def resolve_precision(precision: str) -> str:
+    """Returns the Keras policy that a plan's `precision` means here: `auto` is mixed where a GPU gains from it."""
+    import keras
+
+    if precision != "auto":
+        return precision
+    return "mixed_float16" if keras.distribution.list_devices("gpu") else "float32"
+
+
+def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
     """Builds the model of a plan: what it keeps of the backbone with pretrained weights, and its new layers on top.
 
     The model takes RGB pixels 0-255 of shape `(image_size, image_size, 3)`, holds its own scaling and returns one
     probability per class. It is flat (no model within the model), so layers are found by name.
+
+    Args:
+        plan: What to build.
+        precision: Keras policy of its layers: `float32`, `mixed_float16` or `mixed_bfloat16`; weights are float32.
 
     Raises:
         WeightsError: If the pretrained weights cannot be had.
@@ -37,10 +50,15 @@ def build_model(plan: Plan) -> keras.Model:
     keras.utils.set_random_seed(plan.seed)
     last = plan.last_stage
     dense = next(stage.dense for stage in plan.stages if stage.name == last)
-    backbone = build_backbone(
-        get_backbone(plan.backbone), image_size=plan.image_size, weights=plan.weights, dense=dense, last_stage=last
-    )
-    return keras.Model(backbone.input, _put_on_top(backbone.output, plan), name=plan.recipe)
+    policy = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_global_policy(precision)  # what keras.applications builds by
+    try:
+        backbone = build_backbone(
+            get_backbone(plan.backbone), image_size=plan.image_size, weights=plan.weights, dense=dense, last_stage=last
+        )
+        return keras.Model(backbone.input, _put_on_top(backbone.output, plan), name=plan.recipe)
+    finally:
+        keras.mixed_precision.set_global_policy(policy)
 
 
 def _put_on_top(outputs: keras.KerasTensor, plan: Plan) -> keras.KerasTensor:

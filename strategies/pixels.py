@@ -14,6 +14,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from strategies.errors import DatasetError, in_a_sentence
 from strategies.progress import track
 
+PIXELS_VERSION = 1  # to be raised with any change below that changes a pixel: features in a cache depend on it
+
 
 class UnreadableImage(DatasetError):  # noqa: N818
     """A file that cannot be decoded; `path` and `reason` say which and why."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ from strategies.recipes import RecipePhase, get_recipe
 
 PLAN_VERSION = 1
 BATCH_SIZE = 32
-# Images seen in training, by number of training images: what two CPU cores can afford.
-IMAGES_SEEN = ((1_000, 30_000), (math.inf, 60_000))
+# Images seen by a phase at full budget: so many passes over the training images, within what two CPU cores can afford.
+PASSES, FEWEST_SEEN, MOST_SEEN = 25, 3_000, 60_000
 NEW_STAGE_FILTERS = 512
+# From this ratio of the largest to the smallest class on, classes are weighted and balanced accuracy selects.
+IMBALANCED = 3.0
+METRICS = ("accuracy", "balanced_accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +47,13 @@ class Phase:
         learning_rate: Peak learning rate of each stage in `trains`.
         batch_norm: Policy of the stages in `trains` that have BatchNorm: `{"mode": "inference"}` (its four tensors are
             held) or `{"mode": "train", "momentum": m}`. Not named means inference; frozen stages are always so.
-        solver: `adamw`, or `logistic`: the classifier alone, solved exactly on cached features.
+        solver: `adamw`, `sgd` (Nesterov momentum 0.9), or `logistic`: the classifier alone, solved exactly on cached
+            features.
         steps: Optimizer steps (batches); ignored by `logistic`.
-        augmented: Whether images are augmented in this phase.
+        warmup: Share of the steps in which the learning rate rises; after that it falls to zero by a cosine.
+        weight_decay: Decoupled weight decay, per unit of learning rate.
+        augmented: Whether images are augmented anew in every step.
+        views: Augmented copies of each training image that a phase on cached features sees beside the image itself.
         optional: Kept only if the validation set says that it helped.
     """
 
@@ -59,6 +66,7 @@ class Phase:
     warmup: float = 0.1
     weight_decay: float = 0.01
     augmented: bool = False
+    views: int = 0
     optional: bool = False
 
 
@@ -94,6 +102,9 @@ class Plan:
         phases: What is trained, in order.
         augmentation: `{"horizontal_flip": bool, "shift": share of the side}`, for phases that are augmented.
         class_weights: Weight of each class in the loss, by name; `None` means all equal.
+        label_smoothing: Share of the label that is spread over all classes, in phases that are trained by steps.
+        metric: What validation images are judged by: `accuracy` or `balanced_accuracy`.
+        precision: `float32`, `mixed_float16`, `mixed_bfloat16`, or `auto`: `mixed_float16` on a GPU, else `float32`.
         advice: Why this plan: what `advisor.recommend` decided and by what margins; empty if nobody advised.
         parameters: Number of weights of each stage, for the freeze map.
     """
@@ -111,6 +122,9 @@ class Plan:
     batch_size: int = BATCH_SIZE
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     class_weights: Mapping[str, float] | None = None
+    label_smoothing: float = 0.0
+    metric: str = "accuracy"
+    precision: str = "auto"
     advice: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
 
@@ -177,8 +191,29 @@ class Plan:
 
 
 def images_seen(num_train: int) -> int:
-    """Returns how many images a full training shows the network, given the number of training images."""
-    return next(seen for bound, seen in IMAGES_SEEN if num_train <= bound)
+    """Returns how many images a phase of full budget shows the network, given the number of training images."""
+    return min(max(PASSES * num_train, FEWEST_SEEN), MOST_SEEN)
+
+
+def balancing_weights(images_per_class: Sequence[int]) -> list[float] | None:
+    """Returns a weight for each class where they are imbalanced: the root of the inverse frequency, mean 1 over images.
+
+    Args:
+        images_per_class: Training images of each class.
+
+    Returns:
+        One weight per class, or `None` if the largest class has fewer than three times the images of the smallest.
+
+    Example:
+        >>> from strategies.plan import balancing_weights
+        >>> balancing_weights([50, 40]), balancing_weights([80, 20])
+        (None, [0.8333333333333333, 1.6666666666666665])
+    """
+    counts = [max(1, count) for count in images_per_class]
+    if max(counts) < IMBALANCED * min(counts):
+        return None
+    roots = [math.sqrt(count) for count in counts]
+    return [sum(counts) / sum(roots) / root for root in roots]
 
 
 def make_plan(
@@ -187,6 +222,8 @@ def make_plan(
     *,
     class_names: Sequence[str],
     num_train: int,
+    images_per_class: Sequence[int] | None = None,
+    similarity: float | None = None,
     image_size: int | None = None,
     weights: str = "imagenet",
     seed: int = 0,
@@ -200,6 +237,9 @@ def make_plan(
         backbone: A name that `advisor backbones` lists.
         class_names: The classes of the target dataset, in the order of the labels.
         num_train: Number of training images; it sets the number of steps.
+        images_per_class: Training images of each class. Where they differ by a factor of three, classes are weighted
+            and balanced accuracy selects the weights. Default: balanced.
+        similarity: To ImageNet, from 0 to 1; it sets the learning rate of `fine_tune_all`. Default: unknown.
         image_size: Side of the square input in pixels; default: the backbone's own.
         weights: `"imagenet"` (`"own"` for a model of your own), or the path of a weights file (`"random"` for tests).
         seed: The one seed of everything random.
@@ -233,18 +273,22 @@ def make_plan(
     }
     normed = {*(kept + rebuilt if row.has_batch_norm else ()), *(layer.name for layer in new[:-1])}
     total = images_seen(num_train) * budget
+    names = tuple(str(name) for name in class_names)
+    balance = None if images_per_class is None else balancing_weights(images_per_class)
     plan = Plan(
         recipe=recipe,
         backbone=row.name,
         weights=resolve_weights(row, weights),
         image_size=size,
         seed=seed,
-        class_names=tuple(str(name) for name in class_names),
+        class_names=names,
         cut_stage=kept[-1],
         rebuilt_stages=rebuilt,
         new_layers=tuple(new),
         phases=tuple(_make_phase(phase, groups, normed, total) for phase in wanted.phases),
         augmentation={"horizontal_flip": True, "shift": 0.1},
+        class_weights=None if balance is None else dict(zip(names, balance, strict=True)),
+        metric="accuracy" if balance is None else "balanced_accuracy",
     )
     check_plan(plan)
     return plan
@@ -272,11 +316,9 @@ def _resolve_stages(
 def _make_phase(phase: RecipePhase, groups: Mapping[str, tuple[str, ...]], normed: set[str], total: float) -> Phase:
     trains = tuple(name for group in phase.trains for name in groups[group])
     steps = 0 if phase.solver == "logistic" else max(1, round(total * phase.budget / BATCH_SIZE))
-    # The moving statistics must catch up within the phase: about a hundredth of the steps, never below 0.9.
-    momentum = min(0.99, max(0.9, 1 - 100 / max(steps, 1)))
     new = set(groups["new"])
     policies = {
-        name: {"mode": "train", "momentum": round(momentum, 3)}
+        name: _train_policy(steps)
         for name in trains
         if name in normed and (phase.batch_norm == "train" or (name in new and not phase.optional))
     }
@@ -292,6 +334,38 @@ def _make_phase(phase: RecipePhase, groups: Mapping[str, tuple[str, ...]], norme
         augmented=phase.augmented,
         optional=phase.optional,
     )
+
+
+def with_batch_norm(plan: Plan, mode: str) -> Plan:
+    """Returns the plan with another BatchNorm policy wherever it trains pretrained stages; new layers keep theirs.
+
+    Args:
+        plan: Any plan.
+        mode: `inference` (the four tensors of each BatchNorm are held) or `train`.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("retrain_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> held = strategies.with_batch_norm(plan, "inference")
+        >>> {cell.batch_norm for row in held.freeze_map if row.origin == "pretrained" for cell in row.cells}
+        {'inference'}
+    """
+    if mode not in ("inference", "train"):
+        raise PlanError(f"Expected a BatchNorm policy 'inference' or 'train'. Received: {mode!r}. Name one of them.")
+    pretrained = {*plan.kept_stages, *plan.rebuilt_stages} if get_backbone(plan.backbone).has_batch_norm else set()
+
+    def change(phase: Phase) -> Phase:
+        policies = {name: policy for name, policy in phase.batch_norm.items() if name not in pretrained}
+        if mode == "train":
+            policies |= {name: _train_policy(phase.steps) for name in phase.trains if name in pretrained}
+        return replace(phase, batch_norm=policies)
+
+    return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
+
+
+def _train_policy(steps: int) -> dict[str, Any]:
+    # The moving statistics must catch up within the phase: about a hundredth of the steps, never below 0.9.
+    return {"mode": "train", "momentum": round(min(0.99, max(0.9, 1 - 100 / max(steps, 1))), 3)}
 
 
 def check_plan(plan: Plan) -> None:

@@ -15,23 +15,25 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from strategies.batches import Batches, Pixels
+from strategies.batches import Batches, Pixels, Views
+from strategies.cache import FeatureCache, default_cache
 from strategies.classifier import fit_classifier
 from strategies.errors import DatasetError, PlanError
 from strategies.evaluation import Evaluation, evaluate_predictions
-from strategies.features import forward, use_xla
+from strategies.features import forward, frozen_pass, use_xla
 from strategies.files import check_output, write_json
 from strategies.images import load_dataset
-from strategies.model import POOL, build_model, layers_by_stage, moving_paths, snapshot, start_phase
+from strategies.model import POOL, build_model, layers_by_stage, moving_paths, resolve_precision, snapshot, start_phase
+from strategies.optimizers import make_optimizer
 from strategies.plan import Phase, Plan, check_classes, check_plan
+from strategies.selection import BalancedAccuracy, Selection
 from strategies.splits import split_dataset
 
 if TYPE_CHECKING:
     import pandas as pd
 
 METRICS_VERSION = 1
-EVALUATIONS = 20  # of the validation set, per phase at most
-PATIENCE = 8  # evaluations without a better one before a phase ends
+EVALUATIONS = 10  # of the validation set, per phase at most
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
 
@@ -88,53 +90,6 @@ class TrainingResult:
         write_json(folder / "metrics.json", self.to_dict())
 
 
-class _KeepBest(keras.callbacks.Callback):
-    """Remembers the best weights over all phases; ends a phase that has stopped improving; records the history."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[dict[str, Any]] = []
-        self.best: tuple[float, float] | None = None
-        self.weights: list[np.ndarray] = []
-        self.place = ("", 0)
-        self._started = time.perf_counter()
-
-    def start(self, phase: Phase, whole: keras.Model) -> None:
-        self._phase, self._whole, self._step, self._waited = phase, whole, 0, 0
-        self._phase_best: tuple[float, float] | None = None
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._step += 1
-        if self._step == self._phase.steps:  # the last epoch may be shorter
-            self.model.stop_training = True
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.record(dict(logs or {}))
-        if self._waited >= PATIENCE:
-            self.model.stop_training = True
-
-    def record(self, logs: Mapping[str, float]) -> None:
-        names = ("loss", "accuracy", "val_loss", "val_accuracy")
-        values = {name: float(logs[name]) if name in logs else None for name in names}
-        seconds = time.perf_counter() - self._started
-        self.rows.append({"phase": self._phase.name, "step": self._step, **values, "seconds": round(seconds, 3)})
-        validated = "val_loss" in logs
-        score = (float(logs["val_accuracy"]), -float(logs["val_loss"])) if validated else (0.0, 0.0)
-        if not math.isfinite(float(logs["loss"]) + score[1]):
-            return
-        # Without validation images nothing can be compared: training accuracy would always favour the first perfect
-        # fit. The plan's last word counts then, but for optional phases, which only validation can justify.
-        better = validated or not self._phase.optional
-        if validated:
-            better_here = self._phase_best is None or score > self._phase_best
-            self._phase_best = score if better_here else self._phase_best
-            self._waited = 0 if better_here else self._waited + 1
-            better = self.best is None or score > self.best
-        if better:
-            self.best, self.weights = score, self._whole.get_weights()
-            self.place = (self._phase.name, self._step)
-
-
 class _Lines(keras.callbacks.Callback):
     """Says on stderr how far a phase is: one line, redrawn, on a terminal; one line per phase elsewhere."""
 
@@ -163,21 +118,18 @@ class _Lines(keras.callbacks.Callback):
         return f"{self._label}: step {self._done} of {self._num_steps}{self._accuracy}"
 
 
-class StageRates(keras.optimizers.AdamW):
-    """AdamW whose learning rate is multiplied for some weights, by their path: lower rates for lower stages."""
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What every phase of one training reads."""
 
-    def __init__(self, *, multipliers: Mapping[str, float] | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self.multipliers = dict(multipliers or {})
-
-    def build(self, variables: list[Any]) -> None:
-        """Looks up the multiplier of each weight; Keras calls it once."""
-        super().build(variables)
-        self._rates = [self.multipliers.get(variable.path, 1.0) for variable in variables]
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Updates one weight at its own rate; Keras calls it, with TensorFlow by the weight's bare variable."""
-        super().update_step(gradient, variable, learning_rate * self._rates[self._get_variable_index(variable)])
+    plan: Plan
+    pixels: Mapping[str, Pixels]
+    labels: Mapping[str, np.ndarray]
+    selection: Selection
+    callbacks: Sequence[keras.callbacks.Callback]
+    optimizer: keras.optimizers.Optimizer | None
+    cache: FeatureCache | None
+    precision: str
 
 
 def train(
@@ -187,20 +139,27 @@ def train(
     *,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    optimizer: keras.optimizers.Optimizer | None = None,
+    cache: bool = True,
     on_phase_end: PhaseHook | None = None,
 ) -> TrainingResult:
     """Carries a plan out: builds the model, trains it phase by phase, evaluates it on the test split.
 
-    Each phase sets what is frozen, compiles anew with a fresh optimizer and trains; the best weights on the validation
-    split over all phases are kept. Weights that the freeze map calls frozen are checked to be unchanged.
+    Each phase sets what is frozen, compiles anew with a fresh optimizer and trains; over all phases the latest weights
+    are kept that the validation split cannot tell from the best. Weights that the freeze map calls frozen are checked
+    to be unchanged.
 
     Args:
         plan: From `strategies.make_plan`, `strategies.read_plan` or a recommendation.
         data: Anything `advisor.recommend` takes; without a split of its own it is split by the plan's seed.
         run: Folder to write model, plan, history and metrics to; `None` writes nothing.
         overwrite: Whether that folder may hold files already.
-        callbacks: Keras callbacks for the phases that are trained by steps.
-        on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` before best weights are restored;
+        callbacks: Keras callbacks for the phases that are trained by steps, such as `TensorBoard`; epochs are counted
+            through all phases. Where everything but the new layers is frozen, the model that they see is those layers.
+        optimizer: Your own, used instead of the plan's in every phase that is trained by steps: a fresh copy of it,
+            with its own learning rate for the stages that learn fastest and proportionally lower ones for the others.
+        cache: Whether frozen features are kept on disk and read from there; see `strategies/cache.py`.
+        on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` before the kept weights are restored;
             `weights_at_start` maps the path of every weight to a copy of its value.
 
     Returns:
@@ -223,44 +182,67 @@ def train(
         if not len(parts[name]):
             raise DatasetError(f"Expected images in the {name} split. Received none in {dataset.source!r}. Add some.")
     keras.utils.set_random_seed(plan.seed)
-    model = build_model(plan)
-    pixels = {name: Pixels(part.items, plan.image_size) for name, part in parts.items()}
-    labels = {name: part.labels for name, part in parts.items()}
-    keep = _KeepBest()
+    precision = resolve_precision(plan.precision)
+    model = build_model(plan, precision=precision)
+    selection = Selection(plan.metric, len(parts["val"]))
+    this = _Run(
+        plan=plan,
+        pixels={name: Pixels(part.items, plan.image_size) for name, part in parts.items()},
+        labels={name: part.labels for name, part in parts.items()},
+        selection=selection,
+        callbacks=callbacks,
+        optimizer=optimizer,
+        cache=default_cache() if cache else None,
+        precision=precision,
+    )
     trainable = {}
+    epochs = 0
     for number, phase in enumerate(plan.phases):
         start_phase(model, plan, phase)
         trainable[phase.name] = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
         before = snapshot(model)
-        _run_phase(model, plan, number, pixels, labels, keep, callbacks)
+        selection.start(phase, model)
+        epochs = _run_phase(this, model, number, epochs)
         _check_frozen(model, phase, before)
         if on_phase_end:
             on_phase_end(phase, model, before)
-        if keep.weights:
-            model.set_weights(keep.weights)  # the next phase starts from the best so far
-    if not keep.weights:
+        if selection.weights:
+            model.set_weights(selection.weights)  # the next phase starts from what was kept
+    if not selection.weights:
         raise PlanError(
             f"Training diverged: no evaluation gave a finite loss. Received: learning rates "
             f"{[dict(phase.learning_rate) for phase in plan.phases]}. Lower them in the plan."
         )
-    # Not compiled, so that the saved model loads without anything of ours and carries no optimizer along.
-    model = keras.Model(model.input, model.output, name=plan.recipe)
-    (probabilities,) = forward(model, pixels["test"], description="Testing")
+    model = _finished(model, plan, precision)
+    (probabilities,) = forward(model, this.pixels["test"], description="Testing")
     result = TrainingResult(
         plan=plan,
         model=model,
-        history=_history(keep.rows),
-        test=evaluate_predictions(probabilities, labels["test"], labels["train"], plan.class_names),
-        best_phase=keep.place[0],
-        best_step=keep.place[1],
+        history=_history(selection.rows),
+        test=evaluate_predictions(probabilities, this.labels["test"], this.labels["train"], plan.class_names),
+        best_phase=selection.place[0],
+        best_step=selection.place[1],
         num_trainable_by_phase=trainable,
         seconds=time.perf_counter() - started,
-        versions={"python": platform.python_version(), "backend": keras.backend.backend()}
+        versions={
+            "python": platform.python_version(),
+            "backend": keras.backend.backend(),
+            "precision": precision,
+        }
         | {name: version(name) for name in ("keras", "numpy", keras.backend.backend())},
     )
     if folder is not None:
         result.save(folder)
     return result
+
+
+def _finished(model: keras.Model, plan: Plan, precision: str) -> keras.Model:
+    """Returns the trained model in float32 and not compiled: it loads without anything of ours and runs anywhere."""
+    if precision != "float32":
+        trained = model.get_weights()
+        model = build_model(plan)
+        model.set_weights(trained)
+    return keras.Model(model.input, model.output, name=plan.recipe)
 
 
 def _history(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -269,74 +251,120 @@ def _history(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _run_phase(
-    model: keras.Model,
-    plan: Plan,
-    number: int,
-    pixels: Mapping[str, Pixels],
-    labels: Mapping[str, np.ndarray],
-    keep: _KeepBest,
-    callbacks: Sequence[keras.callbacks.Callback],
-) -> None:
+def _run_phase(this: _Run, model: keras.Model, number: int, epochs_before: int) -> int:
+    """Trains one phase and returns how many epochs were run so far."""
+    plan, labels = this.plan, this.labels
     phase = plan.phases[number]
     head, tail = _cut_at_frozen(model, plan, phase)
-    inputs: Mapping[str, Any] = pixels
+    inputs: Mapping[str, Any] = this.pixels
     if head is not None:
-        used = ("train", "val") if len(labels["val"]) else ("train",)
-        inputs = {name: forward(head, pixels[name], description=f"Features ({name})")[0] for name in used}
-    weights = None
-    if plan.class_weights is not None:
-        weights = np.array([plan.class_weights[name] for name in plan.class_names], dtype="float32")
+        inputs, labels = _frozen_features(this, phase, head)
+    targets = {name: np.eye(len(plan.class_names), dtype="float32")[part] for name, part in labels.items()}
     if phase.solver == "logistic":
         kernel, bias = fit_classifier(
-            inputs["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=weights
+            inputs["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=_class_weights(plan)
         )
-        model.get_layer("classifier").set_weights([kernel, bias])
-        keep.start(phase, model)
-        keep.record(_metrics_of_head(inputs, labels, kernel, bias))
-        return
+        model.get_layer(plan.new_layers[-1].name).set_weights([kernel, bias])
+        this.selection.record(_metrics_of_head(inputs, labels, kernel, bias))
+        return epochs_before
     per_epoch = max(1, math.ceil(max(phase.steps / EVALUATIONS, len(labels["train"]) / plan.batch_size)))
     per_epoch = min(per_epoch, phase.steps)
-    epochs = math.ceil(phase.steps / per_epoch)
-    keep.start(phase, model)
-    optimizer = _optimizer(model, plan, phase)
+    rates = {
+        weight.path: phase.learning_rate[stage]
+        for stage, names in layers_by_stage(model, plan).items()
+        if stage in phase.trains
+        for name in names
+        for weight in model.get_layer(name).trainable_weights
+    }
+    weights = _class_weights(plan)
     tail.compile(
-        optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=use_xla()
+        optimizer=make_optimizer(
+            phase.solver,
+            rates,
+            model.trainable_weights,
+            steps=phase.steps,
+            warmup=phase.warmup,
+            weight_decay=phase.weight_decay,
+            own=this.optimizer,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
+        # Metrics that exist before the first step: TensorFlow would trace that step twice for those made within it.
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), BalancedAccuracy(len(plan.class_names))],
+        jit_compile=use_xla(),
     )
     batches = Batches(
         inputs["train"],
-        labels["train"],
+        targets["train"],
         batch_size=plan.batch_size,
         num_steps=per_epoch,
         seed=(plan.seed, number),
         augmentation=plan.augmentation if phase.augmented and plan.augmentation else None,
-        class_weights=weights,
+        sample_weights=None if weights is None else weights[labels["train"]],
     )
-    validation = _Whole(inputs["val"], labels["val"]) if len(labels["val"]) else None
     lines = _Lines(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", phase.steps)
-    tail.fit(
+    history = tail.fit(
         batches,
-        epochs=epochs,
-        validation_data=validation,
+        initial_epoch=epochs_before,
+        epochs=epochs_before + math.ceil(phase.steps / per_epoch),
+        validation_data=_Whole(inputs["val"], targets["val"]) if len(labels["val"]) else None,
         verbose=0,
         shuffle=False,
-        callbacks=[keep, lines, *callbacks],
+        callbacks=[this.selection, lines, *this.callbacks],
     )
+    return epochs_before + len(history.epoch)
+
+
+def _frozen_features(
+    this: _Run, phase: Phase, head: keras.Model
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Runs the frozen part once over the images, and over augmented copies of the training images."""
+    plan, labels = this.plan, dict(this.labels)
+    place: dict[str, Any] = {
+        "backbone": plan.backbone,
+        "outputs": [plan.last_stage, "pooled" if len(head.output.shape) == 2 else "maps"],
+        "precision": this.precision,
+    }
+    inputs = {
+        name: frozen_pass(head, this.pixels[name], this.cache, description=f"Features ({name})", **place)[0]
+        for name in ("train", "val")
+        if len(labels[name])
+    }
+    inputs.setdefault("val", inputs["train"][:0])
+    if phase.views and plan.augmentation:
+        copies = [
+            frozen_pass(
+                head,
+                Views(this.pixels["train"], plan.augmentation, seed=(plan.seed, view)),
+                this.cache,
+                description=f"Features (view {view} of {phase.views})",
+                **place,
+            )[0]
+            for view in range(1, phase.views + 1)
+        ]
+        inputs["train"] = np.concatenate([inputs["train"], *copies])
+        labels["train"] = np.tile(labels["train"], phase.views + 1)
+    return inputs, labels
+
+
+def _class_weights(plan: Plan) -> np.ndarray | None:
+    if plan.class_weights is None:
+        return None
+    return np.array([plan.class_weights[name] for name in plan.class_names], dtype="float32")
 
 
 class _Whole(keras.utils.PyDataset):
     """All images of a split once, in order."""
 
-    def __init__(self, inputs: Any, labels: np.ndarray, batch_size: int = 64) -> None:
+    def __init__(self, inputs: Any, targets: np.ndarray, batch_size: int = 64) -> None:
         super().__init__()
-        self._inputs, self._labels, self._batch_size = inputs, labels, batch_size
+        self._inputs, self._targets, self._batch_size = inputs, targets, batch_size
 
     def __len__(self) -> int:
-        return math.ceil(len(self._labels) / self._batch_size)
+        return math.ceil(len(self._targets) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         part = slice(index * self._batch_size, (index + 1) * self._batch_size)
-        return self._inputs[part].astype("float32"), self._labels[part]
+        return self._inputs[part].astype("float32"), self._targets[part]
 
 
 def _cut_at_frozen(model: keras.Model, plan: Plan, phase: Phase) -> tuple[keras.Model | None, keras.Model]:
@@ -354,24 +382,6 @@ def _cut_at_frozen(model: keras.Model, plan: Plan, phase: Phase) -> tuple[keras.
     return keras.Model(model.input, middle), keras.Model(middle, model.output)
 
 
-def _optimizer(model: keras.Model, plan: Plan, phase: Phase) -> keras.optimizers.Optimizer:
-    peak = max(phase.learning_rate.values())
-    warmup = min(phase.steps - 1, round(phase.warmup * phase.steps))
-    schedule: Any = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else peak, phase.steps - warmup, warmup_target=peak if warmup else None, warmup_steps=warmup
-    )
-    multipliers = {
-        weight.path: phase.learning_rate[stage] / peak
-        for stage, names in layers_by_stage(model, plan).items()
-        if stage in phase.trains
-        for name in names
-        for weight in model.get_layer(name).trainable_weights
-    }
-    optimizer = StageRates(learning_rate=schedule, weight_decay=phase.weight_decay, multipliers=multipliers)
-    optimizer.build(model.trainable_weights)  # here, or TensorFlow traces the first step twice
-    return optimizer
-
-
 def _metrics_of_head(
     inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], kernel: np.ndarray, bias: np.ndarray
 ) -> dict[str, float]:
@@ -382,7 +392,10 @@ def _metrics_of_head(
             logits -= logits.max(axis=1, keepdims=True)
             chosen = logits[np.arange(len(logits)), labels[name]]
             metrics[f"{prefix}loss"] = float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
-            metrics[f"{prefix}accuracy"] = float((logits.argmax(axis=1) == labels[name]).mean())
+            hits = logits.argmax(axis=1) == labels[name]
+            metrics[f"{prefix}accuracy"] = float(hits.mean())
+            recall = [hits[labels[name] == label].mean() for label in np.unique(labels[name])]
+            metrics[f"{prefix}balanced_accuracy"] = float(np.mean(recall))
     return metrics
 
 

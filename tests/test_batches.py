@@ -3,7 +3,7 @@
 import numpy as np
 
 from strategies import batches as module
-from strategies.batches import Batches, Pixels, augment
+from strategies.batches import Batches, Pixels, Views, augment
 
 
 def _stream(seed=(0, 0), count=10, **options):
@@ -34,11 +34,35 @@ def test_the_next_epoch_goes_on_where_the_last_one_ended():
     assert first != [stream[index][1].tolist() for index in range(5)]
 
 
-def test_class_weights_come_as_sample_weights():
-    """The third part of a batch is the weight of each image's class."""
-    images, labels, weights = _stream(count=2, class_weights=np.array([1.0, 3.0]))[0]
-    assert len(images) == 4
-    assert weights.tolist() == [3.0 if label else 1.0 for label in labels]
+def test_weights_of_images_come_with_their_images():
+    """The third part of a batch is the weight of each image in the loss."""
+    _, targets, weights = _stream(count=2, sample_weights=np.array([1.0, 3.0]))[0]
+    assert weights.tolist() == [1.0 if target == 0 else 3.0 for target in targets]
+
+
+def test_views_are_augmented_copies_that_depend_on_their_seed_alone(photos):
+    """One of each image, the same for the same seed, and another key in a cache than the images themselves."""
+    pixels = Pixels(sorted((photos / "china").glob("*.png")), 32)
+    augmentation = {"horizontal_flip": True, "shift": 0.2}
+    one, again, other = (Views(pixels, augmentation, seed=(0, seed)) for seed in (1, 1, 2))
+    assert len(one) == len(pixels)
+    assert (one[0:8] == again[0:8]).all()
+    assert (one[0:8] != other[0:8]).any()
+    assert (one[0:8] != pixels[0:8]).any()
+    assert one.identity() == again.identity()
+    assert len({str(each.identity()) for each in (pixels, one, other)}) == 3
+
+
+def test_the_identity_of_pixels_is_the_content_of_the_files(photos, tmp_path):
+    """A copy elsewhere is the same, another order or another size is not."""
+    files = sorted((photos / "china").glob("*.png"))[:3]
+    copies = [tmp_path / f"{index}.png" for index in range(3)]
+    for source, copy in zip(files, copies, strict=True):
+        copy.write_bytes(source.read_bytes())
+    assert Pixels(files, 32).identity() == Pixels(copies, 32).identity()
+    assert Pixels(files, 32).identity() != Pixels(files[::-1], 32).identity()
+    assert Pixels(files, 32).identity() != Pixels(files, 64).identity()
+
 
 
 def test_augmentation_keeps_shape_type_and_content():

@@ -15,17 +15,21 @@ from typing import Any
 import numpy as np
 
 from advisor._version import __version__
+from advisor.probes import DepthCurve, measure_depth_curve
 from advisor.profiling import profile_dataset
-from advisor.similarity import measure_similarity
-from strategies.errors import DatasetError, UserError
+from advisor.recommendation import plan_for
+from advisor.similarity import Similarity, measure_similarity
+from strategies.errors import DatasetError, UserError, unknown_name
 from strategies.images import ImageDataset, load_dataset
-from strategies.plan import make_plan
+from strategies.plan import with_batch_norm
 from strategies.recipes import RECIPES
 from strategies.splits import split_dataset
 
 TEST_SHARE, MOST_TEST_IMAGES = 0.4, 1_000
 BASELINES = ("keras_guide", "logistic_regression")
 METHODS = (*RECIPES, *BASELINES)
+VARIANT = ":"  # `retrain_all:inference` is that recipe with this BatchNorm policy wherever pretrained stages train
+VARIANTS = tuple(f"{name}{VARIANT}{mode}" for name in RECIPES if name != "head_only" for mode in ("inference", "train"))
 KEY = ("dataset", "size", "seed", "backbone", "image_size", "recipe")
 COLUMNS = (
     *KEY,
@@ -33,6 +37,7 @@ COLUMNS = (
     "accuracy",
     "balanced_accuracy",
     "val_accuracy",
+    "val_loss",
     "num_test",
     "seconds",
     "trainer_version",
@@ -111,36 +116,73 @@ def _draw_by_class(labels: np.ndarray, size: int, seed: int, pool: np.ndarray) -
     return pool[order[np.argsort(rank[order], kind="stable")][:size]]
 
 
-def run_method(name: str, data: ImageDataset, setting: Setting, seed: int) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cell:
+    """The images of one cell, split, and what was measured on those that training sees."""
+
+    data: ImageDataset
+    similarity: Similarity
+    curve: DepthCurve | None
+    fingerprint: str
+
+
+def measure(data: ImageDataset, setting: Setting, seed: int) -> Cell:
+    """Measures what the advice would measure on the training and validation images of one cell."""
+    profile, _ = profile_dataset(data, seed=seed)
+    learning = data.subset(np.flatnonzero(np.array(data.split) != "test"))
+    similarity = measure_similarity(learning, seed=seed)
+    curve = measure_depth_curve(
+        learning,
+        backbone=setting.backbone,
+        image_size=setting.image_size,
+        weights=setting.weights,
+        seed=seed,
+        cache=False,
+    )
+    facts = profile.to_dict()
+    left_out = ("images_per_class", "class_names", "duplicates", "duplicates_across_classes", "ignored", "source")
+    fingerprint = {
+        "profile": {name: value for name, value in facts.items() if name not in left_out},
+        "similarity": similarity.to_dict(),
+        "depth_curve": None if curve is None else curve.to_dict(),
+    }
+    return Cell(data=data, similarity=similarity, curve=curve, fingerprint=json.dumps(fingerprint))
+
+
+def run_method(name: str, cell: Cell, setting: Setting, seed: int) -> dict[str, Any]:
     """Runs one recipe or baseline on one cell and returns its metrics."""
     started = time.perf_counter()
-    val_accuracy: float | None = None
+    judged: dict[str, float | None] = {"val_accuracy": None, "val_loss": None}
     if name in BASELINES:
         from advisor.evidence import baselines
 
         test = getattr(baselines, name)(
-            data, backbone=setting.backbone, image_size=setting.image_size, weights=setting.weights, seed=seed
+            cell.data, backbone=setting.backbone, image_size=setting.image_size, weights=setting.weights, seed=seed
         )
     else:
         from strategies.training import train
 
-        plan = make_plan(
-            name,
+        recipe, _, batch_norm = name.partition(VARIANT)
+        plan = plan_for(
+            recipe,
             setting.backbone,
-            class_names=data.class_names,
-            num_train=(data.split or ()).count("train"),
+            cell.data,
+            cell.similarity,
+            cell.curve,
             image_size=setting.image_size,
             weights=setting.weights,
             seed=seed,
         )
-        result = train(plan, data)
+        if batch_norm:
+            plan = with_batch_norm(plan, batch_norm)
+        result = train(plan, cell.data, cache=False)
         test = result.test
-        if result.history["val_accuracy"].notna().any():
-            val_accuracy = float(result.history["val_accuracy"].max())
+        kept = result.history.query("phase == @result.best_phase and step == @result.best_step")
+        judged = {name: float(kept[name].iloc[-1]) if kept[name].notna().any() else None for name in judged}
     return {
         "accuracy": test.accuracy,
         "balanced_accuracy": test.balanced_accuracy,
-        "val_accuracy": val_accuracy,
+        **judged,
         "num_test": test.num_images,
         "seconds": time.perf_counter() - started,
     }
@@ -165,6 +207,8 @@ def run_study(
     sizes: Sequence[str] = ("100", "300", "1000", "full"),
     seeds: int = 2,
     methods: Sequence[str] = METHODS,
+    only: Sequence[str] = (),
+    part: tuple[int, int] = (1, 1),
     budget_minutes: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
@@ -179,34 +223,45 @@ def run_study(
         sizes: Training and validation images, or `full`.
         seeds: Number of seeds, from 0 on.
         methods: Recipes and baselines.
+        only: Names of datasets below the folder; default: all.
+        part: `(k, n)` runs the k-th of n shares, by dataset, size and seed, so that several processes or machines
+            can work at once, each with a file of its own.
         budget_minutes: Start no run after this time.
         clock: Seconds; for tests.
     """
     for method in methods:
-        if method not in METHODS:
-            raise UserError(f"Expected methods among {', '.join(METHODS)}. Received: {method!r}. Correct it.")
+        if method not in (*METHODS, *VARIANTS):
+            known = ", ".join((*METHODS, *VARIANTS))
+            raise UserError(f"Expected methods among {known}. Received: {method!r}. Correct it.")
     datasets = read_datasets(folder)
+    for name in only:
+        if name not in datasets:
+            raise unknown_name("dataset", name, datasets)
+    chosen = {name: dataset for name, dataset in datasets.items() if name in only or not only}
     done = {tuple(row[name] for name in KEY) for row in read_results(out)}
+    places: dict[tuple[str, str, int], int] = {}
     started, count = clock(), 0
-    prepared: tuple[tuple[str, str, int], ImageDataset | None, str] | None = None
-    for dataset, size, seed, method in cells(datasets, sizes, seeds, methods):
+    cell: Cell | None = None
+    place: tuple[str, str, int] | None = None
+    for dataset, size, seed, method in cells(chosen, sizes, seeds, methods):
         if budget_minutes is not None and clock() - started > budget_minutes * 60:
             break
         key = (dataset, size, str(seed), setting.backbone, str(setting.image_size), method)
-        if key in done:
+        mine = places.setdefault((dataset, size, seed), len(places)) % part[1] == part[0] - 1
+        if key in done or not mine:
             continue
-        if prepared is None or prepared[0] != (dataset, size, seed):
-            data = draw(datasets[dataset], None if size == "full" else int(size), seed)
-            prepared = ((dataset, size, seed), data, json.dumps(_fingerprint(data, seed)) if data else "")
-        if prepared[1] is None:
+        if place != (dataset, size, seed):
+            place, data = (dataset, size, seed), draw(chosen[dataset], None if size == "full" else int(size), seed)
+            cell = None if data is None else measure(data, setting, seed)
+        if cell is None:
             continue
         print(f"{dataset}, {size} images, seed {seed}: {method}", file=sys.stderr, flush=True)
-        row = dict(zip(KEY, key, strict=True)) | run_method(method, prepared[1], setting, seed)
+        row = dict(zip(KEY, key, strict=True)) | run_method(method, cell, setting, seed)
         row |= {
-            "num_images": sum(part != "test" for part in prepared[1].split or ()),
+            "num_images": sum(part != "test" for part in cell.data.split or ()),
             "trainer_version": __version__,
             "device": _device(),
-            "fingerprint": prepared[2],
+            "fingerprint": cell.fingerprint,
         }
         _append(out, row)
         count += 1
@@ -220,14 +275,6 @@ def read_results(path: Path) -> list[dict[str, str]]:
     csv.field_size_limit(2**24)
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def _fingerprint(data: ImageDataset, seed: int) -> dict[str, Any]:
-    profile, _ = profile_dataset(data, seed=seed)
-    learning = data.subset(np.flatnonzero(np.array(data.split) != "test"))
-    facts = profile.to_dict()
-    kept = {name: facts[name] for name in facts if name not in ("images_per_class", "class_names", "duplicates")}
-    return {"profile": kept, "similarity": measure_similarity(learning, seed=seed).to_dict()}
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from strategies.recipes import RECIPES
 
 if TYPE_CHECKING:
+    from advisor.probes import DepthCurve
     from advisor.profiling import DatasetProfile
     from advisor.recommendation import Recommendation
-    from strategies.plan import FreezeCell, FreezeRow
+    from strategies.plan import FreezeCell, FreezeRow, Plan
 
 
 def printable(text: str) -> str:
@@ -55,8 +56,33 @@ def facts(advice: Recommendation) -> list[tuple[str, str]]:
         ),
         ("confidence", f"{advice.confidence:.0%}, provisional; runner-up {advice.runner_up}"),
         ("textbook", f"{advice.textbook_recipe} (large from 20,000 images on)"),
+        *([("separable by", curve_text(advice.depth_curve))] if advice.depth_curve else []),
         ("backbone", f"{advice.plan.backbone} at {advice.plan.image_size} px, weights {advice.plan.weights}"),
+        ("training", settings(advice.plan)),
     ]
+
+
+def curve_text(curve: DepthCurve) -> str:
+    """Returns how well a linear classifier separates the classes at each depth, and which stage that speaks for."""
+    shares = ", ".join(f"{stage} {value:.0%}" for stage, value in zip(curve.stages, curve.accuracy, strict=True))
+    return (
+        f"{shares} (accuracy on held-out images, {curve.num_images:,} images; {curve.chosen_stage} is the first within "
+        f"one standard error of the best)"
+    )
+
+
+def settings(plan: Plan) -> str:
+    """Returns the choices of a plan that hold for all of its phases, in a few words."""
+    words = [f"batches of {plan.batch_size}"]
+    if any(phase.augmented or phase.views for phase in plan.phases) and plan.augmentation:
+        flip = "flipped and " if plan.augmentation.get("horizontal_flip", True) else ""
+        words.append(f"images {flip}shifted by up to {plan.augmentation.get('shift', 0.1):.0%}")
+    words.append("classes weighted" if plan.class_weights else "classes unweighted")
+    if plan.label_smoothing:
+        words.append(f"label smoothing {plan.label_smoothing:g}")
+    words.append(f"weights selected by {plan.metric.replace('_', ' ')}")
+    words.append({"auto": "mixed precision on a GPU"}.get(plan.precision, plan.precision))
+    return ", ".join(words)
 
 
 def cell_text(row: FreezeRow, cell: FreezeCell) -> str:

@@ -1,0 +1,158 @@
+"""Tables of a study in Markdown: the four recipes beside what they are compared with, and BatchNorm policies."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from advisor.evidence.study import BASELINES, VARIANT
+from strategies.errors import UserError
+from strategies.recipes import RECIPES
+
+CellKey = tuple[str, str]
+TOLERANCE = 0.01  # the larger of one point and two standard errors counts as a tie
+
+
+def _grid(rows: Iterable[Mapping[str, str]], column: str) -> dict[CellKey, dict[str, dict[str, float]]]:
+    """Returns cell -> method -> seed -> value, in the order of the rows."""
+    grid: dict[CellKey, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        if row[column]:
+            grid[row["dataset"], row["size"]][row["recipe"]][row["seed"]] = float(row[column])
+    return grid
+
+
+def compare_methods(rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Compares the recipes with the baselines, cell by cell, on the seeds that all of them were run with.
+
+    Args:
+        rows: Of one backbone and input size, from `read_results`.
+
+    Returns:
+        `cells`: for each dataset and size the mean test accuracy of every method, that of the recipe with the best
+        validation accuracy seed by seed (`chosen`), its difference to Keras' loop and the standard error of that
+        difference over seeds; `summary`: what the study must show, in fractions.
+
+    Raises:
+        UserError: If no cell has all methods.
+    """
+    accuracy, balanced = _grid(rows, "accuracy"), _grid(rows, "balanced_accuracy")
+    chances, losses = _grid(rows, "val_accuracy"), _grid(rows, "val_loss")
+    methods = (*RECIPES, *BASELINES)
+    cells = []
+    for key, found in accuracy.items():
+        seeds = sorted(set.intersection(*(set(found.get(method, {})) for method in methods)))
+        if not seeds:
+            continue
+        chosen = []
+        for seed in seeds:
+            best = max(RECIPES, key=lambda name: (chances[key][name].get(seed, 0), -losses[key][name].get(seed, 0)))
+            chosen.append(found[best][seed])
+        gains = np.array(chosen) - np.array([found["keras_guide"][seed] for seed in seeds])
+        error = float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else None
+        cells.append(
+            {
+                "dataset": key[0],
+                "size": key[1],
+                "num_seeds": len(seeds),
+                "accuracy": {method: float(np.mean([found[method][seed] for seed in seeds])) for method in methods},
+                "balanced_accuracy": {
+                    method: float(np.mean([balanced[key][method][seed] for seed in seeds])) for method in methods
+                },
+                "chosen": float(np.mean(chosen)),
+                "gain": float(gains.mean()),
+                "standard_error": error,
+            }
+        )
+    if not cells:
+        raise UserError(f"Expected results of all of {', '.join(methods)}. Received: no such cell. Run the study on.")
+    return {"cells": cells, "summary": _summary(cells)}
+
+
+def _summary(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def mean(one: str, other: str) -> float:
+        return float(np.mean([cell["accuracy"][one] - cell["accuracy"][other] for cell in cells]))
+
+    worse = [
+        f"{cell['dataset']}, {cell['size']}"
+        for cell in cells
+        if cell["gain"] < -max(TOLERANCE, 2 * (cell["standard_error"] or 0))
+    ]
+    return {
+        "num_cells": len(cells),
+        "num_datasets": len({cell["dataset"] for cell in cells}),
+        "head_only_minus_logistic_regression": mean("head_only", "logistic_regression"),
+        "chosen_minus_keras_guide": float(np.mean([cell["gain"] for cell in cells])),
+        "worst_gain": float(min(cell["gain"] for cell in cells)),
+        "cells_worse_than_keras_guide": worse,
+    }
+
+
+_NAMES = {"keras_guide": "Keras' loop", "logistic_regression": "logistic regression"}
+
+
+def methods_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Returns `compare_methods` as a Markdown table with its summary, in per cent."""
+    found = compare_methods(rows)
+    methods = (*RECIPES, *BASELINES)
+    header = ["dataset", "images", "seeds", *(_NAMES.get(one, f"`{one}`") for one in methods), "best on validation"]
+    lines = []
+    for cell in found["cells"]:
+        best = max(cell["accuracy"].values())
+        values = [_bold(cell["accuracy"][one], best) for one in methods]
+        error = "" if cell["standard_error"] is None else f" ± {100 * cell['standard_error']:.1f}"
+        lines.append(
+            [
+                cell["dataset"],
+                cell["size"],
+                str(cell["num_seeds"]),
+                *values,
+                f"{100 * cell['chosen']:.1f} ({100 * cell['gain']:+.1f}{error})",
+            ]
+        )
+    summary = found["summary"]
+    worse = ", ".join(summary["cells_worse_than_keras_guide"]) or "none"
+    text = (
+        f"{summary['num_cells']} cells of {summary['num_datasets']} datasets. `head_only` minus logistic regression: "
+        f"{100 * summary['head_only_minus_logistic_regression']:+.1f} points on average. The recipe that is best on "
+        f"validation minus Keras' loop: {100 * summary['chosen_minus_keras_guide']:+.1f} points on average, "
+        f"{100 * summary['worst_gain']:+.1f} in the worst cell; cells where it is worse by more than the larger of one "
+        f"point and two standard errors: {worse}."
+    )
+    return f"{_table(header, lines)}\n\n{text}\n"
+
+
+def batch_norm_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Returns, for each recipe that trains pretrained stages, test accuracy by BatchNorm policy, in per cent."""
+    accuracy = _grid([row for row in rows if VARIANT in row["recipe"]], "accuracy")
+    names = sorted({method for found in accuracy.values() for method in found})
+    if not names:
+        raise UserError("Expected results of BatchNorm policies. Received: none. Run the study with their methods.")
+    lines, columns = [], defaultdict(list)
+    for (dataset, size), found in accuracy.items():
+        if set(found) != set(names):
+            continue
+        means = {name: float(np.mean(list(found[name].values()))) for name in names}
+        for name, value in means.items():
+            columns[name].append(value)
+        best = {
+            recipe: max(value for name, value in means.items() if name.startswith(recipe))
+            for recipe in RECIPES
+            if any(name.startswith(recipe) for name in names)
+        }
+        lines.append([dataset, size, *(_bold(means[name], best[name.split(VARIANT)[0]]) for name in names)])
+    lines.append(["**mean**", "", *(f"{100 * np.mean(columns[name]):.1f}" for name in names)])
+    return _table(["dataset", "images", *(f"`{name}`" for name in names)], lines) + "\n"
+
+
+def _bold(value: float, best: float) -> str:
+    text = f"{100 * value:.1f}"
+    return f"**{text}**" if value == best else text
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))

@@ -1,0 +1,150 @@
+"""Frozen features at several depths -> how well each separates the classes, and where to cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from strategies.backbones import get_backbone, stages_at
+from strategies.errors import DatasetError
+
+MAX_IMAGES = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthCurve:
+    """How well a linear classifier on the features of each stage separates the classes of held-out images.
+
+    Attributes:
+        stages: From the image to the end of the backbone.
+        accuracy: Cross-validated accuracy at each stage, a fraction.
+        standard_error: Of the difference to the best stage on the same images; 0 at the best stage.
+        chance: Share of the most frequent class.
+        best_stage: The stage with the highest accuracy, the first of several.
+        chosen_stage: The shallowest stage that is not worse than the best by more than one standard error.
+        num_images: Number of images measured.
+    """
+
+    stages: tuple[str, ...]
+    accuracy: tuple[float, ...]
+    standard_error: tuple[float, ...]
+    chance: float
+    best_stage: str
+    chosen_stage: str
+    num_images: int
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in (*self.accuracy, *self.standard_error)):
+            raise DatasetError(f"Expected finite accuracies by depth. Received: {self.accuracy}. Check the images.")
+
+    def cut(self) -> str:
+        """Returns the stage to cut after: the chosen one, or the last but one, since the last is always replaced."""
+        return self.chosen_stage if self.chosen_stage != self.stages[-1] else self.stages[-2]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for `fingerprint.json`."""
+        return asdict(self)
+
+
+def measure_depth_curve(
+    images: Any,
+    *,
+    backbone: str = "MobileNetV2",
+    image_size: int | None = None,
+    weights: str = "imagenet",
+    max_images: int = MAX_IMAGES,
+    seed: int = 0,
+    cache: bool = True,
+) -> DepthCurve | None:
+    """Measures at which depth of a pretrained network the classes are linearly separable: one frozen pass.
+
+    Where an early stage separates them as well as the last one, the later stages hold nothing that these images need.
+
+    Args:
+        images: Labelled images: anything `advisor.recommend` takes.
+        backbone: The network that is to be transferred.
+        image_size: Side of its input in pixels; default: the backbone's own.
+        weights: `"imagenet"`, or the path of a weights file.
+        max_images: Measure a random sample of at most this many, with every class in it.
+        seed: Seed of the sample and of the folds.
+        cache: Whether frozen features are kept on disk and read from there.
+
+    Returns:
+        A `DepthCurve`, or `None` where a class has only one image, so that nothing can be held out.
+
+    Reference:
+        Alain & Bengio 2016, Understanding intermediate layers using linear classifier probes; the choice by the
+        one-standard-error rule (Breiman et al. 1984).
+
+    Example:
+        >>> import advisor, numpy as np
+        >>> images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype="uint8")
+        >>> curve = advisor.measure_depth_curve(
+        ...     (images, ["cat", "dog"] * 6), backbone="MobileNet-0.25", image_size=32, weights="random", cache=False)
+        >>> curve.stages
+        ('stem', 'stage1', 'stage2', 'stage3', 'stage4', 'stage5')
+    """
+    from strategies.classifier import cross_validate, make_folds
+    from strategies.features import pooled_features
+    from strategies.images import load_dataset
+
+    dataset = load_dataset(images)
+    dataset = dataset.subset(_sample(dataset.labels, max_images, seed))
+    folds = make_folds(dataset.labels, seed)
+    if not folds:
+        return None
+    row = get_backbone(backbone)
+    size = image_size or row.image_size
+    stages = tuple(stage.name for stage in stages_at(row, size) if not stage.dense)
+    features = pooled_features(dataset.items, row.name, stages, image_size=size, weights=weights, cache=cache)
+    return choose_depth(
+        {stage: cross_validate(features[stage], dataset.labels, folds).correct for stage in stages},
+        chance=float(np.bincount(dataset.labels).max() / len(dataset)),
+    )
+
+
+def choose_depth(correct: Mapping[str, np.ndarray], *, chance: float) -> DepthCurve:
+    """Applies the one-standard-error rule.
+
+    Args:
+        correct: For each stage, from the image on, whether each image was right when held out.
+        chance: Share of the most frequent class.
+
+    Example:
+        >>> import numpy as np
+        >>> from advisor.probes import choose_depth
+        >>> right = np.ones(100, dtype=bool)
+        >>> choose_depth({"early": right, "middle": right, "late": ~right}, chance=0.5).chosen_stage
+        'early'
+    """
+    stages = tuple(correct)
+    hits = np.array([correct[stage] for stage in stages], dtype="float64")
+    accuracy = hits.mean(axis=1)
+    best = int(accuracy.argmax())
+    errors = (hits - hits[best]).std(axis=1) / math.sqrt(hits.shape[1])
+    chosen = int(np.flatnonzero(accuracy >= accuracy[best] - errors)[0])
+    return DepthCurve(
+        stages=stages,
+        accuracy=tuple(accuracy.tolist()),
+        standard_error=tuple(errors.tolist()),
+        chance=chance,
+        best_stage=stages[best],
+        chosen_stage=stages[chosen],
+        num_images=hits.shape[1],
+    )
+
+
+def _sample(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Returns indices of at most `most` images, or of two per class where that is more."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rank = np.empty(len(labels), dtype=int)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        rank[members] = np.arange(len(members))
+    first = order[rank[order] < 2]
+    rest = order[rank[order] >= 2]
+    return np.sort(np.concatenate([first, rest])[: max(most, len(first))])
