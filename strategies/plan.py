@@ -21,7 +21,7 @@ from strategies.recipes import RecipePhase, get_recipe
 PLAN_VERSION = 1
 BATCH_SIZE = 32
 # Images seen by a phase at full budget: so many passes over the training images, within what two CPU cores can afford.
-PASSES, FEWEST_SEEN, MOST_SEEN = 25, 3_000, 60_000
+PASSES, FEWEST_SEEN, MOST_SEEN = 16, 3_000, 60_000
 NEW_STAGE_FILTERS = 512
 # From this ratio of the largest to the smallest class on, classes are weighted and balanced accuracy selects.
 IMBALANCED = 3.0

@@ -1,6 +1,7 @@
 """The trainer: what it freezes, what it trains, what it keeps, on real images and a real pretrained network."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -114,18 +115,123 @@ def test_the_run_folder_holds_a_model_that_reloads_to_the_same_answers(photos, t
     assert json.loads((tmp_path / "run" / "class_names.json").read_text())["class_names"] == list(plan.class_names)
 
 
-def test_the_best_weights_over_all_phases_are_kept(photos):
-    """A phase that wrecks the model does not cost what an earlier one reached."""
-    from dataclasses import replace
+SMALL = {"backbone": "MobileNet-0.25", "weights": "random", "image_size": 32}
 
+
+def test_a_phase_that_wrecks_the_model_does_not_cost_what_an_earlier_one_reached(photos):
+    """The weights of the head come back."""
     dataset = load_dataset(photos)
-    plan = _plan("fine_tune_all", dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32)
+    plan = _plan("fine_tune_all", dataset, budget=0.05, **SMALL)
     wrecked = replace(plan.phases[1], learning_rate=dict.fromkeys(plan.phases[1].trains, 1e3))
     result = train(replace(plan, phases=(plan.phases[0], wrecked)), dataset)
-    best = result.history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).iloc[0]
-    assert (result.best_phase, result.best_step) == (best.phase, best.step)
-    train_only = train(replace(plan, phases=plan.phases[:1]), dataset)
-    assert best.val_accuracy >= train_only.history["val_accuracy"].max()
+    assert result.best_phase == "head"
+    assert result.test == train(replace(plan, phases=plan.phases[:1]), dataset).test
+
+
+def test_features_from_the_cache_give_the_result_that_computing_them_gives(photos, capfd, tmp_path, monkeypatch):
+    """With the cache empty, full and off, weights and metrics are equal to the last bit."""
+    monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path))
+    plan = replace(_plan("keep_early_layers", load_dataset(photos), budget=0.05, **SMALL))
+    runs, said = [], []
+    for cache in (True, True, False):
+        runs.append(train(plan, photos, cache=cache))
+        said.append(capfd.readouterr().err)
+    assert "Kept features" in said[0]
+    assert "Read features" in said[1]
+    assert "cache" not in said[2]
+    for run in runs[1:]:
+        for one, two in zip(runs[0].model.get_weights(), run.model.get_weights(), strict=True):
+            assert np.array_equal(one, two)
+        assert run.test == runs[0].test
+
+
+def test_augmented_views_add_to_what_the_head_is_fitted_on(photos):
+    """The head differs, and depends on the seed alone."""
+    dataset = load_dataset(photos)
+    plan = _plan("head_only", dataset, budget=1, **SMALL)
+    seen = replace(plan, phases=(replace(plan.phases[0], views=3),))
+    heads = [train(one, dataset).model.get_layer("classifier").get_weights()[0] for one in (plan, seen, seen)]
+    assert not np.array_equal(heads[0], heads[1])
+    assert np.array_equal(heads[1], heads[2])
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Writes down the number of each epoch and the names of what is logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers, self.names = [], set()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.numbers.append(epoch)
+        self.names |= set(logs)
+
+
+def test_callbacks_see_one_course_of_training(photos, tmp_path):
+    """Epochs are counted through all phases, so TensorBoard draws one curve."""
+    epochs = _Epochs()
+    plan = _plan("keep_early_layers", load_dataset(photos), budget=0.05, **SMALL)
+    train(plan, photos, callbacks=[epochs, keras.callbacks.TensorBoard(tmp_path / "logs")])
+    assert epochs.numbers == list(range(len(epochs.numbers)))
+    assert {"loss", "val_accuracy", "val_balanced_accuracy"} <= epochs.names
+    assert list((tmp_path / "logs" / "validation").iterdir())
+
+
+def test_an_own_optimizer_trains_every_phase(photos):
+    """With a rate of next to nothing, nothing moves; the instance itself is never used."""
+    own, moved = keras.optimizers.SGD(1e-12), []
+    plan = _plan("retrain_all", load_dataset(photos), budget=0.05, **SMALL)
+
+    def measure(phase, model, before):
+        trained = {weight.path for weight in model.trainable_weights}
+        after = snapshot(model)
+        moved.append(max(np.abs(after[path] - before[path]).max() for path in trained))
+
+    train(plan, photos, optimizer=own, on_phase_end=measure)
+    assert len(moved) == 2
+    assert max(moved) < 1e-6
+    assert not own.built
+
+
+def test_sgd_and_label_smoothing_are_obeyed(photos):
+    """The loss of a fit that is sure of itself is higher with smoothed labels."""
+    dataset = load_dataset(photos)
+    plan = _plan("retrain_all", dataset, budget=0.3, **SMALL)
+    phases = tuple(
+        replace(phase, solver="sgd", learning_rate=dict.fromkeys(phase.trains, 0.01)) for phase in plan.phases
+    )
+    losses = [
+        train(replace(plan, phases=phases, label_smoothing=smoothing), dataset).history["loss"].iloc[-1]
+        for smoothing in (0.0, 0.2)
+    ]
+    assert losses[0] < 0.2 < losses[1]
+
+
+def test_an_imbalanced_dataset_is_weighted_and_judged_by_balanced_accuracy(photos):
+    """A class that counts a hundred times more is answered more often."""
+    dataset = load_dataset(photos)
+    dataset = dataset.subset([*range(20), *range(20, 26)])
+    plan = make_plan(
+        "head_only", class_names=dataset.class_names, num_train=26, images_per_class=[20, 6], **SMALL
+    )  # fmt: skip
+    assert plan.metric == "balanced_accuracy"
+    assert plan.class_weights["flower"] > 1 > plan.class_weights["china"]
+    answers = []
+    for weight in (0.01, 100.0):
+        result = train(replace(plan, class_weights={"china": 1.0, "flower": weight}), dataset)
+        answers.append(np.array(result.test.confusion)[:, 1].sum())
+    assert answers[0] < answers[1]
+
+
+def test_mixed_precision_trains_and_gives_a_plain_model(photos):
+    """The model that comes out computes in float32 and says what was measured."""
+    dataset = load_dataset(photos)
+    plan = replace(_plan("retrain_all", dataset, budget=0.05, **SMALL), precision="mixed_bfloat16")
+    result = train(plan, dataset)
+    assert result.versions["precision"] == "mixed_bfloat16"
+    assert {layer.dtype_policy.name for layer in result.model.layers} == {"float32"}
+    assert keras.mixed_precision.dtype_policy().name == "float32"
+    assert all(weight.dtype == "float32" for weight in result.model.weights)
 
 
 def test_without_validation_images_the_plan_is_carried_out_to_its_end():
@@ -143,8 +249,6 @@ def test_without_validation_images_the_plan_is_carried_out_to_its_end():
 
 def test_lower_stages_learn_at_the_rate_that_the_plan_gives_them(photos):
     """With a rate a million times lower, the stem moves a thousand times less; it still moves."""
-    from dataclasses import replace
-
     dataset = load_dataset(photos)
     plan = _plan("fine_tune_all", dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32)
     rates = dict.fromkeys(plan.phases[1].trains, 1e-3) | {"stem": 1e-9}
