@@ -41,9 +41,12 @@ class DepthCurve:
         if not all(math.isfinite(value) for value in (*self.accuracy, *self.standard_error)):
             raise DatasetError(f"Expected finite accuracies by depth. Received: {self.accuracy}. Check the images.")
 
-    def cut(self) -> str:
-        """Returns the stage to cut after: the chosen one, or the last but one, since the last is always replaced."""
-        return self.chosen_stage if self.chosen_stage != self.stages[-1] else self.stages[-2]
+    def cut(self, deepest: str) -> str:
+        """Returns the stage to cut after: the chosen one, but none deeper than `deepest`; later ones are not early.
+
+        Cutting one stage later than the default cut of MobileNet-0.25 cost a point on average with 700 images.
+        """
+        return min(self.chosen_stage, deepest, key=self.stages.index)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for `fingerprint.json`."""

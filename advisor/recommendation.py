@@ -196,7 +196,7 @@ def recommend(
         curve = measure_depth_curve(
             learning, backbone=row.name, image_size=size, weights=weights, seed=seed, cache=cache
         )
-    plan = plan_for(chosen, row.name, dataset, similarity, curve, image_size=size, weights=weights, seed=seed)
+    plan = plan_for(chosen, row.name, dataset, curve, image_size=size, weights=weights, seed=seed)
     advice = {"recipe": verdict.rule.recipe, "source": verdict.rule.source, **reasons}
     return Recommendation(
         plan=with_parameters(replace(plan, advice=advice)),
@@ -213,7 +213,6 @@ def plan_for(
     recipe: str,
     backbone: str,
     dataset: ImageDataset,
-    similarity: Similarity,
     curve: DepthCurve | None,
     *,
     image_size: int,
@@ -226,7 +225,6 @@ def plan_for(
         recipe: Name of the recipe.
         backbone: Name of the backbone.
         dataset: The images with their split.
-        similarity: Sets learning rates.
         curve: Sets the cut of `keep_early_layers`; without it the backbone's own.
         image_size: Side of the input in pixels.
         weights: As in `recommend`.
@@ -240,11 +238,10 @@ def plan_for(
         class_names=dataset.class_names,
         num_train=len(labels),
         images_per_class=np.bincount(labels, minlength=len(dataset.class_names)).tolist(),
-        similarity=similarity.score,
         image_size=image_size,
         weights=weights,
         seed=seed,
-        cut_stage=curve.cut() if curve is not None and has_cut else None,
+        cut_stage=curve.cut(get_backbone(backbone).default_cut) if curve is not None and has_cut else None,
     )
 
 

@@ -223,7 +223,6 @@ def make_plan(
     class_names: Sequence[str],
     num_train: int,
     images_per_class: Sequence[int] | None = None,
-    similarity: float | None = None,
     image_size: int | None = None,
     weights: str = "imagenet",
     seed: int = 0,
@@ -239,7 +238,6 @@ def make_plan(
         num_train: Number of training images; it sets the number of steps.
         images_per_class: Training images of each class. Where they differ by a factor of three, classes are weighted
             and balanced accuracy selects the weights. Default: balanced.
-        similarity: To ImageNet, from 0 to 1; it sets the learning rate of `fine_tune_all`. Default: unknown.
         image_size: Side of the square input in pixels; default: the backbone's own.
         weights: `"imagenet"` (`"own"` for a model of your own), or the path of a weights file (`"random"` for tests).
         seed: The one seed of everything random.
@@ -366,6 +364,18 @@ def with_batch_norm(plan: Plan, mode: str) -> Plan:
 def _train_policy(steps: int) -> dict[str, Any]:
     # The moving statistics must catch up within the phase: about a hundredth of the steps, never below 0.9.
     return {"mode": "train", "momentum": round(min(0.99, max(0.9, 1 - 100 / max(steps, 1))), 3)}
+
+
+def with_rates(plan: Plan, factor: float) -> Plan:
+    """Returns the plan with every learning rate of its phases that train pretrained stages multiplied by `factor`."""
+    pretrained = {*plan.kept_stages, *plan.rebuilt_stages}
+
+    def change(phase: Phase) -> Phase:
+        if not pretrained & set(phase.trains):
+            return phase
+        return replace(phase, learning_rate={name: rate * factor for name, rate in phase.learning_rate.items()})
+
+    return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
 
 
 def check_plan(plan: Plan) -> None:

@@ -113,7 +113,7 @@ RECIPES: dict[str, Recipe] = {
                     name="whole_network",
                     trains=("kept", "rebuilt", "new"),
                     learning_rate=3e-5,
-                    budget=0.3,
+                    budget=0.2,
                     optional=True,
                 ),
             ),

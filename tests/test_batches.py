@@ -64,7 +64,6 @@ def test_the_identity_of_pixels_is_the_content_of_the_files(photos, tmp_path):
     assert Pixels(files, 32).identity() != Pixels(files, 64).identity()
 
 
-
 def test_augmentation_keeps_shape_type_and_content():
     """A flip is a mirror image; without flip and shift nothing changes."""
     generator = np.random.default_rng(0)

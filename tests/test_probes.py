@@ -16,15 +16,15 @@ def test_the_shallowest_stage_within_one_standard_error_is_chosen():
     """The best stage is 90 per cent; one that errs on other images is within a paired standard error, 70 is not."""
     other = _hits(0.89)[::-1]
     curve = choose_depth({"a": _hits(0.7), "b": other, "c": _hits(0.9), "d": _hits(0.8)}, chance=0.5)
-    assert (curve.best_stage, curve.chosen_stage, curve.cut()) == ("c", "b", "b")
+    assert (curve.best_stage, curve.chosen_stage, curve.cut("c")) == ("c", "b", "b")
     assert curve.accuracy == (0.7, 0.89, 0.9, 0.8)
     assert curve.standard_error[2] == 0
 
 
-def test_the_last_stage_is_never_the_cut():
-    """It is the one that the recipe replaces."""
+def test_the_cut_is_never_deeper_than_the_backbone_allows():
+    """Where only the last stage separates the classes, the early ones up to the default cut are kept."""
     curve = choose_depth({"a": _hits(0.2), "b": _hits(0.5), "c": _hits(0.9)}, chance=0.5)
-    assert (curve.chosen_stage, curve.cut()) == ("c", "b")
+    assert (curve.chosen_stage, curve.cut("b")) == ("c", "b")
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=20, max_size=20), min_size=2, max_size=7))

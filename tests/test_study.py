@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from advisor.evidence.study import COLUMNS, METHODS, Setting, draw, read_datasets, read_results, run_study
+from advisor.evidence.tables import batch_norm_table, compare_methods, methods_table
 from strategies.errors import DatasetError, UserError
 from strategies.images import load_dataset
+from strategies.recipes import RECIPES
 
 SETTING = Setting(backbone="MobileNet-0.25", image_size=32, weights="random")
 
@@ -88,3 +90,72 @@ def test_an_unknown_method_or_an_empty_folder_is_refused(datasets, tmp_path):
         run_study(datasets, tmp_path / "x.csv", SETTING, methods=("best",))
     with pytest.raises(DatasetError, match="folder of datasets"):
         read_datasets(tmp_path)
+
+
+def test_shares_of_a_study_are_disjoint_and_complete(datasets, tmp_path, imagenet_weights):
+    """Two processes run each cell once, and the datasets that are named alone."""
+    options = {"sizes": ("20",), "seeds": 2, "methods": ("head_only",)}
+    files = [tmp_path / f"{share}.csv" for share in (1, 2)]
+    counts = [
+        run_study(datasets, file, SETTING, part=(share, 2), **options)
+        for share, file in zip((1, 2), files, strict=True)
+    ]
+    assert counts == [2, 2]
+    cells = [{(row["dataset"], row["seed"]) for row in read_results(file)} for file in files]
+    assert not cells[0] & cells[1]
+    assert run_study(datasets, tmp_path / "one.csv", SETTING, only=("spots",), **options) == 2
+    with pytest.raises(UserError, match="Did you mean 'spots'"):
+        run_study(datasets, tmp_path / "one.csv", SETTING, only=("spot",), **options)
+
+
+def test_a_variant_runs_the_recipe_with_another_batch_norm_policy(datasets, tmp_path, imagenet_weights):
+    """Both policies are rows of their own, with different results."""
+    out = tmp_path / "results.csv"
+    setting = Setting(backbone="MobileNet-0.25", image_size=32, weights="random")
+    methods = ("retrain_all:inference", "retrain_all:train")
+    assert run_study(datasets, out, setting, sizes=("20",), seeds=1, only=("spots",), methods=methods) == 2
+    rows = read_results(out)
+    assert [row["recipe"] for row in rows] == list(methods)
+    assert rows[0]["val_loss"] != rows[1]["val_loss"]
+    assert "retrain_all:train" in batch_norm_table(rows)
+
+
+def _row(method, seed, accuracy, *, dataset="signs", val_accuracy=0.5, val_loss=1.0):
+    values = {"dataset": dataset, "size": "100", "seed": str(seed), "recipe": method, "accuracy": str(accuracy)}
+    judged = {"val_accuracy": str(val_accuracy), "val_loss": str(val_loss)} if method in RECIPES else {}
+    return {"val_accuracy": "", "val_loss": "", **values, **judged, "balanced_accuracy": str(accuracy)}
+
+
+def test_the_recipe_is_chosen_by_validation_and_scored_on_test():
+    """Not by its test accuracy; ties in accuracy go to the lower loss; the difference is taken seed by seed."""
+    rows = []
+    for seed in (0, 1):
+        rows += [_row("keras_guide", seed, 0.6), _row("logistic_regression", seed, 0.7)]
+        rows += [_row("head_only", seed, 0.7, val_accuracy=0.5), _row("fine_tune_all", seed, 0.9, val_accuracy=0.6)]
+        rows += [
+            _row("keep_early_layers", seed, 0.65 + 0.1 * seed, val_accuracy=0.8, val_loss=0.4),
+            _row("retrain_all", seed, 0.8, val_accuracy=0.8, val_loss=0.5),
+        ]
+    (cell,) = compare_methods(rows)["cells"]
+    assert cell["chosen"] == pytest.approx(0.7)
+    assert cell["gain"] == pytest.approx(0.1)
+    assert cell["standard_error"] == pytest.approx(0.05)
+    assert compare_methods(rows)["summary"]["cells_worse_than_keras_guide"] == []
+    assert "**90.0**" in methods_table(rows)
+
+
+def test_a_cell_that_is_worse_than_the_loop_is_named():
+    """By more than the larger of a point and two standard errors."""
+    rows = []
+    for seed in (0, 1):
+        rows += [_row(method, seed, 0.5) for method in METHODS]
+        rows += [_row(method, seed, 0.5 if method != "keras_guide" else 0.52, dataset="spots") for method in METHODS]
+    assert compare_methods(rows)["summary"]["cells_worse_than_keras_guide"] == ["spots, 100"]
+
+
+def test_a_table_of_nothing_is_refused():
+    """In a sentence."""
+    with pytest.raises(UserError, match="no such cell"):
+        methods_table([_row("head_only", 0, 0.5)])
+    with pytest.raises(UserError, match="BatchNorm"):
+        batch_norm_table([_row("head_only", 0, 0.5)])

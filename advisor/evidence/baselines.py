@@ -39,12 +39,11 @@ def keras_guide(dataset: ImageDataset, *, backbone: str, image_size: int, weight
     outputs = keras.layers.Dense(len(dataset.class_names), activation="softmax")(keras.layers.Dropout(0.2)(features))
     model = keras.Model(inputs, outputs)
     images, labels = parts["train"]
-    validation = (parts["val"][0].astype("float32"), parts["val"][1]) if len(parts["val"][1]) else None
     for rate, epochs in ((1e-3, 20), (1e-5, 10)):
         model.compile(
             optimizer=keras.optimizers.Adam(rate), loss="sparse_categorical_crossentropy", jit_compile=use_xla()
         )
-        model.fit(images.astype("float32"), labels, epochs=epochs, validation_data=validation, verbose=0)
+        model.fit(images.astype("float32"), labels, epochs=epochs, verbose=0)
         base.trainable = True
     (probabilities,) = forward(model, parts["test"][0])
     return evaluate_predictions(probabilities, parts["test"][1], labels, dataset.class_names)

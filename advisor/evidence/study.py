@@ -18,18 +18,22 @@ from advisor._version import __version__
 from advisor.probes import DepthCurve, measure_depth_curve
 from advisor.profiling import profile_dataset
 from advisor.recommendation import plan_for
-from advisor.similarity import Similarity, measure_similarity
+from advisor.similarity import measure_similarity
 from strategies.errors import DatasetError, UserError, unknown_name
 from strategies.images import ImageDataset, load_dataset
-from strategies.plan import with_batch_norm
+from strategies.plan import with_batch_norm, with_rates
 from strategies.recipes import RECIPES
 from strategies.splits import split_dataset
 
 TEST_SHARE, MOST_TEST_IMAGES = 0.4, 1_000
 BASELINES = ("keras_guide", "logistic_regression")
 METHODS = (*RECIPES, *BASELINES)
-VARIANT = ":"  # `retrain_all:inference` is that recipe with this BatchNorm policy wherever pretrained stages train
-VARIANTS = tuple(f"{name}{VARIANT}{mode}" for name in RECIPES if name != "head_only" for mode in ("inference", "train"))
+# `retrain_all:inference` is that recipe with this BatchNorm policy wherever pretrained stages train, and
+# `retrain_all:x0.3` with three tenths of its learning rates there.
+VARIANT = ":"
+FACTORS = ("x0.1", "x0.3", "x3", "x10")
+CHANGES = ("inference", "train", *FACTORS)
+VARIANTS = tuple(f"{name}{VARIANT}{change}" for name in RECIPES if name != "head_only" for change in CHANGES)
 KEY = ("dataset", "size", "seed", "backbone", "image_size", "recipe")
 COLUMNS = (
     *KEY,
@@ -121,7 +125,6 @@ class Cell:
     """The images of one cell, split, and what was measured on those that training sees."""
 
     data: ImageDataset
-    similarity: Similarity
     curve: DepthCurve | None
     fingerprint: str
 
@@ -146,7 +149,7 @@ def measure(data: ImageDataset, setting: Setting, seed: int) -> Cell:
         "similarity": similarity.to_dict(),
         "depth_curve": None if curve is None else curve.to_dict(),
     }
-    return Cell(data=data, similarity=similarity, curve=curve, fingerprint=json.dumps(fingerprint))
+    return Cell(data=data, curve=curve, fingerprint=json.dumps(fingerprint))
 
 
 def run_method(name: str, cell: Cell, setting: Setting, seed: int) -> dict[str, Any]:
@@ -162,19 +165,20 @@ def run_method(name: str, cell: Cell, setting: Setting, seed: int) -> dict[str, 
     else:
         from strategies.training import train
 
-        recipe, _, batch_norm = name.partition(VARIANT)
+        recipe, _, change = name.partition(VARIANT)
         plan = plan_for(
             recipe,
             setting.backbone,
             cell.data,
-            cell.similarity,
             cell.curve,
             image_size=setting.image_size,
             weights=setting.weights,
             seed=seed,
         )
-        if batch_norm:
-            plan = with_batch_norm(plan, batch_norm)
+        if change in FACTORS:
+            plan = with_rates(plan, float(change[1:]))
+        elif change:
+            plan = with_batch_norm(plan, change)
         result = train(plan, cell.data, cache=False)
         test = result.test
         kept = result.history.query("phase == @result.best_phase and step == @result.best_step")

@@ -13,6 +13,7 @@ from advisor.evidence.study import BASELINES, VARIANT
 from strategies.errors import UserError
 from strategies.recipes import RECIPES
 
+POLICIES = (f"{VARIANT}inference", f"{VARIANT}train")
 CellKey = tuple[str, str]
 TOLERANCE = 0.01  # the larger of one point and two standard errors counts as a tie
 
@@ -128,25 +129,31 @@ def methods_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 def batch_norm_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Returns, for each recipe that trains pretrained stages, test accuracy by BatchNorm policy, in per cent."""
-    accuracy = _grid([row for row in rows if VARIANT in row["recipe"]], "accuracy")
+    variants = [{**row, "recipe": _variant(row["recipe"])} for row in rows]
+    accuracy = _grid([row for row in variants if row["recipe"].endswith(POLICIES)], "accuracy")
     names = sorted({method for found in accuracy.values() for method in found})
     if not names:
         raise UserError("Expected results of BatchNorm policies. Received: none. Run the study with their methods.")
+    recipes = [name for name in RECIPES if any(one.startswith(name + VARIANT) for one in names)]
     lines, columns = [], defaultdict(list)
     for (dataset, size), found in accuracy.items():
-        if set(found) != set(names):
+        seeds = set.intersection(*(set(found.get(name, {})) for name in names))
+        if not seeds:
             continue
-        means = {name: float(np.mean(list(found[name].values()))) for name in names}
+        means = {name: float(np.mean([found[name][seed] for seed in seeds])) for name in names}
         for name, value in means.items():
             columns[name].append(value)
-        best = {
-            recipe: max(value for name, value in means.items() if name.startswith(recipe))
-            for recipe in RECIPES
-            if any(name.startswith(recipe) for name in names)
-        }
+        best = {recipe: max(means[name] for name in names if name.startswith(recipe + VARIANT)) for recipe in recipes}
         lines.append([dataset, size, *(_bold(means[name], best[name.split(VARIANT)[0]]) for name in names)])
     lines.append(["**mean**", "", *(f"{100 * np.mean(columns[name]):.1f}" for name in names)])
     return _table(["dataset", "images", *(f"`{name}`" for name in names)], lines) + "\n"
+
+
+def _variant(method: str) -> str:
+    """Returns a recipe with the BatchNorm policy that it has by default, so that both are one column."""
+    phases = [phase for phase in RECIPES[method].phases if phase.solver != "logistic"] if method in RECIPES else []
+    modes = [phase.batch_norm for phase in phases if not phase.optional and set(phase.trains) & {"kept", "rebuilt"}]
+    return f"{method}{VARIANT}{modes[0]}" if modes else method
 
 
 def _bold(value: float, best: float) -> str:
