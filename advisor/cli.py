@@ -27,7 +27,7 @@ app = typer.Typer(
 JSON_VERSION = 1
 DEMO_BACKBONE = "MobileNetV2-0.35"
 DEMO_IMAGES = 600
-DEMO_BUDGET = 0.15
+DEMO_BUDGET = 0.5
 
 Data = Annotated[str, typer.Argument(help="A folder with one sub-folder per class, or a CSV file with path,label.")]
 BackboneName = Annotated[str, typer.Option(help="Network to transfer; 'advisor backbones' lists them.")]

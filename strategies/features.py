@@ -93,12 +93,23 @@ def frozen_pass(
     return cached(cache, key, len(inputs), lambda: forward(model, inputs, description=description))
 
 
+def has_gpu() -> bool:
+    """Returns whether the Keras backend computes on a GPU."""
+    import keras
+
+    if keras.backend.backend() == "torch":  # for which keras.distribution knows no devices
+        import torch
+
+        return bool(torch.cuda.is_available())
+    return any(device.startswith("gpu") for device in keras.distribution.list_devices())
+
+
 def use_xla() -> bool:
     """Returns whether Keras should compile with XLA: not for TensorFlow on a CPU, where it is several times slower."""
     import keras
 
     backend = keras.backend.backend()
-    return backend == "jax" or (backend == "tensorflow" and bool(keras.distribution.list_devices("gpu")))
+    return backend == "jax" or (backend == "tensorflow" and has_gpu())
 
 
 def extract_features(

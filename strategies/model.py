@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from strategies.backbones import get_backbone
+from strategies.features import has_gpu
 from strategies.plan import NewLayer, Phase, Plan
 from strategies.pretrained import build_backbone, stage_layers
 
@@ -18,11 +19,9 @@ POOL = "pool"
 
 def resolve_precision(precision: str) -> str:
     """Returns the Keras policy that a plan's `precision` means here: `auto` is mixed where a GPU gains from it."""
-    import keras
-
     if precision != "auto":
         return precision
-    return "mixed_float16" if keras.distribution.list_devices("gpu") else "float32"
+    return "mixed_float16" if has_gpu() else "float32"
 
 
 def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:

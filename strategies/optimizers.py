@@ -72,30 +72,48 @@ class StageRates(keras.optimizers.Optimizer):
 
     def build(self, variables: Sequence[Any]) -> None:
         """Builds each optimizer on its own weights; Keras calls it once."""
-        if len(variables) != len(self.groups):
-            raise ValueError(
-                f"Expected one group for each of {len(variables)} trainable weights. Received: {len(self.groups)}. "
-                f"Give one index per weight."
-            )
         super().build(list(variables))
-        self._order = list(variables)
-        self._group_of = {id(variable): group for variable, group in zip(variables, self.groups, strict=True)}
-        for index, optimizer in enumerate(self.optimizers):
-            optimizer.build([one for one, group in zip(variables, self.groups, strict=True) if group == index])
+        for optimizer, mine in zip(self.optimizers, self._split(variables), strict=True):
+            optimizer.build(mine)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates every weight by its own optimizer; Keras calls it at every step."""
-        if not self.built and trainable_variables is not None:
+        if trainable_variables is None:
+            raise ValueError("Expected the variables beside their gradients. Received: gradients alone. Give both.")
+        if not self.built:
             self.build(trainable_variables)
-        variables = self._order if trainable_variables is None else list(trainable_variables)
-        for index, optimizer in enumerate(self.optimizers):
-            pairs = [
-                (gradient, one)
-                for gradient, one in zip(grads, variables, strict=True)
-                if self._group_of[id(one)] == index
-            ]
-            optimizer.apply([gradient for gradient, _ in pairs], [one for _, one in pairs])
+        parts = zip(self.optimizers, self._split(grads), self._split(trainable_variables), strict=True)
+        for optimizer, gradients, mine in parts:
+            optimizer.apply(gradients, mine)
         self.iterations.assign_add(1)
+
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """Like `apply`, on values instead of variables; Keras calls it under JAX."""
+        first = len(super().variables)
+        iterations, *others = optimizer_variables[:first]
+        state, values = [iterations + 1, *others], list(trainable_variables)
+        positions = self._split(range(len(values)))
+        parts = zip(self.optimizers, self._split(grads), self._split(trainable_variables), positions, strict=True)
+        for optimizer, gradients, mine, places in parts:
+            last = first + len(optimizer.variables)
+            mine, own_state = optimizer.stateless_apply(list(optimizer_variables[first:last]), gradients, mine)
+            state, first = state + list(own_state), last
+            for place, value in zip(places, mine, strict=True):
+                values[place] = value
+        return values, state
+
+    def _split(self, values: Sequence[Any]) -> list[list[Any]]:
+        if len(values) != len(self.groups):
+            raise ValueError(
+                f"Expected one group for each of {len(values)} trainable weights. Received: {len(self.groups)}. "
+                f"Give one index per weight."
+            )
+        parts: list[list[Any]] = [[] for _ in self.optimizers]
+        for value, group in zip(values, self.groups, strict=True):
+            parts[group].append(value)
+        return parts
 
     @property
     def variables(self) -> list[Any]:

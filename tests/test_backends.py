@@ -9,16 +9,25 @@ import pytest
 
 SCRIPT = """
 import sys
+from dataclasses import replace
 import numpy as np
 import strategies
 
+
+def lower_rates_below(plan):
+    def change(phase):
+        return replace(phase, learning_rate={
+            name: rate * 0.5 ** index for index, (name, rate) in enumerate(reversed(phase.learning_rate.items()))
+        })
+    return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
+
 generator = np.random.default_rng(0)
 images, labels = generator.integers(0, 256, (24, 32, 32, 3), dtype="uint8"), ["cat", "dog"] * 12
-for recipe in ("head_only", "keep_early_layers"):
+for recipe in strategies.RECIPES:
     plan = strategies.make_plan(
-        recipe, "MobileNet-0.25", class_names=["cat", "dog"], num_train=16, image_size=32, weights="random", budget=1e-3
+        recipe, "MobileNet-0.25", class_names=["cat", "dog"], num_train=16, image_size=32, weights="random", budget=0.05
     )
-    runs = [strategies.train(plan, (images, labels)) for _ in range(2)]
+    runs = [strategies.train(lower_rates_below(plan), (images, labels)) for _ in range(2)]
     pairs = zip(*(run.model.get_weights() for run in runs))
     assert all(np.array_equal(one, two) for one, two in pairs)
 features = strategies.extract_features(images, "MobileNet-0.25", image_size=32, weights="random")

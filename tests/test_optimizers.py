@@ -42,7 +42,8 @@ def test_one_rate_needs_no_group():
     """The plain Keras optimizer is used where all rates are the same."""
     model = _model()
     optimizer = make_optimizer("adamw", _rates(model, 1e-3, 1e-3), model.trainable_weights, **ROWS)
-    assert type(optimizer) is keras.optimizers.AdamW
+    assert isinstance(optimizer, keras.optimizers.AdamW)
+    assert not isinstance(optimizer, StageRates)
 
 
 def test_groups_of_one_rate_do_what_one_optimizer_does():

@@ -60,10 +60,11 @@ def test_the_commands_run(folder, monkeypatch, capsys):
 def test_the_python_examples_run(folder):
     """Each block on its own."""
     blocks = _blocks("python")
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     assert (folder / "python_run" / "model.keras").is_file()
+    assert (folder / "epochs.csv").is_file()
 
 
 def test_the_two_commands_install_and_run_what_they_say():
