@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -111,6 +112,10 @@ def train(
     from strategies.plan import read_plan
 
     check_output(out, overwrite=overwrite)
+    if tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
+        raise UserError(
+            "Expected TensorBoard for --tensorboard. Received: an environment without it. Install tensorboard."
+        )
     options: dict[str, Any] = {"backbone": backbone, "weights": weights, "image_size": image_size, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
     wanted = None if plan is None else read_plan(plan)
@@ -139,7 +144,7 @@ def train(
     if tensorboard is not None:
         import keras
 
-        callbacks = [keras.callbacks.TensorBoard(tensorboard)]
+        callbacks.append(keras.callbacks.TensorBoard(tensorboard))
     result = advice.train(out, overwrite=overwrite, cache=cache, callbacks=callbacks)
     _say(f"Wrote model.keras, metrics.json, report.md and what led to them to {out}")
     if as_json:

@@ -34,7 +34,8 @@ def fit_classifier(
 
     Each image's features are divided by their length, and there is no bias: the answer to an image does not depend on
     that length, so the layer fits features as they are. The usual way, dividing each feature by its own deviation,
-    lets noise in: with one to ten images a class it costs two to eight points on the features of MobileNet-0.25.
+    lets noise in: with one to ten images a class it costs two to seven points on the features of MobileNet-0.25
+    (benchmarks/head.py).
 
     Args:
         features: Array of shape `(num_images, num_features)`.

@@ -22,17 +22,16 @@ class Selection(keras.callbacks.Callback):
 
     A later evaluation replaces the remembered weights unless it is worse than the best so far by more than two
     standard errors of a share among that many validation images. Taking the very best instead follows chance where
-    validation images are few: with 15 of them it costs up to six points of test accuracy, since the end of a phase,
-    where the learning rate has fallen to zero, is where the network is good. Optional phases must be better than what
-    is remembered.
+    validation images are few, and misses the end of a phase, where the learning rate has fallen to zero and the network
+    is at its best. Optional phases must be better than what is remembered.
 
     Args:
         metric: `accuracy` or `balanced_accuracy`.
         num_val: Number of validation images; with none, every phase that is not optional is kept to its end.
 
     Reference:
-        After the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees, section 3.4.3,
-        with two of them: with one, chance still cost one to three points where there were 15 validation images.
+        After the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees, section 3.4.3;
+        with two of them, since a good result must not be lost to chance either.
     """
 
     def __init__(self, metric: str, num_val: int) -> None:

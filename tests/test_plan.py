@@ -7,7 +7,16 @@ import pytest
 
 from strategies.backbones import BACKBONES
 from strategies.errors import PlanError, UnknownNameError
-from strategies.plan import check_classes, check_plan, make_plan, plan_from_dict, read_plan
+from strategies.plan import (
+    check_classes,
+    check_plan,
+    images_seen,
+    make_plan,
+    plan_from_dict,
+    read_plan,
+    with_batch_norm,
+    with_rates,
+)
 from strategies.recipes import RECIPES
 
 NAMES = ["cat", "dog", "elk"]
@@ -68,6 +77,57 @@ def test_retrain_all_replaces_the_last_stage_and_freezes_nothing():
     assert last["stem"].batch_norm.startswith("train")
     assert last["new_stage"].state == "new"
     assert last[plan.stages[-1].name].state == "removed"
+
+
+@pytest.mark.parametrize("recipe", ["fine_tune_all", "keep_early_layers", "retrain_all"])
+def test_the_batch_norm_policy_can_be_changed_as_a_whole(recipe):
+    """Where pretrained stages train, all of them hold or train theirs; new layers and frozen stages stay as they are."""
+    plan = _plan(recipe)
+    for mode in ("inference", "train"):
+        changed = with_batch_norm(plan, mode)
+        check_plan(changed)
+        for row in changed.freeze_map:
+            for cell in row.cells:
+                if cell.state in ("trained", "new") and row.origin.endswith("pretrained"):
+                    assert cell.batch_norm.startswith(mode)
+                if cell.state == "frozen" and row.stage != "classifier":
+                    assert cell.batch_norm == "inference"
+    with pytest.raises(PlanError, match="'inference' or 'train'"):
+        with_batch_norm(plan, "off")
+
+
+def test_the_momentum_of_batch_norm_fits_the_number_of_steps():
+    """A hundredth of the steps is what the moving statistics remember, and never more than ten steps at least."""
+    few, many = (
+        make_plan("retrain_all", "MobileNetV2-0.35", class_names=NAMES, num_train=count) for count in (100, 100_000)
+    )
+    assert few.phases[1].batch_norm["stem"]["momentum"] == 0.9
+    assert few.phases[1].steps < 1000 < many.phases[1].steps
+    assert many.phases[1].batch_norm["stem"]["momentum"] == pytest.approx(1 - 100 / many.phases[1].steps, abs=1e-3)
+
+
+def test_rates_are_multiplied_where_pretrained_stages_train():
+    """The phase of the new layers keeps its rate."""
+    plan = _plan("retrain_all")
+    first, second = with_rates(plan, 0.1).phases
+    assert first == plan.phases[0]
+    assert second.learning_rate["stem"] == pytest.approx(plan.phases[1].learning_rate["stem"] / 10)
+
+
+def test_the_number_of_steps_follows_from_the_number_of_images():
+    """Sixteen passes, within a floor and what two cores can afford."""
+    assert [images_seen(count) for count in (10, 1_000, 2_000, 1_000_000)] == [3_000, 16_000, 32_000, 60_000]
+
+
+def test_classes_are_weighted_where_they_are_imbalanced():
+    """From a ratio of three on: rare classes count more, images count one on average, balanced accuracy selects."""
+    plan = _plan("head_only", images_per_class=[120, 60, 20])
+    assert plan.metric == "balanced_accuracy"
+    weights = [plan.class_weights[name] for name in NAMES]
+    assert weights == sorted(weights)
+    assert sum(weight * count for weight, count in zip(weights, (120, 60, 20), strict=True)) == pytest.approx(200)
+    even = _plan("head_only", images_per_class=[80, 60, 60])
+    assert (even.metric, even.class_weights) == ("accuracy", None)
 
 
 def test_vgg16_keeps_its_fully_connected_layers_where_only_the_last_one_is_replaced():
@@ -142,6 +202,10 @@ def _phase(index, key, value):
         (_phase(0, "name", "later_layers"), "different names"),
         (_phase(0, "learning_rate", {"new_stage": -1, "classifier": 1e-3}), "learning_rate"),
         (_set("extra", 1), "extra"),
+        (_set("metric", "f1"), "metric"),
+        (_set("precision", "float8"), "precision"),
+        (_set("label_smoothing", 1.0), "label_smoothing"),
+        (_phase(0, "views", -1), "views"),
         (lambda plan: plan.pop("phases"), "phases"),
         (lambda plan: plan["new_layers"].reverse(), "end with the one classifier"),
         (lambda plan: plan["new_layers"][0].update(name="stem"), "names of their own"),

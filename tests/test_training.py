@@ -119,8 +119,10 @@ SMALL = {"backbone": "MobileNet-0.25", "weights": "random", "image_size": 32}
 
 
 def test_a_phase_that_wrecks_the_model_does_not_cost_what_an_earlier_one_reached(photos):
-    """The weights of the head come back."""
+    """The weights of the head come back, where there are validation images enough to tell."""
     dataset = load_dataset(photos)
+    parts = (*("train",) * 6, *("val",) * 12, *("test",) * 2)
+    dataset = replace(dataset, split=parts * 2)
     plan = _plan("fine_tune_all", dataset, budget=0.05, **SMALL)
     wrecked = replace(plan.phases[1], learning_rate=dict.fromkeys(plan.phases[1].trains, 1e3))
     result = train(replace(plan, phases=(plan.phases[0], wrecked)), dataset)
@@ -153,6 +155,20 @@ def test_augmented_views_add_to_what_the_head_is_fitted_on(photos):
     heads = [train(one, dataset).model.get_layer("classifier").get_weights()[0] for one in (plan, seen, seen)]
     assert not np.array_equal(heads[0], heads[1])
     assert np.array_equal(heads[1], heads[2])
+
+
+def test_a_linear_classifier_can_stand_on_an_early_stage(photos):
+    """A plan that is edited so has no layer after the cut: the features there are all that is needed."""
+    dataset = load_dataset(photos)
+    plan = _plan("keep_early_layers", dataset, budget=1, **SMALL)
+    (classifier,) = plan.new_layers[1:]
+    head = replace(plan.phases[0], name="head", trains=("classifier",), solver="logistic", learning_rate={}, steps=0)
+    plan = replace(plan, rebuilt_stages=(), new_layers=(classifier,), phases=(replace(head, batch_norm={}),))
+    result = train(plan, dataset)
+    stages = [stage.name for stage in plan.stages]
+    later = plan.stages[stages.index(plan.cut_stage) + 1].last_layer
+    assert later not in {layer.name for layer in result.model.layers}
+    assert result.test.accuracy > 0.5
 
 
 class _Epochs(keras.callbacks.Callback):
