@@ -82,9 +82,30 @@ def test_a_written_plan_can_be_edited_and_trained(advisor, photos, imagenet_weig
     values["new_layers"][-1]["dropout"] = 0.4
     values["phases"] = [phase | {"steps": min(phase["steps"], 3)} for phase in values["phases"]]
     path.write_text(json.dumps(values))
-    code, _, err = advisor("train", photos, "--plan", path, "--out", tmp_path / "run")
+    arguments = ("--plan", path, "--out", tmp_path / "run", "--tensorboard", tmp_path / "logs")
+    code, _, err = advisor("train", photos, *arguments)
     assert code == 0, err
+    if any(phase["solver"] != "logistic" for phase in values["phases"]):
+        assert (tmp_path / "logs" / "train").is_dir()
     assert json.loads((tmp_path / "run" / "plan.json").read_text()) == values
+
+
+def test_frozen_features_are_read_from_the_cache_the_second_time(
+    advisor, photos, imagenet_weights, tmp_path, monkeypatch
+):
+    """Their size and place are said on stderr; --no-cache keeps and reads nothing."""
+    monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path / "cache"))
+    arguments = ("train", photos, "--backbone", BACKBONE, "--recipe", "head_only", "--image-size", 32)
+    said = []
+    for run, option in (("one", "--no-cache"), ("two", "--cache"), ("three", "--cache")):
+        code, _, err = advisor(*arguments, "--out", tmp_path / run, option)
+        assert code == 0, err
+        said.append(err)
+        assert (tmp_path / "cache").exists() == (run != "one")
+    assert "cache" not in said[0]
+    assert "Kept features of 28 images" in said[1]
+    assert str(tmp_path / "cache") in said[1]
+    assert "Read features of 28 images" in said[2]
 
 
 def test_recipes_backbones_and_profile_are_listed(advisor, photos):

@@ -81,7 +81,7 @@ def test_retrain_all_replaces_the_last_stage_and_freezes_nothing():
 
 @pytest.mark.parametrize("recipe", ["fine_tune_all", "keep_early_layers", "retrain_all"])
 def test_the_batch_norm_policy_can_be_changed_as_a_whole(recipe):
-    """Where pretrained stages train, all of them hold or train theirs; new layers and frozen stages stay as they are."""
+    """Where pretrained stages train, all hold or train theirs; new layers and frozen stages stay as they are."""
     plan = _plan(recipe)
     for mode in ("inference", "train"):
         changed = with_batch_norm(plan, mode)
