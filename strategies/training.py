@@ -253,22 +253,32 @@ def _history(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _run_phase(this: _Run, model: keras.Model, number: int, epochs_before: int) -> int:
     """Trains one phase and returns how many epochs were run so far."""
-    plan, labels = this.plan, this.labels
-    phase = plan.phases[number]
-    head, tail = _cut_at_frozen(model, plan, phase)
+    phase, labels = this.plan.phases[number], this.labels
+    head, tail = _cut_at_frozen(model, this.plan, phase)
     inputs: Mapping[str, Any] = this.pixels
     if head is not None:
         inputs, labels = _frozen_features(this, phase, head)
-    targets = {name: np.eye(len(plan.class_names), dtype="float32")[part] for name, part in labels.items()}
     if phase.solver == "logistic":
-        kernel, bias = fit_classifier(
-            inputs["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=_class_weights(plan)
-        )
-        model.get_layer(plan.new_layers[-1].name).set_weights([kernel, bias])
-        this.selection.record(_metrics_of_head(inputs, labels, kernel, bias))
+        _solve_head(this, model, inputs, labels)
         return epochs_before
-    per_epoch = max(1, math.ceil(max(phase.steps / EVALUATIONS, len(labels["train"]) / plan.batch_size)))
-    per_epoch = min(per_epoch, phase.steps)
+    _compile(this, model, tail, phase)
+    return _fit(this, tail, number, inputs, labels, epochs_before)
+
+
+def _solve_head(
+    this: _Run, model: keras.Model, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+) -> None:
+    plan = this.plan
+    kernel, bias = fit_classifier(
+        features["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=_class_weights(plan)
+    )
+    model.get_layer(plan.new_layers[-1].name).set_weights([kernel, bias])
+    this.selection.record(_metrics_of_head(features, labels, kernel, bias))
+
+
+def _compile(this: _Run, model: keras.Model, tail: keras.Model, phase: Phase) -> None:
+    """Compiles the part that is trained, anew in each phase: what `trainable` says holds from here on."""
+    plan = this.plan
     rates = {
         weight.path: phase.learning_rate[stage]
         for stage, names in layers_by_stage(model, plan).items()
@@ -276,22 +286,37 @@ def _run_phase(this: _Run, model: keras.Model, number: int, epochs_before: int) 
         for name in names
         for weight in model.get_layer(name).trainable_weights
     }
-    weights = _class_weights(plan)
+    optimizer = make_optimizer(
+        phase.solver,
+        rates,
+        tail.trainable_weights,
+        steps=phase.steps,
+        warmup=phase.warmup,
+        weight_decay=phase.weight_decay,
+        own=this.optimizer,
+    )
     tail.compile(
-        optimizer=make_optimizer(
-            phase.solver,
-            rates,
-            model.trainable_weights,
-            steps=phase.steps,
-            warmup=phase.warmup,
-            weight_decay=phase.weight_decay,
-            own=this.optimizer,
-        ),
+        optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
         # Metrics that exist before the first step: TensorFlow would trace that step twice for those made within it.
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), BalancedAccuracy(len(plan.class_names))],
         jit_compile=use_xla(),
     )
+
+
+def _fit(
+    this: _Run,
+    tail: keras.Model,
+    number: int,
+    inputs: Mapping[str, Any],
+    labels: Mapping[str, np.ndarray],
+    epochs_before: int,
+) -> int:
+    plan, phase = this.plan, this.plan.phases[number]
+    targets = {name: np.eye(len(plan.class_names), dtype="float32")[part] for name, part in labels.items()}
+    weights = _class_weights(plan)
+    per_epoch = math.ceil(max(phase.steps / EVALUATIONS, len(labels["train"]) / plan.batch_size))
+    per_epoch = min(per_epoch, phase.steps)
     batches = Batches(
         inputs["train"],
         targets["train"],
