@@ -22,10 +22,22 @@ def _parts(dataset: ImageDataset, image_size: int) -> dict[str, tuple[np.ndarray
     return parts
 
 
-def keras_guide(dataset: ImageDataset, *, backbone: str, image_size: int, weights: str, seed: int) -> Evaluation:
+def keras_guide(
+    dataset: ImageDataset, *, backbone: str, image_size: int, weights: str, seed: int, held: bool = False
+) -> Evaluation:
     """Runs the loop of Keras' guide: frozen base and new head by Adam 1e-3 for 20 epochs, then all by Adam 1e-5 for 10.
 
-    The base is called with `training=False`, as the guide does.
+    The base is called with `training=False`, as the guide does, so that BatchNormalization is meant to stay in
+    inference mode. In Keras 3.15 it does not once the base is unfrozen: `fit` overrules the call, and the moving
+    statistics follow the batches of a network that is hardly trained any more.
+
+    Args:
+        dataset: Images with their split.
+        backbone: Name of the backbone.
+        image_size: Side of the input in pixels.
+        weights: As in `strategies.build_backbone`.
+        seed: Of everything random.
+        held: Whether every BatchNormalization is frozen as a layer, which does what the guide's text says.
 
     Reference:
         Keras, Transfer learning & fine-tuning (keras.io/guides/transfer_learning).
@@ -45,8 +57,16 @@ def keras_guide(dataset: ImageDataset, *, backbone: str, image_size: int, weight
         )
         model.fit(images.astype("float32"), labels, epochs=epochs, verbose=0)
         base.trainable = True
+        for layer in base.layers if held else ():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
     (probabilities,) = forward(model, parts["test"][0])
     return evaluate_predictions(probabilities, parts["test"][1], labels, dataset.class_names)
+
+
+def keras_guide_held(dataset: ImageDataset, *, backbone: str, image_size: int, weights: str, seed: int) -> Evaluation:
+    """Runs the same loop with BatchNormalization held as its text says; see `keras_guide`."""
+    return keras_guide(dataset, backbone=backbone, image_size=image_size, weights=weights, seed=seed, held=True)
 
 
 def logistic_regression(

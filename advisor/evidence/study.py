@@ -26,7 +26,7 @@ from strategies.recipes import RECIPES
 from strategies.splits import split_dataset
 
 TEST_SHARE, MOST_TEST_IMAGES = 0.4, 1_000
-BASELINES = ("keras_guide", "logistic_regression")
+BASELINES = ("keras_guide", "keras_guide_held", "logistic_regression")
 METHODS = (*RECIPES, *BASELINES)
 # `retrain_all:inference` is that recipe with this BatchNorm policy wherever pretrained stages train, and
 # `retrain_all:x0.3` with three tenths of its learning rates there.
