@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from advisor.evidence.study import COLUMNS, METHODS, Setting, draw, read_datasets, read_results, run_study
-from advisor.evidence.tables import batch_norm_table, compare_methods, methods_table
+from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, variants_table
 from strategies.errors import DatasetError, UserError
 from strategies.images import load_dataset
 from strategies.recipes import RECIPES
@@ -142,7 +142,7 @@ def test_a_variant_runs_the_recipe_with_another_batch_norm_policy(datasets, tmp_
     rows = read_results(out)
     assert [row["recipe"] for row in rows] == list(methods)
     assert rows[0]["val_loss"] != rows[1]["val_loss"]
-    assert "retrain_all:train" in batch_norm_table(rows)
+    assert "`retrain_all:train`" in variants_table(rows, BATCH_NORM)
 
 
 def _row(method, seed, accuracy, *, dataset="signs", val_accuracy=0.5, val_loss=1.0):
@@ -186,5 +186,13 @@ def test_a_table_of_nothing_is_refused():
     """In a sentence."""
     with pytest.raises(UserError, match="no such cell"):
         methods_table([_row("head_only", 0, 0.5)])
-    with pytest.raises(UserError, match="BatchNorm"):
-        batch_norm_table([_row("head_only", 0, 0.5)])
+    with pytest.raises(UserError, match=r"x0\.3"):
+        variants_table([_row("fine_tune_all", 0, 0.5)], RATES)
+
+
+def test_a_recipe_as_it_is_counts_as_the_variant_that_it_has_by_default():
+    """Only on the seeds that all variants were run with."""
+    rows = [_row("retrain_all", 0, 0.5), _row("retrain_all", 1, 0.9), _row("retrain_all:inference", 0, 0.6)]
+    assert "| **60.0** | 50.0 |" in variants_table(rows, BATCH_NORM)
+    rows = [_row("retrain_all", 0, 0.5), _row("retrain_all:x0.3", 0, 0.6), _row("retrain_all:x3", 0, 0.4)]
+    assert "| **60.0** | 50.0 | 40.0 |" in variants_table(rows, RATES)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from advisor.evidence.study import METHODS, Setting, read_results, run_study
-from advisor.evidence.tables import batch_norm_table, compare_methods, methods_table
+from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, variants_table
 from strategies.errors import UserError
 
 
@@ -30,7 +30,8 @@ def main() -> None:
     run.add_argument("--budget-minutes", type=float)
     table = commands.add_parser("table", help="write the tables of one or more results files, in Markdown")
     table.add_argument("results", type=Path, nargs="+", help="CSV files of one backbone and input size")
-    table.add_argument("--batch-norm", action="store_true", help="the table of BatchNorm policies")
+    table.add_argument("--batch-norm", action="store_true", help="recipes by BatchNorm policy")
+    table.add_argument("--rates", action="store_true", help="recipes by learning rate")
     table.add_argument("--json", action="store_true", help="the numbers behind the table of recipes")
     given = parser.parse_args()
     try:
@@ -69,7 +70,8 @@ def _table(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps(compare_methods(rows), indent=2))
     else:
-        print(batch_norm_table(rows) if given.batch_norm else methods_table(rows), end="")
+        changes = BATCH_NORM if given.batch_norm else RATES if given.rates else None
+        print(methods_table(rows) if changes is None else variants_table(rows, changes), end="")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tables of a study in Markdown: the four recipes beside what they are compared with, and BatchNorm policies."""
+"""Tables of a study in Markdown: the four recipes beside what they are compared with, and recipes with changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from advisor.evidence.study import BASELINES, VARIANT
 from strategies.errors import UserError
 from strategies.recipes import RECIPES
 
-POLICIES = (f"{VARIANT}inference", f"{VARIANT}train")
+BATCH_NORM = ("inference", "train")
+RATES = ("x0.3", "x1", "x3")
 CellKey = tuple[str, str]
 LOOPS = ("keras_guide", "keras_guide_held")
 TOLERANCE = 0.01  # the larger of one point and two standard errors counts as a tie
@@ -141,33 +142,40 @@ def _signed(gain: Mapping[str, float | None]) -> str:
     return f"{100 * (gain['mean'] or 0):+.1f}{error}"
 
 
-def batch_norm_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Returns, for each recipe that trains pretrained stages, test accuracy by BatchNorm policy, in per cent."""
-    variants = [{**row, "recipe": _variant(row["recipe"])} for row in rows]
-    accuracy = _grid([row for row in variants if row["recipe"].endswith(POLICIES)], "accuracy")
-    names = sorted({method for found in accuracy.values() for method in found})
-    if not names:
-        raise UserError("Expected results of BatchNorm policies. Received: none. Run the study with their methods.")
-    recipes = [name for name in RECIPES if any(one.startswith(name + VARIANT) for one in names)]
+def variants_table(rows: Sequence[Mapping[str, str]], changes: Sequence[str]) -> str:
+    """Returns, for each recipe that was run with changes to its plan, test accuracy by change, in per cent.
+
+    Args:
+        rows: Of one backbone and input size; cells and seeds without all of the changes are left out.
+        changes: `BATCH_NORM` or `RATES`; a recipe as it is counts as the one of them that it has by default.
+    """
+    named = [{**row, "recipe": _variant(row["recipe"], changes)} for row in rows]
+    accuracy = _grid([row for row in named if row["recipe"].partition(VARIANT)[2] in changes], "accuracy")
+    found = {method for methods in accuracy.values() for method in methods}
+    recipes = [name for name in RECIPES if all(f"{name}{VARIANT}{change}" in found for change in changes)]
+    if not recipes:
+        raise UserError(f"Expected results of recipes with {', '.join(changes)}. Received: none. Run them first.")
+    names = [f"{recipe}{VARIANT}{change}" for recipe in recipes for change in changes]
     lines, columns = [], defaultdict(list)
-    for (dataset, size), found in accuracy.items():
-        seeds = set.intersection(*(set(found.get(name, {})) for name in names))
+    for (dataset, size), methods in accuracy.items():
+        seeds = set.intersection(*(set(methods.get(name, {})) for name in names))
         if not seeds:
             continue
-        means = {name: float(np.mean([found[name][seed] for seed in seeds])) for name in names}
+        means = {name: float(np.mean([methods[name][seed] for seed in seeds])) for name in names}
         for name, value in means.items():
             columns[name].append(value)
-        best = {recipe: max(means[name] for name in names if name.startswith(recipe + VARIANT)) for recipe in recipes}
-        lines.append([dataset, size, *(_bold(means[name], best[name.split(VARIANT)[0]]) for name in names)])
+        best = {recipe: max(means[f"{recipe}{VARIANT}{change}"] for change in changes) for recipe in recipes}
+        lines.append([dataset, size, *(_bold(means[name], best[name.partition(VARIANT)[0]]) for name in names)])
     lines.append(["**mean**", "", *(f"{100 * np.mean(columns[name]):.1f}" for name in names)])
     return _table(["dataset", "images", *(f"`{name}`" for name in names)], lines) + "\n"
 
 
-def _variant(method: str) -> str:
-    """Returns a recipe with the BatchNorm policy that it has by default, so that both are one column."""
+def _variant(method: str, changes: Sequence[str]) -> str:
+    """Returns a recipe with the change that it has by default, so that both are one column."""
     phases = [phase for phase in RECIPES[method].phases if phase.solver != "logistic"] if method in RECIPES else []
     modes = [phase.batch_norm for phase in phases if not phase.optional and set(phase.trains) & {"kept", "rebuilt"}]
-    return f"{method}{VARIANT}{modes[0]}" if modes else method
+    default = {BATCH_NORM: modes[0], RATES: "x1"}[tuple(changes)] if modes else ""
+    return f"{method}{VARIANT}{default}" if default else method
 
 
 def _bold(value: float, best: float) -> str:
