@@ -56,19 +56,19 @@ def facts(advice: Recommendation) -> list[tuple[str, str]]:
         ),
         ("confidence", f"{advice.confidence:.0%}, provisional; runner-up {advice.runner_up}"),
         ("textbook", f"{advice.textbook_recipe} (large from 20,000 images on)"),
-        *([("separable by", curve_text(advice.depth_curve))] if advice.depth_curve else []),
+        *([("cut", cut_text(advice.depth_curve, advice.plan.cut_stage))] if advice.depth_curve else []),
         ("backbone", f"{advice.plan.backbone} at {advice.plan.image_size} px, weights {advice.plan.weights}"),
         ("training", settings(advice.plan)),
     ]
 
 
-def curve_text(curve: DepthCurve) -> str:
-    """Returns how well a linear classifier separates the classes at each depth, and which stage that speaks for."""
+def cut_text(curve: DepthCurve, cut_stage: str) -> str:
+    """Returns where the backbone is cut, and how well a linear classifier separates the classes at each depth."""
     shares = ", ".join(f"{stage} {value:.0%}" for stage, value in zip(curve.stages, curve.accuracy, strict=True))
-    return (
-        f"{shares} (accuracy on held-out images, {curve.num_images:,} images; {curve.chosen_stage} is the first within "
-        f"one standard error of the best)"
-    )
+    why = f"the classes are separable as well as anywhere from {curve.chosen_stage} on"
+    if curve.chosen_stage != cut_stage:
+        why += f", and what lies behind {cut_stage} is not early"
+    return f"after {cut_stage}: {why} ({shares} of {curve.num_images:,} images, each held out once)"
 
 
 def settings(plan: Plan) -> str:
