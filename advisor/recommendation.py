@@ -17,7 +17,8 @@ from strategies.backbones import Backbone, get_backbone
 from strategies.errors import PlanError
 from strategies.files import check_output
 from strategies.images import ImageDataset, load_dataset
-from strategies.plan import Plan, check_classes, make_plan
+from strategies.plan import Plan, check_classes
+from strategies.planning import make_plan
 from strategies.recipes import get_recipe
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ _EXPORTS = {
     "get_backbone": "strategies.backbones",
     "get_recipe": "strategies.recipes",
     "load_dataset": "strategies.images",
-    "make_plan": "strategies.plan",
+    "make_plan": "strategies.planning",
     "read_plan": "strategies.plan",
     "split_dataset": "strategies.splits",
     "train": "strategies.training",
-    "with_batch_norm": "strategies.plan",
+    "with_batch_norm": "strategies.planning",
 }
 __all__ = sorted(_EXPORTS)
 

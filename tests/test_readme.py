@@ -105,8 +105,19 @@ def test_the_layout_names_every_module():
 
 def test_the_table_of_recipes_names_all_four():
     """And no other."""
-    assert set(re.findall(r"^\| .*? \| `(\w+)` \|", README, re.MULTILINE)) == set(RECIPES)
+    assert set(re.findall(r"^\| (?:small|large), .*? \| `(\w+)` \|", README, re.MULTILINE)) == set(RECIPES)
     assert "MobileNetV2-0.35" in BACKBONES
+
+
+def test_what_can_be_changed_stands_in_the_plan():
+    """Every name in the last column of the table of defaults is a key of `plan.json`."""
+    plan = strategies.make_plan("retrain_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80).to_dict()
+    section = README.split("### How they are carried out")[1].split("\n## ")[0]
+    named = {
+        name for row in re.findall(r"^\|.*\| (`.*`) \|$", section, re.MULTILINE) for name in re.findall("`(\\w+)`", row)
+    }
+    assert len(named) > 10
+    assert named <= {*plan, *plan["phases"][0]}
 
 
 def _modules() -> list[str]:

@@ -12,7 +12,8 @@ from advisor.recommendation import default_image_size
 from strategies.backbones import get_backbone
 from strategies.errors import OutputError, PlanError, UnknownNameError
 from strategies.files import check_schema
-from strategies.plan import make_plan, plan_from_dict, read_plan
+from strategies.plan import plan_from_dict, read_plan
+from strategies.planning import make_plan
 from strategies.recipes import RECIPES
 
 BACKBONE = "MobileNetV2-0.35"

@@ -12,7 +12,7 @@ from strategies.backbones import BACKBONES
 from strategies.errors import DatasetError, OutputError, PlanError
 from strategies.images import load_dataset
 from strategies.model import build_model, count_parameters, layers_by_stage, moving_paths, snapshot, start_phase
-from strategies.plan import make_plan
+from strategies.planning import make_plan
 from strategies.recipes import RECIPES
 from strategies.training import train
 

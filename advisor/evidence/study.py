@@ -21,7 +21,7 @@ from advisor.recommendation import plan_for
 from advisor.similarity import measure_similarity
 from strategies.errors import DatasetError, UserError, unknown_name
 from strategies.images import ImageDataset, load_dataset
-from strategies.plan import with_batch_norm, with_rates
+from strategies.planning import with_batch_norm, with_rates
 from strategies.recipes import RECIPES
 from strategies.splits import split_dataset
 
