@@ -1,11 +1,13 @@
 """The study runner: fixed test sets, resumable rows, groups kept together."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import advisor
 from advisor.evidence.study import COLUMNS, METHODS, Setting, draw, read_datasets, read_results, run_study
 from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, variants_table
 from strategies.errors import DatasetError, UserError
@@ -196,3 +198,31 @@ def test_a_recipe_as_it_is_counts_as_the_variant_that_it_has_by_default():
     assert "| **60.0** | 50.0 |" in variants_table(rows, BATCH_NORM)
     rows = [_row("retrain_all", 0, 0.5), _row("retrain_all:x0.3", 0, 0.6), _row("retrain_all:x3", 0, 0.4)]
     assert "| **60.0** | 50.0 | 40.0 |" in variants_table(rows, RATES)
+
+
+def test_the_page_shows_what_the_results_say():
+    """Every table between two marks is what the command above it writes from the results in the package."""
+    folder = Path(advisor.__file__).parent / "evidence"
+    rows = read_results(folder / "results" / "mobilenet_0.25_96px.csv")
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    tables = {
+        "methods": methods_table(rows),
+        "batch-norm": variants_table(rows, BATCH_NORM),
+        "rates": variants_table(rows, RATES),
+    }
+    for name, table in tables.items():
+        assert page.split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->")[0] == table
+
+
+def test_the_results_show_what_the_recipes_promise():
+    """In the results of this package: better than both versions of Keras' loop on average, and nowhere worse."""
+    folder = Path(advisor.__file__).parent / "evidence"
+    found = compare_methods(read_results(folder / "results" / "mobilenet_0.25_96px.csv"))
+    assert found["summary"]["num_datasets"] >= 8
+    assert all(cell["num_seeds"] == 3 for cell in found["cells"])
+    assert found["summary"]["head_only_minus_logistic_regression"] > -0.005
+    for gain in found["summary"]["gains"].values():
+        assert gain["mean"] > 0.03
+        assert gain["worse_in"] == []
+    (skin,) = (cell for cell in found["cells"] if (cell["dataset"], cell["size"]) == ("skin7", "1000"))
+    assert skin["balanced_accuracy"]["retrain_all"] > skin["balanced_accuracy"]["head_only"] + 0.08
