@@ -16,6 +16,8 @@ from sklearn.datasets import load_sample_image
 import advisor
 import strategies
 from advisor import cli
+from advisor.evidence.study import read_results
+from advisor.evidence.tables import compare_methods
 from strategies.backbones import BACKBONES
 from strategies.plan import read_plan
 from strategies.recipes import RECIPES
@@ -107,6 +109,17 @@ def test_the_table_of_recipes_names_all_four():
     """And no other."""
     assert set(re.findall(r"^\| (?:small|large), .*? \| `(\w+)` \|", README, re.MULTILINE)) == set(RECIPES)
     assert "MobileNetV2-0.35" in BACKBONES
+
+
+def test_the_figures_of_the_evidence_are_those_of_its_results():
+    """The README quotes what the table of recipes says."""
+    results = Path(advisor.__file__).parent / "evidence" / "results" / "mobilenet_0.25_96px.csv"
+    summary = compare_methods(read_results(results))["summary"]
+    loops = [f"{100 * gain['mean']:.1f} points more" for gain in summary["gains"].values()]
+    text = " ".join(README.split())
+    assert f"average {loops[0]} test accuracy than Keras' published loop" in text
+    assert f"{loops[1]} than that loop with BatchNorm held" in text
+    assert f"{100 * summary['head_only_minus_logistic_regression']:.1f} points more than scikit-learn's" in text
 
 
 def test_what_can_be_changed_stands_in_the_plan():
