@@ -196,7 +196,21 @@ def _train_policy(steps: int) -> dict[str, Any]:
 
 
 def with_rates(plan: Plan, factor: float) -> Plan:
-    """Returns the plan with every learning rate of its phases that train pretrained stages multiplied by `factor`."""
+    """Returns the plan with every learning rate of its phases that train pretrained stages multiplied by `factor`.
+
+    Args:
+        plan: Any plan.
+        factor: Above 0.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("fine_tune_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> faster = strategies.with_rates(plan, 2)
+        >>> plan.phases[1].learning_rate["stem"], faster.phases[1].learning_rate["stem"]
+        (0.0003, 0.0006)
+    """
+    if not factor > 0:
+        raise PlanError(f"Expected a factor above 0 for the learning rates. Received: {factor!r}. Give a larger one.")
     pretrained = {*plan.kept_stages, *plan.rebuilt_stages}
 
     def change(phase: Phase) -> Phase:
