@@ -48,7 +48,7 @@ def training_markdown(advice: Recommendation, result: TrainingResult) -> str:
             ["balanced accuracy", f"{test.balanced_accuracy:.1%}"],
             ["majority class", f"{test.majority_accuracy:.1%}"],
             ["recipe carried out", f"`{result.plan.recipe}`"],
-            ["best weights from", f"phase `{result.best_phase}`, step {result.best_step:,}"],
+            ["weights kept from", f"phase `{result.best_phase}`, step {result.best_step:,}"],
             ["time", f"{result.seconds:.0f} s"],
         ],
     )
