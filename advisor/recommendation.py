@@ -232,7 +232,9 @@ def plan_for(
         seed: The one seed of everything random.
     """
     labels = dataset.labels[np.array(dataset.split) == "train"]
-    has_cut = curve is not None and get_recipe(recipe).keeps == "early"
+    cut_stage = None
+    if curve is not None and get_recipe(recipe).keeps == "early":
+        cut_stage = curve.cut(get_backbone(backbone).default_cut)
     return make_plan(
         recipe,
         backbone,
@@ -242,7 +244,7 @@ def plan_for(
         image_size=image_size,
         weights=weights,
         seed=seed,
-        cut_stage=curve.cut(get_backbone(backbone).default_cut) if curve is not None and has_cut else None,
+        cut_stage=cut_stage,
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -34,10 +35,14 @@ class Pixels:
 
     def identity(self) -> dict[str, Any]:
         """Returns what distinguishes these images from others, for the key of a cache: the content of every file."""
+        return {"images": self._digest, "num_images": len(self._items), "image_size": self._size}
+
+    @cached_property
+    def _digest(self) -> bytes:
         digests = hashlib.sha256()
         for digest in self._pool.map(content_digest, self._items):
             digests.update(digest)
-        return {"images": digests.digest(), "num_images": len(self._items), "image_size": self._size}
+        return digests.digest()
 
     def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
         indices = np.arange(len(self._items))[key].tolist()

@@ -61,11 +61,7 @@ class StageRates(keras.optimizers.Optimizer):
     """
 
     def __init__(
-        self,
-        optimizers: Sequence[keras.optimizers.Optimizer],
-        groups: Sequence[int],
-        name: str = "stage_rates",
-        **unused: Any,
+        self, optimizers: Sequence[keras.optimizers.Optimizer], groups: Sequence[int], name: str = "stage_rates"
     ) -> None:
         super().__init__(learning_rate=0.0, name=name)
         self.optimizers, self.groups = list(optimizers), list(groups)
