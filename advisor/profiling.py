@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from strategies.cache import content_digest
 from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
 from strategies.pixels import UnreadableImage, decode_image, readable, to_pixels
@@ -145,8 +146,8 @@ def profile_dataset(
 
 def _inspect(item: Path | np.ndarray) -> _Found | UnreadableImage:
     if isinstance(item, np.ndarray):
-        digest = hashlib.sha256(f"{item.shape} {item.dtype}".encode() + item.tobytes()).digest()
-        return _Found(digest, (item.shape[0], item.shape[1]), _is_gray(decode_image(item, GRAY_CHECK_SIZE)))
+        size = (item.shape[0], item.shape[1])
+        return _Found(content_digest(item), size, _is_gray(decode_image(item, GRAY_CHECK_SIZE)))
     try:
         with readable(item):
             content = item.read_bytes()

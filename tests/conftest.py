@@ -49,3 +49,32 @@ def imagenet_weights():
     cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
     if not (cache / WEIGHTS).is_file():
         pytest.skip(f"{WEIGHTS} is not in Keras' cache; KERAS_HOME names another one")
+
+
+@pytest.fixture
+def check_freeze_map():
+    """A function that holds every tensor of a model against its plan, at the end of a phase: frozen is bit-equal."""
+    import keras
+    import numpy as np
+
+    from strategies.model import layers_by_stage, snapshot
+
+    def check(phase, model, before, plan):
+        rows, after, counts = {row.stage: row for row in plan.freeze_map}, snapshot(model), {True: 0, False: 0}
+        for stage, names in layers_by_stage(model, plan).items():
+            cell = next(cell for cell in rows[stage].cells if cell.phase == phase.name)
+            for layer in map(model.get_layer, names):
+                held = cell.state == "frozen"
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    assert len(layer.weights) == 4
+                    held = held or cell.batch_norm == "inference"
+                for weight in layer.weights:
+                    if phase.solver == "logistic" and weight.path == "classifier/bias":
+                        assert not after[weight.path].any()  # the exact head has none
+                        continue
+                    same = np.array_equal(before[weight.path], after[weight.path])
+                    assert same == held, f"{weight.path} in {phase.name}: {cell}"
+                    counts[held] += 1
+        return counts[True], counts[False]
+
+    return check
