@@ -35,6 +35,10 @@ BackboneName = Annotated[str, typer.Option(help="Network to transfer; 'advisor b
 Weights = Annotated[str, typer.Option(help="'imagenet', or the path of a weights file.")]
 ImageSize = Annotated[int | None, typer.Option(help="Side of the input in pixels. Default: fitted to the images.")]
 RecipeName = Annotated[str | None, typer.Option(help="Overrules the advice; 'advisor recipes' lists them.")]
+Without = Annotated[
+    list[str] | None, typer.Option(help="Row of evidence to leave out: late_gain, headroom or images_per_class.")
+]
+Pilot = Annotated[bool, typer.Option("--pilot", help="Let a short head-to-head on your images decide.")]
 Seed = Annotated[int, typer.Option(help="The one seed of everything random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
 Out = Annotated[str | None, typer.Option(help="Folder to write to; it must be new or empty.")]
@@ -54,6 +58,8 @@ def recommend(
     backbone: BackboneName = "MobileNetV2",
     weights: Weights = "imagenet",
     image_size: ImageSize = None,
+    without: Without = None,
+    pilot: Pilot = False,
     seed: Seed = 0,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -65,8 +71,10 @@ def recommend(
 ) -> None:
     """Tell which recipe to use, why, and by what margin. Writes nothing without --out."""
     from advisor.recommendation import recommend as advise
+    from advisor.rules import evidence_rows
     from strategies.files import check_output
 
+    evidence_rows(without or ())
     if out is not None:
         check_output(out, overwrite=overwrite)
     advice = advise(
@@ -74,6 +82,8 @@ def recommend(
         backbone=backbone,
         weights=weights,
         image_size=image_size,
+        without=without or (),
+        pilot=pilot,
         seed=seed,
         max_unreadable=max_unreadable,
         cache=cache,

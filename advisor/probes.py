@@ -41,6 +41,12 @@ class DepthCurve:
         if not all(math.isfinite(value) for value in (*self.accuracy, *self.standard_error)):
             raise DatasetError(f"Expected finite accuracies by depth. Received: {self.accuracy}. Check the images.")
 
+    @property
+    def late_gain(self) -> float:
+        """Returns by how much the last stage separates the classes better than the best of the first two thirds."""
+        first = self.accuracy[: round(len(self.accuracy) * 2 / 3)]
+        return self.accuracy[-1] - max(first)
+
     def cut(self, deepest: str) -> str:
         """Returns the stage to cut after: the chosen one, but none deeper than `deepest`; later ones are not early.
 

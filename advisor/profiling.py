@@ -22,7 +22,7 @@ from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
 from strategies.pixels import UnreadableImage, decode_image, readable, to_pixels
 from strategies.progress import track
-from strategies.splits import components, group_links, split_dataset
+from strategies.splits import components, split_dataset
 
 GRAY_CHECK_SIZE = 64
 NAMED_FILES = 3
@@ -43,7 +43,8 @@ class DatasetProfile:
         num_duplicates: Images beyond the first of each cluster.
         duplicates_across_classes: Those clusters whose members carry different labels.
         images_per_split: Images in train, val and test.
-        effective_num_images: Distinct images outside of the test split: copies count once, and so does a group.
+        effective_num_images: Distinct images outside of the test split: copies count once. Groups do not reduce it:
+            what training more layers gains follows the number of images, not of groups.
         sampled: Whether only a part of the files was read.
     """
 
@@ -200,7 +201,7 @@ def _profile(
     names = [tuple(dataset.names[index] for index in cluster) for cluster in duplicates]
     labels = [{int(dataset.labels[index]) for index in cluster} for cluster in duplicates]
     split = dataset.split or ()
-    originals = components(len(dataset), [*duplicates, *group_links(dataset)])
+    originals = components(len(dataset), duplicates)
     per_split = Counter(split)
     return DatasetProfile(
         source=dataset.source,

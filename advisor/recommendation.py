@@ -9,23 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from advisor.outlook import Outlook, look_ahead
 from advisor.probes import DepthCurve, measure_depth_curve
 from advisor.profiling import DatasetProfile, profile_dataset
-from advisor.rules import Rule, apply_rules, explain_why_not, find_cautions, thresholds
-from advisor.similarity import Similarity, measure_similarity
+from advisor.rules import (
+    Facts,
+    Rule,
+    Verdict,
+    apply_rules,
+    evidence_rows,
+    find_cautions,
+    numbers,
+    rate_factor,
+)
+from advisor.similarity import Similarity, calibration, measure_similarity
 from strategies.backbones import Backbone, get_backbone
 from strategies.errors import PlanError
 from strategies.files import check_output
 from strategies.images import ImageDataset, load_dataset
 from strategies.plan import Plan, check_classes
-from strategies.planning import make_plan
+from strategies.planning import make_plan, with_rates
 from strategies.recipes import get_recipe
 
 if TYPE_CHECKING:
+    from advisor.pilot import Pilot
     from strategies.training import TrainingResult
 
 FINGERPRINT_VERSION = 1
 SMALLEST_DEFAULT_SIZE = 96
+BORDERLINE = 0.6  # below this confidence the advice offers a pilot
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -34,25 +46,33 @@ class Recommendation:
 
     Attributes:
         plan: What `train` will do.
+        recipe: The recipe that is recommended; the plan is for another one where the user overruled it.
         rule: The row of the 2 x 2 that applies.
         textbook_recipe: What the textbook's own thresholds (20,000 images) would say.
         margins: Distance of size and similarity from their thresholds.
-        confidence: Probability of the recipe, provisional until calibrated.
+        evidence: Each row of evidence that was looked at: its value, its numbers, and what it changed.
+        confidence: Probability that no other recipe is better by more than a point, calibrated on the study.
+        borderline: Whether the confidence is so low that a pilot is worth its time.
         runner_up: The second most probable recipe.
         because: The reason in words, with the measured numbers.
         why_not: One sentence for each of the other three recipes.
         cautions: What the reader should know; code, message and source.
         profile: What was found in the files.
         similarity: How close the images are to ImageNet's.
-        depth_curve: How well the classes are separable at each depth, where the plan has a cut to choose, else `None`.
+        depth_curve: How well the classes are separable at each depth; `None` where nothing could be held out.
+        outlook: What to expect of it, whether it is worth the time, and what would change it.
+        pilot: The short head-to-head that replaced the guess, if one was asked for.
         dataset: The images, split; not written to any file.
     """
 
     plan: Plan
+    recipe: str
     rule: Rule
     textbook_recipe: str
     margins: Mapping[str, Mapping[str, Any]]
+    evidence: Sequence[Mapping[str, Any]]
     confidence: float
+    borderline: bool
     runner_up: str
     because: str
     why_not: Mapping[str, str]
@@ -60,10 +80,12 @@ class Recommendation:
     profile: DatasetProfile
     similarity: Similarity
     depth_curve: DepthCurve | None
+    outlook: Outlook
+    pilot: Pilot | None
     dataset: ImageDataset
 
     def __repr__(self) -> str:
-        return f"Recommendation({self.rule.recipe!r}, confidence={self.confidence:.2f}, {self.dataset!r})"
+        return f"Recommendation({self.recipe!r}, confidence={self.confidence:.2f}, {self.dataset!r})"
 
     def __str__(self) -> str:
         from advisor.report.text import summarize
@@ -136,6 +158,8 @@ def recommend(
     weights: str = "imagenet",
     image_size: int | None = None,
     recipe: str | None = None,
+    without: Sequence[str] = (),
+    pilot: bool = False,
     seed: int = 0,
     max_unreadable: float = 0.05,
     cache: bool = True,
@@ -152,6 +176,9 @@ def recommend(
         image_size: Side of the square input in pixels. Default: the backbone's own, or less where the images are
             smaller: the multiple of 32 at or above half of the short sides, at least 96.
         recipe: Overrules the advice: the plan is made for this recipe.
+        without: Rows of evidence to leave out, by name; with all of them left out, size and similarity decide alone.
+        pilot: Whether the recipe and its runner-up are trained for a fifth of their steps on your images, folds of
+            which are held out; the winner replaces the guess.
         seed: The one seed of everything random.
         max_unreadable: Largest share of files that may be unreadable.
         cache: Whether frozen features are kept on disk and read from there.
@@ -162,16 +189,16 @@ def recommend(
 
     Raises:
         DatasetError: If the images or labels cannot be used.
-        UnknownNameError: If the backbone or recipe does not exist.
-        WeightsError: If the weights of the ruler, or of the backbone where its depth is measured, cannot be had.
+        UnknownNameError: If the backbone, the recipe or a row of evidence does not exist.
+        WeightsError: If the weights of the ruler or of the backbone cannot be had.
 
     Example:
         >>> import advisor
         >>> advice = advisor.recommend("photos/", backbone="MobileNetV2-0.35")  # doctest: +SKIP
         >>> advice.plan.recipe  # doctest: +SKIP
-        'head_only'
+        'fine_tune_all'
     """
-    row = get_backbone(backbone)
+    row, evidence = get_backbone(backbone), evidence_rows(without)
     if recipe is not None:
         get_recipe(recipe)
     loaded = load_dataset(source, **columns)
@@ -179,32 +206,52 @@ def recommend(
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
     similarity = measure_similarity(learning, seed=seed)
     size = image_size or default_image_size(row, profile)
-    verdict = apply_rules(profile.effective_num_images, similarity)
-    textbook = apply_rules(profile.effective_num_images, similarity, rows=thresholds("textbook")).rule.recipe
-    facts = _facts(profile, similarity, size, verdict.runner_up)
+    curve = measure_depth_curve(learning, backbone=row.name, image_size=size, weights=weights, seed=seed, cache=cache)
+    facts = Facts(
+        effective_num_images=profile.effective_num_images,
+        num_classes=profile.num_classes,
+        similarity=similarity,
+        depth_curve=curve,
+    )
+    verdict = apply_rules(facts, evidence=evidence)
+
+    def plan_of(name: str) -> Plan:
+        plan = plan_for(name, row.name, dataset, curve, image_size=size, weights=weights, seed=seed)
+        return with_rates(plan, rate_factor(facts)) if name == "fine_tune_all" else plan
+
+    tried = None
+    chosen, runner_up = verdict.rule.recipe, verdict.runner_up
+    if pilot:
+        from advisor.pilot import run_pilot
+
+        tried = run_pilot(dataset, [plan_of(chosen), plan_of(runner_up)], cache=cache)
+        if tried.winner != chosen:
+            chosen, runner_up = runner_up, chosen
+    borderline = tried is None and verdict.confidence < BORDERLINE
+    because = verdict.because if tried is None else f"{tried} Before it: {verdict.because}"
+    textbook = apply_rules(facts, compared_with=numbers("textbook"), evidence=()).rule.recipe
     reasons: dict[str, Any] = {
+        "recipe": chosen,
         "textbook_recipe": textbook,
         "margins": verdict.margins,
+        "evidence": verdict.evidence,
         "confidence": verdict.confidence,
-        "runner_up": verdict.runner_up,
-        "because": verdict.rule.because.format_map(facts),
-        "why_not": explain_why_not(verdict, facts),
-        "cautions": find_cautions(facts),
+        "borderline": borderline,
+        "runner_up": runner_up,
+        "because": because,
+        "why_not": verdict.why_not,
+        "cautions": find_cautions(_facts(profile, facts, verdict, size, borderline)),
     }
-    chosen = recipe or verdict.rule.recipe
-    curve = None
-    if get_recipe(chosen).keeps == "early":
-        curve = measure_depth_curve(
-            learning, backbone=row.name, image_size=size, weights=weights, seed=seed, cache=cache
-        )
-    plan = plan_for(chosen, row.name, dataset, curve, image_size=size, weights=weights, seed=seed)
-    advice = {"recipe": verdict.rule.recipe, "source": verdict.rule.source, **reasons}
+    outlook = look_ahead(facts, chosen, evidence=evidence)
+    advice = {"source": verdict.rule.source, **reasons, "outlook": outlook.to_dict()}
     return Recommendation(
-        plan=with_parameters(replace(plan, advice=advice)),
+        plan=with_parameters(replace(plan_of(recipe or chosen), advice=advice)),
         rule=verdict.rule,
         profile=profile,
         similarity=similarity,
         depth_curve=curve,
+        outlook=outlook,
+        pilot=tried,
         dataset=dataset,
         **reasons,
     )
@@ -262,12 +309,13 @@ def default_image_size(row: Backbone, profile: DatasetProfile) -> int:
     return int(min(row.image_size, max(smallest, -(-short // 32) * 32)))
 
 
-def _facts(profile: DatasetProfile, similarity: Similarity, image_size: int, runner_up: str) -> dict[str, Any]:
-    """Returns what the templates of rules and cautions may speak of, by name."""
-    rows = thresholds()
-    calibrated = rows["effective_num_images"].calibrated_range
+def _facts(
+    profile: DatasetProfile, facts: Facts, verdict: Verdict, image_size: int, borderline: bool
+) -> dict[str, Any]:
+    """Returns what the templates of cautions may speak of, by name."""
+    against = numbers()
     return {
-        "effective_num_images": profile.effective_num_images,
+        **facts.measures(),
         "num_images": profile.num_images,
         "min_images_per_class": profile.min_images_per_class,
         "imbalance_ratio": profile.imbalance_ratio,
@@ -278,12 +326,13 @@ def _facts(profile: DatasetProfile, similarity: Similarity, image_size: int, run
         "num_duplicates_across_classes": sum(len(names) for names in profile.duplicates_across_classes),
         "median_short_side": profile.image_sizes["short_side"]["median"],
         "image_size": image_size,
-        "score": similarity.score,
-        "low": similarity.low,
-        "high": similarity.high,
-        "num_images_measured": similarity.num_images,
-        "size_threshold": rows["effective_num_images"].value,
-        "similarity_threshold": rows["similarity"].value,
-        "largest_calibrated": calibrated[1] if calibrated else float("inf"),
-        "runner_up": runner_up,
+        "low": facts.similarity.low,
+        "high": facts.similarity.high,
+        "num_images_measured": facts.similarity.num_images,
+        "similarity_threshold": against["similarity"],
+        "domain_by_evidence": any(row["decides"] and row["question"] == "domain" for row in verdict.evidence),
+        "calibrated_range": calibration()["fit"]["provenance"]["ranges"]["effective_num_images"],
+        "runner_up": verdict.runner_up,
+        "confidence": verdict.confidence,
+        "borderline": borderline,
     }

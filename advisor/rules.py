@@ -1,61 +1,192 @@
-"""Rules and cautions as rows; the rule that applies, and by what margin."""
+"""Rules, evidence and cautions as rows; the rule that applies, and by what margin."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from advisor.similarity import ENOUGH_IMAGES, Similarity, calibration
-from strategies.errors import UserError
+import numpy as np
+
+from advisor.probes import DepthCurve
+from advisor.similarity import ENOUGH_IMAGES, Ruler, Similarity, calibration
+from strategies.errors import UserError, unknown_name
 from strategies.recipes import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Threshold:
-    """One number that decides, and where it comes from."""
+class Facts:
+    """What decides: measured on the training and validation images, nothing of it on the test images.
 
-    measure: str
-    value: float
-    unit: str
-    source: str
-    calibrated_on: str
-    calibrated_range: tuple[float, float] | None
+    Attributes:
+        effective_num_images: Images for training and validation, net of duplicates.
+        num_classes: Number of classes.
+        similarity: To ImageNet, with its interval, measured with a calibrated ruler.
+        depth_curve: How well the classes are separable by depth, or `None` where nothing could be held out.
+    """
+
+    effective_num_images: float
+    num_classes: int
+    similarity: Similarity
+    depth_curve: DepthCurve | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.effective_num_images) and self.effective_num_images >= 1):
+            raise UserError(f"Expected one image or more. Received: {self.effective_num_images}. Check the profile.")
+        score, low, high = self.similarity.score, self.similarity.low, self.similarity.high
+        if score is None or low is None or high is None:
+            raise UserError(
+                f"Expected a similarity from a calibrated ruler. Received: one from {self.similarity.ruler}, whose "
+                f"distances decide nothing. Measure it with the default ruler."
+            )
+        if not 0 <= low <= score <= high <= 1:
+            raise UserError(
+                f"Expected a similarity in [0, 1] within its interval. Received: {score} in [{low}, {high}]. "
+                f"Measure it with advisor.measure_similarity."
+            )
+
+    @classmethod
+    def from_fingerprint(cls, fingerprint: Mapping[str, Any]) -> Facts:
+        """Reads what decides from the content of `fingerprint.json`."""
+        similarity, curve = dict(fingerprint["similarity"]), fingerprint["depth_curve"]
+        ruler = Ruler(**similarity.pop("ruler"))
+        return cls(
+            effective_num_images=fingerprint["profile"]["effective_num_images"],
+            num_classes=fingerprint["profile"]["num_classes"],
+            similarity=Similarity(ruler=ruler, **similarity),
+            depth_curve=None if curve is None else DepthCurve(**curve),
+        )
+
+    def measures(self) -> dict[str, float]:
+        """Returns every number that a rule or a row of evidence may look at; NaN where it is not known."""
+        curve = self.depth_curve
+        return {
+            "effective_num_images": float(self.effective_num_images),
+            "similarity": float(self.similarity.score or 0),
+            "late_gain": math.nan if curve is None else curve.late_gain,
+            "headroom": math.nan if curve is None else 1 - curve.accuracy[-1],
+            "images_per_class": self.effective_num_images / self.num_classes,
+        }
+
+
+# The two questions of the 2 x 2, and their answers: below the threshold, at or above it.
+SIDES = {"size": ("small", "large"), "domain": ("different", "similar")}
+MEASURES = {"size": "effective_num_images", "domain": "similarity"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One cell of the 2 x 2 of size and domain: which recipe it leads to, and why. `because` is a template."""
+    """One cell of the 2 x 2 of size and domain: which recipe it leads to."""
 
     size: str
     domain: str
     recipe: str
-    because: str
     source: str
 
 
-_SIZE_WORDS = {
-    "small": "{effective_num_images:,} effective images for training are fewer than {size_threshold:,}",
-    "large": "{effective_num_images:,} effective images for training are at least {size_threshold:,}",
-}
-_DOMAIN_WORDS = {
-    "similar": "similarity to ImageNet {score:.2f} is at least {similarity_threshold:.2f}",
-    "different": "similarity to ImageNet {score:.2f} is below {similarity_threshold:.2f}",
-}
-
 # One row per cell, no order, no fall-through; the recipe row says when it applies and why.
 RULES: tuple[Rule, ...] = tuple(
-    Rule(
-        size=recipe.size,
-        domain=recipe.domain,
-        recipe=recipe.name,
-        because=f"{_SIZE_WORDS[recipe.size]} ({recipe.size}), and {_DOMAIN_WORDS[recipe.domain]} ({recipe.domain}). "
-        f"{recipe.because}",
-        source=recipe.source,
-    )
+    Rule(size=recipe.size, domain=recipe.domain, recipe=recipe.name, source=recipe.source)
     for recipe in RECIPES.values()
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Something measured that overrules the threshold's answer to one of the two questions.
+
+    Attributes:
+        name: Of the measure in `Facts.measures`, and of the option that leaves it out.
+        question: `size` or `domain`.
+        below: The answer where the measure is below the row's lower number; `None` leaves the answer as it is.
+        above: The answer where it is at or above the upper number.
+        spread: By how much the measure errs; for the confidence.
+        words_below: What to say then; a template over `value`, `low` and `high`, each also in `points`.
+        words_above: Likewise.
+        source: Where the idea comes from; what it is worth stands in the evidence.
+    """
+
+    name: str
+    question: str
+    below: str | None
+    above: str | None
+    spread: float
+    words_below: str
+    words_above: str
+    source: str
+
+
+EVIDENCE: tuple[Evidence, ...] = (
+    Evidence(
+        name="late_gain",
+        question="domain",
+        below="different",
+        above="similar",
+        spread=0.04,
+        words_below="the last stages of the network separate your classes {points:+.1f} points better than the first two "
+        "thirds, less than {low_points:+.0f} (different)",
+        words_above="the last stages of the network separate your classes {points:+.1f} points better than the first two "
+        "thirds, at least {high_points:+.0f} (similar)",
+        source="linear probes by depth: Alain & Bengio 2016; layers that transfer badly: Yosinski et al. 2014",
+    ),
+    Evidence(
+        name="headroom",
+        question="size",
+        below="small",
+        above=None,
+        spread=0.02,
+        words_below="a new head alone leaves {points:.1f} % of the images wrong, less than {low_points:.0f} %: nothing is "
+        "left to gain (small)",
+        words_above="",
+        source="what is left to gain over the frozen network: Kornblith et al. 2019, Do Better ImageNet Models "
+        "Transfer Better?",
+    ),
+    Evidence(
+        name="images_per_class",
+        question="domain",
+        below=None,
+        above="different",
+        spread=20.0,
+        words_below="",
+        words_above="{value:.0f} images for each class are at least {high:.0f}, enough to put new last stages in the place "
+        "of those that fit ImageNet (different)",
+        source="pretraining helps less with more images of each class: Kornblith et al. 2019, section 4.7",
+    ),
+)
+
+# What a rule or a row of evidence compares with: one number for each question, a pair (low, high) for each row of
+# evidence, `None` where it is switched off.
+Numbers = Mapping[str, Any]
+
+
+def sides(measures: Mapping[str, Any], numbers: Numbers, evidence: Sequence[Evidence] = EVIDENCE) -> dict[str, Any]:
+    """Answers both questions: whether each is at or above its threshold, after the evidence has had its say.
+
+    Args:
+        measures: Numbers, or arrays of them, by name.
+        numbers: What they are compared with.
+        evidence: Rows that may overrule the thresholds.
+
+    Returns:
+        `size` and `domain`, true for the upper side, of the measures' shape.
+    """
+    answers = {question: np.asarray(measures[MEASURES[question]]) >= numbers[MEASURES[question]] for question in SIDES}
+    for row in evidence:
+        if (band := numbers.get(row.name)) is None:
+            continue
+        value, upper = np.asarray(measures[row.name]), SIDES[row.question][1]
+        low, high = _ends(band)
+        for side, applies in ((row.below, value < low), (row.above, value >= high)):
+            if side is not None:
+                answers[row.question] = np.where(applies, side == upper, answers[row.question])
+    return answers
+
+
+def _ends(band: Sequence[float | None]) -> tuple[float, float]:
+    """Returns the two numbers of a row of evidence, infinite where one is switched off."""
+    low, high = band
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +201,15 @@ class Caution:
 
 CAUTIONS: tuple[Caution, ...] = (
     Caution(
-        code="size_near_threshold",
-        applies=lambda f: 0.5 < f["effective_num_images"] / f["size_threshold"] < 2,
-        message="{effective_num_images:,} images are within a factor of two of the threshold ({size_threshold:,}): "
-        "consider {runner_up} as well.",
-        source="thresholds are provisional",
+        code="borderline",
+        applies=lambda f: f["borderline"],
+        message="Borderline: {confidence:.0%} sure. {runner_up} may be as good or better; --pilot (pilot=True) lets a "
+        "short head-to-head on your images decide.",
+        source="confidence, calibrated on the study",
     ),
     Caution(
         code="similarity_near_threshold",
-        applies=lambda f: f["low"] < f["similarity_threshold"] < f["high"],
+        applies=lambda f: f["low"] < f["similarity_threshold"] < f["high"] and not f["domain_by_evidence"],
         message="The interval of the similarity ({low:.2f} to {high:.2f}) holds the threshold "
         "({similarity_threshold:.2f}): the domain is not certain.",
         source="bootstrap over images",
@@ -91,10 +222,17 @@ CAUTIONS: tuple[Caution, ...] = (
     ),
     Caution(
         code="beyond_calibration",
-        applies=lambda f: f["effective_num_images"] > f["largest_calibrated"],
-        message="{effective_num_images:,} images are more than the thresholds were ever compared on "
-        "({largest_calibrated:,}): the advice extrapolates.",
-        source="calibrated_range of the size threshold",
+        applies=lambda f: not f["calibrated_range"][0] <= f["effective_num_images"] <= f["calibrated_range"][1],
+        message="{effective_num_images:,.0f} images are outside of what the advice was ever compared on "
+        "({calibrated_range[0]:,.0f} to {calibrated_range[1]:,.0f}): it extrapolates.",
+        source="range of the study",
+    ),
+    Caution(
+        code="no_depth_curve",
+        applies=lambda f: f["late_gain"] != f["late_gain"],
+        message="A class has a single image for training and validation, so nothing can be held out: size and "
+        "similarity decide without a look at the network's depth.",
+        source="profile",
     ),
     Caution(
         code="few_images_per_class",
@@ -155,107 +293,248 @@ class Verdict:
 
     Attributes:
         rule: The row that applies.
-        margins: For `size` and `similarity`: value, threshold, margin and which side it fell on.
-        probabilities: Of each recipe, from how far both measures lie from their thresholds.
-        runner_up: The second most probable recipe.
-        confidence: Probability of the recipe that the rule names; provisional until the study has calibrated it.
+        margins: For `size` and `similarity`: value, threshold, margin and which side of the threshold it fell on.
+        evidence: For each row of evidence that was looked at: its value, its numbers, and what it changed.
+        probabilities: Of each recipe, from how far all measures lie from what they are compared with.
+        runner_up: The most probable of the other recipes.
+        confidence: Probability that no recipe is better by more than a point, calibrated on the study.
+        because: Why, in words with the measured numbers.
+        why_not: For each of the other three recipes, which of its conditions are not met.
     """
 
     rule: Rule
     margins: Mapping[str, Mapping[str, Any]]
+    evidence: Sequence[Mapping[str, Any]]
     probabilities: Mapping[str, float]
     runner_up: str
     confidence: float
+    because: str
+    why_not: Mapping[str, str]
 
 
-def thresholds(name: str = "advice") -> dict[str, Threshold]:
-    """Returns the thresholds by measure: those of the `advice`, or the `textbook`'s."""
-    rows = (Threshold(**row) for row in calibration()["thresholds"][name])
-    return {row.measure: row for row in rows}
+def numbers(name: str = "advice", *, without_dataset: str | None = None) -> Numbers:
+    """Returns what everything measured is compared with.
+
+    Args:
+        name: `advice`, `two_by_two` (the thresholds of size and similarity, fitted without evidence) or `textbook`.
+        without_dataset: A dataset of the study: the numbers fitted on all the others. Any other name gives the numbers
+            that were fitted on all.
+    """
+    if name == "textbook":
+        return {row["measure"]: row["value"] for row in calibration()["textbook"]}
+    return fitted(without_dataset)[name]
+
+
+def fitted(without_dataset: str | None = None) -> Mapping[str, Any]:
+    """Returns everything that was fitted on the study, or on the study without one of its datasets."""
+    fit = calibration()["fit"]
+    return fit["held_out"].get(without_dataset, fit["all"])
+
+
+def evidence_rows(without: Sequence[str] = ()) -> tuple[Evidence, ...]:
+    """Returns the rows of evidence, but those that are named.
+
+    Raises:
+        UnknownNameError: If there is no such row.
+    """
+    known = {row.name: row for row in EVIDENCE}
+    for name in without:
+        if name not in known:
+            raise unknown_name("row of evidence", name, known)
+    return tuple(row for row in EVIDENCE if row.name not in without)
+
+
+def rate_factor(facts: Facts, rates: Mapping[str, float] | None = None) -> float:
+    """Returns the factor on the learning rates of `fine_tune_all`: `factor` below a similarity to ImageNet, else 1.
+
+    Args:
+        facts: What was measured.
+        rates: `similarity` and `factor`; default: those that were fitted.
+    """
+    row = fitted()["rates"] if rates is None else rates
+    return float(row["factor"]) if facts.measures()["similarity"] < row["similarity"] else 1.0
+
+
+def choose(measures: Mapping[str, Any], against: Numbers, evidence: Sequence[Evidence] = EVIDENCE) -> Any:
+    """Returns the index in `RULES` of the row that applies, for numbers or for arrays of them."""
+    answers = sides(measures, against, evidence)
+    index = np.zeros(np.broadcast(*answers.values()).shape, dtype=int)
+    for place, row in enumerate(RULES):
+        applies = (answers["size"] == (row.size == SIDES["size"][1])) & (
+            answers["domain"] == (row.domain == SIDES["domain"][1])
+        )
+        index = np.where(applies, place, index)
+    return index
 
 
 def apply_rules(
-    effective_num_images: float, similarity: Similarity, *, rows: Mapping[str, Threshold] | None = None
+    facts: Facts, *, compared_with: Numbers | None = None, evidence: Sequence[Evidence] = EVIDENCE
 ) -> Verdict:
-    """Applies the 2 x 2 of size and similarity.
+    """Applies the 2 x 2 of size and similarity, and the evidence that may overrule either side.
 
     Args:
-        effective_num_images: Images for training and validation, net of duplicates.
-        similarity: To ImageNet, with its interval, measured with a calibrated ruler.
-        rows: Thresholds by measure; default: those of the advice.
-
-    Raises:
-        UserError: If a measure is not a number or out of its range; nothing is decided silently.
+        facts: What was measured.
+        compared_with: Default: the numbers of the advice.
+        evidence: Default: every row.
     """
-    rows = rows or thresholds()
-    size, domain = rows["effective_num_images"], rows["similarity"]
-    if not (math.isfinite(effective_num_images) and effective_num_images >= 1):
-        raise UserError(f"Expected one image or more. Received: {effective_num_images}. Check the profile.")
-    score, low, high = similarity.score, similarity.low, similarity.high
-    if score is None or low is None or high is None:
-        raise UserError(
-            f"Expected a similarity from a calibrated ruler. Received: one from {similarity.ruler}, whose distances "
-            f"decide nothing. Measure it with the default ruler."
-        )
-    if not 0 <= low <= score <= high <= 1:
-        raise UserError(
-            f"Expected a similarity in [0, 1] within its interval. Received: {score} in [{low}, {high}]. "
-            f"Measure it with advisor.measure_similarity."
-        )
-    large, similar = effective_num_images >= size.value, score >= domain.value
-    cell = ("large" if large else "small", "similar" if similar else "different")
-    rule = next(row for row in RULES if (row.size, row.domain) == cell)
-    chance_large = _logistic(3 * math.log10(effective_num_images / size.value))
-    # 0.1 is what the threshold itself is uncertain by; 3.29 standard deviations make a 90 % interval.
-    chance_similar = _logistic(1.7 * (score - domain.value) / math.hypot((high - low) / 3.29, 0.1))
-    probabilities = {
-        row.recipe: (chance_large if row.size == "large" else 1 - chance_large)
-        * (chance_similar if row.domain == "similar" else 1 - chance_similar)
-        for row in RULES
-    }
-    others = [row.recipe for row in RULES if row != rule]
+    against = compared_with if compared_with is not None else numbers()
+    measures = facts.measures()
+    rule = RULES[int(choose(measures, against, evidence))]
+    plain = {question: SIDES[question][int(side)] for question, side in sides(measures, against, ()).items()}
+    found = _findings(measures, against, evidence, plain)
+    words = _words(measures, against, plain) | {row["question"]: row["because"] for row in found if row["decides"]}
+    probabilities = cell_probabilities(facts, against, evidence)
+    because = f"{words['size']}, and {words['domain']}. {RECIPES[rule.recipe].because}"
     return Verdict(
         rule=rule,
-        margins={
-            "size": {
-                "value": effective_num_images,
-                "threshold": size.value,
-                "factor": effective_num_images / size.value,
-                "side": cell[0],
-            },
-            "similarity": {
-                "value": score,
-                "low": low,
-                "high": high,
-                "threshold": domain.value,
-                "difference": score - domain.value,
-                "side": cell[1],
-            },
-        },
+        margins=_margins(facts, against, plain),
+        evidence=found,
         probabilities=probabilities,
-        runner_up=max(others, key=lambda name: probabilities[name]),
-        confidence=probabilities[rule.recipe],
+        runner_up=max((row.recipe for row in RULES if row != rule), key=lambda name: probabilities[name]),
+        confidence=calibrated_confidence(probabilities[rule.recipe]),
+        because=because[0].upper() + because[1:],
+        why_not=_why_not(rule, words),
     )
+
+
+def _margins(facts: Facts, against: Numbers, plain: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    similarity = facts.similarity
+    size, domain = against["effective_num_images"], against["similarity"]
+    return {
+        "size": {
+            "value": facts.effective_num_images,
+            "threshold": size,
+            "factor": facts.effective_num_images / size,
+            "side": plain["size"],
+        },
+        "similarity": {
+            "value": similarity.score,
+            "low": similarity.low,
+            "high": similarity.high,
+            "threshold": domain,
+            "difference": (similarity.score or 0) - domain,
+            "side": plain["domain"],
+        },
+    }
+
+
+def _findings(
+    measures: Mapping[str, float], against: Numbers, evidence: Sequence[Evidence], plain: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Returns one row for each piece of evidence that is switched on; the last to speak of a question decides it."""
+    found: list[dict[str, Any]] = []
+    for row in evidence:
+        if (band := against.get(row.name)) is None:
+            continue
+        value, (low, high) = measures[row.name], _ends(band)
+        side, words = None, ""
+        if value < low:
+            side, words = row.below, row.words_below
+        elif value >= high:
+            side, words = row.above, row.words_above
+        if side is not None:
+            for earlier in found:
+                earlier["decides"] &= earlier["question"] != row.question
+        found.append(
+            {
+                "name": row.name,
+                "question": row.question,
+                "value": None if math.isnan(value) else value,
+                "below": band[0],
+                "above": band[1],
+                "side": side,
+                "decides": side is not None,
+                "overrules": side is not None and side != plain[row.question],
+                "because": words.format(
+                    value=value, low=low, high=high, points=100 * value, low_points=100 * low, high_points=100 * high
+                ),
+                "source": row.source,
+            }
+        )
+    return found
+
+
+_WORDS = {
+    "small": "{effective_num_images:,.0f} effective images for training are fewer than {threshold:,.0f} (small)",
+    "large": "{effective_num_images:,.0f} effective images for training are at least {threshold:,.0f} (large)",
+    "similar": "similarity to ImageNet {similarity:.2f} is at least {threshold:.2f} (similar)",
+    "different": "similarity to ImageNet {similarity:.2f} is below {threshold:.2f} (different)",
+}
+
+
+def _words(measures: Mapping[str, float], against: Numbers, plain: Mapping[str, str]) -> dict[str, str]:
+    return {
+        question: _WORDS[side].format_map({**measures, "threshold": against[MEASURES[question]]})
+        for question, side in plain.items()
+    }
+
+
+def _why_not(rule: Rule, words: Mapping[str, str]) -> dict[str, str]:
+    reasons = {}
+    for row in RULES:
+        if row == rule:
+            continue
+        wrong = []
+        if row.size != rule.size:
+            wrong.append(f"is for {row.size} datasets, but {words['size']}")
+        if row.domain != rule.domain:
+            toward = "to" if row.domain == "similar" else "from"
+            wrong.append(f"is for images {row.domain} {toward} ImageNet, but {words['domain']}")
+        reasons[row.recipe] = f"{row.recipe} {' and '.join(wrong)}."
+    return reasons
+
+
+def cell_probabilities(facts: Facts, against: Numbers, evidence: Sequence[Evidence] = EVIDENCE) -> dict[str, float]:
+    """Returns for each recipe the probability of its cell, were each measure drawn again with its error."""
+    measures = facts.measures()
+    score, low, high = measures["similarity"], facts.similarity.low or 0, facts.similarity.high or 0
+    # A third of a decade, and 0.1, are what the thresholds themselves are uncertain by; 3.29 deviations make 90 %.
+    chances = {
+        "size": _logistic(3 * math.log10(measures["effective_num_images"] / against["effective_num_images"])),
+        "domain": _logistic(1.7 * (score - against["similarity"]) / math.hypot((high - low) / 3.29, 0.1)),
+    }
+    for row in evidence:
+        value, band = measures[row.name], against.get(row.name)
+        if band is None or math.isnan(value):
+            continue
+        bottom, top = _ends(band)
+        below = _logistic(1.7 * (bottom - value) / row.spread) if row.below else 0.0
+        above = _logistic(1.7 * (value - top) / row.spread) if row.above else 0.0
+        upper = SIDES[row.question][1]
+        chances[row.question] = (
+            below * (row.below == upper) + above * (row.above == upper) + (1 - below - above) * chances[row.question]
+        )
+    return {
+        row.recipe: math.prod(
+            chances[question] if side == SIDES[question][1] else 1 - chances[question]
+            for question, side in (("size", row.size), ("domain", row.domain))
+        )
+        for row in RULES
+    }
+
+
+def calibrated_confidence(probability: float, platt: Mapping[str, float] | None = None) -> float:
+    """Maps the probability of a cell to the share of right advice that the study saw at it.
+
+    Args:
+        probability: From `cell_probabilities`.
+        platt: `intercept` and `slope` on the log odds; default: those that were fitted.
+
+    Reference:
+        Platt 1999, Probabilistic Outputs for Support Vector Machines.
+    """
+    row = fitted()["confidence"] if platt is None else platt
+    return _logistic(row["intercept"] + row["slope"] * log_odds(probability))
+
+
+def log_odds(probability: float) -> float:
+    """Returns the logarithm of the odds, of probabilities within a thousandth of 0 and 1 as of those."""
+    kept = min(max(probability, 1e-3), 1 - 1e-3)
+    return math.log(kept / (1 - kept))
 
 
 def _logistic(value: float) -> float:
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, value))))
-
-
-def explain_why_not(verdict: Verdict, facts: Mapping[str, Any]) -> dict[str, str]:
-    """Returns, for each of the other three recipes, which of its conditions these images do not meet."""
-    reasons = {}
-    for row in RULES:
-        if row.recipe == verdict.rule.recipe:
-            continue
-        wrong = []
-        if row.size != verdict.rule.size:
-            wrong.append(f"is for {row.size} datasets, but {_SIZE_WORDS[verdict.rule.size]}")
-        if row.domain != verdict.rule.domain:
-            toward = "to" if row.domain == "similar" else "from"
-            wrong.append(f"is for images {row.domain} {toward} ImageNet, but {_DOMAIN_WORDS[verdict.rule.domain]}")
-        reasons[row.recipe] = f"{row.recipe} {' and '.join(wrong)}.".format_map(dict(facts))
-    return reasons
 
 
 def find_cautions(facts: Mapping[str, Any]) -> list[dict[str, str]]:

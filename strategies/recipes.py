@@ -136,8 +136,8 @@ RECIPES: dict[str, Recipe] = {
                 _NEW_LAYERS,
                 RecipePhase(name="whole_network", trains=("kept", "new"), batch_norm="train", learning_rate=1e-3),
             ),
-            because="The images differ from ImageNet's down to the statistics of the layers, and there are enough of "
-            "them to train every layer; the pretrained weights are still the better start.",
+            because="The last stages do not fit these images as they are, and there are enough of them to train every "
+            "layer; the pretrained weights are still the better start.",
             source=_CS231N,
         ),
     )

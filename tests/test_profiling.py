@@ -107,14 +107,18 @@ def test_copies_of_everything_do_not_change_the_effective_size(tmp_path):
     assert [part_of[name] for name in alone.names] == list(alone.split)
 
 
-def test_a_group_counts_once(tmp_path):
-    """Ten patients with two images each are ten."""
+def test_groups_stay_together_and_do_not_reduce_the_size(tmp_path):
+    """Ten patients with two images each are twenty images, and no patient is on two sides."""
     root = _make(tmp_path, cat=20, dog=20)
     rows = [f"{name}/{index:02}.png,{name},{name}{index // 2}" for name in ("cat", "dog") for index in range(20)]
     (root / "table.csv").write_text("\n".join(["path,label,group", *rows]))
     profile, dataset = profile_dataset(load_dataset(root / "table.csv"))
-    outside = {group for group, part in zip(dataset.group, dataset.split, strict=True) if part != "test"}
-    assert profile.effective_num_images == len(outside) < 20
+    sides = {}
+    for group, part in zip(dataset.group, dataset.split, strict=True):
+        sides.setdefault(group, set()).add(part)
+    assert len(sides) == 20
+    assert all(len(parts) == 1 for parts in sides.values())
+    assert profile.effective_num_images == sum(part != "test" for part in dataset.split)
 
 
 def test_unreadable_files_are_listed_by_name_and_left_out(tmp_path):

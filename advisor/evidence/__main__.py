@@ -1,14 +1,16 @@
-"""python -m advisor.evidence: run the study in slices, and write its tables."""
+"""python -m advisor.evidence: run the study in slices, fit the advice to it, score the advice, and write the tables."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from advisor.evidence.study import METHODS, Setting, read_results, run_study
-from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, variants_table
+from advisor.evidence.study import DEFAULT_METHODS, Setting, read_results, run_study
+from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, score_tables, variants_table
 from strategies.errors import UserError
 
 
@@ -21,7 +23,9 @@ def main() -> None:
     run.add_argument("--out", type=Path, required=True, help="CSV file that rows are appended to")
     run.add_argument("--sizes", default="100,300,1000,full", help="training and validation images")
     run.add_argument("--seeds", type=int, default=2)
-    run.add_argument("--methods", default=",".join(METHODS), help="recipes, also as RECIPE:inference, and baselines")
+    run.add_argument(
+        "--methods", default=",".join(DEFAULT_METHODS), help="recipes, also as RECIPE:inference, and baselines"
+    )
     run.add_argument("--only", default="", help="names of datasets; default: all")
     run.add_argument("--part", default="1/1", help="K/N: the K-th of N shares, for several processes")
     run.add_argument("--backbone", default="MobileNetV2-0.35")
@@ -33,9 +37,18 @@ def main() -> None:
     table.add_argument("--batch-norm", action="store_true", help="recipes by BatchNorm policy")
     table.add_argument("--rates", action="store_true", help="recipes by learning rate")
     table.add_argument("--json", action="store_true", help="the numbers behind the table of recipes")
+    fit = commands.add_parser("fit", help="fit the numbers of the advice, also without each dataset")
+    fit.add_argument("results", type=Path, nargs="+", help="CSV files of the study")
+    fit.add_argument("--out", type=Path, help="calibration file to update; default: the one that the advice reads")
+    fit.add_argument("--metric", default="accuracy", choices=("accuracy", "balanced_accuracy"))
+    score = commands.add_parser("score", help="regret of the advice and of simpler policies, on any datasets")
+    score.add_argument("results", type=Path, nargs="+", help="CSV files of the study")
+    score.add_argument("--calibration", type=Path, help="calibration file; default: the one that the advice reads")
+    score.add_argument("--metric", default="accuracy", choices=("accuracy", "balanced_accuracy"))
+    score.add_argument("--json", action="store_true", help="print JSON instead of tables")
     given = parser.parse_args()
     try:
-        _table(given) if given.command == "table" else _run(given)
+        {"run": _run, "table": _table, "fit": _fit, "score": _score}[given.command](given)
     except UserError as error:
         print(f"advisor.evidence: {error}", file=sys.stderr)
         sys.exit(2)
@@ -62,8 +75,46 @@ def _run(given: argparse.Namespace) -> None:
     print(f"{count} runs appended to {given.out}", file=sys.stderr)
 
 
+def _read(paths: list[Path]) -> list[dict[str, str]]:
+    for path in paths:
+        if not path.is_file():
+            raise UserError(
+                f"Expected a CSV file of the study. Received: {str(path)!r}, which is not there. Correct it."
+            )
+    return [row for path in paths for row in read_results(path)]
+
+
+def _fit(given: argparse.Namespace) -> None:
+    from advisor.evidence.fitting import fit
+    from advisor.evidence.outcomes import read_outcomes
+
+    own = Path(str(files("advisor").joinpath("calibration.json")))
+    out = given.out or own
+    values: dict[str, Any] = json.loads((out if out.is_file() else own).read_text(encoding="utf-8"))
+    outcomes = read_outcomes(_read(given.results), metric=given.metric)
+    values["fit"] = fit(outcomes)
+    out.write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    print(json.dumps(values["fit"]["all"], indent=1))
+    print(f"{len(outcomes)} cells; wrote the numbers to {out}", file=sys.stderr)
+
+
+def _score(given: argparse.Namespace) -> None:
+    from advisor.evidence.outcomes import read_outcomes
+    from advisor.evidence.scoring import score
+
+    fit = None
+    if given.calibration is not None:
+        if not given.calibration.is_file():
+            raise UserError(
+                f"Expected a calibration file. Received: {str(given.calibration)!r}. Write one with fit --out."
+            )
+        fit = json.loads(given.calibration.read_text(encoding="utf-8"))["fit"]
+    found = score(read_outcomes(_read(given.results), metric=given.metric), fit=fit)
+    print(json.dumps(found, indent=2, allow_nan=False) if given.json else score_tables(found), end="\n" * given.json)
+
+
 def _table(given: argparse.Namespace) -> None:
-    rows = [row for path in given.results for row in read_results(path)]
+    rows = _read(given.results)
     settings = sorted({(row["backbone"], row["image_size"]) for row in rows})
     if len(settings) != 1:
         raise UserError(f"Expected results of one backbone and input size. Received: {settings}. Give others apart.")

@@ -34,6 +34,8 @@ VARIANT = ":"
 FACTORS = ("x0.1", "x0.3", "x3", "x10")
 CHANGES = ("inference", "train", *FACTORS)
 VARIANTS = tuple(f"{name}{VARIANT}{change}" for name in RECIPES if name != "head_only" for change in CHANGES)
+# What the fit and the score need: the recipes, `fine_tune_all` at three times its rates, and Keras' loop.
+DEFAULT_METHODS = (*RECIPES, f"fine_tune_all{VARIANT}x3", "keras_guide")
 KEY = ("dataset", "size", "seed", "backbone", "image_size", "recipe")
 COLUMNS = (
     *KEY,
@@ -210,7 +212,7 @@ def run_study(
     *,
     sizes: Sequence[str] = ("100", "300", "1000", "full"),
     seeds: int = 2,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = DEFAULT_METHODS,
     only: Sequence[str] = (),
     part: tuple[int, int] = (1, 1),
     budget_minutes: float | None = None,
@@ -226,7 +228,7 @@ def run_study(
         setting: Backbone, input size and weights.
         sizes: Training and validation images, or `full`.
         seeds: Number of seeds, from 0 on.
-        methods: Recipes and baselines.
+        methods: Recipes, as they are and as variants, and baselines.
         only: Names of datasets below the folder; default: all.
         part: `(k, n)` runs the k-th of n shares, by dataset, size and seed, so that several processes or machines
             can work at once, each with a file of its own.

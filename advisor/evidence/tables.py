@@ -185,3 +185,132 @@ def _bold(value: float, best: float) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
+
+
+_POLICIES = {
+    "advice": "**the advice**",
+    "two_by_two": "2 × 2 of size and similarity, fitted",
+    "textbook": "textbook, large from 20,000 images on",
+    "random": "one of the four at random",
+    "keras_guide": "Keras' loop",
+}
+
+
+def score_tables(found: Mapping[str, Any]) -> str:
+    """Returns the result of `score` as Markdown: policies, groups, evidence, confidence and cells."""
+    parts = [policies_table(found), groups_table(found), evidence_table(found), confidence_table(found)]
+    return "\n".join([*parts, cells_table(found)])
+
+
+def policies_table(found: Mapping[str, Any]) -> str:
+    """Returns one row for the advice and each baseline: regret, shares, worst cell, training time."""
+    header = [
+        "policy", "mean regret", "95 % interval", "within tolerance", "within 1 point", "worst cell", "training time",
+        "advice better by", "cells",
+    ]  # fmt: skip
+    lines = []
+    for name, row in {"advice": found["advice"], **found["baselines"]}.items():
+        difference = row.get("difference")
+        better = "" if difference is None else f"{difference['mean']:.2f} ({_span(difference['interval'])})"
+        lines.append(
+            [
+                _policy(name),
+                f"{row['mean_regret']:.2f}",
+                _span(row["interval"]),
+                f"{row['share_within_1pt']:.0%}",
+                f"{row['share_within_1pt_strictly']:.0%}",
+                f"{row['worst_regret']:.1f} ({row['worst_cell']})",
+                f"{row['mean_seconds']:.0f} s",
+                better,
+                str(row["num_cells"]),
+            ]
+        )
+    judged = f"{len(found['held_out'])} datasets by numbers that were fitted without them"
+    if found["unseen"]:
+        judged += f", {len(found['unseen'])} that the fit has never seen ({', '.join(found['unseen'])})"
+    text = (
+        f"{found['num_cells']} cells of {found['num_datasets']} datasets: {judged}. Training all four recipes takes "
+        f"{found['all_four']['mean_seconds']:.0f} s on average."
+    )
+    if found["cells_with_one_seed"]:
+        text += f" {found['cells_with_one_seed']} cells have one seed only: their best is chosen by its own noise."
+    return f"{_table(header, lines)}\n\n{text}\n"
+
+
+def groups_table(found: Mapping[str, Any]) -> str:
+    """Returns the mean regret of every policy by size and by domain."""
+    groups = {**found["by_size"], **found["by_domain"]}
+    names = ["advice", *found["baselines"]]
+    header = ["mean regret", *groups]
+    lines = [["cells", *(str(group["num_cells"]) for group in groups.values())]]
+    for name in names:
+        lines.append([_policy(name), *(f"{group[name]:.2f}" if name in group else "–" for group in groups.values())])
+    return f"{_table(header, lines)}\n"
+
+
+def evidence_table(found: Mapping[str, Any]) -> str:
+    """Returns what each row of evidence is worth."""
+    header = ["evidence", "used", "cells moved", "mean regret without it", "worth", "95 % interval"]
+    lines = [
+        [
+            f"`{name}`",
+            "yes" if row["used"] else "no",
+            str(row["cells_moved"]),
+            f"{row['regret_without_it']:.2f}",
+            f"{row['worth']:+.2f}",
+            _span(row["interval"]),
+        ]
+        for name, row in found["evidence"].items()
+    ]
+    return f"{_table(header, lines)}\n"
+
+
+def confidence_table(found: Mapping[str, Any]) -> str:
+    """Returns how often the advice was right, by what confidence it had stated."""
+    header = ["stated confidence", "mean", "right", "cells × seeds"]
+    lines = [
+        [f"{row['from']:.0%} to {row['to']:.0%}", f"{row['stated']:.0%}", f"{row['right']:.0%}", str(row["count"])]
+        for row in found["confidence"]
+    ]
+    return f"{_table(header, lines)}\n"
+
+
+def cells_table(found: Mapping[str, Any]) -> str:
+    """Returns one row for each cell: accuracies, advice and regret."""
+    header = [
+        "dataset",
+        "images",
+        "seeds",
+        "similarity",
+        *(f"`{name}`" for name in RECIPES),
+        "advice",
+        "regret",
+        "within",
+    ]
+    lines = []
+    for cell in found["cells"]:
+        best = max(cell["accuracy"].values())
+        counts = {name: cell["advice"].count(name) for name in dict.fromkeys(cell["advice"])}
+        advice = ", ".join(f"`{name}`" + (f" ({count})" if len(counts) > 1 else "") for name, count in counts.items())
+        values = [f"**{value:.1f}**" if value == best else f"{value:.1f}" for value in cell["accuracy"].values()]
+        lines.append(
+            [
+                cell["dataset"],
+                cell["size"],
+                str(cell["num_seeds"]),
+                f"{cell['similarity']:.2f}",
+                *values,
+                advice,
+                f"{cell['regret']:+.1f}",
+                "yes" if cell["within"] else "no",
+            ]
+        )
+    return f"{_table(header, lines)}\n"
+
+
+def _policy(name: str) -> str:
+    return _POLICIES.get(name, f"always `{name.removeprefix('always_')}`")
+
+
+def _span(interval: Sequence[float]) -> str:
+    return f"{interval[0]:.2f} to {interval[1]:.2f}"

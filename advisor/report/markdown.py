@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from advisor._version import __version__
+from advisor.outlook import landmarks
 from advisor.report.text import facts, freeze_rows, headline, printable
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ def _advice_sections(advice: Recommendation) -> list[str]:
     lines = [f"**{headline(advice)}**", "", "## Why", "", escape(advice.because), ""]
     lines += [f"Source: {advice.rule.source}.", ""]
     lines += _table(["measured", ""], [[name, escape(value)] for name, value in facts(advice)])
+    lines += ["## Where these images lie", ""]
+    lines += ["Similarity to ImageNet of the datasets that the advice was tested on:", ""]
+    own = {"title": "**these images**", "score": advice.similarity.score or 0}
+    rows = sorted([*landmarks(), own], key=lambda row: -row["score"])
+    lines += _table(["dataset", "similarity"], [[row["title"], f"{row['score']:.2f}"] for row in rows])
     lines += ["## Freeze map", ""]
     phases = [f"{one.name} ({f'{one.steps:,} steps' if one.steps else 'exact'})" for one in advice.plan.phases]
     lines += _table(["stage", "weights", *phases], freeze_rows(advice))

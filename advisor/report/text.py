@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from advisor.outlook import landmarks
 from strategies.recipes import RECIPES
 
 if TYPE_CHECKING:
+    from advisor.outlook import Outlook
     from advisor.probes import DepthCurve
     from advisor.profiling import DatasetProfile
     from advisor.recommendation import Recommendation
@@ -21,9 +24,9 @@ def printable(text: str) -> str:
 
 def headline(advice: Recommendation) -> str:
     """Returns the advice in one sentence, and says so where the user overruled it."""
-    title = RECIPES[advice.rule.recipe].title
-    sentence = f"{advice.rule.recipe}: {title[0].lower()}{title[1:]}."
-    if advice.plan.recipe != advice.rule.recipe:
+    title = RECIPES[advice.recipe].title
+    sentence = f"{advice.recipe}: {title[0].lower()}{title[1:]}."
+    if advice.plan.recipe != advice.recipe:
         sentence += f" The plan follows {advice.plan.recipe} instead, as you asked."
     return sentence
 
@@ -42,33 +45,117 @@ def facts(advice: Recommendation) -> list[tuple[str, str]]:
         (
             "size",
             f"{size['value']:,} effective for training and validation: {size['side']} "
-            f"({size['factor']:.2g} × the threshold {size['threshold']:,})",
+            f"({size['factor']:.2g} × the threshold {size['threshold']:,.0f})",
         ),
         (
             "similarity",
             f"{closeness['value']:.2f} ({closeness['low']:.2f} to {closeness['high']:.2f}): {closeness['side']} "
-            f"({closeness['difference']:+.2f} from the threshold {closeness['threshold']:.2f})",
+            f"({closeness['difference']:+.2f} from the threshold {closeness['threshold']:.2f}); "
+            f"{place_text(advice.outlook)}",
         ),
         (
             "by depth",
             ", ".join(f"{depth} {row['score']:.2f}" for depth, row in similarity.by_depth.items())
             + f" (ruler {similarity.ruler.backbone} at {similarity.ruler.image_size} px)",
         ),
-        ("confidence", f"{advice.confidence:.0%}, provisional; runner-up {advice.runner_up}"),
+        *((row["name"].replace("_", " "), evidence_text(row)) for row in advice.evidence),
+        ("confidence", confidence_text(advice)),
+        ("expect", expectation_text(advice.outlook, advice.recipe)),
+        ("more images", changes_text(advice.outlook)),
         ("textbook", f"{advice.textbook_recipe} (large from 20,000 images on)"),
-        *([("cut", cut_text(advice.depth_curve, advice.plan.cut_stage))] if advice.depth_curve else []),
+        *([("depths", depth_text(advice.depth_curve))] if advice.depth_curve else []),
+        *([("cut", cut_text(advice))] if RECIPES[advice.plan.recipe].keeps == "early" else []),
         ("backbone", f"{advice.plan.backbone} at {advice.plan.image_size} px, weights {advice.plan.weights}"),
         ("training", settings(advice.plan)),
     ]
 
 
-def cut_text(curve: DepthCurve, cut_stage: str) -> str:
-    """Returns where the backbone is cut, and how well a linear classifier separates the classes at each depth."""
+def place_text(outlook: Outlook) -> str:
+    """Returns between which datasets of the study the images lie."""
+    below, above = outlook.below, outlook.above
+    if below is None or above is None:
+        end, side = (above, "further from ImageNet than") if below is None else (below, "closer to ImageNet than")
+        return f"{side} {_landmark(end)}, the last of the study" if end else "nowhere on an empty ruler"
+    return f"between {_landmark(below)} and {_landmark(above)}"
+
+
+def _landmark(row: Mapping[str, Any]) -> str:
+    return f"{row['title']} ({row['score']:.2f})"
+
+
+RULER_WIDTH = 60
+
+
+def ruler_lines(score: float, landmarks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a ruler from 0 to 1 with a tick for each landmark, and a mark below it where the images lie."""
+    ticks = ["─"] * RULER_WIDTH
+    for row in landmarks:
+        ticks[_tick(row["score"])] = "┼"
+    return [f"0 {''.join(ticks)} 1", " " * (2 + _tick(score)) + f"▲ yours, {score:.2f}"]
+
+
+def _tick(score: float) -> int:
+    return min(RULER_WIDTH - 1, int(score * RULER_WIDTH))
+
+
+def evidence_text(row: Mapping[str, Any]) -> str:
+    """Returns what one row of evidence says, and whether it changed the answer."""
+    if row["side"] is None:
+        where = "unknown" if row["value"] is None else f"{row['value']:.3g}"
+        ends = [] if row["below"] is None else [f"below {row['below']:g}"]
+        ends += [] if row["above"] is None else [f"from {row['above']:g} on"]
+        return f"{where}: says nothing; it would speak {' or '.join(ends)}"
+    effect = "overrules the threshold" if row["overrules"] else "agrees with the threshold"
+    return f"{row['because']}: {effect if row['decides'] else 'a later row decides'}"
+
+
+def confidence_text(advice: Recommendation) -> str:
+    """Returns how sure the advice is, and what that means."""
+    if advice.pilot is not None:
+        return f"a pilot decided; {advice.confidence:.0%} before it; runner-up {advice.runner_up}"
+    words = f"{advice.confidence:.0%} that no other recipe is better by more than a point; runner-up {advice.runner_up}"
+    return f"{words}; borderline, a pilot would tell" if advice.borderline else words
+
+
+def expectation_text(outlook: Outlook, recipe: str) -> str:
+    """Returns what a new head alone reaches, and what more of it is worth."""
+    if outlook.head_accuracy is None or outlook.gain is None:
+        return "unknown: a class has a single image, so nothing can be held out"
+    head = f"a new head alone reaches about {outlook.head_accuracy:.0%} (cross-validated on your images)"
+    if recipe == "head_only":
+        return head
+    low, middle, high = outlook.gain
+    more = (
+        f"{recipe} about {100 * middle:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f} in the study), for "
+        f"{outlook.times_head:.0f} times the training time"
+    )
+    stop = "; stopping at head_only is a good answer" if outlook.stop_here else ""
+    return f"{head}; {more}{stop}"
+
+
+def changes_text(outlook: Outlook) -> str:
+    """Returns from how many images on the advice would change."""
+    if outlook.changes is None:
+        return "no number of images changes the advice, the rest being equal"
+    row = outlook.changes
+    return f"from {row['num_images']:,} on ({row['more']:,} more), the rest being equal: {row['recipe']}"
+
+
+def depth_text(curve: DepthCurve) -> str:
+    """Returns how well a linear classifier separates the classes at each depth."""
     shares = ", ".join(f"{stage} {value:.0%}" for stage, value in zip(curve.stages, curve.accuracy, strict=True))
+    return f"classes separated by {shares} ({curve.num_images:,} images, each held out once)"
+
+
+def cut_text(advice: Recommendation) -> str:
+    """Returns where the backbone is cut, and why there."""
+    curve, cut = advice.depth_curve, advice.plan.cut_stage
+    if curve is None:
+        return f"after {cut}, about a third of the network"
     why = f"the classes are separable as well as anywhere from {curve.chosen_stage} on"
-    if curve.chosen_stage != cut_stage:
-        why += f", and what lies behind {cut_stage} is not early"
-    return f"after {cut_stage}: {why} ({shares} of {curve.num_images:,} images, each held out once)"
+    if curve.chosen_stage != cut:
+        why += f", and what lies behind {cut} is not early"
+    return f"after {cut}: {why}"
 
 
 def settings(plan: Plan) -> str:
@@ -112,7 +199,11 @@ def freeze_rows(advice: Recommendation) -> list[list[str]]:
 def summarize(advice: Recommendation) -> str:
     """Returns the advice as plain text: recipe, reasons, margins, freeze map, cautions."""
     lines = [headline(advice), "", f"Why: {advice.because}", ""]
-    lines += [f"  {name:<17} {value}" for name, value in facts(advice)]
+    rows = facts(advice)
+    width = max(len(name) for name, _ in rows)
+    lines += [f"  {name:<{width}}  {value}" for name, value in rows]
+    lines += ["", "Similarity to ImageNet, and the datasets of the study:"]
+    lines += [f"  {line}" for line in ruler_lines(advice.similarity.score or 0, landmarks())]
     lines += ["", "Freeze map:"]
     phases = [phase.name for phase in advice.plan.phases]
     table = [["stage", "weights", *phases]]
