@@ -124,10 +124,10 @@ EVIDENCE: tuple[Evidence, ...] = (
         below="different",
         above="similar",
         spread=0.04,
-        words_below="the last stages of the network separate your classes {points:+.1f} points better than the first two "
-        "thirds, less than {low_points:+.0f} (different)",
-        words_above="the last stages of the network separate your classes {points:+.1f} points better than the first two "
-        "thirds, at least {high_points:+.0f} (similar)",
+        words_below="the last stages of the network separate your classes {points:+.1f} points better than the first "
+        "two thirds, less than {low_points:+.0f} (different)",
+        words_above="the last stages of the network separate your classes {points:+.1f} points better than the first "
+        "two thirds, at least {high_points:+.0f} (similar)",
         source="linear probes by depth: Alain & Bengio 2016; layers that transfer badly: Yosinski et al. 2014",
     ),
     Evidence(
@@ -136,8 +136,8 @@ EVIDENCE: tuple[Evidence, ...] = (
         below="small",
         above=None,
         spread=0.02,
-        words_below="a new head alone leaves {points:.1f} % of the images wrong, less than {low_points:.0f} %: nothing is "
-        "left to gain (small)",
+        words_below="a new head alone leaves {points:.1f} % of the images wrong, less than {low_points:.0f} %: nothing "
+        "is left to gain (small)",
         words_above="",
         source="what is left to gain over the frozen network: Kornblith et al. 2019, Do Better ImageNet Models "
         "Transfer Better?",
@@ -149,8 +149,8 @@ EVIDENCE: tuple[Evidence, ...] = (
         above="different",
         spread=20.0,
         words_below="",
-        words_above="{value:.0f} images for each class are at least {high:.0f}, enough to put new last stages in the place "
-        "of those that fit ImageNet (different)",
+        words_above="{value:.0f} images for each class are at least {high:.0f}, enough to put new last stages in the "
+        "place of those that fit ImageNet (different)",
         source="pretraining helps less with more images of each class: Kornblith et al. 2019, section 4.7",
     ),
 )

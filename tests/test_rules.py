@@ -1,17 +1,34 @@
-"""Rules, margins and cautions."""
+"""Rules, evidence, margins and cautions."""
 
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor.rules import CAUTIONS, RULES, apply_rules, explain_why_not, find_cautions, thresholds
+from advisor.probes import DepthCurve
+from advisor.rules import (
+    CAUTIONS,
+    EVIDENCE,
+    RULES,
+    Facts,
+    apply_rules,
+    calibrated_confidence,
+    cell_probabilities,
+    choose,
+    evidence_rows,
+    find_cautions,
+    fitted,
+    numbers,
+    rate_factor,
+)
 from advisor.similarity import Similarity, default_ruler
-from strategies.errors import UserError
+from strategies.errors import UnknownNameError, UserError
 from strategies.recipes import RECIPES
 
+PLAIN = {"effective_num_images": 1000.0, "similarity": 0.5}
 FACTS = {
     "effective_num_images": 300,
     "num_images": 350,
@@ -24,21 +41,25 @@ FACTS = {
     "num_duplicates_across_classes": 0,
     "median_short_side": 200,
     "image_size": 128,
-    "score": 0.9,
+    "similarity": 0.9,
+    "late_gain": 0.1,
     "low": 0.88,
     "high": 0.92,
     "num_images_measured": 300,
-    "size_threshold": 1000,
     "similarity_threshold": 0.5,
-    "largest_calibrated": 5000,
+    "domain_by_evidence": False,
+    "calibrated_range": [100, 5000],
     "runner_up": "fine_tune_all",
+    "confidence": 0.8,
+    "borderline": False,
 }
 # For each caution, what makes it appear in an otherwise unremarkable dataset.
 TRIGGERS = {
-    "size_near_threshold": {"effective_num_images": 900},
-    "similarity_near_threshold": {"score": 0.5, "low": 0.4, "high": 0.6},
+    "borderline": {"borderline": True, "confidence": 0.5},
+    "similarity_near_threshold": {"similarity": 0.5, "low": 0.4, "high": 0.6},
     "few_images_for_similarity": {"num_images_measured": 63},
     "beyond_calibration": {"effective_num_images": 5001},
+    "no_depth_curve": {"late_gain": math.nan},
     "few_images_per_class": {"min_images_per_class": 9},
     "imbalance": {"imbalance_ratio": 3.1},
     "upscaling": {"median_short_side": 80},
@@ -53,14 +74,36 @@ TRIGGERS = {
 def _similarity(score, spread=0.0):
     return Similarity(
         score=score,
-        low=score - spread,
-        high=score + spread,
+        low=max(0.0, score - spread),
+        high=min(1.0, score + spread),
         distance=0.01,
         floor=0.005,
         by_depth={},
         ruler=default_ruler(),
         calibrated=True,
         num_images=100,
+    )
+
+
+def _curve(*accuracy):
+    stages = tuple(f"stage{index}" for index in range(len(accuracy)))
+    return DepthCurve(
+        stages=stages,
+        accuracy=accuracy,
+        standard_error=(0.01,) * len(accuracy),
+        chance=0.2,
+        best_stage=stages[int(np.argmax(accuracy))],
+        chosen_stage=stages[0],
+        num_images=100,
+    )
+
+
+def _facts(images=300, score=0.9, *, accuracy=None, classes=5):
+    return Facts(
+        effective_num_images=images,
+        num_classes=classes,
+        similarity=_similarity(score, 0.02),
+        depth_curve=None if accuracy is None else _curve(*accuracy),
     )
 
 
@@ -76,33 +119,47 @@ def _similarity(score, spread=0.0):
 )
 def test_the_cell_of_size_and_similarity_names_the_recipe(images, score, recipe):
     """Both thresholds belong to the upper side."""
-    verdict = apply_rules(images, _similarity(score, 0.01))
+    verdict = apply_rules(_facts(images, score), compared_with=PLAIN)
     assert verdict.rule.recipe == recipe
     assert verdict.margins["size"]["factor"] == images / 1000
+    assert f"{images:,}" in verdict.because
+    assert RECIPES[recipe].because in verdict.because
 
 
-def test_every_rule_names_a_recipe_and_fills_its_sentence():
-    """Exactly one row per cell, and every `because` can be written from the facts."""
+def test_there_is_one_rule_for_each_cell():
+    """Four rows for four recipes."""
     assert len({(rule.size, rule.domain) for rule in RULES}) == len(RULES) == 4
-    for rule in RULES:
-        assert rule.recipe in RECIPES
-        assert "300" in rule.because.format_map(FACTS)
+    assert {rule.recipe for rule in RULES} == set(RECIPES)
 
 
 @given(st.floats(1, 1e7), st.floats(0, 1))
-def test_the_rule_is_total_and_its_confidence_is_the_largest_probability(images, score):
-    """Every valid pair leads to one recipe; no other is more probable; the four sum to one."""
-    verdict = apply_rules(images, _similarity(score))
-    assert verdict.confidence == max(verdict.probabilities.values())
+def test_the_rule_is_total(images, score):
+    """Every valid pair leads to one recipe; the probabilities of the four sum to one; the runner-up is another."""
+    verdict = apply_rules(_facts(images, score), compared_with=PLAIN)
     assert math.isclose(sum(verdict.probabilities.values()), 1)
+    assert verdict.probabilities[verdict.rule.recipe] == max(verdict.probabilities.values())
     assert verdict.runner_up != verdict.rule.recipe
+    assert 0 < verdict.confidence < 1
 
 
-@given(st.floats(1, 1e6), st.floats(0, 1))
-def test_more_images_never_lead_from_large_to_small(images, score):
-    """The size of the verdict is monotone in the number of images."""
-    less, more = (apply_rules(count, _similarity(score)).margins["size"]["side"] for count in (images, images * 2))
+@given(st.floats(1, 1e6), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_more_images_never_lead_from_large_to_small(images, score, early, late):
+    """The size of the verdict is monotone in the number of images, with the numbers that ship."""
+    less, more = (
+        apply_rules(_facts(count, score, accuracy=(early, early, late))).rule.size for count in (images, images * 2)
+    )
     assert (less, more) != ("large", "small")
+
+
+@given(st.lists(st.tuples(st.floats(1, 1e6), st.floats(0, 1), st.floats(-1, 1)), min_size=1, max_size=8))
+def test_arrays_are_decided_as_single_numbers_are(rows):
+    """The fit decides about all cells at once, and as the advice does about one."""
+    against = {**PLAIN, "late_gain": [0.02, 0.1], "headroom": None, "images_per_class": None}
+    measures = [
+        {"effective_num_images": images, "similarity": score, "late_gain": gain} for images, score, gain in rows
+    ]
+    arrays = {name: np.array([row[name] for row in measures]) for name in measures[0]}
+    assert choose(arrays, against).tolist() == [int(choose(row, against)) for row in measures]
 
 
 @pytest.mark.parametrize(
@@ -111,26 +168,124 @@ def test_more_images_never_lead_from_large_to_small(images, score):
 )
 def test_what_is_not_a_measurement_is_an_error(images, score, low, high):
     """NaN and values out of range never decide silently."""
+    similarity = replace(_similarity(0.5), score=score, low=low, high=high)
     with pytest.raises(UserError, match="Received"):
-        apply_rules(images, replace(_similarity(0.5), score=score, low=low, high=high))
+        Facts(effective_num_images=images, num_classes=2, similarity=similarity)
 
 
 def test_an_uncalibrated_ruler_decides_nothing():
     """Distances without a scale are no similarity."""
+    similarity = replace(_similarity(0.5), score=None, low=None, high=None)
     with pytest.raises(UserError, match="calibrated ruler"):
-        apply_rules(100, replace(_similarity(0.5), score=None, low=None, high=None))
+        Facts(effective_num_images=100, num_classes=2, similarity=similarity)
 
 
 def test_the_textbook_calls_fewer_than_20000_images_small():
     """The textbook's own thresholds stand beside those of the advice."""
-    rows = thresholds("textbook")
-    assert apply_rules(19_999, _similarity(0.9), rows=rows).rule.recipe == "head_only"
-    assert apply_rules(20_000, _similarity(0.9), rows=rows).rule.recipe == "fine_tune_all"
+    against = numbers("textbook")
+    assert apply_rules(_facts(19_999), compared_with=against).rule.recipe == "head_only"
+    assert apply_rules(_facts(20_000), compared_with=against).rule.recipe == "fine_tune_all"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "side"), [((0.5, 0.6, 0.5), "different"), ((0.5, 0.6, 0.65), None), ((0.5, 0.6, 0.75), "similar")]
+)
+def test_what_the_last_stages_add_overrules_the_similarity(accuracy, side):
+    """Below the lower number the domain is different, from the upper one on similar, between them it says nothing."""
+    against = {**PLAIN, "late_gain": [0.0, 0.1]}
+    for score, plain in ((0.9, "similar"), (0.1, "different")):
+        verdict = apply_rules(_facts(2000, score, accuracy=accuracy), compared_with=against)
+        (row,) = verdict.evidence
+        assert row["value"] == pytest.approx(accuracy[2] - 0.6)
+        assert row["side"] == side
+        assert row["decides"] == (side is not None)
+        assert row["overrules"] == (side not in (None, plain))
+        assert verdict.rule.domain == (side or plain)
+        assert (bool(row["because"]) and row["because"] in verdict.because) == row["decides"]
+        assert verdict.margins["similarity"]["side"] == plain
+
+
+def test_evidence_that_is_unknown_or_left_out_decides_nothing():
+    """Without a depth curve, or with the row named, size and similarity decide."""
+    against = {**PLAIN, "late_gain": [0.0, 0.1]}
+    assert apply_rules(_facts(2000, 0.9), compared_with=against).rule.recipe == "fine_tune_all"
+    facts = _facts(2000, 0.9, accuracy=(0.5, 0.6, 0.5))
+    assert apply_rules(facts, compared_with=against).rule.recipe == "retrain_all"
+    rows = evidence_rows(["late_gain"])
+    assert apply_rules(facts, compared_with=against, evidence=rows).rule.recipe == "fine_tune_all"
+    with pytest.raises(UnknownNameError, match="Did you mean 'late_gain'"):
+        evidence_rows(["late_gains"])
+
+
+def test_the_last_row_that_speaks_of_a_question_decides_it():
+    """Many images of each class overrule what the depths say, and both are listed."""
+    against = {**PLAIN, "late_gain": [0.0, 0.1], "images_per_class": [None, 60.0]}
+    verdict = apply_rules(_facts(2000, 0.9, accuracy=(0.5, 0.6, 0.9)), compared_with=against)
+    assert [(row["name"], row["side"], row["decides"]) for row in verdict.evidence] == [
+        ("late_gain", "similar", False),
+        ("images_per_class", "different", True),
+    ]
+    assert verdict.rule.recipe == "retrain_all"
+
+
+def test_no_headroom_means_a_head_is_enough():
+    """Where a new head leaves almost nothing wrong, the dataset counts as small."""
+    against = {**PLAIN, "headroom": [0.05, None]}
+    facts = _facts(2000, 0.9, accuracy=(0.5, 0.6, 0.97))
+    assert apply_rules(facts, compared_with=against).rule.recipe == "head_only"
+
+
+def test_every_row_of_evidence_says_what_it_saw_in_words():
+    """On each side that it can take."""
+    for row in EVIDENCE:
+        for side, band in ((row.below, [1e6, None]), (row.above, [None, -1e6])):
+            if side is None:
+                continue
+            facts = _facts(300, 0.9, accuracy=(0.5, 0.6, 0.7))
+            (found,) = apply_rules(facts, compared_with={**PLAIN, row.name: band}).evidence
+            assert found["side"] == side
+            assert side in found["because"]
+            assert "{" not in found["because"]
+
+
+@given(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
+def test_the_further_from_its_numbers_the_surer(gain, further):
+    """Probability of the similar side grows with what the last stages add."""
+    against = {**PLAIN, "late_gain": [0.0, 0.1]}
+    low, high = sorted((gain, further))
+    chances = []
+    for value in (low, high):
+        found = cell_probabilities(_facts(2000, 0.5, accuracy=(0.5, 0.5, 0.5 + value)), against)
+        chances.append(found["fine_tune_all"] + found["head_only"])
+    assert chances[0] <= chances[1] + 1e-12
+
+
+def test_confidence_is_a_share_of_the_study():
+    """A logistic curve over the odds of the cell; a slope of zero says the same for all."""
+    assert calibrated_confidence(0.5, {"intercept": 0.0, "slope": 1.0}) == 0.5
+    assert calibrated_confidence(0.9, {"intercept": 0.0, "slope": 1.0}) == pytest.approx(0.9)
+    assert calibrated_confidence(1.0, {"intercept": 1.0, "slope": 0.0}) == calibrated_confidence(
+        0.1, {"intercept": 1.0, "slope": 0.0}
+    )
+
+
+def test_the_learning_rate_follows_similarity():
+    """Below the fitted similarity the factor, else one."""
+    rates = {"similarity": 0.6, "factor": 3.0}
+    assert rate_factor(_facts(300, 0.59), rates) == 3
+    assert rate_factor(_facts(300, 0.6), rates) == 1
+
+
+def test_the_numbers_of_a_dataset_of_the_study_are_those_without_it():
+    """Any other name gets the numbers of all."""
+    assert fitted("no such dataset") is fitted()
+    assert fitted("flowers5") is not fitted()
+    assert set(numbers(without_dataset="flowers5")) == set(numbers()) == {*PLAIN, *(row.name for row in EVIDENCE)}
 
 
 def test_why_not_names_what_each_of_the_other_three_lacks():
     """The sentence for a recipe speaks of the sides on which it differs, and only of those."""
-    reasons = explain_why_not(apply_rules(300, _similarity(0.9, 0.02)), FACTS)
+    reasons = apply_rules(_facts(300, 0.9), compared_with=PLAIN).why_not
     assert set(reasons) == {"fine_tune_all", "keep_early_layers", "retrain_all"}
     assert "similarity" not in reasons["fine_tune_all"]
     assert "fewer than 1,000" not in reasons["keep_early_layers"]

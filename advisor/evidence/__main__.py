@@ -46,9 +46,12 @@ def main() -> None:
     score.add_argument("--calibration", type=Path, help="calibration file; default: the one that the advice reads")
     score.add_argument("--metric", default="accuracy", choices=("accuracy", "balanced_accuracy"))
     score.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    plot = commands.add_parser("plot", help="draw the figures of a score, as SVG")
+    plot.add_argument("results", type=Path, nargs="+", help="CSV files of the study")
+    plot.add_argument("--out", type=Path, required=True, help="folder to draw into")
     given = parser.parse_args()
     try:
-        {"run": _run, "table": _table, "fit": _fit, "score": _score}[given.command](given)
+        {"run": _run, "table": _table, "fit": _fit, "score": _score, "plot": _plot}[given.command](given)
     except UserError as error:
         print(f"advisor.evidence: {error}", file=sys.stderr)
         sys.exit(2)
@@ -78,9 +81,7 @@ def _run(given: argparse.Namespace) -> None:
 def _read(paths: list[Path]) -> list[dict[str, str]]:
     for path in paths:
         if not path.is_file():
-            raise UserError(
-                f"Expected a CSV file of the study. Received: {str(path)!r}, which is not there. Correct it."
-            )
+            raise UserError(f"Expected a CSV file of the study. Received: {str(path)!r}. Correct the path.")
     return [row for path in paths for row in read_results(path)]
 
 
@@ -111,6 +112,16 @@ def _score(given: argparse.Namespace) -> None:
         fit = json.loads(given.calibration.read_text(encoding="utf-8"))["fit"]
     found = score(read_outcomes(_read(given.results), metric=given.metric), fit=fit)
     print(json.dumps(found, indent=2, allow_nan=False) if given.json else score_tables(found), end="\n" * given.json)
+
+
+def _plot(given: argparse.Namespace) -> None:
+    from advisor.evidence.outcomes import read_outcomes
+    from advisor.evidence.plots import draw_figures
+    from advisor.evidence.scoring import score
+    from advisor.rules import numbers
+
+    for path in draw_figures(score(read_outcomes(_read(given.results))), numbers(), given.out):
+        print(path)
 
 
 def _table(given: argparse.Namespace) -> None:

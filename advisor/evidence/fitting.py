@@ -17,6 +17,7 @@ import numpy as np
 from advisor.evidence.outcomes import Outcome
 from advisor.evidence.scoring import advice_policy, chosen_probability, judge, recipes_as_advised
 from advisor.rules import EVIDENCE, RULES, choose, log_odds
+from strategies.progress import track
 
 # What is tried. Thresholds of size lie between the sizes of the study, in the middle on a logarithmic scale.
 SIZES = (50.0, 175.0, 550.0, 2_000.0)
@@ -184,7 +185,10 @@ def fit(outcomes: Sequence[Outcome], *, on: date | None = None) -> dict[str, Any
         The part `fit` of `calibration.json`: `all`, `held_out` by dataset, `landmarks` and `provenance`.
     """
     names = sorted({one.dataset for one in outcomes})
-    found = {name: _fit_part([one for one in outcomes if one.dataset != name]) for name in (None, *names)}
+    found = {
+        name: _fit_part([one for one in outcomes if one.dataset != name])
+        for name in track((None, *names), "Fitting, without each dataset in turn")
+    }
     whole, held_out = found.pop(None), {name: part for name, part in found.items() if name is not None}
     judged = [row for one in outcomes for row in _judged(one, held_out[one.dataset])]
     for name, part in [(None, whole), *held_out.items()]:

@@ -215,13 +215,14 @@ def _seconds_of_all(outcome: Outcome) -> float:
     return float(np.mean([sum(outcome.seconds[seed][name] for name in RECIPES) for seed in outcome.seeds]))
 
 
-def similarity_of(outcome: Outcome) -> float:
-    """Returns the similarity to ImageNet, mean over seeds."""
-    return float(np.mean([facts.measures()["similarity"] for facts in outcome.facts.values()]))
+def _mean_of(outcome: Outcome, measure: str) -> float | None:
+    """Returns a measure's mean over seeds, or `None` where it is not known."""
+    value = float(np.mean([facts.measures()[measure] for facts in outcome.facts.values()]))
+    return value if math.isfinite(value) else None
 
 
 def _domain(outcome: Outcome) -> str:
-    return "near ImageNet" if similarity_of(outcome) >= NEAR else "far from ImageNet"
+    return "near ImageNet" if (_mean_of(outcome, "similarity") or 0) >= NEAR else "far from ImageNet"
 
 
 def _groups(
@@ -307,7 +308,9 @@ def _cell(outcome: Outcome, part: Mapping[str, Any], judgement: Judgement) -> di
         "size": outcome.size,
         "backbone": outcome.backbone,
         "num_seeds": len(outcome.seeds),
-        "similarity": similarity_of(outcome),
+        "similarity": _mean_of(outcome, "similarity"),
+        "late_gain": _mean_of(outcome, "late_gain"),
+        "images_per_class": _mean_of(outcome, "images_per_class"),
         "accuracy": means,
         "advice": [advice_policy(part)(outcome, seed) for seed in outcome.seeds],
         "regret": 100 * judgement.regret,

@@ -214,7 +214,7 @@ def policies_table(found: Mapping[str, Any]) -> str:
         better = "" if difference is None else f"{difference['mean']:.2f} ({_span(difference['interval'])})"
         lines.append(
             [
-                _policy(name),
+                policy_name(name),
                 f"{row['mean_regret']:.2f}",
                 _span(row["interval"]),
                 f"{row['share_within_1pt']:.0%}",
@@ -244,7 +244,9 @@ def groups_table(found: Mapping[str, Any]) -> str:
     header = ["mean regret", *groups]
     lines = [["cells", *(str(group["num_cells"]) for group in groups.values())]]
     for name in names:
-        lines.append([_policy(name), *(f"{group[name]:.2f}" if name in group else "–" for group in groups.values())])
+        lines.append(
+            [policy_name(name), *(f"{group[name]:.2f}" if name in group else "–" for group in groups.values())]
+        )
     return f"{_table(header, lines)}\n"
 
 
@@ -308,7 +310,8 @@ def cells_table(found: Mapping[str, Any]) -> str:
     return f"{_table(header, lines)}\n"
 
 
-def _policy(name: str) -> str:
+def policy_name(name: str) -> str:
+    """Returns what a policy of the score is called in tables and figures."""
     return _POLICIES.get(name, f"always `{name.removeprefix('always_')}`")
 
 

@@ -1,0 +1,113 @@
+"""The figures of the evidence: regret of every policy, what decides, and whether the stated confidence holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from advisor.evidence.tables import policy_name
+from strategies.errors import UserError
+
+COLOURS = {
+    "head_only": "#4477aa",
+    "fine_tune_all": "#66ccee",
+    "keep_early_layers": "#ccbb44",
+    "retrain_all": "#ee6677",
+}
+LEFT_OUT = ("keras_guide",)  # its regret is so large that the others would be one dot
+
+
+def draw_figures(found: Mapping[str, Any], advice: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Draws every figure into a folder, as SVG; the same score gives the same files.
+
+    Args:
+        found: From `score`.
+        advice: The numbers of the advice: `rules.numbers()`.
+        folder: Where to; made if it is not there, files of the same name are replaced.
+
+    Raises:
+        UserError: If matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UserError(
+            "Expected matplotlib for the figures. Received: an environment without it. Install matplotlib."
+        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    matplotlib.use("Agg")
+    style: dict[Any, Any] = {"svg.hashsalt": "advisor", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False}
+    style |= {"axes.spines.right": False, "figure.constrained_layout.use": True}
+    with matplotlib.rc_context(style):
+        drawn = {
+            "regret.svg": _regret(found),
+            "map.svg": _map(found["cells"], advice),
+            "confidence.svg": _confidence(found["confidence"]),
+        }
+    for name, figure in drawn.items():
+        figure.savefig(folder / name, metadata={"Date": None})
+    return [folder / name for name in drawn]
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots()
+
+
+def _regret(found: Mapping[str, Any]) -> Any:
+    rows = {"advice": found["advice"], **found["baselines"]}
+    named = [(name, row) for name, row in rows.items() if name not in LEFT_OUT]
+    named.sort(key=lambda pair: -pair[1]["mean_regret"])
+    figure, axes = _figure(7, 3.2)
+    for place, (name, row) in enumerate(named):
+        low, high = row["interval"]
+        colour = "#222222" if name == "advice" else "#999999"
+        axes.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.plot(row["mean_regret"], place, "o", color=colour)
+        axes.annotate(f"{row['mean_regret']:.2f}", (row["mean_regret"], place), (0, 5), textcoords="offset points")
+    axes.set_yticks(range(len(named)), [policy_name(name).replace("*", "").replace("`", "") for name, _ in named])
+    axes.set_xlim(left=0)
+    axes.set_xlabel("mean regret, points of accuracy (95 % interval)")
+    return figure
+
+
+def _map(cells: Sequence[Mapping[str, Any]], advice: Mapping[str, Any]) -> Any:
+    figure, axes = _figure(7, 4.6)
+    known = [cell for cell in cells if cell["late_gain"] is not None]
+    for recipe, colour in COLOURS.items():
+        mine = [cell for cell in known if max(cell["accuracy"], key=cell["accuracy"].get) == recipe]
+        axes.scatter(
+            [cell["similarity"] for cell in mine],
+            [100 * cell["late_gain"] for cell in mine],
+            s=[12 + cell["images_per_class"] for cell in mine],
+            c=colour,
+            edgecolors="#333333",
+            linewidths=0.4,
+            label=f"{recipe} is best ({len(mine)} cells)",
+            alpha=0.85,
+        )
+    axes.axvline(advice["similarity"], color="#333333", linewidth=0.8, linestyle=":")
+    for end in advice["late_gain"] or ():
+        if end is not None:
+            axes.axhline(100 * end, color="#333333", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("similarity to ImageNet")
+    axes.set_ylabel("what the last stages add, points")
+    axes.legend(loc="upper left", frameon=False, markerscale=0.7)
+    axes.set_title("Each dot is a dataset at one size; larger dots have more images of each class", fontsize=9)
+    return figure
+
+
+def _confidence(rows: Sequence[Mapping[str, Any]]) -> Any:
+    figure, axes = _figure(4.2, 3.6)
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
+    axes.scatter([row["stated"] for row in rows], [row["right"] for row in rows], s=[4 * row["count"] for row in rows])
+    for row in rows:
+        axes.annotate(str(row["count"]), (row["stated"], row["right"]), (6, -10), textcoords="offset points")
+    axes.set_xlim(0.3, 1)
+    axes.set_ylim(0.3, 1.02)
+    axes.set_xlabel("stated confidence")
+    axes.set_ylabel("share of right advice")
+    return figure
