@@ -1,14 +1,16 @@
 """Similarity to ImageNet, on ImageNet's own photos and on what lies far from them."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from advisor.similarity import calibration, default_ruler, measure_similarity
+from advisor.similarity import calibration, compare, default_ruler, measure_moments, measure_similarity
 from strategies.errors import DatasetError, UserError
 from strategies.images import load_images
+from strategies.pixels import decode_images
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,48 @@ def test_64_images_tell_what_1000_tell(imagenet):
     whole = measure_similarity(imagenet, max_images=1000).score
     for seed in range(5):
         assert measure_similarity(imagenet, max_images=64, seed=seed).score == pytest.approx(whole, abs=0.05)
+
+
+def _see(datasets, ruler, count):
+    """What the ruler sees of `count` images of each dataset, by one pass over all of them."""
+    orders = [np.random.default_rng(0).permutation(len(dataset))[:count] for dataset in datasets]
+    items = [dataset.items[index] for dataset, order in zip(datasets, orders, strict=True) for index in order]
+    seen = measure_moments(decode_images(items, ruler.image_size), ruler)
+    return [_rows(seen, slice(start, start + count)) for start in range(0, len(items), count)]
+
+
+def _rows(seen, rows):
+    return replace(seen, mean=seen.mean[rows], square=seen.square[rows])
+
+
+@pytest.fixture(scope="module")
+def near_to_far(imagenet, test_data):
+    """ImageNet's photos, flowers and skin lesions."""
+    return imagenet, load_images(test_data / "flowers5"), load_images(test_data / "skin7")
+
+
+def test_200_images_are_enough_for_a_stable_score(near_to_far):
+    """Over disjoint parts of 200 images the score deviates by 0.03 at most; so does their mean from the whole."""
+    ruler = default_ruler()
+    for seen in _see(near_to_far, ruler, 600):
+        parts = [compare(_rows(seen, slice(start, start + 200)), ruler).score for start in range(0, 600, 200)]
+        assert np.std(parts, ddof=1) <= 0.03
+        assert np.mean(parts) == pytest.approx(compare(seen, ruler).score, abs=0.03)
+
+
+@pytest.mark.parametrize("size", [96, 128, 160, 224])
+def test_flowers_lie_between_imagenet_and_skin_at_every_calibrated_input_size(near_to_far, size):
+    """The order of datasets that lie far apart does not depend on the ruler's input size."""
+    ruler = replace(default_ruler(), image_size=size)
+    own, flowers, skin = (compare(seen, ruler).score for seen in _see(near_to_far, ruler, 64))
+    assert own > flowers > skin
+
+
+def test_enlarged_photos_score_lower(imagenet):
+    """At 224 px the ruler sees that photos were reduced to 128 px before."""
+    reduced = _pixels(imagenet, lambda image: image.resize((128, 128), Image.Resampling.LANCZOS), count=128)
+    whole, enlarged = (measure_similarity(photos, image_size=224) for photos in (_pixels(imagenet, count=128), reduced))
+    assert enlarged.score < whole.score - 0.06
 
 
 def test_blur_and_noise_lower_the_score_step_by_step(imagenet):
