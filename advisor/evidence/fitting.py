@@ -86,7 +86,8 @@ def fit_rates(outcomes: Sequence[Outcome]) -> dict[str, float]:
         options = [{"similarity": value, "factor": factor} for value in (*SIMILARITIES, 1.01)]
         means = np.array([_mean_fine_tuned(outcomes, option) for option in options])
         if means.max() > best:
-            best, found = means.max(), options[_middle(means, np.arange(len(means))[:, None])]
+            good = np.flatnonzero(means >= means.max() - TIE)
+            best, found = means.max(), options[good[_middle(good[:, None].astype(float))]]
     return found
 
 
@@ -110,9 +111,9 @@ def fit_advice(samples: Samples) -> dict[str, Any]:
     """
     found = {**fit_two_by_two(samples), **{row.name: None for row in EVIDENCE}}
     for row in (*EVIDENCE, *EVIDENCE):
-        without = _best(samples, _with_thresholds({**found, row.name: None}))
+        without = _best(samples, _with_thresholds({**found, row.name: None}), found)
         options = ({**option, row.name: list(band)} for option in _with_thresholds(found) for band in BANDS[row.name])
-        best = _best(samples, options)
+        best = _best(samples, options, found)
         found = best if _mean(samples, best) > _mean(samples, without) + LEAST_GAIN else without
     return found
 
@@ -127,11 +128,22 @@ def _mean(samples: Samples, against: Mapping[str, Any]) -> float:
     return float(np.average(samples.accuracy[np.arange(len(chosen)), chosen], weights=samples.weight))
 
 
-def _best(samples: Samples, options: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _best(
+    samples: Samples, options: Iterable[Mapping[str, Any]], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Returns the best option; of equally good ones those that move the thresholds least, of these the middle one."""
     tried = list(options)
     means = np.array([_mean(samples, option) for option in tried])
-    places = np.array([_flat(option) for option in tried])
-    return dict(tried[_middle(means, places)])
+    good = np.flatnonzero(means >= means.max() - TIE)
+    if before is not None:
+        moved = np.array([_moved(tried[index], before) for index in good])
+        good = good[moved <= moved.min() + 1e-9]
+    return dict(tried[good[_middle(np.array([_flat(tried[index]) for index in good]))]])
+
+
+def _moved(option: Mapping[str, Any], before: Mapping[str, Any]) -> float:
+    """Returns how far the thresholds of size and similarity lie from those before."""
+    return sum(abs(after - place) for after, place in zip(_flat(option)[:2], _flat(before)[:2], strict=True))
 
 
 def _flat(option: Mapping[str, Any]) -> list[float]:
@@ -143,12 +155,11 @@ def _flat(option: Mapping[str, Any]) -> list[float]:
     return places
 
 
-def _middle(means: np.ndarray, places: np.ndarray) -> int:
-    """Returns the index of the option in the middle of those that are as good as the best."""
-    near = np.flatnonzero(means >= means.max() - TIE)
-    spread = places[near].std(axis=0)
-    distance = np.abs(places[near] - np.median(places[near], axis=0)) / np.where(spread > 0, spread, 1)
-    return int(near[distance.sum(axis=1).argmin()])
+def _middle(places: np.ndarray) -> int:
+    """Returns the index of the row in the middle of all."""
+    spread = places.std(axis=0)
+    distance = np.abs(places - np.median(places, axis=0)) / np.where(spread > 0, spread, 1)
+    return int(distance.sum(axis=1).argmin())
 
 
 # What the datasets of the study show, for the ruler that a user's own images are put on; others go by their name.

@@ -37,7 +37,12 @@ def draw_figures(found: Mapping[str, Any], advice: Mapping[str, Any], folder: Pa
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")
-    style: dict[Any, Any] = {"svg.hashsalt": "advisor", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False}
+    style: dict[Any, Any] = {
+        "svg.hashsalt": "advisor",
+        "svg.fonttype": "none",
+        "font.size": 9,
+        "axes.spines.top": False,
+    }
     style |= {"axes.spines.right": False, "figure.constrained_layout.use": True}
     with matplotlib.rc_context(style):
         drawn = {
