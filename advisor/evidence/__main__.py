@@ -49,9 +49,10 @@ def main() -> None:
     plot = commands.add_parser("plot", help="draw the figures of a score, as SVG")
     plot.add_argument("results", type=Path, nargs="+", help="CSV files of the study")
     plot.add_argument("--out", type=Path, required=True, help="folder to draw into")
+    commands.add_parser("page", help="write tables and figures of the evidence from the results in the package")
     given = parser.parse_args()
     try:
-        {"run": _run, "table": _table, "fit": _fit, "score": _score, "plot": _plot}[given.command](given)
+        {"run": _run, "table": _table, "fit": _fit, "score": _score, "plot": _plot, "page": _page}[given.command](given)
     except UserError as error:
         print(f"advisor.evidence: {error}", file=sys.stderr)
         sys.exit(2)
@@ -112,6 +113,13 @@ def _score(given: argparse.Namespace) -> None:
         fit = json.loads(given.calibration.read_text(encoding="utf-8"))["fit"]
     found = score(read_outcomes(_read(given.results), metric=given.metric), fit=fit)
     print(json.dumps(found, indent=2, allow_nan=False) if given.json else score_tables(found), end="\n" * given.json)
+
+
+def _page(given: argparse.Namespace) -> None:
+    from advisor.evidence.page import write_page
+
+    for path in write_page():
+        print(path)
 
 
 def _plot(given: argparse.Namespace) -> None:

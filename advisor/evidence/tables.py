@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from advisor.evidence.study import BASELINES, VARIANT
+from advisor.rules import MEASURES
 from strategies.errors import UserError
 from strategies.recipes import RECIPES
 
@@ -235,6 +236,32 @@ def policies_table(found: Mapping[str, Any]) -> str:
     if found["cells_with_one_seed"]:
         text += f" {found['cells_with_one_seed']} cells have one seed only: their best is chosen by its own noise."
     return f"{_table(header, lines)}\n\n{text}\n"
+
+
+def numbers_table(fit: Mapping[str, Any]) -> str:
+    """Returns the numbers that were fitted: on all datasets, and from which to which without one of them."""
+    header = ["number", "fitted on all", "without one dataset"]
+    lines = []
+    for name, value in fit["all"]["advice"].items():
+        others = [part["advice"][name] for part in fit["held_out"].values()]
+        if name in MEASURES.values():
+            lines.append([f"threshold of `{name}`", f"{value:g}", f"{min(others):g} to {max(others):g}"])
+        elif value is None:
+            used = sum(other is not None for other in others)
+            lines.append([f"`{name}`", "off", f"on in {used} of {len(others)}"])
+        else:
+            for place, end in enumerate(("below", "from")):
+                known = [other[place] for other in others if other is not None and other[place] is not None]
+                shown = f"{min(known):g} to {max(known):g}" if known else "off"
+                off = len(others) - len(known)
+                shown += f", off in {off} of {len(others)}" if known and off else ""
+                lines.append([f"`{name}`, {end}", "off" if value[place] is None else f"{value[place]:g}", shown])
+    rates = [part["rates"] for part in fit["held_out"].values()]
+    changed = sum(rate["factor"] != 1 for rate in rates)
+    own = fit["all"]["rates"]
+    text = "1" if own["factor"] == 1 else f"{own['factor']:g} below similarity {own['similarity']:g}"
+    lines.append(["factor on the rates of `fine_tune_all`", text, f"another than 1 in {changed} of {len(rates)}"])
+    return f"{_table(header, lines)}\n"
 
 
 def groups_table(found: Mapping[str, Any]) -> str:

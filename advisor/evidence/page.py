@@ -1,0 +1,86 @@
+"""The tables and figures of the evidence, written from the results that lie beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from advisor.evidence.outcomes import read_outcomes
+from advisor.evidence.scoring import score
+from advisor.evidence.study import read_results
+from advisor.evidence.tables import (
+    BATCH_NORM,
+    RATES,
+    cells_table,
+    confidence_table,
+    evidence_table,
+    groups_table,
+    methods_table,
+    numbers_table,
+    policies_table,
+    variants_table,
+)
+from advisor.rules import numbers
+from advisor.similarity import calibration
+
+FOLDER = Path(__file__).parent
+METHODS = "mobilenet_0.25_96px.csv"  # every method, three seeds
+STUDY = "mobilenet_0.25_96px*.csv"  # what the advice is fitted to
+SECOND = "mobilenetv2_0.35_96px.csv"  # another backbone, never fitted to
+
+
+def results(pattern: str) -> list[dict[str, str]]:
+    """Returns the rows of the results in the package whose file name matches."""
+    return [row for path in sorted((FOLDER / "results").glob(pattern)) for row in read_results(path)]
+
+
+@cache
+def study_score(pattern: str = STUDY) -> Mapping[str, Any]:
+    """Returns the score of the advice on results in the package."""
+    return score(read_outcomes(results(pattern)))
+
+
+def tables() -> dict[str, str]:
+    """Returns every table of the page by its mark."""
+    methods, found, second = results(METHODS), study_score(), study_score(SECOND)
+    return {
+        "policies": policies_table(found),
+        "numbers": numbers_table(calibration()["fit"]),
+        "evidence": evidence_table(found),
+        "confidence": confidence_table(found),
+        "groups": groups_table(found),
+        "second": policies_table(second),
+        "second-cells": cells_table(second),
+        "cells": cells_table(found),
+        "methods": methods_table(methods),
+        "batch-norm": variants_table(methods, BATCH_NORM),
+        "rates": variants_table(methods, RATES),
+    }
+
+
+def fill(text: str, found: Mapping[str, str]) -> str:
+    """Returns a page with every table between its two marks replaced; other text stays as it is.
+
+    Example:
+        >>> from advisor.evidence.page import fill
+        >>> print(fill("<!-- one -->\\nold\\n<!-- /one -->", {"one": "new\\n"}))
+        <!-- one -->
+        new
+        <!-- /one -->
+    """
+    for name, table in found.items():
+        marks = re.compile(f"(<!-- {name} -->\\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text = marks.sub(lambda match, table=table: f"{match[1]}{table}{match[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def write_page(folder: Path = FOLDER) -> list[Path]:
+    """Fills the page of a folder and draws its figures; returns what was written."""
+    from advisor.evidence.plots import draw_figures
+
+    page = folder / "README.md"
+    page.write_text(fill(page.read_text(encoding="utf-8"), tables()), encoding="utf-8")
+    return [page, *draw_figures(study_score(), numbers(), folder / "plots")]
