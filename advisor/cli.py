@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -233,6 +231,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
 
     from advisor.recommendation import recommend as advise
     from strategies.files import check_output
+    from strategies.planning import with_budget
 
     folder = Path(tempfile.mkdtemp(prefix="advisor-demo-")) if out is None else check_output(out)
     _start_keras()
@@ -242,8 +241,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     advice = advise((images, digits.target[chosen].astype(str)), backbone=DEMO_BACKBONE, seed=seed)
     print(advice)
     _say(f"\nTraining a short version of the plan: {DEMO_BUDGET:.0%} of its steps.")
-    phases = tuple(replace(phase, steps=math.ceil(phase.steps * DEMO_BUDGET)) for phase in advice.plan.phases)
-    result = advice.with_plan(replace(advice.plan, phases=phases)).train(folder)
+    result = advice.with_plan(with_budget(advice.plan, DEMO_BUDGET)).train(folder)
     print()
     _print_result(result)
     print(f"\nThe report is {folder / 'report.md'}. For your own images: advisor recommend FOLDER --out advice/")
