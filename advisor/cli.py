@@ -152,6 +152,55 @@ def train(
 
 
 @app.command()
+def compare(
+    data: Data,
+    backbone: BackboneName = "MobileNetV2",
+    weights: Weights = "imagenet",
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time for all four trainings; shortens them alike. Default: no limit.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="CSV file to append one row per recipe to.")] = None,
+    as_json: AsJson = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    cache: Cache = True,
+    column: Column = None,
+    root: Root = None,
+) -> None:
+    """Carry out all four recipes and say what following the advice costs or gains. Writes nothing without --out."""
+    from advisor.comparison import compare_recipes
+    from advisor.evidence.study import check_results
+
+    if out is not None:
+        check_results(Path(out))
+    comparison = compare_recipes(
+        _read(data, column, root, backbone),
+        backbone=backbone,
+        weights=weights,
+        image_size=image_size,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        cache=cache,
+        minutes=minutes,
+        out=out,
+    )
+    if out is not None:
+        _say(f"Appended {len(comparison.outcomes)} rows to {out}")
+    if as_json:
+        advice = comparison.advice
+        _print_json(
+            {
+                "fingerprint": advice.fingerprint(),
+                "plan": advice.plan.to_dict(),
+                "comparison": comparison.to_dict(),
+            }
+        )
+    else:
+        print(comparison)
+
+
+@app.command()
 def profile(
     data: Data,
     seed: Seed = 0,
