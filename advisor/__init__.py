@@ -11,6 +11,7 @@ _EXPORTS = {
     "Comparison": "advisor.comparison",
     "DatasetProfile": "advisor.profiling",
     "DepthCurve": "advisor.probes",
+    "Pilot": "advisor.pilot",
     "Recommendation": "advisor.recommendation",
     "Similarity": "advisor.similarity",
     "compare_recipes": "advisor.comparison",
@@ -18,6 +19,7 @@ _EXPORTS = {
     "measure_similarity": "advisor.similarity",
     "profile_images": "advisor.profiling",
     "recommend": "advisor.recommendation",
+    "run_pilot": "advisor.pilot",
 }
 __all__ = ["__version__", *sorted(_EXPORTS)]
 
