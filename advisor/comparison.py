@@ -19,7 +19,7 @@ from strategies.errors import UserError
 from strategies.evaluation import Evaluation, paired_difference
 from strategies.plan import Plan
 from strategies.planning import with_budget
-from strategies.recipes import RECIPES
+from strategies.recipes import RECIPES, get_recipe
 
 if TYPE_CHECKING:
     from strategies.timing import Cost
@@ -93,7 +93,7 @@ class Comparison:
         return summarize_comparison(self)
 
     def __getitem__(self, recipe: str) -> Outcome:
-        return next(one for one in self.outcomes if one.recipe == recipe)
+        return next(one for one in self.outcomes if one.recipe == get_recipe(recipe).name)
 
     @property
     def ranking(self) -> tuple[Outcome, ...]:
@@ -235,7 +235,7 @@ def compare_recipes(
         else plan_for(name, plan.backbone, data, curve, image_size=plan.image_size, weights=weights, seed=seed)
         for name in RECIPES
     ]
-    share = 1.0 if minutes is None else fit_budget(_time(plans, advice), minutes)
+    share = 1.0 if minutes is None else _fit(plans, advice, minutes)
     cell = make_cell(data, advice.profile, advice.similarity, curve)
     keys = [_key(advice, one, share) for one in plans]
     if results is not None:
@@ -266,14 +266,17 @@ def fit_budget(costs: Sequence[Cost], minutes: float) -> float:
     )
 
 
-def _time(plans: Sequence[Plan], advice: Recommendation) -> list[Cost]:
+def _fit(plans: Sequence[Plan], advice: Recommendation, minutes: float) -> float:
     from strategies.timing import measure_cost
 
     costs = []
-    for number, plan in enumerate(plans, start=1):
-        _say(f"Timing {plan.recipe} ({number} of {len(plans)})")
+    for plan in plans:
+        _say(f"Timing a few steps of {plan.recipe}")
         costs.append(measure_cost(plan, advice.dataset))
-    return costs
+    share = fit_budget(costs, minutes)
+    expected = sum(cost.seconds(share) for cost in costs) / 60
+    _say(f"By these timings {share:.0%} of the steps take {expected:.1f} minutes")
+    return share
 
 
 def _carry_out(plan: Plan, share: float, advice: Recommendation) -> Outcome:

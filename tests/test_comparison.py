@@ -14,7 +14,7 @@ from advisor.comparison import Comparison, compare_recipes, fit_budget
 from advisor.evidence.study import COLUMNS, KEY, Setting, check_results, measure, read_results
 from advisor.evidence.tables import RATES, methods_table, variants_table
 from advisor.recommendation import plan_for
-from strategies.errors import OutputError, UserError
+from strategies.errors import OutputError, UnknownNameError, UserError
 from strategies.planning import make_plan, with_budget
 from strategies.recipes import RECIPES
 from strategies.timing import Cost
@@ -84,6 +84,8 @@ def test_all_four_recipes_are_carried_out_on_one_split(comparison):
         assert 0 <= one.val_accuracy <= 1
     assert comparison.best == comparison.ranking[0].recipe
     assert comparison.regret >= 0
+    with pytest.raises(UnknownNameError, match="Did you mean 'head_only'"):
+        comparison["head"]
 
 
 def _rest(plan):
@@ -170,7 +172,7 @@ def test_the_table_ranks_the_recipes_and_marks_the_advised_one(comparison):
     found = _as_if(comparison, [50, 95, 70, 60], [1.0, 20.0, 10.0, 5.0], [0.9, 0.5, 0.5, None])
     rows = [line for line in str(found).splitlines() if any(f" {name} " in line for name in RECIPES) and "#" in line]
     assert [row[1:].split()[0] for row in rows] == ["fine_tune_all", "keep_early_layers", "retrain_all", "head_only"]
-    assert [row.count("#") for row in rows] == [19 + 20, 14 + 10, 12 + 5, 10 + 1]
+    assert [row.count("#") for row in rows] == [15 + 16, 11 + 8, 10 + 4, 8 + 1]
     assert [row.startswith(">") for row in rows].count(True) == 1
     assert next(row for row in rows if row.startswith(">")).split()[1] == found.advice.plan.recipe
     assert found.chosen_on_validation == "head_only"

@@ -163,7 +163,7 @@ def summarize_profile(profile: DatasetProfile) -> str:
     return printable_lines(lines)
 
 
-BAR = 20  # characters
+BAR = 16  # characters
 
 
 def summarize_comparison(comparison: Comparison) -> str:
@@ -171,7 +171,7 @@ def summarize_comparison(comparison: Comparison) -> str:
     plan, ranking = comparison.advice.plan, comparison.ranking
     num_test = ranking[0].test.num_images
     slowest = max(one.seconds for one in ranking)
-    table = [["", "recipe", "test accuracy (95% interval)", "", "validation", "seconds", "", "steps"]]
+    table = [["", "recipe", "test accuracy (95% interval)", "", "balanced", "validation", "seconds", "", "steps"]]
     for one in ranking:
         table.append(
             [
@@ -179,10 +179,11 @@ def summarize_comparison(comparison: Comparison) -> str:
                 one.recipe,
                 f"{one.test.accuracy:.1%} ({one.test.low:.1%} to {one.test.high:.1%})",
                 "#" * round(BAR * one.test.accuracy),
+                f"{one.test.balanced_accuracy:.1%}",
                 "none" if one.val_accuracy is None else f"{one.val_accuracy:.1%}",
-                f"{one.seconds:.1f}",
+                f"{one.seconds:7.1f}",
                 "#" * max(1, round(BAR * one.seconds / slowest)),
-                f"{one.share:.0%}",
+                f"{one.share:5.0%}",
             ]
         )
     lines = [
