@@ -8,14 +8,18 @@ from typing import Any
 from advisor._version import __version__ as __version__
 
 _EXPORTS = {
+    "Comparison": "advisor.comparison",
     "DatasetProfile": "advisor.profiling",
     "DepthCurve": "advisor.probes",
+    "Pilot": "advisor.pilot",
     "Recommendation": "advisor.recommendation",
     "Similarity": "advisor.similarity",
+    "compare_recipes": "advisor.comparison",
     "measure_depth_curve": "advisor.probes",
     "measure_similarity": "advisor.similarity",
     "profile_images": "advisor.profiling",
     "recommend": "advisor.recommendation",
+    "run_pilot": "advisor.pilot",
 }
 __all__ = ["__version__", *sorted(_EXPORTS)]
 

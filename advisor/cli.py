@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,6 +162,55 @@ def train(
 
 
 @app.command()
+def compare(
+    data: Data,
+    backbone: BackboneName = "MobileNetV2",
+    weights: Weights = "imagenet",
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time for all four trainings; shortens them alike. Default: no limit.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="CSV file to append one row per recipe to.")] = None,
+    as_json: AsJson = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    cache: Cache = True,
+    column: Column = None,
+    root: Root = None,
+) -> None:
+    """Carry out all four recipes and say what following the advice costs or gains. Writes nothing without --out."""
+    from advisor.comparison import compare_recipes
+    from advisor.evidence.study import check_results
+
+    if out is not None:
+        check_results(Path(out))
+    comparison = compare_recipes(
+        _read(data, column, root, backbone),
+        backbone=backbone,
+        weights=weights,
+        image_size=image_size,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        cache=cache,
+        minutes=minutes,
+        out=out,
+    )
+    if out is not None:
+        _say(f"Appended {len(comparison.outcomes)} rows to {out}")
+    if as_json:
+        advice = comparison.advice
+        _print_json(
+            {
+                "fingerprint": advice.fingerprint(),
+                "plan": advice.plan.to_dict(),
+                "comparison": comparison.to_dict(),
+            }
+        )
+    else:
+        print(comparison)
+
+
+@app.command()
 def profile(
     data: Data,
     seed: Seed = 0,
@@ -243,6 +290,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
 
     from advisor.recommendation import recommend as advise
     from strategies.files import check_output
+    from strategies.planning import with_budget
 
     folder = Path(tempfile.mkdtemp(prefix="advisor-demo-")) if out is None else check_output(out)
     _start_keras()
@@ -252,8 +300,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     advice = advise((images, digits.target[chosen].astype(str)), backbone=DEMO_BACKBONE, seed=seed)
     print(advice)
     _say(f"\nTraining a short version of the plan: {DEMO_BUDGET:.0%} of its steps.")
-    phases = tuple(replace(phase, steps=math.ceil(phase.steps * DEMO_BUDGET)) for phase in advice.plan.phases)
-    result = advice.with_plan(replace(advice.plan, phases=phases)).train(folder)
+    result = advice.with_plan(with_budget(advice.plan, DEMO_BUDGET)).train(folder)
     print()
     _print_result(result)
     print(f"\nThe report is {folder / 'report.md'}. For your own images: advisor recommend FOLDER --out advice/")

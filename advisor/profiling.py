@@ -140,7 +140,7 @@ def profile_dataset(
     )
     kept = dataset.subset(index for index, result in enumerate(results) if isinstance(result, _Found))
     _check_unreadable(unreadable, kept, max_unreadable)
-    duplicates = _clusters([one.digest for one in found])
+    duplicates = clusters([one.digest for one in found])
     split = split_dataset(kept, seed=seed, duplicates=duplicates)
     return _profile(split, found, unreadable, duplicates), split
 
@@ -183,7 +183,8 @@ def _check_unreadable(unreadable: Sequence[Mapping[str, str]], kept: ImageDatase
         raise DatasetError(f"{error} Unreadable and therefore left out: {named}.") from error
 
 
-def _clusters(digests: Sequence[bytes]) -> list[list[int]]:
+def clusters(digests: Sequence[bytes]) -> list[list[int]]:
+    """Returns the indices of each set of two or more equal digests."""
     members = defaultdict(list)
     for index, digest in enumerate(digests):
         members[digest].append(index)

@@ -22,6 +22,7 @@ _EXPORTS = {
     "split_dataset": "strategies.splits",
     "train": "strategies.training",
     "with_batch_norm": "strategies.planning",
+    "with_budget": "strategies.planning",
     "with_rates": "strategies.planning",
 }
 __all__ = sorted(_EXPORTS)

@@ -219,3 +219,40 @@ def with_rates(plan: Plan, factor: float) -> Plan:
         return replace(phase, learning_rate={name: rate * factor for name, rate in phase.learning_rate.items()})
 
     return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
+
+
+def with_budget(plan: Plan, factor: float) -> Plan:
+    """Returns the plan with the steps of every phase that is trained by steps multiplied by `factor`.
+
+    For a short version of a plan, or a longer one. A head that is solved exactly has no steps and stays; where
+    BatchNorm trains, its momentum is fitted to the new number of steps.
+
+    Args:
+        plan: Any plan.
+        factor: Above 0; 1 leaves the plan as it is. Steps are rounded up, so that each phase keeps at least one.
+
+    Raises:
+        PlanError: If the factor is not a number above 0.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("retrain_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> [phase.steps for phase in plan.phases], [phase.steps for phase in strategies.with_budget(plan, 0.25).phases]
+        ([47, 94], [12, 24])
+    """
+    if not 0 < factor < math.inf:
+        raise PlanError(f"Expected a factor above 0 for the steps. Received: {factor!r}. Give a larger one.")
+
+    def change(phase: Phase) -> Phase:
+        if phase.solver == "logistic":
+            return phase
+        steps = max(1, math.ceil(round(phase.steps * factor, 6)))  # 100 * 0.07 is a little more than 7
+        if steps == phase.steps:
+            return phase
+        policies = {
+            name: _train_policy(steps) if policy["mode"] == "train" else policy
+            for name, policy in phase.batch_norm.items()
+        }
+        return replace(phase, steps=steps, batch_norm=policies)
+
+    return replace(plan, phases=tuple(change(phase) for phase in plan.phases))

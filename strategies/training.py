@@ -46,6 +46,7 @@ class TrainingResult:
         model: The Keras model with the best weights over all phases; RGB pixels 0-255 in, probabilities out.
         history: One row per evaluation: phase, step, loss and accuracy on training and validation images.
         test: Metrics on the test split, which nothing but this evaluation has read.
+        predicted: Class index that the model gives each image of the test split, in the order of the data.
         best_phase: Name of the phase whose weights were kept, and `best_step`, the step within it.
         num_trainable_by_phase: How many numbers each phase trained.
         seconds: Wall-clock time from decoding to evaluation.
@@ -55,6 +56,7 @@ class TrainingResult:
     model: keras.Model
     history: pd.DataFrame
     test: Evaluation
+    predicted: np.ndarray
     best_phase: str
     best_step: int
     num_trainable_by_phase: Mapping[str, int]
@@ -220,6 +222,7 @@ def train(
         model=model,
         history=_history(selection.rows),
         test=evaluate_predictions(probabilities, this.labels["test"], this.labels["train"], plan.class_names),
+        predicted=probabilities.argmax(axis=1),
         best_phase=selection.place[0],
         best_step=selection.place[1],
         num_trainable_by_phase=trainable,
@@ -315,8 +318,7 @@ def _fit(
     plan, phase = this.plan, this.plan.phases[number]
     targets = {name: np.eye(len(plan.class_names), dtype="float32")[part] for name, part in labels.items()}
     weights = _class_weights(plan)
-    per_epoch = math.ceil(max(phase.steps / EVALUATIONS, len(labels["train"]) / plan.batch_size))
-    per_epoch = min(per_epoch, phase.steps)
+    per_epoch = steps_per_evaluation(phase.steps, len(labels["train"]), plan.batch_size)
     batches = Batches(
         inputs["train"],
         targets["train"],
@@ -337,6 +339,17 @@ def _fit(
         callbacks=[this.selection, lines, *this.callbacks],
     )
     return epochs_before + len(history.epoch)
+
+
+def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:
+    """Returns after how many steps the validation images are looked at: a pass over the training images or more.
+
+    Args:
+        steps: Of the whole phase.
+        num_train: Training images.
+        batch_size: Images per step.
+    """
+    return min(steps, math.ceil(max(steps / EVALUATIONS, num_train / batch_size)))
 
 
 def _frozen_features(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
-from strategies.evaluation import evaluate_predictions, wilson_interval
+from strategies.evaluation import evaluate_predictions, paired_difference, wilson_interval
 
 
 @given(st.integers(1, 500).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
@@ -37,3 +37,14 @@ def test_a_class_without_test_images_has_no_recall_and_does_not_count():
     result = evaluate_predictions(np.eye(3)[[0, 1]], np.array([0, 1]), np.array([0, 1, 2]), ["a", "b", "c"])
     assert result.per_class["c"] == {"num_images": 0, "recall": None}
     assert result.balanced_accuracy == 1
+
+
+def test_a_paired_difference_is_surer_than_that_of_two_test_sets():
+    """Images on which both models agree say nothing; the error is that of the mean of the differences."""
+    one, other = np.ones(100, dtype=bool), np.ones(100, dtype=bool)
+    one[:10], other[:4] = False, False
+    difference, error = paired_difference(other, one)
+    assert difference == pytest.approx(0.06)
+    assert error == pytest.approx(np.std(other.astype(int) - one) / 10)
+    assert error < np.sqrt((0.9 * 0.1 + 0.96 * 0.04) / 100)
+    assert paired_difference(one, one) == (0, 0)

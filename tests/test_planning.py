@@ -1,13 +1,14 @@
 """Recipes made concrete: what is kept, frozen and new, how many steps, which policy; and plans changed as a whole."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from strategies.backbones import BACKBONES
 from strategies.errors import PlanError
 from strategies.plan import check_plan, plan_from_dict
-from strategies.planning import images_seen, make_plan, with_batch_norm, with_rates
+from strategies.planning import images_seen, make_plan, with_batch_norm, with_budget, with_rates
 from strategies.recipes import RECIPES
 
 NAMES = ["cat", "dog", "elk"]
@@ -103,6 +104,44 @@ def test_rates_are_multiplied_where_pretrained_stages_train():
     first, second = with_rates(plan, 0.1).phases
     assert first == plan.phases[0]
     assert second.learning_rate["stem"] == pytest.approx(plan.phases[1].learning_rate["stem"] / 10)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_budget_shortens_every_phase_that_is_trained_by_steps(recipe):
+    """Steps are rounded up, a solved head stays, and the whole plan is the plan."""
+    plan = _plan(recipe)
+    short = with_budget(plan, 0.3)
+    check_plan(short)
+    for before, after in zip(plan.phases, short.phases, strict=True):
+        assert (after.steps == 0) == (before.solver == "logistic")
+        assert 0 <= after.steps - 0.3 * before.steps < 1
+    assert all(phase.steps == 1 for phase in with_budget(plan, 1e-9).phases if phase.solver != "logistic")
+    assert with_budget(plan, 1) == plan
+
+
+def test_a_budget_is_exact_where_the_product_is_a_whole_number():
+    """100 * 0.07 is 7.000000000000001 in floating point, and seven steps here."""
+    plan = _plan("retrain_all")
+    plan = replace(plan, phases=tuple(replace(phase, steps=100) for phase in plan.phases))
+    assert {phase.steps for phase in with_budget(plan, 0.07).phases} == {7}
+
+
+def test_a_budget_fits_the_momentum_of_batch_norm_anew():
+    """As a plan that was made with so few steps has it; a policy that holds BatchNorm stays."""
+    options = {"class_names": NAMES, "num_train": 100_000}
+    plan = make_plan("retrain_all", "MobileNetV2-0.35", **options)
+    short = make_plan("retrain_all", "MobileNetV2-0.35", budget=0.1, **options)
+    changed = with_budget(plan, 0.1).phases[1].batch_norm["stem"]
+    assert changed == short.phases[1].batch_norm["stem"] != plan.phases[1].batch_norm["stem"]
+    held = replace(plan.phases[1], batch_norm={"stem": {"mode": "inference"}})
+    assert with_budget(replace(plan, phases=(held,)), 0.1).phases[0].batch_norm == held.batch_norm
+
+
+@pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf")])
+def test_a_budget_that_is_no_factor_is_refused(factor):
+    """In a sentence that says what was received."""
+    with pytest.raises(PlanError, match=f"Received: {factor}"):
+        with_budget(_plan(), factor)
 
 
 def test_the_number_of_steps_follows_from_the_number_of_images():

@@ -50,13 +50,15 @@ def _run(command, monkeypatch):
 
 
 def test_the_commands_run(folder, monkeypatch, capsys):
-    """In the order in which a reader would type them."""
+    """In the order in which a reader would type them; with few steps, for all four recipes are among them."""
+    monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 320)
     commands = [line for block in _blocks("console") for line in block.splitlines()]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command in commands:
         _run(command, monkeypatch)
     assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}
     assert read_plan(folder / "head" / "plan.json").recipe == "head_only"
+    assert len(read_results(folder / "results.csv")) == len(RECIPES)
 
 
 def test_the_python_examples_run(folder):
@@ -87,10 +89,10 @@ def test_the_demo_trains_on_digits(monkeypatch, capsys, tmp_path, imagenet_weigh
     assert (tmp_path / "demo" / "report.md").is_file()
 
 
-@pytest.mark.parametrize("name", ["--help", "recommend --help", "train --help", "profile --help", "demo --help"])
+@pytest.mark.parametrize("name", ["", "recommend", "train", "compare", "profile", "demo"])
 def test_help_is_given(name, monkeypatch, capsys):
     """Every command explains itself."""
-    _run(f"advisor {name}", monkeypatch)
+    _run(f"advisor {name} --help", monkeypatch)
     assert "Usage" in capsys.readouterr().out
 
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from advisor._version import __version__
 from advisor.probes import DepthCurve, measure_depth_curve
-from advisor.profiling import profile_dataset
+from advisor.profiling import DatasetProfile, profile_dataset
 from advisor.recommendation import plan_for
-from advisor.similarity import measure_similarity
-from strategies.errors import DatasetError, UserError, unknown_name
-from strategies.images import ImageDataset, load_dataset
+from advisor.similarity import Similarity, measure_similarity
+from strategies.errors import DatasetError, OutputError, UserError, in_a_sentence, unknown_name
+from strategies.images import ImageDataset, few, load_dataset
 from strategies.planning import with_batch_norm, with_rates
 from strategies.recipes import RECIPES
 from strategies.splits import split_dataset
+
+if TYPE_CHECKING:
+    from strategies.training import TrainingResult
 
 TEST_SHARE, MOST_TEST_IMAGES = 0.4, 1_000
 BASELINES = ("keras_guide", "keras_guide_held", "logistic_regression")
@@ -144,10 +148,14 @@ def measure(data: ImageDataset, setting: Setting, seed: int) -> Cell:
         seed=seed,
         cache=False,
     )
-    facts = profile.to_dict()
+    return make_cell(data, profile, similarity, curve)
+
+
+def make_cell(data: ImageDataset, profile: DatasetProfile, similarity: Similarity, curve: DepthCurve | None) -> Cell:
+    """Returns a cell of what was measured before; names of classes and files are left out of its fingerprint."""
     left_out = ("images_per_class", "class_names", "duplicates", "duplicates_across_classes", "ignored", "source")
     fingerprint = {
-        "profile": {name: value for name, value in facts.items() if name not in left_out},
+        "profile": {name: value for name, value in profile.to_dict().items() if name not in left_out},
         "similarity": similarity.to_dict(),
         "depth_curve": None if curve is None else curve.to_dict(),
     }
@@ -156,41 +164,70 @@ def measure(data: ImageDataset, setting: Setting, seed: int) -> Cell:
 
 def run_method(name: str, cell: Cell, setting: Setting, seed: int) -> dict[str, Any]:
     """Runs one recipe or baseline on one cell and returns its metrics."""
-    started = time.perf_counter()
-    judged: dict[str, float | None] = {"val_accuracy": None, "val_loss": None}
     if name in BASELINES:
         from advisor.evidence import baselines
 
+        started = time.perf_counter()
         test = getattr(baselines, name)(
             cell.data, backbone=setting.backbone, image_size=setting.image_size, weights=setting.weights, seed=seed
         )
-    else:
-        from strategies.training import train
+        return {
+            "accuracy": test.accuracy,
+            "balanced_accuracy": test.balanced_accuracy,
+            "val_accuracy": None,
+            "val_loss": None,
+            "num_test": test.num_images,
+            "seconds": time.perf_counter() - started,
+        }
+    from strategies.training import train
 
-        recipe, _, change = name.partition(VARIANT)
-        plan = plan_for(
-            recipe,
-            setting.backbone,
-            cell.data,
-            cell.curve,
-            image_size=setting.image_size,
-            weights=setting.weights,
-            seed=seed,
-        )
-        if change in FACTORS:
-            plan = with_rates(plan, float(change[1:]))
-        elif change:
-            plan = with_batch_norm(plan, change)
-        result = train(plan, cell.data, cache=False)
-        test = result.test
-        kept = result.history.query("phase == @result.best_phase and step == @result.best_step")
-        judged = {name: float(kept[name].iloc[-1]) if kept[name].notna().any() else None for name in judged}
+    recipe, _, change = name.partition(VARIANT)
+    plan = plan_for(
+        recipe,
+        setting.backbone,
+        cell.data,
+        cell.curve,
+        image_size=setting.image_size,
+        weights=setting.weights,
+        seed=seed,
+    )
+    if change in FACTORS:
+        plan = with_rates(plan, float(change[1:]))
+    elif change:
+        plan = with_batch_norm(plan, change)
+    return metrics_of(train(plan, cell.data, cache=False))
+
+
+def metrics_of(result: TrainingResult) -> dict[str, Any]:
+    """Returns the columns that say what a training reached, on validation with the weights that were kept."""
+    kept = result.history.query("phase == @result.best_phase and step == @result.best_step")
+    judged = {
+        name: float(kept[name].iloc[-1]) if kept[name].notna().any() else None for name in ("val_accuracy", "val_loss")
+    }
     return {
-        "accuracy": test.accuracy,
-        "balanced_accuracy": test.balanced_accuracy,
+        "accuracy": result.test.accuracy,
+        "balanced_accuracy": result.test.balanced_accuracy,
         **judged,
-        "num_test": test.num_images,
-        "seconds": time.perf_counter() - started,
+        "num_test": result.test.num_images,
+        "seconds": result.seconds,
+    }
+
+
+def make_row(key: Sequence[str], metrics: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+    """Returns a row of a results file.
+
+    Args:
+        key: Values of the columns `KEY`.
+        metrics: What `run_method` or `metrics_of` returned.
+        cell: What it was run on.
+    """
+    return {
+        **dict(zip(KEY, key, strict=True)),
+        **metrics,
+        "num_images": sum(part != "test" for part in cell.data.split or ()),
+        "trainer_version": __version__,
+        "device": _device(),
+        "fingerprint": cell.fingerprint,
     }
 
 
@@ -262,14 +299,7 @@ def run_study(
         if cell is None:
             continue
         print(f"{dataset}, {size} images, seed {seed}: {method}", file=sys.stderr, flush=True)
-        row = dict(zip(KEY, key, strict=True)) | run_method(method, cell, setting, seed)
-        row |= {
-            "num_images": sum(part != "test" for part in cell.data.split or ()),
-            "trainer_version": __version__,
-            "device": _device(),
-            "fingerprint": cell.fingerprint,
-        }
-        _append(out, row)
+        append_rows(out, [make_row(key, run_method(method, cell, setting, seed), cell)])
         count += 1
     return count
 
@@ -283,13 +313,56 @@ def read_results(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _append(path: Path, row: Mapping[str, Any]) -> None:
-    new = not path.is_file()
+def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
+    """Refuses a file that rows cannot be appended to; one that is not there, or empty, is as good as any.
+
+    Args:
+        path: Of a results file.
+        keys: Values of the columns `KEY` of the rows that are to come.
+
+    Raises:
+        OutputError: If it is a folder, cannot be written, has other columns, or holds one of those rows already.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "a folder" if path.is_dir() else "whose folder does not exist"
+        raise OutputError(f"Expected a CSV file to append to. Received: {str(path)!r}, {problem}. Name a file.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"Expected a file that can be written. Received: {str(path)!r}. Grant access to it.")
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header = next(csv.reader(file))
+        rows = read_results(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise OutputError(
+            f"Expected a results file in CSV. Received: {str(path)!r} ({in_a_sentence(error)}). Name another file."
+        ) from error
+    if tuple(header) != COLUMNS:
+        raise OutputError(
+            f"Expected a results file with the columns {', '.join(COLUMNS)}. Received: {str(path)!r} with "
+            f"{few(header, 20)}. Name another file."
+        )
+    if not path.read_bytes().endswith(b"\n"):
+        raise OutputError(f"Expected a file of whole lines. Received: {str(path)!r}, cut in its last. Mend the file.")
+    there = {tuple(row[name] for name in KEY) for row in rows}
+    known = [key for key in (tuple(map(str, key)) for key in keys) if key in there]
+    if known:
+        shared = ", ".join(f"{name} {value}" for name, value in zip(KEY[:-1], known[0], strict=False))
+        raise OutputError(
+            f"Expected a file without the results of this run. Received: {str(path)!r}, which holds "
+            f"{', '.join(key[-1] for key in known)} for {shared}. Name another file, or another seed."
+        )
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Appends rows to a results file; makes it with its header where it is not there."""
+    new = not path.is_file() or not path.stat().st_size
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         if new:
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerows(rows)
 
 
 def _device() -> str:

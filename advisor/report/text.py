@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from advisor.outlook import landmarks
+from strategies.evaluation import Z_95
 from strategies.recipes import RECIPES
 
 if TYPE_CHECKING:
+    from advisor.comparison import Comparison
     from advisor.outlook import Outlook
     from advisor.probes import DepthCurve
     from advisor.profiling import DatasetProfile
@@ -208,9 +210,7 @@ def summarize(advice: Recommendation) -> str:
     phases = [phase.name for phase in advice.plan.phases]
     table = [["stage", "weights", *phases]]
     table += freeze_rows(advice)
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        lines.append("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    lines += [f"  {line}" for line in _columns(table)]
     lines += ["", "Why not the others:", *(f"  {reason}" for reason in advice.why_not.values())]
     if advice.cautions:
         lines += ["", "Cautions:", *(f"  {caution['message']}" for caution in advice.cautions)]
@@ -252,3 +252,78 @@ def summarize_profile(profile: DatasetProfile) -> str:
         *(f"  {name:<30} {count:,}" for name, count in profile.images_per_class.items()),
     ]
     return printable_lines(lines)
+
+
+BAR = 16  # characters
+
+
+def summarize_comparison(comparison: Comparison) -> str:
+    """Returns what the four recipes reached as plain text: a table, the best first, and what the advice costs."""
+    plan, ranking = comparison.advice.plan, comparison.ranking
+    num_test = ranking[0].test.num_images
+    slowest = max(one.seconds for one in ranking)
+    table = [["", "recipe", "test accuracy (95% interval)", "", "balanced", "validation", "seconds", "", "steps"]]
+    for one in ranking:
+        table.append(
+            [
+                ">" if one is comparison.advised else "",
+                one.recipe,
+                f"{one.test.accuracy:.1%} ({one.test.low:.1%} to {one.test.high:.1%})",
+                "#" * round(BAR * one.test.accuracy),
+                f"{one.test.balanced_accuracy:.1%}",
+                "none" if one.val_accuracy is None else f"{one.val_accuracy:.1%}",
+                f"{one.seconds:7.1f}",
+                "#" * max(1, round(BAR * one.seconds / slowest)),
+                f"{one.share:5.0%}",
+            ]
+        )
+    lines = [
+        f"{comparison.advice.dataset.source}: {len(comparison.advice.dataset) - num_test:,} images for training and "
+        f"validation, {num_test:,} for testing; {plan.backbone} at {plan.image_size} px, seed {plan.seed}",
+        "",
+        *_columns(table),
+        "",
+        verdict(comparison),
+        *_comparison_cautions(comparison),
+    ]
+    return printable_lines(lines)
+
+
+def verdict(comparison: Comparison) -> str:
+    """Returns what following the advice costs or gains, in one sentence."""
+    advised, rival = comparison.advised, comparison.rival
+    points = 100 * abs(advised.test.accuracy - rival.test.accuracy)
+    times = f"taken {advised.seconds:.0f} s instead of {rival.seconds:.0f} s"
+    if comparison.best != advised.recipe:
+        return (
+            f"Following the advice ({advised.recipe}) would have cost {points:.1f} points against the best "
+            f"({rival.recipe}) and {times}."
+        )
+    gain = f"gained {points:.1f} points over" if points else "been as accurate as"
+    return f"Following the advice ({advised.recipe}) would have {gain} the next best ({rival.recipe}) and {times}."
+
+
+def _comparison_cautions(comparison: Comparison) -> list[str]:
+    difference, error = comparison.lead
+    num_test, chosen = comparison.advised.test.num_images, comparison.chosen_on_validation
+    share = min(one.share for one in comparison.outcomes)
+    cautions = []
+    if abs(difference) <= Z_95 * error:
+        cautions.append(
+            f"On {num_test:,} test images that may be chance: the difference lies between "
+            f"{100 * (difference - Z_95 * error):+.1f} and {100 * (difference + Z_95 * error):+.1f} points (95%)."
+        )
+    if chosen is not None and chosen != comparison.best:
+        cautions.append(
+            f"The best is known by hindsight; by validation accuracy {chosen} would have been chosen, "
+            f"{comparison[chosen].test.accuracy:.1%} on the test images."
+        )
+    if share < 1:
+        cautions.append(f"The steps were cut to {share:.0%}; with all of them the order may be another.")
+    return cautions
+
+
+def _columns(table: list[list[str]]) -> list[str]:
+    """Returns rows of text with their cells one below the other."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in table]

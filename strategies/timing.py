@@ -1,0 +1,134 @@
+"""How long a plan will take on this machine, from a short run of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass, replace
+from io import StringIO
+from typing import Any
+
+import keras
+import numpy as np
+
+from strategies.batches import Pixels
+from strategies.features import forward
+from strategies.images import SPLITS, ImageDataset
+from strategies.plan import Plan
+from strategies.planning import with_budget
+from strategies.training import steps_per_evaluation, train
+
+TIMED_IMAGES = 64  # beside one of each class
+TIMED_STEPS = 6  # of each phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What carrying a plan out costs on this machine, in seconds.
+
+    Attributes:
+        plan: The plan.
+        images: Number of images in each split.
+        start: Building, tracing and whatever else does not depend on steps or images.
+        per_step: One step of each phase that is trained by steps, in their order.
+        per_image: One image decoded, and once through the network.
+    """
+
+    plan: Plan
+    images: Mapping[str, int]
+    start: float
+    per_step: tuple[float, ...]
+    per_image: float
+
+    def seconds(self, factor: float = 1.0) -> float:
+        """Returns how long the plan takes with its steps multiplied by `factor`, if no phase ends early.
+
+        Args:
+            factor: As for `strategies.with_budget`.
+        """
+        plan = with_budget(self.plan, factor)
+        trained = [phase for phase in plan.phases if phase.solver != "logistic"]
+        total = self.start + self.per_image * sum(self.images.values())
+        for phase, per_step in zip(trained, self.per_step, strict=True):
+            interval = steps_per_evaluation(phase.steps, self.images["train"], plan.batch_size)
+            evaluations = math.ceil(phase.steps / interval)
+            total += phase.steps * per_step + evaluations * self.images["val"] * self.per_image
+        return total
+
+
+def measure_cost(plan: Plan, dataset: ImageDataset) -> Cost:
+    """Carries out a few steps of each phase of a plan on a few images, and tells how long all of it will take.
+
+    What a head that is solved exactly takes is measured on those few images alone; it takes longer on many.
+
+    Args:
+        plan: Any plan.
+        dataset: The images that it is for, with their split.
+
+    Example:
+        >>> import numpy as np
+        >>> import strategies
+        >>> from strategies.timing import measure_cost
+        >>> images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype="uint8")
+        >>> data = strategies.split_dataset(strategies.load_dataset((images, ["cat", "dog"] * 20)), seed=0)
+        >>> plan = strategies.make_plan(
+        ...     "fine_tune_all", "MobileNet-0.25", class_names=data.class_names, num_train=28, image_size=32,
+        ...     weights="random")
+        >>> cost = measure_cost(plan, data)
+        >>> cost.seconds(0.5) < cost.seconds()
+        True
+    """
+    sample = _sample(dataset)
+    timed = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
+    stopwatch = _Stopwatch()
+    with redirect_stderr(StringIO()):  # accuracies on a few images that were trained on would mislead
+        result = train(replace(plan, phases=tuple(timed)), sample, callbacks=[stopwatch], cache=False)
+    per_step = tuple(float(np.mean(laps)) for laps in stopwatch.laps)
+    split = np.array(dataset.split)
+    return Cost(
+        plan=plan,
+        images={name: int((split == name).sum()) for name in ("train", "val", "test")},
+        start=max(0.0, result.seconds - TIMED_STEPS * sum(per_step)),
+        per_step=per_step,
+        per_image=_per_image(result.model, sample, plan.image_size),
+    )
+
+
+def _sample(dataset: ImageDataset) -> ImageDataset:
+    """Returns a few training images of every class, the same ones in each split."""
+    train = np.flatnonzero(np.array(dataset.split) == "train")
+    one_per_class = np.unique(dataset.labels[train], return_index=True)[1]
+    spread = np.linspace(0, len(train) - 1, TIMED_IMAGES).astype(int)  # repeats where there are fewer
+    chosen = train[np.concatenate([one_per_class, spread])]
+    split = [name for name in SPLITS for _ in chosen]
+    return replace(dataset.subset(np.tile(chosen, len(SPLITS))), split=tuple(split), group=None)
+
+
+def _per_image(model: keras.Model, sample: ImageDataset, image_size: int) -> float:
+    forward(model, Pixels(sample.items[:1], image_size))  # traces
+    started = time.perf_counter()
+    forward(model, Pixels(sample.items[:TIMED_IMAGES], image_size))
+    return (time.perf_counter() - started) / TIMED_IMAGES
+
+
+class _Stopwatch(keras.callbacks.Callback):
+    """Seconds from the end of one step to that of the next, phase by phase, within epochs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.laps: list[list[float]] = []
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        self.laps.append([])
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._last: float | None = None
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        float((logs or {}).get("loss", 0))  # a GPU may still be at it: waits for the result
+        now = time.perf_counter()
+        if self._last is not None:
+            self.laps[-1].append(now - self._last)
+        self._last = now
