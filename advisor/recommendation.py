@@ -13,6 +13,7 @@ from advisor.outlook import Outlook, look_ahead
 from advisor.probes import DepthCurve, measure_depth_curve
 from advisor.profiling import DatasetProfile, profile_dataset
 from advisor.rules import (
+    RULES,
     Facts,
     Rule,
     Verdict,
@@ -220,15 +221,13 @@ def recommend(
         return with_rates(plan, rate_factor(facts)) if name == "fine_tune_all" else plan
 
     tried = None
-    chosen, runner_up = verdict.rule.recipe, verdict.runner_up
     if pilot:
         from advisor.pilot import run_pilot
 
-        tried = run_pilot(dataset, [plan_of(chosen), plan_of(runner_up)], cache=cache)
-        if tried.winner != chosen:
-            chosen, runner_up = runner_up, chosen
+        tried = run_pilot(dataset, [plan_of(verdict.rule.recipe), plan_of(verdict.runner_up)], cache=cache)
+        verdict = after_pilot(verdict, tried)
+    chosen = verdict.rule.recipe
     borderline = tried is None and verdict.confidence < BORDERLINE
-    because = verdict.because if tried is None else f"{tried} Before it: {verdict.because}"
     textbook = apply_rules(facts, compared_with=numbers("textbook"), evidence=()).rule.recipe
     reasons: dict[str, Any] = {
         "recipe": chosen,
@@ -237,13 +236,15 @@ def recommend(
         "evidence": verdict.evidence,
         "confidence": verdict.confidence,
         "borderline": borderline,
-        "runner_up": runner_up,
-        "because": because,
+        "runner_up": verdict.runner_up,
+        "because": verdict.because,
         "why_not": verdict.why_not,
         "cautions": find_cautions(_facts(profile, facts, verdict, size, borderline)),
     }
     outlook = look_ahead(facts, chosen, evidence=evidence)
     advice = {"source": verdict.rule.source, **reasons, "outlook": outlook.to_dict()}
+    if tried is not None:
+        advice["pilot"] = tried.to_dict()
     return Recommendation(
         plan=with_parameters(replace(plan_of(recipe or chosen), advice=advice)),
         rule=verdict.rule,
@@ -254,6 +255,23 @@ def recommend(
         pilot=tried,
         dataset=dataset,
         **reasons,
+    )
+
+
+def after_pilot(verdict: Verdict, pilot: Pilot) -> Verdict:
+    """Returns the verdict with what the pilot decided in the place of the guess."""
+    because = f"{pilot} Before the pilot: {verdict.because}"
+    guessed = verdict.rule.recipe
+    if pilot.winner == guessed:
+        return replace(verdict, because=because)
+    lost = f"{guessed} was the guess, but lost the pilot by {100 * abs(pilot.difference):.1f} points."
+    others = {name: reason for name, reason in verdict.why_not.items() if name != pilot.winner}
+    return replace(
+        verdict,
+        rule=next(row for row in RULES if row.recipe == pilot.winner),
+        runner_up=guessed,
+        because=because,
+        why_not={guessed: lost, **others},
     )
 
 

@@ -1,15 +1,18 @@
 """From images to advice, on real datasets and with a real ruler."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_study import fingerprint
 from PIL import Image
 
 import advisor
-from advisor.recommendation import default_image_size
-from advisor.rules import EVIDENCE
+from advisor.pilot import Pilot
+from advisor.recommendation import after_pilot, default_image_size
+from advisor.rules import EVIDENCE, Facts, apply_rules
 from strategies.backbones import get_backbone
 from strategies.errors import OutputError, PlanError, UnknownNameError
 from strategies.files import check_schema
@@ -149,6 +152,42 @@ def test_evidence_can_be_left_out(photos, imagenet_weights):
     assert one.rule.domain == one.margins["similarity"]["side"]
     with pytest.raises(UnknownNameError, match="row of evidence"):
         advisor.recommend(photos, backbone=BACKBONE, without=["late"])
+
+
+def test_a_pilot_replaces_the_guess(photos, imagenet_weights, monkeypatch):
+    """The recipe and its runner-up meet on the user's images, and the winner is what is advised."""
+    monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 320)
+    one = advisor.recommend(photos, backbone="MobileNet-0.25", weights="random", image_size=32, pilot=True)
+    assert one.recipe == one.pilot.winner
+    assert set(one.pilot.candidates) == {one.recipe, one.runner_up}
+    assert str(one.pilot) in one.because
+    assert one.plan.advice["pilot"]["winner"] == one.plan.recipe
+    assert set(one.why_not) == set(RECIPES) - {one.recipe}
+    assert not one.borderline
+    assert "a pilot decided" in str(one)
+    plan_from_dict(one.plan.to_dict())
+
+
+def test_what_loses_the_pilot_is_the_runner_up():
+    """And the reason against it is that it lost."""
+    measured = {"similarity": 0.9, "late_gain": 0.2}
+    verdict = apply_rules(Facts.from_fingerprint(fingerprint(**measured)))
+    pilot = Pilot(
+        candidates=(verdict.rule.recipe, verdict.runner_up),
+        accuracy=(0.6, 0.7),
+        difference=-0.1,
+        standard_error=0.02,
+        num_images=100,
+        num_folds=3,
+        share=0.2,
+        seconds=9.0,
+    )
+    after = after_pilot(verdict, pilot)
+    assert (after.rule.recipe, after.runner_up) == (verdict.runner_up, verdict.rule.recipe)
+    assert "lost the pilot by 10.0 points" in after.why_not[verdict.rule.recipe]
+    assert set(after.why_not) == set(RECIPES) - {after.rule.recipe}
+    kept = after_pilot(verdict, replace(pilot, difference=0.1))
+    assert kept.rule == verdict.rule
 
 
 def test_the_advice_says_what_to_expect_and_where_the_images_lie(advice):

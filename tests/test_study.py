@@ -1,6 +1,8 @@
 """The study runner: fixed test sets, resumable rows, groups kept together."""
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,11 @@ import pytest
 from PIL import Image
 
 import advisor
+from advisor.evidence.page import FOLDER, fill, study_score, tables
+from advisor.evidence.plots import draw_figures
 from advisor.evidence.study import COLUMNS, METHODS, Setting, draw, read_datasets, read_results, run_study
 from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, variants_table
+from advisor.rules import numbers
 from strategies.errors import DatasetError, UserError
 from strategies.images import load_dataset
 from strategies.recipes import RECIPES
@@ -202,16 +207,25 @@ def test_a_recipe_as_it_is_counts_as_the_variant_that_it_has_by_default():
 
 def test_the_page_shows_what_the_results_say():
     """Every table between two marks is what the command above it writes from the results in the package."""
-    folder = Path(advisor.__file__).parent / "evidence"
-    rows = read_results(folder / "results" / "mobilenet_0.25_96px.csv")
-    page = (folder / "README.md").read_text(encoding="utf-8")
-    tables = {
-        "methods": methods_table(rows),
-        "batch-norm": variants_table(rows, BATCH_NORM),
-        "rates": variants_table(rows, RATES),
-    }
-    for name, table in tables.items():
-        assert page.split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->")[0] == table
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    found = tables()
+    assert set(re.findall("<!-- /(.*?) -->", page)) == set(found)
+    assert fill(page, found) == page
+    assert set(re.findall(r"\(plots/(.*?)\)", page)) == {path.name for path in (FOLDER / "plots").glob("*.svg")}
+
+
+def test_the_figures_are_drawn_from_a_score(tmp_path):
+    """The same score gives the same files; without matplotlib a sentence says what is missing."""
+    drawn = draw_figures(study_score(), numbers(), tmp_path / "one")
+    again = draw_figures(study_score(), numbers(), tmp_path / "two")
+    assert [path.name for path in drawn] == ["regret.svg", "map.svg", "confidence.svg"]
+    for one, two in zip(drawn, again, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+        assert "<svg" in one.read_text(encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib", None)
+        with pytest.raises(UserError, match="Install matplotlib"):
+            draw_figures(study_score(), numbers(), tmp_path)
 
 
 def test_the_results_show_what_the_recipes_promise():
