@@ -21,6 +21,7 @@ from advisor.evidence.tables import (
     methods_table,
     numbers_table,
     policies_table,
+    summary_table,
     variants_table,
 )
 from advisor.rules import numbers
@@ -47,6 +48,7 @@ def tables() -> dict[str, str]:
     """Returns every table of the page by its mark."""
     methods, found, second = results(METHODS), study_score(), study_score(SECOND)
     return {
+        "summary": summary_table(found),
         "policies": policies_table(found),
         "numbers": numbers_table(calibration()["fit"]),
         "evidence": evidence_table(found),
@@ -78,9 +80,11 @@ def fill(text: str, found: Mapping[str, str]) -> str:
 
 
 def write_page(folder: Path = FOLDER) -> list[Path]:
-    """Fills the page of a folder and draws its figures; returns what was written."""
+    """Fills the page of the evidence and the README of the project, and draws the figures; returns what was written."""
     from advisor.evidence.plots import draw_figures
 
-    page = folder / "README.md"
-    page.write_text(fill(page.read_text(encoding="utf-8"), tables()), encoding="utf-8")
-    return [page, *draw_figures(study_score(), numbers(), folder / "plots")]
+    found = tables()
+    pages = [path for path in (folder / "README.md", folder.parent.parent / "README.md") if path.is_file()]
+    for page in pages:
+        page.write_text(fill(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+    return [*pages, *draw_figures(study_score(), numbers(), folder / "plots")]

@@ -238,6 +238,23 @@ def policies_table(found: Mapping[str, Any]) -> str:
     return f"{_table(header, lines)}\n\n{text}\n"
 
 
+def summary_table(found: Mapping[str, Any]) -> str:
+    """Returns the policies in a few columns, the best first."""
+    rows = {"advice": found["advice"], **found["baselines"]}
+    lines = [
+        [
+            policy_name(name),
+            f"{row['mean_regret']:.2f}",
+            f"{row['share_within_1pt']:.0%}",
+            f"{row['worst_regret']:.1f}",
+            f"{row['mean_seconds']:.0f} s",
+        ]
+        for name, row in sorted(rows.items(), key=lambda pair: pair[1]["mean_regret"])
+    ]
+    header = ["policy", "mean regret", "within tolerance", "worst cell", "training time"]
+    return f"{_table(header, lines)}\n"
+
+
 def numbers_table(fit: Mapping[str, Any]) -> str:
     """Returns the numbers that were fitted: on all datasets, and from which to which without one of them."""
     header = ["number", "fitted on all", "without one dataset"]
