@@ -348,7 +348,7 @@ def _facts(
         "high": facts.similarity.high,
         "num_images_measured": facts.similarity.num_images,
         "similarity_threshold": against["similarity"],
-        "domain_by_evidence": any(row["decides"] and row["question"] == "domain" for row in verdict.evidence),
+        "domain_by_evidence": any("domain" in row["decides"] for row in verdict.evidence),
         "calibrated_range": calibration()["fit"]["provenance"]["ranges"]["effective_num_images"],
         "runner_up": verdict.runner_up,
         "confidence": verdict.confidence,

@@ -94,13 +94,12 @@ RULES: tuple[Rule, ...] = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Something measured that overrules the threshold's answer to one of the two questions.
+    """Something measured that overrules the threshold's answer to one of the two questions, or to both.
 
     Attributes:
         name: Of the measure in `Facts.measures`, and of the option that leaves it out.
-        question: `size` or `domain`.
-        below: The answer where the measure is below the row's lower number; `None` leaves the answer as it is.
-        above: The answer where it is at or above the upper number.
+        below: Question -> answer where the measure is below the row's lower number; what is not named stays as it is.
+        above: Question -> answer where it is at or above the upper number.
         spread: By how much the measure errs; for the confidence.
         words_below: What to say then; a template over `value`, `low` and `high`, each also in `points`.
         words_above: Likewise.
@@ -108,9 +107,8 @@ class Evidence:
     """
 
     name: str
-    question: str
-    below: str | None
-    above: str | None
+    below: Mapping[str, str]
+    above: Mapping[str, str]
     spread: float
     words_below: str
     words_above: str
@@ -120,9 +118,8 @@ class Evidence:
 EVIDENCE: tuple[Evidence, ...] = (
     Evidence(
         name="late_gain",
-        question="domain",
-        below="different",
-        above="similar",
+        below={"domain": "different"},
+        above={"domain": "similar"},
         spread=0.04,
         words_below="the last stages of the network separate your classes {points:+.1f} points better than the first "
         "two thirds, less than {low_points:+.0f} (different)",
@@ -131,27 +128,25 @@ EVIDENCE: tuple[Evidence, ...] = (
         source="linear probes by depth: Alain & Bengio 2016; layers that transfer badly: Yosinski et al. 2014",
     ),
     Evidence(
-        name="headroom",
-        question="size",
-        below="small",
-        above=None,
-        spread=0.02,
-        words_below="a new head alone leaves {points:.1f} % of the images wrong, less than {low_points:.0f} %: nothing "
-        "is left to gain (small)",
-        words_above="",
-        source="what is left to gain over the frozen network: Kornblith et al. 2019, Do Better ImageNet Models "
-        "Transfer Better?",
-    ),
-    Evidence(
         name="images_per_class",
-        question="domain",
-        below=None,
-        above="different",
+        below={},
+        above={"domain": "different"},
         spread=20.0,
         words_below="",
         words_above="{value:.0f} images for each class are at least {high:.0f}, enough to put new last stages in the "
         "place of those that fit ImageNet (different)",
         source="pretraining helps less with more images of each class: Kornblith et al. 2019, section 4.7",
+    ),
+    Evidence(
+        name="headroom",
+        below={"size": "small", "domain": "similar"},
+        above={},
+        spread=0.02,
+        words_below="a new head alone leaves {points:.1f} % of the images wrong, less than {low_points:.0f} %: nothing "
+        "is left to gain (small and similar)",
+        words_above="",
+        source="what is left to gain over the frozen network: Kornblith et al. 2019, Do Better ImageNet Models "
+        "Transfer Better?",
     ),
 )
 
@@ -175,11 +170,10 @@ def sides(measures: Mapping[str, Any], numbers: Numbers, evidence: Sequence[Evid
     for row in evidence:
         if (band := numbers.get(row.name)) is None:
             continue
-        value, upper = np.asarray(measures[row.name]), SIDES[row.question][1]
-        low, high = _ends(band)
-        for side, applies in ((row.below, value < low), (row.above, value >= high)):
-            if side is not None:
-                answers[row.question] = np.where(applies, side == upper, answers[row.question])
+        value, (low, high) = np.asarray(measures[row.name]), _ends(band)
+        for said, applies in ((row.below, value < low), (row.above, value >= high)):
+            for question, side in said.items():
+                answers[question] = np.where(applies, side == SIDES[question][1], answers[question])
     return answers
 
 
@@ -382,9 +376,13 @@ def apply_rules(
     rule = RULES[int(choose(measures, against, evidence))]
     plain = {question: SIDES[question][int(side)] for question, side in sides(measures, against, ()).items()}
     found = _findings(measures, against, evidence, plain)
-    words = _words(measures, against, plain) | {row["question"]: row["because"] for row in found if row["decides"]}
+    words = _words(measures, against, plain) | {
+        question: row["because"] for row in found for question in row["decides"]
+    }
     probabilities = cell_probabilities(facts, against, evidence)
     because = f"{words['size']}, and {words['domain']}. {RECIPES[rule.recipe].because}"
+    if words["size"] == words["domain"]:  # one row of evidence answers both questions
+        because = f"{words['size']}."
     return Verdict(
         rule=rule,
         margins=_margins(facts, against, plain),
@@ -427,27 +425,25 @@ def _findings(
         if (band := against.get(row.name)) is None:
             continue
         value, (low, high) = measures[row.name], _ends(band)
-        side, words = None, ""
+        said: Mapping[str, str] = {}
+        words = ""
         if value < low:
-            side, words = row.below, row.words_below
+            said, words = row.below, row.words_below
         elif value >= high:
-            side, words = row.above, row.words_above
-        if side is not None:
-            for earlier in found:
-                earlier["decides"] &= earlier["question"] != row.question
+            said, words = row.above, row.words_above
+        for earlier in found:
+            earlier["decides"] = [question for question in earlier["decides"] if question not in said]
+        points = {"points": 100 * value, "low_points": 100 * low, "high_points": 100 * high}
         found.append(
             {
                 "name": row.name,
-                "question": row.question,
                 "value": None if math.isnan(value) else value,
                 "below": band[0],
                 "above": band[1],
-                "side": side,
-                "decides": side is not None,
-                "overrules": side is not None and side != plain[row.question],
-                "because": words.format(
-                    value=value, low=low, high=high, points=100 * value, low_points=100 * low, high_points=100 * high
-                ),
+                "answers": dict(said),
+                "decides": list(said),
+                "overrules": any(side != plain[question] for question, side in said.items()),
+                "because": words.format(value=value, low=low, high=high, **points) if said else "",
                 "source": row.source,
             }
         )
@@ -474,13 +470,13 @@ def _why_not(rule: Rule, words: Mapping[str, str]) -> dict[str, str]:
     for row in RULES:
         if row == rule:
             continue
-        wrong = []
+        wrong: dict[str, str] = {}  # reason -> what the recipe is for; one reason may answer both questions
         if row.size != rule.size:
-            wrong.append(f"is for {row.size} datasets, but {words['size']}")
+            wrong[words["size"]] = f"is for {row.size} datasets"
         if row.domain != rule.domain:
             toward = "to" if row.domain == "similar" else "from"
-            wrong.append(f"is for images {row.domain} {toward} ImageNet, but {words['domain']}")
-        reasons[row.recipe] = f"{row.recipe} {' and '.join(wrong)}."
+            wrong.setdefault(words["domain"], f"is for images {row.domain} {toward} ImageNet")
+        reasons[row.recipe] = f"{row.recipe} {' and '.join(f'{what}, but {why}' for why, what in wrong.items())}."
     return reasons
 
 
@@ -498,12 +494,14 @@ def cell_probabilities(facts: Facts, against: Numbers, evidence: Sequence[Eviden
         if band is None or math.isnan(value):
             continue
         bottom, top = _ends(band)
-        below = _logistic(1.7 * (bottom - value) / row.spread) if row.below else 0.0
-        above = _logistic(1.7 * (value - top) / row.spread) if row.above else 0.0
-        upper = SIDES[row.question][1]
-        chances[row.question] = (
-            below * (row.below == upper) + above * (row.above == upper) + (1 - below - above) * chances[row.question]
-        )
+        below = _logistic(1.7 * (bottom - value) / row.spread)
+        above = _logistic(1.7 * (value - top) / row.spread)
+        for question, (_, upper) in SIDES.items():
+            low_says, high_says = row.below.get(question), row.above.get(question)
+            spoken = below * (low_says is not None) + above * (high_says is not None)
+            chances[question] = (
+                below * (low_says == upper) + above * (high_says == upper) + (1 - spoken) * chances[question]
+            )
     return {
         row.recipe: math.prod(
             chances[question] if side == SIDES[question][1] else 1 - chances[question]

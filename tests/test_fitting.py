@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_up_study import FAR, NEAR, rows, study
 
-from advisor.evidence.fitting import fit, fit_rates, gather
+from advisor.evidence.fitting import ALWAYS, fit, fit_rates, gather
 from advisor.evidence.outcomes import read_outcomes
 from advisor.rules import EVIDENCE, RULES, choose
 from advisor.similarity import calibration
@@ -37,8 +37,8 @@ def test_the_fit_finds_what_decides(fitted):
 
 
 def test_evidence_that_gains_nothing_stays_off(fitted):
-    """The thresholds alone are right everywhere here, so that no row is needed."""
-    assert [fitted["all"]["advice"][row.name] for row in EVIDENCE] == [None] * len(EVIDENCE)
+    """The thresholds alone are right everywhere here: no row is needed but the one that holds without a fit."""
+    assert [fitted["all"]["advice"][row.name] for row in EVIDENCE] == [ALWAYS.get(row.name) for row in EVIDENCE]
 
 
 def test_evidence_is_used_where_similarity_misleads():
@@ -50,7 +50,7 @@ def test_evidence_is_used_where_similarity_misleads():
             found += rows(f"set{index}", {best: 60}, seed=seed, similarity=0.6, late_gain=gain)
     advice = fit(read_outcomes(found))["all"]["advice"]
     assert advice["late_gain"] is not None
-    assert advice["headroom"] is None
+    assert advice["images_per_class"] is None
 
 
 def test_what_was_fitted_says_on_what(fitted):

@@ -30,6 +30,8 @@ BANDS: dict[str, tuple[tuple[float | None, float | None], ...]] = {
     "headroom": tuple((low, None) for low in (0.02, 0.05, 0.1, 0.15)),
     "images_per_class": tuple((None, high) for high in (20.0, 40.0, 60.0, 80.0, 120.0)),
 }
+# What holds without a fit: a recipe that a new head leaves less than a point to gain cannot be better by more.
+ALWAYS = {"headroom": [0.01, None]}
 FACTORS = (3.0,)  # on the learning rates of `fine_tune_all`, below a similarity
 LEAST_GAIN = 0.001  # a number that is worth less than a tenth of a point of mean accuracy is left out
 TIE = 0.0003  # numbers within this of the best are equally good; the middle of them is taken
@@ -105,13 +107,13 @@ def fit_two_by_two(samples: Samples) -> dict[str, Any]:
 
 
 def fit_advice(samples: Samples) -> dict[str, Any]:
-    """Fits thresholds and evidence together; a row of evidence that gains less than a tenth of a point stays off.
+    """Fits thresholds and evidence together; a row of evidence that gains less than a tenth of a point stays as it was.
 
     The rows are fitted one after the other, the thresholds anew with each, and then all of them once more.
     """
-    found = {**fit_two_by_two(samples), **{row.name: None for row in EVIDENCE}}
+    found = {**fit_two_by_two(samples), **{row.name: ALWAYS.get(row.name) for row in EVIDENCE}}
     for row in (*EVIDENCE, *EVIDENCE):
-        without = _best(samples, _with_thresholds({**found, row.name: None}), found)
+        without = _best(samples, _with_thresholds({**found, row.name: ALWAYS.get(row.name)}), found)
         options = ({**option, row.name: list(band)} for option in _with_thresholds(found) for band in BANDS[row.name])
         best = _best(samples, options, found)
         found = best if _mean(samples, best) > _mean(samples, without) + LEAST_GAIN else without

@@ -102,7 +102,7 @@ def _tick(score: float) -> int:
 
 def evidence_text(row: Mapping[str, Any]) -> str:
     """Returns what one row of evidence says, and whether it changed the answer."""
-    if row["side"] is None:
+    if not row["answers"]:
         where = "unknown" if row["value"] is None else f"{row['value']:.3g}"
         ends = [] if row["below"] is None else [f"below {row['below']:g}"]
         ends += [] if row["above"] is None else [f"from {row['above']:g} on"]
@@ -128,11 +128,15 @@ def expectation_text(outlook: Outlook, recipe: str) -> str:
         return head
     low, middle, high = outlook.gain
     more = (
-        f"{recipe} about {100 * middle:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f} in the study), for "
+        f"{recipe} about {_points(middle)} points ({_points(low)} to {_points(high)} in the study), for "
         f"{outlook.times_head:.0f} times the training time"
     )
     stop = "; stopping at head_only is a good answer" if outlook.stop_here else ""
     return f"{head}; {more}{stop}"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}" if abs(share) < 0.01 else f"{100 * share:+.0f}"
 
 
 def changes_text(outlook: Outlook) -> str:
