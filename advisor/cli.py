@@ -333,6 +333,8 @@ def _start_keras() -> None:
         import keras
 
         keras.ops.zeros(1)  # the first operation looks for devices
+        # Each training traces functions of its own; TensorFlow warns of several in one process as of a mistake.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     finally:
         os.dup2(kept, 2)
         os.close(kept)
