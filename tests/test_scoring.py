@@ -67,10 +67,15 @@ def test_fine_tuning_is_judged_at_the_rates_of_the_advice():
     assert judge(cell, _always("head_only"), NO_CHANGE).regret == 0
 
 
-def test_a_score_holds_the_advice_beside_every_baseline():
+@pytest.fixture(scope="module")
+def fitted():
+    """The fit to a study whose answer is known."""
+    return fit(read_outcomes(study()))
+
+
+def test_a_score_holds_the_advice_beside_every_baseline(fitted):
     """Keys, held-out numbers for datasets of the fit, and the intervals around the means."""
-    outcomes = read_outcomes(study())
-    found = score(outcomes, fit=fit(outcomes))
+    found = score(read_outcomes(study()), fit=fitted)
     assert set(found["baselines"]) == {
         "two_by_two", "textbook", "random", "keras_guide", *(f"always_{name}" for name in RECIPES),
     }  # fmt: skip
@@ -101,10 +106,9 @@ def test_datasets_that_the_fit_never_saw_are_judged_by_what_ships():
     assert "never seen (new)" in score_tables(found)
 
 
-def test_the_same_rows_give_the_same_score():
+def test_the_same_rows_give_the_same_score(fitted):
     """The bootstrap has a seed."""
     outcomes = read_outcomes(study())
-    fitted = fit(outcomes)
     assert score(outcomes, fit=fitted) == score(outcomes, fit=fitted)
 
 
