@@ -1,10 +1,7 @@
-"""Similarity to ImageNet, measured with the activations of one small network that was trained on it.
+"""Similarity to ImageNet, measured with the statistics that pretrained weights carry with them.
 
-The ruler runs the target's images through the network and compares, at the input of every BatchNormalization layer, the
-mean and variance of each channel with ImageNet's. The moving statistics that the layers hold are ImageNet's too, but at
-the resolution and with the augmentation of training; on photos as they are, they differ, and at every input size in
-another way (Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv:1906.06423). So the reference was
-measured on ImageNet's photos at the ruler's own input size: `reference.npz`.
+Every BatchNormalization layer of a network trained on ImageNet holds ImageNet's own mean and variance of each of its
+channels. The ruler runs the target's images through one fixed small network and compares, channel by channel.
 """
 
 from __future__ import annotations
@@ -87,46 +84,21 @@ class Moments:
 
     Attributes:
         mean: Array of shape `(num_images, num_channels)`; `square` likewise.
-        reference: ImageNet's mean and variance of each channel, `(2, num_channels)`.
+        reference_mean: ImageNet's mean of each channel, `(num_channels,)`; `reference_variance` likewise.
         layers: Index of the layer that each channel belongs to, `(num_channels,)`.
     """
 
     mean: np.ndarray
     square: np.ndarray
-    reference: np.ndarray
+    reference_mean: np.ndarray
+    reference_variance: np.ndarray
     layers: np.ndarray
-
-    def pooled(self) -> np.ndarray:
-        """Returns mean and variance of each channel over all images, `(2, num_channels)`: a reference for others."""
-        mean = self.mean.mean(axis=0)
-        return np.stack([mean, self.square.mean(axis=0) - mean**2 + _sampling_variance(self.mean)])
 
 
 @cache
 def calibration() -> Mapping[str, Any]:
     """Returns the fitted numbers, each with what it was fitted on: `calibration.json`."""
     return json.loads(files("advisor").joinpath("calibration.json").read_text(encoding="utf-8"))
-
-
-@cache
-def references() -> Mapping[str, np.ndarray]:
-    """Returns what was measured on ImageNet's photos, by `reference_name`: `reference.npz`.
-
-    Each is float32 of shape `(2, num_channels)`, mean and variance of each channel, channels of all layers in a row.
-    """
-    with files("advisor").joinpath("reference.npz").open("rb") as file, np.load(file) as arrays:
-        return dict(arrays)
-
-
-def reference_name(ruler: Ruler) -> str:
-    """Returns the name of the ruler's array in `reference.npz`.
-
-    Example:
-        >>> from advisor.similarity import default_ruler, reference_name
-        >>> reference_name(default_ruler())
-        'MobileNetV2-0.35/imagenet/128'
-    """
-    return f"{ruler.backbone}/{ruler.weights}/{ruler.image_size}"
 
 
 def default_ruler() -> Ruler:
@@ -165,9 +137,7 @@ def measure_similarity(
     Reference:
         Squared Hellinger distance between normal distributions, per channel:
         `1 - sqrt(2 s t / (s² + t²)) exp(-(m - µ)² / (4 (s² + t²)))`, with the target's mean `m` and standard deviation
-        `s` and ImageNet's mean `µ` and deviation `t`; `var(m) / n` is subtracted from `(m - µ)²` (sampling bias).
-        `µ` and `t` were measured on ImageNet's photos at the same input size; for a ruler without such a measurement
-        they are the moving statistics in its weights.
+        `s` and the moving mean `µ` and deviation `t`; `var(m) / n` is subtracted from `(m - µ)²` (sampling bias).
 
     Example:
         >>> import advisor, numpy as np
@@ -200,17 +170,18 @@ def measure_moments(pixels: np.ndarray, ruler: Ruler) -> Moments:
         pixels: RGB 0-255 of shape `(num_images, image_size, image_size, 3)`.
         ruler: What to measure with.
     """
-    model, norms = _moments_model(ruler)
+    model, reference = _moments_model(ruler)
     outputs = forward(model, pixels, description="Measuring similarity")
     return Moments(
         mean=np.concatenate(outputs[0::2], axis=1).astype("float64"),
         square=np.concatenate(outputs[1::2], axis=1).astype("float64"),
-        reference=_reference(ruler, norms),
-        layers=np.repeat(np.arange(len(norms)), [norm.input.shape[-1] for norm in norms]),
+        reference_mean=np.concatenate([mean for mean, _ in reference]),
+        reference_variance=np.concatenate([variance for _, variance in reference]),
+        layers=np.repeat(np.arange(len(reference)), [len(mean) for mean, _ in reference]),
     )
 
 
-def _moments_model(ruler: Ruler) -> tuple[keras.Model, list[keras.layers.BatchNormalization]]:
+def _moments_model(ruler: Ruler) -> tuple[keras.Model, list[tuple[np.ndarray, np.ndarray]]]:
     import keras
 
     row = get_backbone(ruler.backbone)
@@ -219,7 +190,7 @@ def _moments_model(ruler: Ruler) -> tuple[keras.Model, list[keras.layers.BatchNo
     norms = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)][1:]
     if not norms:
         raise UserError(
-            f"Expected a ruler with BatchNormalization, at whose inputs it compares. Received: {row.name!r}. "
+            f"Expected a ruler with BatchNormalization, whose statistics are the reference. Received: {row.name!r}. "
             f"Name another one, such as {default_ruler().backbone!r}."
         )
     outputs = []
@@ -227,20 +198,12 @@ def _moments_model(ruler: Ruler) -> tuple[keras.Model, list[keras.layers.BatchNo
         axes = tuple(range(1, len(norm.input.shape) - 1))
         outputs.append(keras.ops.mean(norm.input, axis=axes))
         outputs.append(keras.ops.mean(keras.ops.square(norm.input), axis=axes))
-    return keras.Model(backbone.input, outputs), norms
-
-
-def _reference(ruler: Ruler, norms: list[keras.layers.BatchNormalization]) -> np.ndarray:
-    """Returns ImageNet's mean and variance of each channel: as measured, else as the weights hold them."""
-    import keras
-
-    measured = references().get(reference_name(ruler))
-    if measured is not None:
-        return measured.astype("float64")
-    held = [[norm.moving_mean for norm in norms], [norm.moving_variance for norm in norms]]
-    return np.stack(
-        [np.concatenate([keras.ops.convert_to_numpy(one.value) for one in row]).astype("float64") for row in held]
-    )
+    to_numpy = keras.ops.convert_to_numpy
+    reference = [
+        (to_numpy(norm.moving_mean.value).astype("float64"), to_numpy(norm.moving_variance.value).astype("float64"))
+        for norm in norms
+    ]
+    return keras.Model(backbone.input, outputs), reference
 
 
 def compare(moments: Moments, ruler: Ruler, *, seed: int = 0) -> Similarity:
@@ -279,21 +242,14 @@ def _layer_distances(moments: Moments, counts: np.ndarray, bias: float = 1.0) ->
     num_images = len(moments.mean)
     mean = counts @ moments.mean / num_images
     # Sampling variance of the mean: it would make every finite sample look further away than it is.
-    # The reference's own, of 1,000 photos, is left in: it adds less than 0.00003, a thousandth of the scale.
-    noise = _sampling_variance(moments.mean) * bias
+    noise = moments.mean.var(axis=0, ddof=1) / num_images * bias
     variance = np.maximum(counts @ moments.square / num_images - mean**2 + noise, _TINY)
-    reference_mean, reference_variance = moments.reference
-    reference = np.maximum(reference_variance, _TINY)  # a dead channel has none, there as here
+    reference = np.maximum(moments.reference_variance, _TINY)  # a dead channel has none, there as here
     total = variance + reference
-    shift = np.maximum((mean - reference_mean) ** 2 - noise, 0)
+    shift = np.maximum((mean - moments.reference_mean) ** 2 - noise, 0)
     overlap = np.sqrt(2 * np.sqrt(variance * reference) / total) * np.exp(-shift / (4 * total))
     starts = np.flatnonzero(np.diff(moments.layers, prepend=-1))
     return np.add.reduceat(1 - overlap, starts, axis=1) / np.bincount(moments.layers)
-
-
-def _sampling_variance(mean: np.ndarray) -> np.ndarray:
-    """Returns the variance of the mean of each channel over a random sample of images."""
-    return mean.var(axis=0, ddof=1) / len(mean)
 
 
 def _bootstrap(moments: Moments, seed: int) -> np.ndarray:

@@ -1,23 +1,13 @@
 """Similarity to ImageNet, on ImageNet's own photos and on what lies far from them."""
 
 import itertools
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from advisor.evidence.ruler import fit_ruler, write_reference
-from advisor.similarity import (
-    Ruler,
-    calibration,
-    compare,
-    default_ruler,
-    measure_moments,
-    measure_similarity,
-    reference_name,
-    references,
-)
+from advisor.similarity import calibration, compare, default_ruler, measure_moments, measure_similarity
 from strategies.errors import DatasetError, UserError
 from strategies.images import load_images
 from strategies.pixels import decode_images
@@ -159,58 +149,3 @@ def test_the_default_ruler_is_calibrated():
     assert len(rows) == 1
     assert rows[0]["scale"] > 0
     assert rows[0]["fitted_on"]
-
-
-def test_every_calibrated_ruler_has_a_measured_reference_and_no_other_has():
-    """And what decides is compared with it, in float32 and without a number that is not one."""
-    rulers = [Ruler(**row["ruler"]) for row in calibration()["rulers"]]
-    assert sorted(references()) == sorted(map(reference_name, rulers))
-    for reference in references().values():
-        assert reference.dtype == "float32"
-        assert reference.shape == (2, 7024)
-        assert np.isfinite(reference).all()
-        assert (reference[1] > -1e-6).all()
-
-
-def test_the_reference_is_what_imagenets_photos_show(imagenet):
-    """Measured again, it is the same."""
-    ruler = default_ruler()
-    (seen,) = _see([imagenet], ruler, 1000)
-    assert np.array_equal(seen.reference, references()[reference_name(ruler)])
-    assert seen.pooled() == pytest.approx(seen.reference, rel=1e-3, abs=1e-4)
-
-
-def test_a_ruler_without_a_measured_reference_takes_that_of_its_weights():
-    """Random weights hold mean 0 and variance 1 in every layer."""
-    pixels = np.zeros((2, 64, 64, 3), "uint8")
-    seen = measure_moments(pixels, replace(default_ruler(), weights="random", image_size=64))
-    assert np.array_equal(seen.reference, np.repeat([[0.0], [1.0]], seen.mean.shape[1], axis=1))
-
-
-def test_the_command_fits_reference_floor_and_scale(tmp_path, imagenet_weights):
-    """Noise of full, of half and of little contrast; the order in which references are written leaves no trace."""
-    generator = np.random.default_rng(0)
-    folders = [tmp_path / name for name in ("photos", "near", "far")]
-    for folder, top in zip(folders, (256, 128, 32), strict=True):
-        (folder / "one").mkdir(parents=True)
-        for index in range(8):
-            image = Image.fromarray(generator.integers(0, top, (40, 40, 3), dtype="uint8"))
-            image.save(folder / "one" / f"{index}.png")
-    ruler = replace(default_ruler(), image_size=32)
-    row, reference = fit_ruler(ruler, *folders)
-    assert row["ruler"] == asdict(ruler)
-    assert row["floor"] > 0  # photos that made the reference would lie at 0
-    assert row["scale"] > 0
-    assert list(row["floor_by_depth"]) == ["early", "middle", "late"]
-    assert reference.shape == (2, 7024)
-
-    path, other = tmp_path / "reference.npz", replace(ruler, image_size=64)
-    write_reference(ruler, reference, path)
-    write_reference(other, 2 * reference, path)
-    first = path.read_bytes()
-    path.unlink()
-    write_reference(other, 2 * reference, path)
-    write_reference(ruler, reference, path)
-    assert path.read_bytes() == first
-    with np.load(path) as file:
-        assert np.array_equal(file[reference_name(ruler)], reference)

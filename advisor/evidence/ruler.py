@@ -1,8 +1,7 @@
-"""Fits reference, floor and scale of the similarity ruler: python -m advisor.evidence.ruler DATASETS [--image-size N]
+"""Fits floor and scale of the similarity ruler: python -m advisor.evidence.ruler IMAGENET_PHOTOS [--image-size N]
 
-The reference is mean and variance of every channel over ImageNet's own photos, with this network at this input size.
-The floor is the distance of such photos from it. The scale is chosen so that `exp(-(distance - floor) / scale)` is one
-half in the middle of a gap between two named datasets.
+The floor is the distance of ImageNet's own photos with this network at this input size. The scale is chosen so that
+`exp(-(distance - floor) / scale)` is one half in the middle of a gap between two named datasets.
 """
 
 from __future__ import annotations
@@ -11,22 +10,14 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 
-import numpy as np
-
-from advisor.similarity import DEPTHS, Moments, Ruler, compare, measure_moments, reference_name
-from strategies.images import load_images
-from strategies.pixels import decode_images
-
-MOST_IMAGES = 1000
-REFERENCES = Path(__file__).parent.parent / "reference.npz"
+from advisor.similarity import Ruler, Similarity, measure_similarity
 
 
-def fit_ruler(ruler: Ruler, imagenet: Path, near: Path, far: Path) -> tuple[dict[str, object], np.ndarray]:
-    """Returns one row of `rulers` in `calibration.json`, and the reference of the ruler in `reference.npz`.
+def fit_ruler(ruler: Ruler, imagenet: Path, near: Path, far: Path) -> dict[str, object]:
+    """Returns one row of `rulers` in `calibration.json`.
 
     Args:
         ruler: Network, weights and input size.
@@ -34,58 +25,26 @@ def fit_ruler(ruler: Ruler, imagenet: Path, near: Path, far: Path) -> tuple[dict
         near: Class folder of the furthest dataset that is to count as similar.
         far: Class folder of the nearest dataset that is to count as different.
     """
-    photos = _see(imagenet, ruler)
-    reference = photos.pooled().astype("float32")
-    floor, floor_by_depth = _floor(photos, ruler)
-    ends = [compare(replace(_see(folder, ruler), reference=reference), ruler).distance for folder in (near, far)]
-    source = f"{len(photos.mean)} photos of {imagenet.name}"
-    row = {
-        "ruler": asdict(ruler),
-        "reference": f"{source} at {ruler.image_size} px",
-        "floor": round(floor, 5),
-        "floor_by_depth": {depth: round(value, 5) for depth, value in floor_by_depth.items()},
-        "scale": round((sum(ends) / 2 - floor) / math.log(2), 5),
-        "fitted_on": f"{source}, half against half; one half between {near.name} and {far.name}",
+
+    def measure(folder: Path) -> Similarity:
+        return measure_similarity(
+            folder, ruler=ruler.backbone, image_size=ruler.image_size, weights=ruler.weights, max_images=1000
+        )
+
+    floor = measure(imagenet)
+    middle = (measure(near).distance + measure(far).distance) / 2
+    return {
+        "ruler": {"backbone": ruler.backbone, "weights": ruler.weights, "image_size": ruler.image_size},
+        "floor": round(floor.distance, 5),
+        "floor_by_depth": {depth: round(float(row["distance"] or 0), 5) for depth, row in floor.by_depth.items()},
+        "scale": round((middle - floor.distance) / math.log(2), 5),
+        "fitted_on": f"{floor.num_images} photos of {imagenet.name}; one half between {near.name} and {far.name}",
         "date": date.today().isoformat(),
     }
-    return row, reference
-
-
-def write_reference(ruler: Ruler, reference: np.ndarray, path: Path = REFERENCES) -> None:
-    """Writes the reference of a ruler beside those of the others. The same references give the same file."""
-    arrays = {}
-    if path.exists():
-        with np.load(path) as file:
-            arrays = dict(file)
-    arrays[reference_name(ruler)] = reference
-    np.savez_compressed(path, allow_pickle=False, **dict(sorted(arrays.items())))
-
-
-def _see(folder: Path, ruler: Ruler) -> Moments:
-    """Runs a random sample of the images, in random order, through the ruler."""
-    items = load_images(folder).items
-    chosen = np.random.default_rng(0).permutation(len(items))[:MOST_IMAGES]
-    return measure_moments(decode_images([items[index] for index in chosen], ruler.image_size), ruler)
-
-
-def _floor(photos: Moments, ruler: Ruler) -> tuple[float, dict[str, float]]:
-    """Returns the distance of ImageNet's photos, over all layers and by depth.
-
-    Photos lie nearer to a reference that was measured on them than other photos of ImageNet do, so the distance is that
-    of each half from a reference measured on the other one.
-    """
-    middle = len(photos.mean) // 2
-    halves = [
-        replace(photos, mean=photos.mean[rows], square=photos.square[rows])
-        for rows in (slice(middle), slice(middle, None))
-    ]
-    found = [compare(replace(one, reference=other.pooled()), ruler) for one, other in (halves, halves[::-1])]
-    by_depth = {depth: float(np.mean([one.by_depth[depth]["distance"] for one in found])) for depth in DEPTHS}
-    return float(np.mean([one.distance for one in found])), by_depth
 
 
 def main() -> None:
-    """Prints one row as JSON, and writes the reference to `reference.npz`."""
+    """Prints one row as JSON."""
     parser = argparse.ArgumentParser(prog="python -m advisor.evidence.ruler", description=__doc__.splitlines()[0])
     parser.add_argument("datasets", type=Path, help="folder that holds the three folders named below")
     parser.add_argument("--imagenet", default="imagenet_samples")
@@ -97,9 +56,7 @@ def main() -> None:
     given = parser.parse_args()
     ruler = Ruler(backbone=given.backbone, weights=given.weights, image_size=given.image_size)
     folders = [given.datasets / name for name in (given.imagenet, given.near, given.far)]
-    row, reference = fit_ruler(ruler, *folders)
-    write_reference(ruler, reference)
-    json.dump(row, sys.stdout, indent=2)
+    json.dump(fit_ruler(ruler, *folders), sys.stdout, indent=2)
     print()
 
 
