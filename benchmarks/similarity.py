@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 import advisor
-from advisor.rules import thresholds
 from advisor.similarity import MAX_IMAGES, Moments, Ruler, compare, default_ruler, measure_moments
 from strategies.images import load_images
 from strategies.pixels import decode_images
 
 FEW, MANY, NUM_DRAWS = 200, 2000, 10
+MIDDLE = 0.5  # of the scale, which was fitted to it
 SIZES = (96, 128, 160, 224)
 
 
@@ -56,8 +56,8 @@ def print_stability(folders: list[Path]) -> None:
         if row["images"] >= 2 * FEW:
             cells = [f"{few[name]:.3f} ± {deviation[name]:.3f}", f"{row['many']:.3f}", f"{drift[name]:+.3f}"]
         print(f"| {' | '.join([name, images, *cells, *(f'{row[size]:.3f}' for size in SIZES)])} |")
-    standard, threshold, order = default_ruler().image_size, thresholds()["similarity"].value, sizes.corr("spearman")
-    crossed = (sizes >= threshold).ne(sizes[standard] >= threshold, axis=0).stack()
+    standard, order = default_ruler().image_size, sizes.corr("spearman")
+    crossed = (sizes >= MIDDLE).ne(sizes[standard] >= MIDDLE, axis=0).stack()
     print(
         f"\n{len(table)} datasets, {draws[0].count()} of them with {2 * FEW} images or more. "
         f"Largest standard deviation: {deviation.max():.3f} ({deviation.idxmax()}). "
@@ -66,7 +66,7 @@ def print_stability(folders: list[Path]) -> None:
         f"{', '.join(f'{order.loc[standard, size]:.3f} at {size} px' for size in SIZES if size != standard)}; "
         f"lowest of all pairs of sizes: {order.min(axis=None):.3f}; "
         f"of all pairs of draws of {FEW} images at {standard} px: {draws.corr('spearman').min(axis=None):.3f}. "
-        f"On another side of {threshold} than at {standard} px: "
+        f"On another side of {MIDDLE} than at {standard} px: "
         f"{', '.join(f'{name} at {size} px' for name, size in crossed[crossed].index) or 'none'}."
     )
 
