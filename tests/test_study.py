@@ -209,7 +209,7 @@ def test_the_page_shows_what_the_results_say():
     """Every table between two marks is what the command above it writes from the results in the package."""
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     found = tables()
-    readme = (FOLDER.parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     assert set(re.findall("<!-- /(.*?) -->", page + readme)) == set(found)
     assert fill(page, found) == page
     assert fill(readme, found) == readme

@@ -50,8 +50,8 @@ def draw_figures(found: Mapping[str, Any], advice: Mapping[str, Any], folder: Pa
             "map.svg": _map(found["cells"], advice),
             "confidence.svg": _confidence(found["confidence"]),
         }
-    for name, figure in drawn.items():
-        figure.savefig(folder / name, metadata={"Date": None})
+        for name, figure in drawn.items():
+            figure.savefig(folder / name, metadata={"Date": None})
     return [folder / name for name in drawn]
 
 
