@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FINGERPRINT_VERSION = 1
 SMALLEST_DEFAULT_SIZE = 96
-BORDERLINE = 0.6  # below this confidence the advice offers a pilot
+BORDERLINE = 0.8  # below this confidence the advice offers a pilot
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
