@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from advisor.evidence.study import KEY, VARIANT, append_rows, check_results, make_cell, make_row, metrics_of
-from advisor.probes import measure_depth_curve
 from advisor.recommendation import Recommendation, plan_for, recommend
 from strategies.errors import UserError
 from strategies.evaluation import Evaluation, paired_difference
@@ -220,15 +219,7 @@ def compare_recipes(
         cache=cache,
         **columns,
     )
-    plan, data = advice.plan, advice.dataset
-    curve = advice.depth_curve or measure_depth_curve(
-        data.subset(np.flatnonzero(np.array(data.split) != "test")),
-        backbone=plan.backbone,
-        image_size=plan.image_size,
-        weights=weights,
-        seed=seed,
-        cache=cache,
-    )
+    plan, data, curve = advice.plan, advice.dataset, advice.depth_curve
     plans = [
         plan
         if name == plan.recipe

@@ -8,6 +8,7 @@ from made_up_study import FAR, NEAR, rows, study
 
 from advisor.evidence.fitting import ALWAYS, fit, fit_rates, gather
 from advisor.evidence.outcomes import read_outcomes
+from advisor.evidence.page import STUDY, results
 from advisor.rules import EVIDENCE, RULES, choose
 from advisor.similarity import calibration
 
@@ -89,15 +90,8 @@ def test_cells_count_equally_whatever_their_seeds():
 
 def test_what_ships_is_the_fit_to_the_results_in_the_package():
     """The numbers that decide are those that the command in the evidence writes."""
-    from pathlib import Path
-
-    import advisor
-    from advisor.evidence.study import read_results
-
-    folder = Path(advisor.__file__).parent / "evidence" / "results"
-    found = [row for path in sorted(folder.glob("mobilenet_*.csv")) for row in read_results(path)]
     shipped = calibration()["fit"]
-    again = fit(read_outcomes(found), on=date.fromisoformat(shipped["provenance"]["date"]))
+    again = fit(read_outcomes(results(STUDY)), on=date.fromisoformat(shipped["provenance"]["date"]))
     assert again["provenance"] == shipped["provenance"]
     for name in ("rates", "two_by_two", "advice"):
         assert again["all"][name] == shipped["all"][name]

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from made_up_study import FAR, rows, study
 
-import advisor
 from advisor.evidence.fitting import fit
 from advisor.evidence.outcomes import read_outcomes
+from advisor.evidence.page import study_score
 from advisor.evidence.scoring import RANDOM, judge, score
-from advisor.evidence.study import read_results
 from advisor.evidence.tables import score_tables
 from strategies.recipes import RECIPES
 
@@ -115,9 +114,7 @@ def test_the_same_rows_give_the_same_score(fitted):
 @pytest.fixture(scope="module")
 def shipped():
     """The score of the results in the package."""
-    folder = Path(advisor.__file__).parent / "evidence" / "results"
-    found = [row for path in sorted(folder.glob("mobilenet_*.csv")) for row in read_results(path)]
-    return score(read_outcomes(found))
+    return study_score()
 
 
 def test_the_advice_keeps_what_it_promises_on_the_study(shipped):

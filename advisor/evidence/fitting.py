@@ -101,9 +101,7 @@ def _mean_fine_tuned(outcomes: Sequence[Outcome], rates: Mapping[str, float]) ->
 
 def fit_two_by_two(samples: Samples) -> dict[str, Any]:
     """Fits the thresholds of size and similarity alone."""
-    return _best(
-        samples, ({"effective_num_images": size, "similarity": near} for size, near in product(SIZES, SIMILARITIES))
-    )
+    return _best(samples, _with_thresholds({}))
 
 
 def fit_advice(samples: Samples) -> dict[str, Any]:

@@ -146,11 +146,11 @@ def score(outcomes: Sequence[Outcome], *, fit: Mapping[str, Any] | None = None, 
     """
     fit = calibration()["fit"] if fit is None else fit
     parts = {one.dataset: fit["held_out"].get(one.dataset, fit["all"]) for one in outcomes}
-    judged: dict[str, list[Judgement | None]] = {}
-    for name in _policies(fit["all"]):
-        judged[name] = [
-            judge(one, _policies(parts[one.dataset])[name], parts[one.dataset]["rates"]) for one in outcomes
-        ]
+    policies = {dataset: _policies(part) for dataset, part in parts.items()}
+    judged = {
+        name: [judge(one, policies[one.dataset][name], parts[one.dataset]["rates"]) for one in outcomes]
+        for name in _policies(fit["all"])
+    }
     advice = [_present(judgement) for judgement in judged["advice"]]
     entries = {name: _entry(outcomes, rows, advice, seed) for name, rows in judged.items() if any(rows)}
     return {
