@@ -25,17 +25,20 @@ app = typer.Typer(
 )
 
 JSON_VERSION = 1
-DEMO_BACKBONE = "MobileNetV2-0.35"
 DEMO_IMAGES = 600
 DEMO_BUDGET = 0.5
 
 Data = Annotated[str, typer.Argument(help="A folder with one sub-folder per class, or a CSV file with path,label.")]
-BackboneName = Annotated[str, typer.Option(help="Network to transfer; 'advisor backbones' lists them.")]
-Weights = Annotated[str, typer.Option(help="'imagenet', or the path of a weights file.")]
+BackboneName = Annotated[
+    str | None, typer.Option(help="Network to transfer; 'advisor backbones' lists them. Default: MobileNetV2.")
+]
+Weights = Annotated[
+    str, typer.Option(help="'auto': from Keras' cache, else its download; 'bundled'; or the path of a weights file.")
+]
 ImageSize = Annotated[int | None, typer.Option(help="Side of the input in pixels. Default: fitted to the images.")]
 RecipeName = Annotated[str | None, typer.Option(help="Overrules the advice; 'advisor recipes' lists them.")]
 Without = Annotated[
-    list[str] | None, typer.Option(help="Row of evidence to leave out: late_gain, headroom or images_per_class.")
+    list[str] | None, typer.Option(help="Row of evidence to leave out: images_per_class, late_gain or headroom.")
 ]
 Pilot = Annotated[bool, typer.Option("--pilot", help="Let a short head-to-head on your images decide.")]
 Seed = Annotated[int, typer.Option(help="The one seed of everything random.")]
@@ -54,8 +57,8 @@ Root = Annotated[str | None, typer.Option(help="CSV: folder that relative paths 
 @app.command()
 def recommend(
     data: Data,
-    backbone: BackboneName = "MobileNetV2",
-    weights: Weights = "imagenet",
+    backbone: BackboneName = None,
+    weights: Weights = "auto",
     image_size: ImageSize = None,
     without: Without = None,
     pilot: Pilot = False,
@@ -103,7 +106,7 @@ def train(
     plan: Annotated[str | None, typer.Option(help="A plan.json to carry out, as it was written or edited.")] = None,
     recipe: RecipeName = None,
     backbone: Annotated[str | None, typer.Option(help="Network; default: the plan's, or MobileNetV2.")] = None,
-    weights: Annotated[str | None, typer.Option(help="'imagenet', or the path of a weights file.")] = None,
+    weights: Annotated[str | None, typer.Option(help="As for recommend; default: the plan's, or 'auto'.")] = None,
     image_size: ImageSize = None,
     seed: Annotated[int | None, typer.Option(help="The one seed; default: the plan's, or 0.")] = None,
     overwrite: Overwrite = False,
@@ -165,8 +168,8 @@ def train(
 @app.command()
 def compare(
     data: Data,
-    backbone: BackboneName = "MobileNetV2",
-    weights: Weights = "imagenet",
+    backbone: BackboneName = None,
+    weights: Weights = "auto",
     image_size: ImageSize = None,
     seed: Seed = 0,
     minutes: Annotated[
@@ -283,7 +286,7 @@ def backbones(as_json: AsJson = False) -> None:
 
 @app.command()
 def demo(out: Out = None, seed: Seed = 0) -> None:
-    """Recommend, train and report on real images that come with scikit-learn: handwritten digits."""
+    """Recommend, train and report on handwritten digits: images of scikit-learn, the network of this package."""
     import tempfile
 
     import numpy as np
@@ -298,7 +301,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     digits = load_digits()
     chosen = np.random.default_rng(seed).permutation(len(digits.target))[:DEMO_IMAGES]
     images = np.round(digits.images[chosen] * (255 / 16)).astype("uint8")
-    advice = advise((images, digits.target[chosen].astype(str)), backbone=DEMO_BACKBONE, seed=seed)
+    advice = advise((images, digits.target[chosen].astype(str)), weights="bundled", seed=seed)
     print(advice)
     _say(f"\nTraining a short version of the plan: {DEMO_BUDGET:.0%} of its steps.")
     result = advice.with_plan(with_budget(advice.plan, DEMO_BUDGET)).train(folder)

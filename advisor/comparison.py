@@ -161,8 +161,8 @@ class Comparison:
 def compare_recipes(
     source: Any,
     *,
-    backbone: str = "MobileNetV2",
-    weights: str = "imagenet",
+    backbone: str | None = None,
+    weights: str = "auto",
     image_size: int | None = None,
     seed: int = 0,
     max_unreadable: float = 0.05,
@@ -176,9 +176,9 @@ def compare_recipes(
     All of them get the same split, input size and seed. Nothing is written but `out`.
 
     Args:
-        source: As in `recommend`; `backbone`, `weights`, `image_size`, `seed`, `max_unreadable` and `columns` too.
-        backbone: The network to transfer.
-        weights: `"imagenet"`, or the path of a weights file.
+        source: As in `recommend`; `image_size`, `seed`, `max_unreadable` and `columns` too.
+        backbone: As in `recommend`.
+        weights: As in `recommend`.
         image_size: Side of the square input in pixels.
         seed: The one seed of everything random.
         max_unreadable: Largest share of files that may be unreadable.
@@ -223,7 +223,7 @@ def compare_recipes(
     plans = [
         plan
         if name == plan.recipe
-        else plan_for(name, plan.backbone, data, curve, image_size=plan.image_size, weights=weights, seed=seed)
+        else plan_for(name, plan.backbone, data, curve, image_size=plan.image_size, weights=plan.weights, seed=seed)
         for name in RECIPES
     ]
     share = 1.0 if minutes is None else _fit(plans, advice, minutes)

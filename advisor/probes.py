@@ -11,6 +11,7 @@ import numpy as np
 
 from strategies.backbones import get_backbone, stages_at
 from strategies.errors import DatasetError
+from strategies.weights import native_size
 
 MAX_IMAGES = 1_000
 
@@ -65,7 +66,7 @@ def measure_depth_curve(
     *,
     backbone: str = "MobileNetV2",
     image_size: int | None = None,
-    weights: str = "imagenet",
+    weights: str = "auto",
     max_images: int = MAX_IMAGES,
     seed: int = 0,
     cache: bool = True,
@@ -78,7 +79,7 @@ def measure_depth_curve(
         images: Labelled images: anything `advisor.recommend` takes.
         backbone: The network that is to be transferred.
         image_size: Side of its input in pixels; default: the backbone's own.
-        weights: `"imagenet"`, or the path of a weights file.
+        weights: As in `recommend`, for this backbone.
         max_images: Measure a random sample of at most this many, with every class in it.
         seed: Seed of the sample and of the folds.
         cache: Whether frozen features are kept on disk and read from there.
@@ -108,7 +109,7 @@ def measure_depth_curve(
     if not folds:
         return None
     row = get_backbone(backbone)
-    size = image_size or row.image_size
+    size = image_size or native_size(row, weights)
     stages = tuple(stage.name for stage in stages_at(row, size) if not stage.dense)
     features = pooled_features(dataset.items, row.name, stages, image_size=size, weights=weights, cache=cache)
     return choose_depth(

@@ -31,6 +31,7 @@ from strategies.images import ImageDataset, load_dataset
 from strategies.plan import Plan, check_classes
 from strategies.planning import make_plan, with_rates
 from strategies.recipes import get_recipe
+from strategies.weights import choose_network, native_size
 
 if TYPE_CHECKING:
     from advisor.pilot import Pilot
@@ -155,8 +156,8 @@ class Recommendation:
 def recommend(
     source: Any,
     *,
-    backbone: str = "MobileNetV2",
-    weights: str = "imagenet",
+    backbone: str | None = None,
+    weights: str = "auto",
     image_size: int | None = None,
     recipe: str | None = None,
     without: Sequence[str] = (),
@@ -173,7 +174,9 @@ def recommend(
             DataFrame or the path of a CSV file (columns `path,label[,split,group]`), NumPy arrays `(x, y)` of values
             0-255, or a `tf.data.Dataset` of images and labels, batched or not.
         backbone: The network to transfer; `advisor backbones` lists them. Alpha is in the name: `MobileNetV2-0.35`.
-        weights: `"imagenet"`, or the path of a weights file.
+            Default: MobileNetV2, or where its weights cannot be had the best that can, down to the one in this package.
+        weights: `"auto"`: from Keras' cache, else its download; `"bundled"`: those in this package, of
+            MobileNetV2-0.35; or the path of a weights file.
         image_size: Side of the square input in pixels. Default: the backbone's own, or less where the images are
             smaller: the multiple of 32 at or above half of the short sides, at least 96.
         recipe: Overrules the advice: the plan is made for this recipe.
@@ -199,14 +202,16 @@ def recommend(
         >>> advice.plan.recipe  # doctest: +SKIP
         'fine_tune_all'
     """
-    row, evidence = get_backbone(backbone), evidence_rows(without)
+    evidence = evidence_rows(without)
     if recipe is not None:
         get_recipe(recipe)
+    network = choose_network(backbone, weights)
+    row, weights = get_backbone(network.backbone), network.weights
     loaded = load_dataset(source, **columns)
     profile, dataset = profile_dataset(loaded, seed=seed, max_unreadable=max_unreadable)
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
     similarity = measure_similarity(learning, seed=seed)
-    size = image_size or default_image_size(row, profile)
+    size = image_size or default_image_size(row, profile, weights)
     curve = measure_depth_curve(learning, backbone=row.name, image_size=size, weights=weights, seed=seed, cache=cache)
     facts = Facts(
         effective_num_images=profile.effective_num_images,
@@ -239,7 +244,7 @@ def recommend(
         "runner_up": verdict.runner_up,
         "because": verdict.because,
         "why_not": verdict.why_not,
-        "cautions": find_cautions(_facts(profile, facts, verdict, size, borderline)),
+        "cautions": find_cautions({**_facts(profile, facts, verdict, size, borderline), "network": network}),
     }
     outlook = look_ahead(facts, chosen, evidence=evidence)
     advice = {"source": verdict.rule.source, **reasons, "outlook": outlook.to_dict()}
@@ -320,11 +325,11 @@ def with_parameters(plan: Plan) -> Plan:
     return replace(plan, parameters=count_parameters(plan))
 
 
-def default_image_size(row: Backbone, profile: DatasetProfile) -> int:
-    """Returns the backbone's own input size, or less where most images are smaller: enlarging adds blur, not detail."""
+def default_image_size(row: Backbone, profile: DatasetProfile, weights: str = "auto") -> int:
+    """Returns the network's own input size, or less where most images are smaller: enlarging adds blur, not detail."""
     short = profile.image_sizes["short_side"]["median"]
     smallest = max(SMALLEST_DEFAULT_SIZE, row.min_image_size)
-    return int(min(row.image_size, max(smallest, -(-short // 32) * 32)))
+    return int(min(native_size(row, weights), max(smallest, -(-short // 32) * 32)))
 
 
 def _facts(
@@ -353,4 +358,7 @@ def _facts(
         "runner_up": verdict.runner_up,
         "confidence": verdict.confidence,
         "borderline": borderline,
+        "depths_disagree": verdict.depths_disagree,
+        "late_gain_points": 100 * facts.measures()["late_gain"],
+        "ruler": facts.similarity.ruler,
     }

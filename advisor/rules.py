@@ -13,6 +13,7 @@ from advisor.probes import DepthCurve
 from advisor.similarity import ENOUGH_IMAGES, Ruler, Similarity, calibration
 from strategies.errors import UserError, unknown_name
 from strategies.recipes import RECIPES
+from strategies.weights import BUNDLED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,60 +99,57 @@ class Evidence:
 
     Attributes:
         name: Of the measure in `Facts.measures`, and of the option that leaves it out.
-        below: Question -> answer where the measure is below the row's lower number; what is not named stays as it is.
-        above: Question -> answer where it is at or above the upper number.
+        when: `"below"` or `"from"`: on which side of its number the row speaks.
+        answers: Question -> answer there; what is not named stays as it is.
         spread: By how much the measure errs; for the confidence.
-        words_below: What to say then; a template over `value`, `low` and `high`, each also in `points`.
-        words_above: Likewise.
+        words: What to say then; a template over `value` and `number`, each also in `points`.
         source: Where the idea comes from; what it is worth stands in the evidence.
     """
 
     name: str
-    below: Mapping[str, str]
-    above: Mapping[str, str]
+    when: str
+    answers: Mapping[str, str]
     spread: float
-    words_below: str
-    words_above: str
+    words: str
     source: str
+
+    def applies(self, value: Any, number: float) -> Any:
+        """Returns whether the row speaks, for a value or an array of them; never where it is not known."""
+        return np.asarray(value) < number if self.when == "below" else np.asarray(value) >= number
 
 
 EVIDENCE: tuple[Evidence, ...] = (
     Evidence(
-        name="late_gain",
-        below={"domain": "different"},
-        above={"domain": "similar"},
-        spread=0.04,
-        words_below="the last stages of the network separate your classes {points:+.1f} points better than the first "
-        "two thirds, less than {low_points:+.0f} (different)",
-        words_above="the last stages of the network separate your classes {points:+.1f} points better than the first "
-        "two thirds, at least {high_points:+.0f} (similar)",
-        source="linear probes by depth: Alain & Bengio 2016; layers that transfer badly: Yosinski et al. 2014",
-    ),
-    Evidence(
         name="images_per_class",
-        below={},
-        above={"domain": "different"},
+        when="from",
+        answers={"domain": "different"},
         spread=20.0,
-        words_below="",
-        words_above="{value:.0f} images for each class are at least {high:.0f}, enough to put new last stages in the "
-        "place of those that fit ImageNet (different)",
+        words="{value:.0f} images for each class are at least {number:.0f}, enough to put new last stages in the place "
+        "of those that fit ImageNet (different)",
         source="pretraining helps less with more images of each class: Kornblith et al. 2019, section 4.7",
     ),
     Evidence(
+        name="late_gain",
+        when="below",
+        answers={"domain": "different"},
+        spread=0.04,
+        words="the last stages of the network separate your classes {points:+.1f} points better than the first "
+        "two thirds, less than {number_points:+.0f} (different)",
+        source="linear probes by depth: Alain & Bengio 2016; layers that transfer badly: Yosinski et al. 2014",
+    ),
+    Evidence(
         name="headroom",
-        below={"size": "small", "domain": "similar"},
-        above={},
+        when="below",
+        answers={"size": "small", "domain": "similar"},
         spread=0.02,
-        words_below="a new head alone leaves {points:.1f} % of the images wrong, less than {low_points:.0f} %: nothing "
+        words="a new head alone leaves {points:.1f} % of the images wrong, less than {number_points:.0f} %: nothing "
         "is left to gain (small and similar)",
-        words_above="",
         source="what is left to gain over the frozen network: Kornblith et al. 2019, Do Better ImageNet Models "
         "Transfer Better?",
     ),
 )
 
-# What a rule or a row of evidence compares with: one number for each question, a pair (low, high) for each row of
-# evidence, `None` where it is switched off.
+# What a rule or a row of evidence compares with, by name; `None` where a row of evidence is switched off.
 Numbers = Mapping[str, Any]
 
 
@@ -168,19 +166,12 @@ def sides(measures: Mapping[str, Any], numbers: Numbers, evidence: Sequence[Evid
     """
     answers = {question: np.asarray(measures[MEASURES[question]]) >= numbers[MEASURES[question]] for question in SIDES}
     for row in evidence:
-        if (band := numbers.get(row.name)) is None:
+        if (number := numbers.get(row.name)) is None:
             continue
-        value, (low, high) = np.asarray(measures[row.name]), _ends(band)
-        for said, applies in ((row.below, value < low), (row.above, value >= high)):
-            for question, side in said.items():
-                answers[question] = np.where(applies, side == SIDES[question][1], answers[question])
+        applies = row.applies(measures[row.name], number)
+        for question, side in row.answers.items():
+            answers[question] = np.where(applies, side == SIDES[question][1], answers[question])
     return answers
-
-
-def _ends(band: Sequence[float | None]) -> tuple[float, float]:
-    """Returns the two numbers of a row of evidence, infinite where one is switched off."""
-    low, high = band
-    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +211,27 @@ CAUTIONS: tuple[Caution, ...] = (
         message="{effective_num_images:,.0f} images are outside of what the advice was ever compared on "
         "({calibrated_range[0]:,.0f} to {calibrated_range[1]:,.0f}): it extrapolates.",
         source="range of the study",
+    ),
+    Caution(
+        code="depths_disagree",
+        applies=lambda f: f["depths_disagree"],
+        message="The last stages of the network separate your classes {late_gain_points:+.1f} points better than the "
+        "first two thirds, which speaks for the other side of the domain: where that was so in the study, the advice "
+        "was right less often.",
+        source="confidence, calibrated on the study",
+    ),
+    Caution(
+        code="other_network",
+        applies=lambda f: f["network"].note != "",
+        message="{network.note}",
+        source="Keras' cache and server",
+    ),
+    Caution(
+        code="bundled_ruler",
+        applies=lambda f: f["ruler"].weights == BUNDLED,
+        message="The ImageNet weights of the ruler could not be had: similarity is measured with the network in this "
+        "package, which orders datasets much as the ruler does; the threshold was fitted with the ruler.",
+        source="strategies/bundled/README.md",
     ),
     Caution(
         code="no_depth_curve",
@@ -292,6 +304,7 @@ class Verdict:
         probabilities: Of each recipe, from how far all measures lie from what they are compared with.
         runner_up: The most probable of the other recipes.
         confidence: Probability that no recipe is better by more than a point, calibrated on the study.
+        depths_disagree: Whether what the last stages add speaks for the other domain.
         because: Why, in words with the measured numbers.
         why_not: For each of the other three recipes, which of its conditions are not met.
     """
@@ -302,6 +315,7 @@ class Verdict:
     probabilities: Mapping[str, float]
     runner_up: str
     confidence: float
+    depths_disagree: bool
     because: str
     why_not: Mapping[str, str]
 
@@ -380,6 +394,7 @@ def apply_rules(
         question: row["because"] for row in found for question in row["decides"]
     }
     probabilities = cell_probabilities(facts, against, evidence)
+    disagree = depths_disagree(measures, rule, fitted()["late_gain"])
     because = f"{words['size']}, and {words['domain']}. {RECIPES[rule.recipe].because}"
     if words["size"] == words["domain"]:  # one row of evidence answers both questions
         because = f"{words['size']}."
@@ -389,7 +404,8 @@ def apply_rules(
         evidence=found,
         probabilities=probabilities,
         runner_up=max((row.recipe for row in RULES if row != rule), key=lambda name: probabilities[name]),
-        confidence=calibrated_confidence(probabilities[rule.recipe]),
+        confidence=calibrated_confidence(probabilities[rule.recipe], disagree),
+        depths_disagree=disagree,
         because=because[0].upper() + because[1:],
         why_not=_why_not(rule, words),
     )
@@ -422,28 +438,23 @@ def _findings(
     """Returns one row for each piece of evidence that is switched on; the last to speak of a question decides it."""
     found: list[dict[str, Any]] = []
     for row in evidence:
-        if (band := against.get(row.name)) is None:
+        if (number := against.get(row.name)) is None:
             continue
-        value, (low, high) = measures[row.name], _ends(band)
-        said: Mapping[str, str] = {}
-        words = ""
-        if value < low:
-            said, words = row.below, row.words_below
-        elif value >= high:
-            said, words = row.above, row.words_above
+        value = measures[row.name]
+        said = row.answers if row.applies(value, number) else {}
         for earlier in found:
             earlier["decides"] = [question for question in earlier["decides"] if question not in said]
-        points = {"points": 100 * value, "low_points": 100 * low, "high_points": 100 * high}
+        filled = {"value": value, "number": number, "points": 100 * value, "number_points": 100 * number}
         found.append(
             {
                 "name": row.name,
                 "value": None if math.isnan(value) else value,
-                "below": band[0],
-                "above": band[1],
+                "when": row.when,
+                "number": number,
                 "answers": dict(said),
                 "decides": list(said),
                 "overrules": any(side != plain[question] for question, side in said.items()),
-                "because": words.format(value=value, low=low, high=high, **points) if said else "",
+                "because": row.words.format_map(filled) if said else "",
                 "source": row.source,
             }
         )
@@ -490,18 +501,13 @@ def cell_probabilities(facts: Facts, against: Numbers, evidence: Sequence[Eviden
         "domain": _logistic(1.7 * (score - against["similarity"]) / math.hypot((high - low) / 3.29, 0.1)),
     }
     for row in evidence:
-        value, band = measures[row.name], against.get(row.name)
-        if band is None or math.isnan(value):
+        value, number = measures[row.name], against.get(row.name)
+        if number is None or math.isnan(value):
             continue
-        bottom, top = _ends(band)
-        below = _logistic(1.7 * (bottom - value) / row.spread)
-        above = _logistic(1.7 * (value - top) / row.spread)
-        for question, (_, upper) in SIDES.items():
-            low_says, high_says = row.below.get(question), row.above.get(question)
-            spoken = below * (low_says is not None) + above * (high_says is not None)
-            chances[question] = (
-                below * (low_says == upper) + above * (high_says == upper) + (1 - spoken) * chances[question]
-            )
+        past = number - value if row.when == "below" else value - number
+        applies = _logistic(1.7 * past / row.spread)
+        for question, side in row.answers.items():
+            chances[question] = applies * (side == SIDES[question][1]) + (1 - applies) * chances[question]
     return {
         row.recipe: math.prod(
             chances[question] if side == SIDES[question][1] else 1 - chances[question]
@@ -511,18 +517,32 @@ def cell_probabilities(facts: Facts, against: Numbers, evidence: Sequence[Eviden
     }
 
 
-def calibrated_confidence(probability: float, platt: Mapping[str, float] | None = None) -> float:
+def depths_disagree(measures: Mapping[str, float], rule: Rule, late_gain: float) -> bool:
+    """Returns whether what the last stages add speaks for the other domain than the rule that applies.
+
+    Args:
+        measures: `Facts.measures`.
+        rule: The row that applies.
+        late_gain: From which on the last stages look as they do near ImageNet.
+    """
+    value = measures["late_gain"]
+    return not math.isnan(value) and (value >= late_gain) != (rule.domain == SIDES["domain"][1])
+
+
+def calibrated_confidence(probability: float, disagree: bool, platt: Mapping[str, float] | None = None) -> float:
     """Maps the probability of a cell to the share of right advice that the study saw at it.
 
     Args:
         probability: From `cell_probabilities`.
-        platt: `intercept` and `slope` on the log odds; default: those that were fitted.
+        disagree: From `depths_disagree`.
+        platt: `intercept`, `slope` on the log odds, and `disagree`, what is added where the depths disagree; default:
+            those that were fitted.
 
     Reference:
         Platt 1999, Probabilistic Outputs for Support Vector Machines.
     """
     row = fitted()["confidence"] if platt is None else platt
-    return _logistic(row["intercept"] + row["slope"] * log_odds(probability))
+    return _logistic(row["intercept"] + row["slope"] * log_odds(probability) + row["disagree"] * disagree)
 
 
 def log_odds(probability: float) -> float:

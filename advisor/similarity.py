@@ -22,6 +22,7 @@ from strategies.features import forward
 from strategies.images import load_images
 from strategies.pixels import decode_images
 from strategies.pretrained import build_backbone
+from strategies.weights import can_download, is_cached
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +50,7 @@ class Similarity:
     Attributes:
         score: In [0, 1]; 1 means as close as ImageNet's own photos. `None` if the ruler is not calibrated.
         low: Lower end of the 90 % bootstrap interval of the score, `high` the upper end.
-        distance: Mean squared Hellinger distance, over channels, then over layers, in [0, 1].
+        distance: Squared Hellinger distance, of roots averaged over layers, in [0, 1].
         floor: The distance of ImageNet's own photos with this ruler.
         by_depth: Distance, floor and score in the early, middle and late third of the layers.
         ruler: What it was measured with.
@@ -102,8 +103,11 @@ def calibration() -> Mapping[str, Any]:
 
 
 def default_ruler() -> Ruler:
-    """Returns the calibrated ruler that decides."""
-    return Ruler(**calibration()["ruler"])
+    """Returns the calibrated ruler that decides: the one in this package where ImageNet weights cannot be had."""
+    ruler = Ruler(**calibration()["ruler"])
+    if is_cached(get_backbone(ruler.backbone)) or can_download():
+        return ruler
+    return Ruler(**calibration()["bundled_ruler"])
 
 
 def measure_similarity(
@@ -123,7 +127,7 @@ def measure_similarity(
         ruler: Backbone with BatchNormalization to measure with; default: the calibrated one. With another one the
             distance is measured, but no score.
         image_size: Side of the ruler's input in pixels; default: the calibrated one's.
-        weights: The ruler's weights; default: `"imagenet"`.
+        weights: The ruler's weights; default: ImageNet's, or where they cannot be had those in this package.
         max_images: Measure a random sample of at most this many.
         seed: Seed of the sample and of the bootstrap.
 
@@ -135,9 +139,11 @@ def measure_similarity(
         UserError: If the ruler has no BatchNormalization.
 
     Reference:
-        Squared Hellinger distance between normal distributions, per channel:
+        Hellinger distance between normal distributions; its square is, per channel,
         `1 - sqrt(2 s t / (s² + t²)) exp(-(m - µ)² / (4 (s² + t²)))`, with the target's mean `m` and standard deviation
         `s` and the moving mean `µ` and deviation `t`; `var(m) / n` is subtracted from `(m - µ)²` (sampling bias).
+        Squares are averaged over the channels of a layer, their roots over layers, so that no layer outweighs others;
+        the distance is the square of that.
 
     Example:
         >>> import advisor, numpy as np
@@ -209,8 +215,8 @@ def _moments_model(ruler: Ruler) -> tuple[keras.Model, list[tuple[np.ndarray, np
 def compare(moments: Moments, ruler: Ruler, *, seed: int = 0) -> Similarity:
     """Turns what the ruler saw into distances and, where it is calibrated, a score with its interval."""
     layers = _layer_distances(moments, np.ones((1, len(moments.mean))))[0]
-    distance = float(layers.mean())
-    thirds = dict(zip(DEPTHS, (float(part.mean()) for part in np.array_split(layers, 3)), strict=True))
+    distance = float(layers.mean() ** 2)
+    thirds = dict(zip(DEPTHS, (float(part.mean() ** 2) for part in np.array_split(layers, 3)), strict=True))
     row = _calibration_row(ruler)
     spread = _bootstrap(moments, seed)
     low, high = distance + np.quantile(spread, 0.05), distance + np.quantile(spread, 0.95)
@@ -238,7 +244,7 @@ def _calibration_row(ruler: Ruler) -> Mapping[str, Any] | None:
 
 
 def _layer_distances(moments: Moments, counts: np.ndarray, bias: float = 1.0) -> np.ndarray:
-    """Returns the distance of every layer for each row of `counts`: how often each image is drawn."""
+    """Returns the Hellinger distance of every layer for each row of `counts`: how often each image is drawn."""
     num_images = len(moments.mean)
     mean = counts @ moments.mean / num_images
     # Sampling variance of the mean: it would make every finite sample look further away than it is.
@@ -249,12 +255,12 @@ def _layer_distances(moments: Moments, counts: np.ndarray, bias: float = 1.0) ->
     shift = np.maximum((mean - moments.reference_mean) ** 2 - noise, 0)
     overlap = np.sqrt(2 * np.sqrt(variance * reference) / total) * np.exp(-shift / (4 * total))
     starts = np.flatnonzero(np.diff(moments.layers, prepend=-1))
-    return np.add.reduceat(1 - overlap, starts, axis=1) / np.bincount(moments.layers)
+    return np.sqrt(np.add.reduceat(1 - overlap, starts, axis=1) / np.bincount(moments.layers))
 
 
 def _bootstrap(moments: Moments, seed: int) -> np.ndarray:
     """Returns deviations of the distance over resampled images, centred: resampling adds a bias of its own."""
     num_images = len(moments.mean)
     draws = np.random.default_rng(seed).multinomial(num_images, np.full(num_images, 1 / num_images), NUM_BOOTSTRAP)
-    distances = _layer_distances(moments, draws.astype("float64"), bias=2.0).mean(axis=1)
+    distances = _layer_distances(moments, draws.astype("float64"), bias=2.0).mean(axis=1) ** 2
     return distances - distances.mean()

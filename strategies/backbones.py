@@ -321,18 +321,20 @@ def get_backbone(name: str) -> Backbone:
 
 
 def resolve_weights(backbone: Backbone, weights: str) -> str:
-    """Returns the weights that are meant: those of the user's own model where the default, `"imagenet"`, says nothing.
+    """Returns the weights that are meant: `"auto"` is `"own"` for a user's own model and `"imagenet"` for others.
 
     Args:
         backbone: A row of `BACKBONES`.
-        weights: `"imagenet"`, `"own"`, `"random"`, or the path of a weights file.
+        weights: `"auto"`, `"imagenet"`, `"own"`, `"bundled"`, `"random"`, or the path of a weights file.
 
     Example:
         >>> from strategies.backbones import get_backbone, resolve_weights
-        >>> resolve_weights(get_backbone("MobileNetV2"), "imagenet")
+        >>> resolve_weights(get_backbone("MobileNetV2"), "auto")
         'imagenet'
     """
-    return "own" if backbone.model is not None and weights == "imagenet" else weights
+    if weights not in ("auto", "imagenet"):
+        return weights
+    return "imagenet" if backbone.model is None else "own"
 
 
 def stages_at(backbone: Backbone, image_size: int) -> tuple[Stage, ...]:

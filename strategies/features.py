@@ -14,6 +14,7 @@ from strategies.images import load_images
 from strategies.pixels import PIXELS_VERSION, decode_images
 from strategies.pretrained import build_backbone
 from strategies.progress import track
+from strategies.weights import native_size
 
 if TYPE_CHECKING:
     import keras
@@ -118,7 +119,7 @@ def extract_features(
     *,
     stages: Sequence[str] | None = None,
     image_size: int | None = None,
-    weights: str = "imagenet",
+    weights: str = "auto",
     pool: bool = True,
     cache: bool = True,
 ) -> dict[str, np.ndarray]:
@@ -133,7 +134,8 @@ def extract_features(
         backbone: A name that `advisor backbones` lists.
         stages: Names of stages; default: the last convolutional one.
         image_size: Side of the square input in pixels; default: the backbone's own.
-        weights: `"imagenet"` (for a model of your own: its weights), `"random"`, or the path of a weights file.
+        weights: `"auto"` (ImageNet's; for a model of your own: its weights), `"bundled"`, `"random"`, or the path of a
+            weights file.
         pool: Average over the image plane; `False` keeps the feature maps.
         cache: Whether pooled features are kept on disk and read from there.
 
@@ -156,7 +158,7 @@ def extract_features(
     import keras
 
     row = get_backbone(backbone)
-    size = image_size or row.image_size
+    size = image_size or native_size(row, weights)
     known = [stage.name for stage in stages_at(row, size) if not stage.dense]
     wanted = list(stages) if stages is not None else known[-1:]
     for name in wanted:
@@ -180,7 +182,7 @@ def pooled_features(
         backbone: Name of the backbone.
         stages: Names of stages.
         image_size: Side of the square input in pixels.
-        weights: `"imagenet"`, `"random"`, or the path of a weights file.
+        weights: As in `extract_features`.
         cache: Whether the features are kept on disk and read from there.
     """
     import keras

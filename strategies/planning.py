@@ -11,6 +11,7 @@ from strategies.backbones import Backbone, get_backbone, resolve_weights, stages
 from strategies.errors import PlanError
 from strategies.plan import BATCH_SIZE, NewLayer, Phase, Plan, check_plan
 from strategies.recipes import RecipePhase, get_recipe
+from strategies.weights import native_size
 
 # Images seen by a phase at full budget: so many passes over the training images, within what two CPU cores can afford.
 PASSES, FEWEST_SEEN, MOST_SEEN = 16, 3_000, 60_000
@@ -53,7 +54,7 @@ def make_plan(
     num_train: int,
     images_per_class: Sequence[int] | None = None,
     image_size: int | None = None,
-    weights: str = "imagenet",
+    weights: str = "auto",
     seed: int = 0,
     cut_stage: str | None = None,
     budget: float = 1.0,
@@ -68,7 +69,8 @@ def make_plan(
         images_per_class: Training images of each class. Where they differ by a factor of three, classes are weighted
             and balanced accuracy selects the weights. Default: balanced.
         image_size: Side of the square input in pixels; default: the backbone's own.
-        weights: `"imagenet"` (`"own"` for a model of your own), or the path of a weights file (`"random"` for tests).
+        weights: `"auto"` (`"imagenet"`, or `"own"` for a model of your own), `"bundled"`, `"random"`, or the path of a
+            weights file.
         seed: The one seed of everything random.
         cut_stage: Where `keep_early_layers` cuts; default: the backbone row's.
         budget: Factor on the number of steps, 1.0 for the defaults.
@@ -87,7 +89,7 @@ def make_plan(
         ('classifier',)
     """
     row, wanted = get_backbone(backbone), get_recipe(recipe)
-    size = image_size or row.image_size
+    size = image_size or native_size(row, weights)
     kept, rebuilt = _resolve_stages(wanted.keeps, row, size, cut_stage)
     new = [NewLayer(name="classifier", kind="classifier", units=len(class_names), dropout=0.2)]
     if wanted.new_stage:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from strategies.backbones import (
 )
 from strategies.errors import UserError, WeightsError, in_a_sentence, unknown_name
 from strategies.flattening import copy_model, flatten
+from strategies.weights import BUNDLED, bundled_file, can_download, keras_cache, missing, weights_files
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +30,7 @@ def build_backbone(
     backbone: Backbone,
     *,
     image_size: int | None = None,
-    weights: str = "imagenet",
+    weights: str = "auto",
     dense: bool = False,
     last_stage: str | None = None,
     weights_size: int | None = None,
@@ -40,8 +40,9 @@ def build_backbone(
     Args:
         backbone: A row of `BACKBONES`.
         image_size: Side of the square input in pixels; default: the backbone's own.
-        weights: `"imagenet"` (Keras' cache, else its download; `"own"`, the model's, for one of the user's), the path
-            of a weights file of the plain Keras network or of the user's model (`.h5` or `.weights.h5`), or `"random"`.
+        weights: `"auto"`: `"own"`, the model's, for one of the user's, else `"imagenet"`: Keras' cache, else its
+            download. Or `"bundled"`, the small network in this package, `"random"`, or the path of a weights file of
+            the plain Keras network or of the user's model (`.h5` or `.weights.h5`).
         dense: Whether the fully connected stage is kept (VGG16 at its own size).
         last_stage: The stage whose output is the model's; default: the last one.
         weights_size: Input size whose ImageNet file is used, for backbones that have several; default: that of
@@ -84,8 +85,10 @@ def build_backbone(
         network = build_own(backbone, backbone.model, size, resolve_weights(backbone, weights))
     else:
         network = _construct(backbone, size, dense)
-        if weights == "imagenet":
+        if weights in ("auto", "imagenet"):
             _load_imagenet(network, backbone, weights_size or size, weights_size is None, dense)
+        elif weights == BUNDLED:
+            _load_file(network, backbone, bundled_file(backbone))
         elif weights != "random":
             _load_file(network, backbone, Path(weights), dense)
         if weights != "random":
@@ -216,16 +219,14 @@ def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, fall_bac
             f"{backbone.name} has ImageNet weights for {', '.join(map(str, backbone.weights_sizes))} px. "
             f"Received: weights_size={size}. Name one of them."
         )
-    top = "" if dense else "_notop"
-    files = {backbone.weights_file.format(size=one, top=top): one for one in sizes}
+    files = weights_files(backbone, sizes, dense=dense)
     # Keras itself overlooks the files of a cache that it cannot write to.
-    cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
     for name in files:
-        if (cache / name).is_file():
-            _load_file(network, backbone, cache / name, dense)
+        if (keras_cache() / name).is_file():
+            _load_file(network, backbone, keras_cache() / name, dense)
             return
-    reason = ""
-    for one in files.values():
+    reason = "its server does not answer"
+    for one in files.values() if can_download() else ():
         try:
             # Keras reports its download on stdout, where a command may be writing its result.
             with contextlib.redirect_stdout(sys.stderr):
@@ -238,18 +239,15 @@ def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, fall_bac
                 if isinstance(layer, keras.layers.Normalization):
                     layer.finalize_state()  # it works with what it computed from its weights before
             return
-    raise WeightsError(
-        f"Expected the ImageNet weights of {backbone.name}, which Keras could not fetch ({reason}). "
-        f"Put the file {list(files)[-1]} into {cache}, or give weights=PATH of a weights file."
-    )
+    raise WeightsError(missing(backbone, reason))
 
 
 def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool = False) -> None:
-    default = "imagenet" if backbone.model is None else "own"
+    known = "'imagenet', 'bundled'" if backbone.model is None else "'own'"
     if not path.is_file() or path.suffix != ".h5":
         why = "is not an .h5 file" if path.is_file() else "does not exist"
         raise WeightsError(
-            f"Expected weights {default!r}, 'random' or the path of an .h5 or .weights.h5 file. "
+            f"Expected weights {known}, 'random' or the path of an .h5 or .weights.h5 file. "
             f"Received: {str(path)!r}, which {why}. Check the path."
         )
     try:

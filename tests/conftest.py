@@ -1,13 +1,20 @@
 """What several tests share: scikit-learn's photos, and real datasets and weights where they are there."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from strategies.backbones import get_backbone
+from strategies.weights import BUNDLED_BACKBONE, BUNDLED_FILE, can_download, is_cached, weights_files
+
 TILE = 80
-WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+(WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
+STAND_IN = "ADVISOR_TEST_STAND_IN"  # set where the weights in Keras' cache are a copy of the package's own
+REAL_WEIGHTS = is_cached(get_backbone(BUNDLED_BACKBONE)) and STAND_IN not in os.environ
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,12 +50,51 @@ def test_data():
     return Path(folder)
 
 
+def pytest_configure(config):
+    """Without ImageNet's weights in Keras' cache, those of the package take their place under their name."""
+    config.addinivalue_line("markers", "weights: needs pretrained weights, ImageNet's or those of the package")
+    if not REAL_WEIGHTS and STAND_IN not in os.environ:
+        home = Path(tempfile.mkdtemp(prefix="advisor-test-keras-"))
+        (home / "models").mkdir()
+        shutil.copy(BUNDLED_FILE, home / "models" / WEIGHTS)
+        os.environ |= {"KERAS_HOME": str(home), STAND_IN: "1"}  # for the processes that run tests side by side too
+
+
+def pytest_report_header():
+    """Says in one line with which weights and which images the tests run."""
+    weights = "ImageNet's, from Keras' cache" if REAL_WEIGHTS else "those of the backbone in this package"
+    images = os.environ.get("ADVISOR_TEST_DATA") or "those of scikit-learn alone (ADVISOR_TEST_DATA names others)"
+    return f"pretrained weights: {weights}; images: {images}"
+
+
+def pytest_collection_modifyitems(items):
+    """Marks the tests that need pretrained weights: `pytest -m weights` runs these alone."""
+    for item in items:
+        if {"pretrained_weights", "imagenet_weights"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("weights")
+
+
 @pytest.fixture(scope="session")
-def imagenet_weights():
-    """Skips where Keras' cache does not hold the weights of MobileNetV2-0.35."""
-    cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
-    if not (cache / WEIGHTS).is_file():
+def pretrained_weights():
+    """Keras' cache holds weights of MobileNetV2-0.35: ImageNet's or, under their name, those of the package."""
+
+
+@pytest.fixture(scope="session")
+def imagenet_weights(pretrained_weights):
+    """Skips where these are not ImageNet's, since the figures of a test hold for them alone."""
+    if not REAL_WEIGHTS:
         pytest.skip(f"{WEIGHTS} is not in Keras' cache; KERAS_HOME names another one")
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """Nothing in Keras' cache, and no way to download."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    can_download.cache_clear()
+    yield tmp_path / "keras" / "models"
+    can_download.cache_clear()
 
 
 @pytest.fixture

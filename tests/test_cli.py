@@ -46,7 +46,7 @@ def _make(folder, **classes):
     return folder
 
 
-def test_recommend_prints_and_writes_nothing_without_out(advisor, photos, imagenet_weights, tmp_path, monkeypatch):
+def test_recommend_prints_and_writes_nothing_without_out(advisor, photos, pretrained_weights, tmp_path, monkeypatch):
     """The advice goes to stdout, and no file appears anywhere near."""
     monkeypatch.chdir(tmp_path)
     before = _files(photos)
@@ -58,7 +58,7 @@ def test_recommend_prints_and_writes_nothing_without_out(advisor, photos, imagen
     assert _files(photos) == before
 
 
-def test_json_is_the_only_thing_on_stdout(advisor, photos, imagenet_weights, tmp_path):
+def test_json_is_the_only_thing_on_stdout(advisor, photos, pretrained_weights, tmp_path):
     """`{version, fingerprint, plan}`, and after training `metrics`; all by their schemas."""
     code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE, "--json")
     values = json.loads(out)
@@ -74,7 +74,7 @@ def test_json_is_the_only_thing_on_stdout(advisor, photos, imagenet_weights, tmp
     assert values["plan"]["recipe"] == "head_only"
 
 
-def test_a_written_plan_can_be_edited_and_trained(advisor, photos, imagenet_weights, tmp_path):
+def test_a_written_plan_can_be_edited_and_trained(advisor, photos, pretrained_weights, tmp_path):
     """recommend --out, edit, train --plan: what was edited is what is done."""
     assert advisor("recommend", photos, "--backbone", BACKBONE, "--out", tmp_path / "advice")[0] == 0
     path = tmp_path / "advice" / "plan.json"
@@ -91,7 +91,7 @@ def test_a_written_plan_can_be_edited_and_trained(advisor, photos, imagenet_weig
 
 
 def test_frozen_features_are_read_from_the_cache_the_second_time(
-    advisor, photos, imagenet_weights, tmp_path, monkeypatch
+    advisor, photos, pretrained_weights, tmp_path, monkeypatch
 ):
     """Their size and place are said on stderr; --no-cache keeps and reads nothing."""
     monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path / "cache"))
@@ -223,7 +223,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(make, sentence, advisor, tm
     assert _files(tmp_path) == before
 
 
-def test_a_plan_for_another_backbone_or_other_classes_is_refused(advisor, photos, imagenet_weights, tmp_path):
+def test_a_plan_for_another_backbone_or_other_classes_is_refused(advisor, photos, pretrained_weights, tmp_path):
     """Both get a sentence; the run folder is not made."""
     assert advisor("recommend", photos, "--backbone", BACKBONE, "--out", tmp_path / "advice")[0] == 0
     plan = tmp_path / "advice" / "plan.json"
@@ -238,7 +238,7 @@ def test_a_plan_for_another_backbone_or_other_classes_is_refused(advisor, photos
     assert not (tmp_path / "run").exists()
 
 
-def test_some_unreadable_files_are_a_caution_and_the_run_goes_on(advisor, photos, imagenet_weights, tmp_path):
+def test_some_unreadable_files_are_a_caution_and_the_run_goes_on(advisor, photos, pretrained_weights, tmp_path):
     """Listed by path in the fingerprint, counted in the report."""
     data = tmp_path / "data"
     shutil.copytree(photos, data)

@@ -44,7 +44,7 @@ def trained():
 
 
 @pytest.fixture(scope="module")
-def comparison(photos, imagenet_weights, short_plans, out, trained):
+def comparison(photos, pretrained_weights, short_plans, out, trained):
     """The four recipes on scikit-learn's two photos, with all of their steps."""
 
     def keep(plan, *arguments, **options):

@@ -27,7 +27,7 @@ def test_the_fit_finds_what_decides(fitted):
                 RULES[
                     int(
                         choose(
-                            {"effective_num_images": 100.0, "headroom": 0.3, "images_per_class": 20.0, **one},
+                            {"effective_num_images": 100.0, "headroom": 0.3, "images_per_class": 50.0, **one},
                             part[name],
                         )
                     )

@@ -10,7 +10,7 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_start_to_end(path, tmp_path, imagenet_weights):
+def test_a_notebook_runs_from_start_to_end(path, tmp_path, pretrained_weights):
     """Every cell, in an empty folder; the notebooks assert their own claims."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()

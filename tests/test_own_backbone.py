@@ -326,7 +326,7 @@ def test_similarity_can_be_measured_with_it(pixels):
         advisor.measure_similarity(pixels, ruler="mine", image_size=SIZE)
 
 
-def test_advice_is_given_for_it(pixels, imagenet_weights):
+def test_advice_is_given_for_it(pixels, pretrained_weights):
     """The plan says whose weights they are."""
     strategies.add_backbone("mine", small(), stages=SMALL)
     advice = advisor.recommend((pixels, ["a", "b", "c"] * 8), backbone="mine", image_size=SIZE)

@@ -30,7 +30,7 @@ def _blocks(language):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, imagenet_weights):
+def folder(tmp_path, monkeypatch, pretrained_weights):
     """A working folder with `photos/` in it."""
     for name in ("china", "flower"):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_the_two_commands_install_and_run_what_they_say():
     assert shell[1].strip().endswith("pytest")
 
 
-def test_the_demo_trains_on_digits(monkeypatch, capsys, tmp_path, imagenet_weights):
+def test_the_demo_trains_on_digits(monkeypatch, capsys, tmp_path, pretrained_weights):
     """It ends with a report and says what to type next."""
     monkeypatch.setattr(cli, "DEMO_BUDGET", 0.01)
     _run(f"advisor demo --out {tmp_path / 'demo'}", monkeypatch)

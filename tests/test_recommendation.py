@@ -24,7 +24,7 @@ BACKBONE = "MobileNetV2-0.35"
 
 
 @pytest.fixture(scope="module")
-def advice(test_data, imagenet_weights):
+def advice(test_data, pretrained_weights):
     """Advice on two real datasets, one near ImageNet and one far from it."""
     return {name: advisor.recommend(test_data / name, backbone=BACKBONE) for name in ("flowers5", "skin7")}
 
@@ -57,7 +57,7 @@ def test_the_files_follow_their_schemas_and_are_read_back(advice, tmp_path):
         assert all(row["parameters"] for row in values["freeze_map"] if row["stage"] != "top")
 
 
-def test_every_form_of_the_same_images_gets_the_same_measurements(photos, imagenet_weights):
+def test_every_form_of_the_same_images_gets_the_same_measurements(photos, pretrained_weights):
     """Folder, table, arrays and tf.data differ in nothing but the form."""
     import tensorflow as tf
 
@@ -78,7 +78,7 @@ def test_every_form_of_the_same_images_gets_the_same_measurements(photos, imagen
     assert max(scores) - min(scores) < 0.02
 
 
-def test_the_users_recipe_overrules_the_advice_and_both_are_kept(photos, imagenet_weights):
+def test_the_users_recipe_overrules_the_advice_and_both_are_kept(photos, pretrained_weights):
     """The plan is for the named recipe; the advice still says what the rule says."""
     one = advisor.recommend(photos, backbone=BACKBONE, recipe="retrain_all")
     assert one.plan.recipe == "retrain_all"
@@ -94,14 +94,14 @@ def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
         advisor.recommend(tmp_path / "nothing", recipe="headonly")
 
 
-def test_the_same_seed_gives_the_same_advice(photos, imagenet_weights):
+def test_the_same_seed_gives_the_same_advice(photos, pretrained_weights):
     """Plan and fingerprint are equal."""
     first, again = (advisor.recommend(photos, backbone=BACKBONE, seed=5) for _ in range(2))
     assert first.plan == again.plan
     assert first.fingerprint() == again.fingerprint()
 
 
-def test_a_plan_for_another_backbone_or_other_classes_is_refused(photos, imagenet_weights):
+def test_a_plan_for_another_backbone_or_other_classes_is_refused(photos, pretrained_weights):
     """An edited plan must still be for these images."""
     one = advisor.recommend(photos, backbone=BACKBONE)
     names = one.plan.class_names
@@ -111,7 +111,7 @@ def test_a_plan_for_another_backbone_or_other_classes_is_refused(photos, imagene
         one.with_plan(make_plan("head_only", BACKBONE, class_names=["zebra", "horse"], num_train=10))
 
 
-def test_training_writes_the_run_folder(photos, imagenet_weights, tmp_path):
+def test_training_writes_the_run_folder(photos, pretrained_weights, tmp_path):
     """Everything of the run, its metrics by their schema, and a report that names result and baseline."""
     one = advisor.recommend(photos, backbone=BACKBONE, recipe="head_only")
     result = one.train(tmp_path / "run")
@@ -145,7 +145,7 @@ def test_a_notebook_shows_the_advice_as_a_table(advice):
     assert advice["flowers5"].recipe in shown
 
 
-def test_evidence_can_be_left_out(photos, imagenet_weights):
+def test_evidence_can_be_left_out(photos, pretrained_weights):
     """Then size and similarity decide alone, and the advice lists no evidence."""
     one = advisor.recommend(photos, backbone=BACKBONE, without=[row.name for row in EVIDENCE])
     assert one.evidence == []
@@ -154,7 +154,7 @@ def test_evidence_can_be_left_out(photos, imagenet_weights):
         advisor.recommend(photos, backbone=BACKBONE, without=["late"])
 
 
-def test_a_pilot_replaces_the_guess(photos, imagenet_weights, monkeypatch):
+def test_a_pilot_replaces_the_guess(photos, pretrained_weights, monkeypatch):
     """The recipe and its runner-up meet on the user's images, and the winner is what is advised."""
     monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 320)
     one = advisor.recommend(photos, backbone="MobileNet-0.25", weights="random", image_size=32, pilot=True)

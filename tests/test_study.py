@@ -73,7 +73,7 @@ def test_groups_named_in_the_table_stay_together(datasets):
     assert all(len(parts) == 1 for parts in sides.values())
 
 
-def test_a_study_stops_and_continues_at_will(datasets, tmp_path, imagenet_weights):
+def test_a_study_stops_and_continues_at_will(datasets, tmp_path, pretrained_weights):
     """A budget that is used up ends it after the run at hand; the next call runs what is missing, and only that."""
     out = tmp_path / "results.csv"
     methods = ("head_only", "logistic_regression", "keras_guide")
@@ -124,7 +124,7 @@ def test_an_unknown_method_or_an_empty_folder_is_refused(datasets, tmp_path):
         read_datasets(tmp_path)
 
 
-def test_shares_of_a_study_are_disjoint_and_complete(datasets, tmp_path, imagenet_weights):
+def test_shares_of_a_study_are_disjoint_and_complete(datasets, tmp_path, pretrained_weights):
     """Two processes run each cell once, and the datasets that are named alone."""
     options = {"sizes": ("20",), "seeds": 2, "methods": ("head_only",)}
     files = [tmp_path / f"{share}.csv" for share in (1, 2)]
@@ -140,7 +140,7 @@ def test_shares_of_a_study_are_disjoint_and_complete(datasets, tmp_path, imagene
         run_study(datasets, tmp_path / "one.csv", SETTING, only=("spot",), **options)
 
 
-def test_a_variant_runs_the_recipe_with_another_batch_norm_policy(datasets, tmp_path, imagenet_weights):
+def test_a_variant_runs_the_recipe_with_another_batch_norm_policy(datasets, tmp_path, pretrained_weights):
     """Both policies are rows of their own, with different results."""
     out = tmp_path / "results.csv"
     setting = Setting(backbone="MobileNet-0.25", image_size=32, weights="random")

@@ -15,23 +15,20 @@ from typing import Any
 import numpy as np
 
 from advisor.evidence.outcomes import Outcome
-from advisor.evidence.scoring import advice_policy, chosen_probability, judge, recipes_as_advised
+from advisor.evidence.scoring import advice_policy, certainty, judge, recipes_as_advised
 from advisor.rules import EVIDENCE, RULES, choose, log_odds
 from strategies.progress import track
 
 # What is tried. Thresholds of size lie between the sizes of the study, in the middle on a logarithmic scale.
 SIZES = (50.0, 175.0, 550.0, 2_000.0)
 SIMILARITIES = tuple(round(0.05 * step, 2) for step in range(1, 20))
-_GAINS = (None, *(step / 100 for step in range(-4, 17, 2)))
-BANDS: dict[str, tuple[tuple[float | None, float | None], ...]] = {
-    "late_gain": tuple(
-        (low, high) for low, high in product(_GAINS, _GAINS) if low is None or high is None or low <= high
-    ),
-    "headroom": tuple((low, None) for low in (0.02, 0.05, 0.1, 0.15)),
-    "images_per_class": tuple((None, high) for high in (20.0, 40.0, 60.0, 80.0, 120.0)),
+ENDS: dict[str, tuple[float, ...]] = {
+    "images_per_class": (10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 160.0, 240.0),
+    "late_gain": tuple(step / 100 for step in range(-4, 17, 2)),
+    "headroom": (0.02, 0.05, 0.1, 0.15),
 }
 # What holds without a fit: a recipe that a new head leaves less than a point to gain cannot be better by more.
-ALWAYS = {"headroom": [0.01, None]}
+ALWAYS = {"headroom": 0.01}
 FACTORS = (3.0,)  # on the learning rates of `fine_tune_all`, below a similarity
 LEAST_GAIN = 0.001  # a number that is worth less than a tenth of a point of mean accuracy is left out
 TIE = 0.0003  # numbers within this of the best are equally good; the middle of them is taken
@@ -81,22 +78,28 @@ def gather(outcomes: Sequence[Outcome], rates: Mapping[str, float]) -> Samples:
 
 
 def fit_rates(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Fits below which similarity `fine_tune_all` trains at a multiple of its rates; 0 where that gains nothing."""
-    found = {"similarity": 0.0, "factor": 1.0}
-    best = _mean_fine_tuned(outcomes, found) + LEAST_GAIN
-    for factor in FACTORS:
-        options = [{"similarity": value, "factor": factor} for value in (*SIMILARITIES, 1.01)]
-        means = np.array([_mean_fine_tuned(outcomes, option) for option in options])
-        if means.max() > best:
-            good = np.flatnonzero(means >= means.max() - TIE)
-            best, found = means.max(), options[good[_middle(good[:, None].astype(float))]]
-    return found
+    """Fits below which similarity `fine_tune_all` trains at a multiple of its rates.
+
+    That moves a recipe off its own defaults, so it must gain more than one standard error over datasets; similarity 0
+    where it does not.
+    """
+    unchanged = {"similarity": 0.0, "factor": 1.0}
+    options = [{"similarity": value, "factor": factor} for factor in FACTORS for value in (*SIMILARITIES, 1.01)]
+    before, names = _fine_tuned(outcomes, unchanged), np.array([one.dataset for one in outcomes])
+    gains = np.array([_fine_tuned(outcomes, option) for option in options]) - before
+    means = gains.mean(axis=1)
+    good = np.flatnonzero(means >= means.max() - TIE)
+    best = good[_middle(good[:, None].astype(float))]
+    by_dataset = np.array([gains[best, names == name].mean() for name in np.unique(names)])
+    error = by_dataset.std() / math.sqrt(max(len(by_dataset) - 1, 1))
+    return options[best] if means[best] > max(LEAST_GAIN, error) else unchanged
 
 
-def _mean_fine_tuned(outcomes: Sequence[Outcome], rates: Mapping[str, float]) -> float:
-    samples = gather(outcomes, rates)
-    column = [rule.recipe for rule in RULES].index("fine_tune_all")
-    return float(np.average(samples.accuracy[:, column], weights=samples.weight))
+def _fine_tuned(outcomes: Sequence[Outcome], rates: Mapping[str, float]) -> np.ndarray:
+    """Returns the accuracy of `fine_tune_all` in every cell, the mean over seeds."""
+    return np.array(
+        [np.mean([recipes_as_advised(one, seed, rates)["fine_tune_all"][0] for seed in one.seeds]) for one in outcomes]
+    )
 
 
 def fit_two_by_two(samples: Samples) -> dict[str, Any]:
@@ -105,16 +108,25 @@ def fit_two_by_two(samples: Samples) -> dict[str, Any]:
 
 
 def fit_advice(samples: Samples) -> dict[str, Any]:
-    """Fits thresholds and evidence together; a row of evidence that gains less than a tenth of a point stays as it was.
+    """Fits thresholds and evidence together.
 
-    The rows are fitted one after the other, the thresholds anew with each, and then all of them once more.
+    Of the rows that are off the one that gains most is switched on, the thresholds fitted anew with it, until none
+    gains a tenth of a point.
     """
     found = {**fit_two_by_two(samples), **{row.name: ALWAYS.get(row.name) for row in EVIDENCE}}
-    for row in (*EVIDENCE, *EVIDENCE):
-        without = _best(samples, _with_thresholds({**found, row.name: ALWAYS.get(row.name)}), found)
-        options = ({**option, row.name: list(band)} for option in _with_thresholds(found) for band in BANDS[row.name])
-        best = _best(samples, options, found)
-        found = best if _mean(samples, best) > _mean(samples, without) + LEAST_GAIN else without
+    off = [row.name for row in EVIDENCE]
+    while off:
+        best = {
+            name: _best(
+                samples, ({**option, name: end} for option in _with_thresholds(found) for end in ENDS[name]), found
+            )
+            for name in off
+        }
+        first = max(off, key=lambda name: _mean(samples, best[name]))
+        if _mean(samples, best[first]) <= _mean(samples, found) + LEAST_GAIN:
+            break
+        found = best[first]
+        off.remove(first)
     return found
 
 
@@ -148,11 +160,7 @@ def _moved(option: Mapping[str, Any], before: Mapping[str, Any]) -> float:
 
 def _flat(option: Mapping[str, Any]) -> list[float]:
     """Returns the numbers of an option on scales of about the same length; what is switched off lies at the end."""
-    places = []
-    for value in option.values():
-        for one in value if isinstance(value, list) else [value]:
-            places.append(0.3 if one is None else math.log10(one) / 4 if one > 1 else one)
-    return places
+    return [0.3 if one is None else math.log10(one) / 4 if one > 1 else one for one in option.values()]
 
 
 def _middle(places: np.ndarray) -> int:
@@ -216,32 +224,46 @@ def fit(outcomes: Sequence[Outcome], *, on: date | None = None) -> dict[str, Any
 def _fit_part(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     rates = fit_rates(outcomes)
     samples = gather(outcomes, rates)
-    return {"rates": rates, "two_by_two": fit_two_by_two(samples), "advice": fit_advice(samples)}
+    alone = fit_two_by_two(samples)
+    depths = ({**option, "late_gain": end} for option in _with_thresholds(alone) for end in ENDS["late_gain"])
+    return {
+        "rates": rates,
+        "two_by_two": alone,
+        "advice": fit_advice(samples),
+        # Used by the confidence even where the advice leaves it out.
+        "late_gain": _best(samples, depths, alone)["late_gain"],
+    }
 
 
-def _judged(outcome: Outcome, part: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
-    """Returns dataset, log odds of the chosen cell and whether the choice was right, for each seed."""
+def _judged(outcome: Outcome, part: Mapping[str, Any]) -> list[tuple[str, float, bool, bool]]:
+    """Returns for each seed: dataset, log odds of the cell, whether the depths disagree, whether it was right."""
     judgement = judge(outcome, advice_policy(part), part["rates"])
-    return [
-        (outcome.dataset, log_odds(chosen_probability(outcome.facts[seed], part["advice"])), judgement.right)
-        for seed in outcome.seeds
-        if judgement is not None
-    ]
+    if judgement is None:
+        return []
+    rows = []
+    for seed in outcome.seeds:
+        probability, disagree = certainty(outcome.facts[seed], part)
+        rows.append((outcome.dataset, log_odds(probability), disagree, judgement.right))
+    return rows
 
 
-def _fit_confidence(judged: Sequence[tuple[str, float, bool]]) -> dict[str, float]:
-    """Fits intercept and slope of the log odds of being right; a slope below zero would say nothing, and is zero."""
+def _fit_confidence(judged: Sequence[tuple[str, float, bool, bool]]) -> dict[str, float]:
+    """Fits the log odds of being right; what would count for the wrong side says nothing, and is zero."""
     from sklearn.linear_model import LogisticRegression
 
-    odds, right = np.array([[row[1]] for row in judged]), np.array([row[2] for row in judged])
+    columns = {"slope": [row[1] for row in judged], "disagree": [float(row[2]) for row in judged]}
+    right = np.array([row[3] for row in judged])
     share = (right.sum() + 1) / (len(right) + 2)
-    constant = {"intercept": math.log(share / (1 - share)), "slope": 0.0}
-    if right.all() or not right.any():
-        return constant
-    model = LogisticRegression(C=1.0).fit(odds, right)
-    if model.coef_[0, 0] < 0:
-        return constant
-    return {"intercept": float(model.intercept_[0]), "slope": float(model.coef_[0, 0])}
+    found = {"intercept": math.log(share / (1 - share)), "slope": 0.0, "disagree": 0.0}
+    used = list(columns) if 0 < right.sum() < len(right) else []
+    while used:
+        model = LogisticRegression(C=1.0).fit(np.array([columns[name] for name in used]).T, right)
+        fitted = dict(zip(used, model.coef_[0].tolist(), strict=True))
+        wrong = [name for name in used if fitted[name] * (-1 if name == "disagree" else 1) < 0]
+        if not wrong:
+            return {**found, "intercept": float(model.intercept_[0]), **fitted}
+        used = [name for name in used if name not in wrong]
+    return found
 
 
 def _fit_outlook(outcomes: Sequence[Outcome], part: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,13 +81,12 @@ def _regret(found: Mapping[str, Any]) -> Any:
 
 def _map(cells: Sequence[Mapping[str, Any]], advice: Mapping[str, Any]) -> Any:
     figure, axes = _figure(7, 4.6)
-    known = [cell for cell in cells if cell["late_gain"] is not None]
     for recipe, colour in COLOURS.items():
-        mine = [cell for cell in known if max(cell["accuracy"], key=cell["accuracy"].get) == recipe]
+        mine = [cell for cell in cells if max(cell["accuracy"], key=cell["accuracy"].get) == recipe]
         axes.scatter(
             [cell["similarity"] for cell in mine],
-            [100 * cell["late_gain"] for cell in mine],
-            s=[12 + cell["images_per_class"] for cell in mine],
+            [cell["images_per_class"] for cell in mine],
+            s=28,
             c=colour,
             edgecolors="#333333",
             linewidths=0.4,
@@ -95,13 +94,12 @@ def _map(cells: Sequence[Mapping[str, Any]], advice: Mapping[str, Any]) -> Any:
             alpha=0.85,
         )
     axes.axvline(advice["similarity"], color="#333333", linewidth=0.8, linestyle=":")
-    for end in advice["late_gain"] or ():
-        if end is not None:
-            axes.axhline(100 * end, color="#333333", linewidth=0.8, linestyle=":")
-    axes.set_xlabel("similarity to ImageNet")
-    axes.set_ylabel("what the last stages add, points")
-    axes.legend(loc="upper left", frameon=False, markerscale=0.7)
-    axes.set_title("Each dot is a dataset at one size; larger dots have more images of each class", fontsize=9)
+    if advice["images_per_class"] is not None:
+        axes.axhline(advice["images_per_class"], color="#333333", linewidth=0.8, linestyle=":")
+    axes.set_yscale("log")
+    axes.set_xlabel("similarity to ImageNet (each dot is a dataset at one size)")
+    axes.set_ylabel("images of each class")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8)
     return figure
 
 

@@ -20,6 +20,7 @@ from advisor.rules import (
     calibrated_confidence,
     cell_probabilities,
     choose,
+    depths_disagree,
     numbers,
     rate_factor,
 )
@@ -265,10 +266,11 @@ def _ablations(
     return found
 
 
-def chosen_probability(facts: Facts, against: Mapping[str, Any]) -> float:
-    """Returns the probability of the cell that is chosen, before it is calibrated."""
-    recipe = RULES[int(choose(facts.measures(), against))].recipe
-    return cell_probabilities(facts, against)[recipe]
+def certainty(facts: Facts, part: Mapping[str, Any]) -> tuple[float, bool]:
+    """Returns the probability of the cell that is chosen, and whether the depths disagree: what confidence rests on."""
+    measures = facts.measures()
+    rule = RULES[int(choose(measures, part["advice"]))]
+    return cell_probabilities(facts, part["advice"])[rule.recipe], depths_disagree(measures, rule, part["late_gain"])
 
 
 def reliability(
@@ -279,7 +281,7 @@ def reliability(
     for one, judgement in zip(outcomes, advice, strict=True):
         part = parts[one.dataset]
         for facts in one.facts.values():
-            stated = calibrated_confidence(chosen_probability(facts, part["advice"]), part["confidence"])
+            stated = calibrated_confidence(*certainty(facts, part), part["confidence"])
             rows.append((stated, judgement.right))
     found = []
     for low, high in pairwise(CONFIDENCE_BINS):

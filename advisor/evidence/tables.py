@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from advisor.evidence.study import BASELINES, VARIANT
-from advisor.rules import MEASURES
+from advisor.rules import EVIDENCE, MEASURES
 from strategies.errors import UserError
 from strategies.recipes import RECIPES
 
@@ -258,7 +258,7 @@ def summary_table(found: Mapping[str, Any]) -> str:
 def numbers_table(fit: Mapping[str, Any]) -> str:
     """Returns the numbers that were fitted: on all datasets, and from which to which without one of them."""
     header = ["number", "fitted on all", "without one dataset"]
-    lines = []
+    lines, when = [], {row.name: row.when for row in EVIDENCE}
     for name, value in fit["all"]["advice"].items():
         others = [part["advice"][name] for part in fit["held_out"].values()]
         if name in MEASURES.values():
@@ -267,12 +267,11 @@ def numbers_table(fit: Mapping[str, Any]) -> str:
             used = sum(other is not None for other in others)
             lines.append([f"`{name}`", "off", f"on in {used} of {len(others)}"])
         else:
-            for place, end in enumerate(("below", "from")):
-                known = [other[place] for other in others if other is not None and other[place] is not None]
-                shown = f"{min(known):g} to {max(known):g}" if known else "off"
-                off = len(others) - len(known)
-                shown += f", off in {off} of {len(others)}" if known and off else ""
-                lines.append([f"`{name}`, {end}", "off" if value[place] is None else f"{value[place]:g}", shown])
+            known = [other for other in others if other is not None]
+            shown = f"{min(known):g} to {max(known):g}" if known else "off"
+            off = len(others) - len(known)
+            shown += f", off in {off} of {len(others)}" if known and off else ""
+            lines.append([f"`{name}`, {when[name]}", f"{value:g}", shown])
     rates = [part["rates"] for part in fit["held_out"].values()]
     changed = sum(rate["factor"] != 1 for rate in rates)
     own = fit["all"]["rates"]

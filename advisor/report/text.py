@@ -104,9 +104,7 @@ def evidence_text(row: Mapping[str, Any]) -> str:
     """Returns what one row of evidence says, and whether it changed the answer."""
     if not row["answers"]:
         where = "unknown" if row["value"] is None else f"{row['value']:.3g}"
-        ends = [] if row["below"] is None else [f"below {row['below']:g}"]
-        ends += [] if row["above"] is None else [f"from {row['above']:g} on"]
-        return f"{where}: says nothing; it would speak {' or '.join(ends)}"
+        return f"{where}: says nothing; it would speak {row['when']} {row['number']:g}{' on' * (row['when'] == 'from')}"
     effect = "overrules the threshold" if row["overrules"] else "agrees with the threshold"
     return f"{row['because']}: {effect if row['decides'] else 'a later row decides'}"
 

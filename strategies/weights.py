@@ -1,0 +1,139 @@
+"""Which weights a network gets: Keras' cache, Keras' download, or the backbone that lies in this package."""
+
+from __future__ import annotations
+
+import os
+import threading
+import urllib.request
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from strategies.backbones import BACKBONES, Backbone, get_backbone, resolve_weights
+from strategies.errors import WeightsError
+
+BUNDLED = "bundled"
+BUNDLED_BACKBONE = "MobileNetV2-0.35"
+BUNDLED_FILE = Path(__file__).parent / "bundled" / "mobilenetv2_0.35.weights.h5"
+BUNDLED_IMAGE_SIZE = 96  # the input size that it does best at; it was trained at 64 px
+DEFAULTS = ("MobileNetV2", "MobileNetV2-0.35")  # where no backbone is named: the first whose weights can be had
+KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+SECONDS_TO_ANSWER = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A backbone and its weights, and in one sentence why these where nobody named them."""
+
+    backbone: str
+    weights: str
+    note: str = ""
+
+
+def choose_network(backbone: str | None = None, weights: str = "auto") -> Network:
+    """Decides which network is transferred where the user leaves it open.
+
+    Args:
+        backbone: A name that `advisor backbones` lists, or `None`.
+        weights: `"auto"`: of a named backbone its ImageNet weights (of the user's own model its own); without a name
+            MobileNetV2 from Keras' cache or by download, else a smaller one from the cache, else the backbone in this
+            package. `"bundled"` is that one. Anything else is kept: `"imagenet"`, `"random"`, the path of a file.
+
+    Raises:
+        UnknownNameError: If there is no such backbone.
+        WeightsError: If the weights of a named backbone cannot be had, or `"bundled"` is asked of another backbone.
+
+    Example:
+        >>> from strategies.weights import choose_network
+        >>> choose_network(weights="bundled").backbone
+        'MobileNetV2-0.35'
+    """
+    if weights == BUNDLED:
+        bundled_file(get_backbone(backbone or BUNDLED_BACKBONE))
+        return Network(backbone=BUNDLED_BACKBONE, weights=BUNDLED)
+    if backbone is not None or weights != "auto":
+        row = get_backbone(backbone or DEFAULTS[0])
+        chosen = resolve_weights(row, weights)
+        if chosen == "imagenet" and not is_cached(row) and not can_download():
+            raise WeightsError(missing(row, f"no answer from {_host()} within {SECONDS_TO_ANSWER:g} s"))
+        return Network(backbone=row.name, weights=chosen)
+    if is_cached(BACKBONES[DEFAULTS[0]]) or can_download():
+        return Network(backbone=DEFAULTS[0], weights="imagenet")
+    why = f"The ImageNet weights of {DEFAULTS[0]} are not in {keras_cache()}, and there is no network to fetch them"
+    for name in DEFAULTS[1:]:
+        if is_cached(BACKBONES[name]):
+            return Network(backbone=name, weights="imagenet", note=f"{why}: using those of {name}, which are.")
+    note = f"{why}: using the small network in this package, whose features are weaker than theirs."
+    return Network(backbone=BUNDLED_BACKBONE, weights=BUNDLED, note=note)
+
+
+def native_size(backbone: Backbone, weights: str) -> int:
+    """Returns the input size in pixels that these weights do best at."""
+    return BUNDLED_IMAGE_SIZE if weights == BUNDLED else backbone.image_size
+
+
+def keras_cache() -> Path:
+    """Returns the folder in which Keras keeps the weights that it downloaded."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+
+
+def weights_files(backbone: Backbone, sizes: list[int], *, dense: bool = False) -> dict[str, int]:
+    """Returns the names of Keras' files for some input sizes."""
+    top = "" if dense else "_notop"
+    return {backbone.weights_file.format(size=one, top=top): one for one in sizes}
+
+
+def is_cached(backbone: Backbone) -> bool:
+    """Returns whether Keras' cache holds the weights of a backbone for its own input size, which serve at any size."""
+    files = [weights_files(backbone, [backbone.image_size], dense=dense) for dense in (False, True)]
+    return any((keras_cache() / name).is_file() for found in files for name in found)
+
+
+@cache
+def can_download() -> bool:
+    """Returns whether Keras' server answers, within a second and a half; asked once in a process."""
+    request = urllib.request.Request(
+        KERAS_URL + next(iter(weights_files(BACKBONES[BUNDLED_BACKBONE], [224]))), method="HEAD"
+    )
+    answers: list[bool] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER):
+                answers.append(True)
+        except Exception:  # no network has many faces: names, routes, proxies, certificates, time
+            answers.append(False)
+
+    # In a thread, since looking up a name has no time limit of its own.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(SECONDS_TO_ANSWER)
+    return answers == [True]
+
+
+def missing(backbone: Backbone, reason: str) -> str:
+    """Returns what to say where the ImageNet weights of a backbone cannot be had."""
+    name = next(iter(weights_files(backbone, [backbone.image_size])))
+    return (
+        f"Expected the ImageNet weights of {backbone.name}, which Keras could not fetch ({reason}). Put {name} "
+        f"into {keras_cache()}, give --weights PATH of a weights file, or leave the backbone out and use the small "
+        f"network in this package with --weights bundled (weights='bundled')."
+    )
+
+
+def bundled_file(backbone: Backbone) -> Path:
+    """Returns the file of the weights in this package.
+
+    Raises:
+        WeightsError: If they are not of this backbone.
+    """
+    if backbone.name != BUNDLED_BACKBONE:
+        raise WeightsError(
+            f"Expected {BUNDLED_BACKBONE}, whose weights are in this package. Received: weights 'bundled' for "
+            f"{backbone.name}. Leave the backbone out."
+        )
+    return BUNDLED_FILE
+
+
+def _host() -> str:
+    return KERAS_URL.split("/")[2]
