@@ -110,6 +110,9 @@ def train(
     image_size: ImageSize = None,
     seed: Annotated[int | None, typer.Option(help="The one seed; default: the plan's, or 0.")] = None,
     overwrite: Overwrite = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run in that folder was cut off.")
+    ] = False,
     as_json: AsJson = False,
     max_unreadable: MaxUnreadable = 0.05,
     cache: Cache = True,
@@ -120,10 +123,12 @@ def train(
     """Carry the advice out, or a plan, or a recipe that overrules the advice."""
     from advisor.recommendation import recommend as advise
     from strategies.errors import PlanError
-    from strategies.files import check_output
+    from strategies.files import check_run
     from strategies.plan import read_plan
 
-    check_output(out, overwrite=overwrite)
+    check_run(out, overwrite=overwrite, resume=resume)
+    if resume and plan is None and (Path(out) / "plan.json").is_file():
+        plan = str(Path(out) / "plan.json")
     if tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
         raise UserError(
             "Expected TensorBoard for --tensorboard. Received: an environment without it. Install tensorboard."
@@ -157,7 +162,7 @@ def train(
         import keras
 
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
-    result = advice.train(out, overwrite=overwrite, cache=cache, callbacks=callbacks)
+    result = advice.train(out, overwrite=overwrite, resume=resume, cache=cache, callbacks=callbacks)
     _say(f"Wrote model.keras, metrics.json, report.md and what led to them to {out}")
     if as_json:
         _print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
@@ -385,5 +390,5 @@ def main() -> None:
         _say(f"advisor: {printable(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        _say("advisor: interrupted")
+        _say("advisor: interrupted; a training goes on with --resume")
         sys.exit(130)

@@ -26,7 +26,6 @@ from advisor.rules import (
 from advisor.similarity import Similarity, calibration, measure_similarity
 from strategies.backbones import Backbone, get_backbone
 from strategies.errors import PlanError
-from strategies.files import check_output
 from strategies.images import ImageDataset, load_dataset
 from strategies.plan import Plan, check_classes
 from strategies.planning import make_plan, with_rates
@@ -132,13 +131,12 @@ class Recommendation:
 
         return save_advice(self, folder, overwrite=overwrite)
 
-    def train(self, run: str | Path | None = None, *, overwrite: bool = False, **options: Any) -> TrainingResult:
+    def train(self, run: str | Path | None = None, **options: Any) -> TrainingResult:
         """Carries the plan out; see `strategies.train`.
 
         Args:
             run: Folder for the model, the plan, the metrics and the report; `None` writes nothing.
-            overwrite: Whether that folder may hold files already.
-            **options: What else `strategies.train` takes: `callbacks`, `optimizer`, `cache`.
+            **options: What else `strategies.train` takes: `overwrite`, `resume`, `callbacks`, `optimizer`, `cache`.
 
         Returns:
             A `TrainingResult`: `.model`, `.history`, `.test`.
@@ -146,10 +144,9 @@ class Recommendation:
         from advisor.report.files import save_training
         from strategies.training import train
 
-        folder = None if run is None else check_output(run, overwrite=overwrite)
-        result = train(self.plan, self.dataset, **options)
-        if folder is not None:
-            save_training(self, result, folder)
+        result = train(self.plan, self.dataset, run, **options)
+        if run is not None:
+            save_training(self, result, Path(run))
         return result
 
 

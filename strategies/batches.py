@@ -89,6 +89,7 @@ class Batches(keras.utils.PyDataset):
         seed: Numbers that name the stream, such as the plan's seed and the number of the phase.
         augmentation: `{"horizontal_flip": bool, "shift": share of the side}`; `None` leaves the images as they are.
         sample_weights: Weight of each input in the loss, or `None`.
+        epoch: The epoch to begin with.
     """
 
     def __init__(
@@ -101,12 +102,13 @@ class Batches(keras.utils.PyDataset):
         seed: Sequence[int],
         augmentation: Mapping[str, Any] | None = None,
         sample_weights: np.ndarray | None = None,
+        epoch: int = 0,
     ) -> None:
         super().__init__()
         self._inputs, self._targets = inputs, targets
         self._batch_size, self._num_steps, self._seed = batch_size, num_steps, list(seed)
         self._augmentation, self._sample_weights = augmentation, sample_weights
-        self._epoch = 0
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return self._num_steps

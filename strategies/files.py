@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from strategies.errors import OutputError, UserError
+from strategies.errors import OutputError, UserError, in_a_sentence
 
 
 def check_output(folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -22,14 +25,59 @@ def check_output(folder: str | Path, *, overwrite: bool = False) -> Path:
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise OutputError(
             f"Expected a new or empty output folder. Received: {str(folder)!r}, which holds files. "
-            f"Name another one, or say --overwrite (overwrite=True) to replace what an earlier run wrote there."
+            f"Name another one, say --resume (resume=True) to go on with a run that was cut off, or --overwrite "
+            f"(overwrite=True) to replace what an earlier run wrote there."
         )
     return path
 
 
+def check_run(folder: str | Path, *, overwrite: bool = False, resume: bool = False) -> Path:
+    """Returns the folder of a run if it may be written to; writes nothing.
+
+    Args:
+        folder: Of the run.
+        overwrite: Whether it may hold files of an earlier run.
+        resume: Whether it may hold a run that was cut off.
+
+    Raises:
+        OutputError: If it holds anything else, or a run that is finished.
+    """
+    path = Path(folder)
+    unfinished = (path / "plan.json").is_file() and not (path / "metrics.json").is_file()
+    if resume and (path / "metrics.json").is_file() and not overwrite:
+        raise OutputError(
+            f"Expected a run that was cut off. Received: {str(folder)!r}, which is finished. Name another folder."
+        )
+    return check_output(path, overwrite=overwrite or (resume and unfinished))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives the name of a file to write beside `path`, and puts it in its place once it is whole and on the disk.
+
+    Raises:
+        OutputError: If the disk is full or the folder cannot be written to; what was there before stays.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(
+            f"Expected to write {path}. Received: {in_a_sentence(error)}. Make room, and go on with --resume "
+            f"(resume=True): the last state is kept."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(path: Path, values: Any) -> None:
     """Writes strict JSON (no NaN) that a person can read and edit."""
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def check_schema(values: Any, name: str, *, package: str, error: type[UserError] = UserError) -> None:

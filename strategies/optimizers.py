@@ -17,24 +17,25 @@ OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
 
 @keras.saving.register_keras_serializable(package=SERIALIZABLE)
 class ScaledRate(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule times a factor."""
+    """Another schedule times a factor, which moves on once in `every` steps: Keras counts accumulated batches."""
 
-    def __init__(self, schedule: Any, factor: float) -> None:
+    def __init__(self, schedule: Any, factor: float, every: int = 1) -> None:
         super().__init__()
-        self.schedule, self.factor = schedule, factor
+        self.schedule, self.factor, self.every = schedule, factor, every
 
     def __call__(self, step: Any) -> Any:
         """Returns the rate at a step."""
-        return self.schedule(step) * self.factor
+        return self.schedule(step // self.every if self.every > 1 else step) * self.factor
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the schedule is made of; Keras calls it when it saves a model."""
-        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "factor": self.factor}
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"schedule": schedule, "factor": self.factor, "every": self.every}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ScaledRate:
         """Makes the schedule anew; Keras calls it when it loads a model."""
-        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["factor"])
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["factor"], config["every"])
 
 
 @keras.saving.register_keras_serializable(package=SERIALIZABLE)
@@ -151,6 +152,7 @@ def make_optimizer(
     warmup: float,
     weight_decay: float,
     own: keras.optimizers.Optimizer | None = None,
+    accumulate: int = 1,
 ) -> keras.optimizers.Optimizer:
     """Returns a fresh, built optimizer for one phase.
 
@@ -163,19 +165,23 @@ def make_optimizer(
         weight_decay: Decoupled weight decay, per unit of learning rate.
         own: The user's optimizer: copies of it are used instead, its own rate for the stages that learn fastest and
             proportionally lower ones for the others; `solver`, `warmup` and `weight_decay` are then not looked at.
+        accumulate: Batches whose mean gradient makes one step.
     """
     peak = max(rates.values())
     distinct = sorted({rate / peak for rate in rates.values()}, reverse=True)
 
     def make(factor: float) -> keras.optimizers.Optimizer:
-        if own is None:
+        if own is None and accumulate == 1:
             return OPTIMIZERS[solver](warm_up_and_cosine(peak * factor, steps, warmup), weight_decay)
-        config = own.get_config()
+        like = own or OPTIMIZERS[solver](warm_up_and_cosine(peak, steps, warmup), weight_decay)
+        config = like.get_config()
         rate = config["learning_rate"]
         if isinstance(rate, dict):
             rate = keras.saving.deserialize_keras_object(rate)
-        config["learning_rate"] = rate * factor if isinstance(rate, float) else ScaledRate(rate, factor)
-        return type(own).from_config(config)
+        config["learning_rate"] = rate * factor if isinstance(rate, float) else ScaledRate(rate, factor, accumulate)
+        if accumulate > 1:
+            config["gradient_accumulation_steps"] = accumulate
+        return type(like).from_config(config)
 
     if len(distinct) == 1:
         optimizer = make(1.0)

@@ -14,6 +14,7 @@ from strategies.plan import Phase
 
 COLUMNS = ("loss", "accuracy", "balanced_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
 TOLERANCE = 2.0  # standard errors that validation may differ by without telling weights apart
+_REMEMBERED = ("rows", "place", "best", "_kept", "_step", "_waited")
 PATIENCE = 5  # evaluations in a row, each worse than the best by more than that, which end a phase
 
 
@@ -41,16 +42,36 @@ class Selection(keras.callbacks.Callback):
         self.place = ("", 0)
         self.best: float | None = None
         self._kept: float | None = None
+        self._step = self._waited = self._batch = 0
+        self.accumulate = 1  # batches that make one step
         self._metric, self._num_val = metric, num_val
         self._started = time.perf_counter()
 
-    def start(self, phase: Phase, whole: keras.Model) -> None:
-        """Begins a phase; `whole` is the model whose weights are kept, of which a part may be trained."""
-        self._phase, self._whole, self._step, self._waited = phase, whole, 0, 0
+    def remembered(self) -> dict[str, Any]:
+        """Returns what is remembered beside the weights, as plain values."""
+        return {name: getattr(self, name) for name in _REMEMBERED} | {"seconds": self._seconds()}
+
+    def restore(self, values: Mapping[str, Any], weights: list[np.ndarray]) -> None:
+        """Goes on from what another process remembered."""
+        for name in _REMEMBERED:
+            setattr(self, name, values[name])
+        self.place, self.weights = (str(values["place"][0]), int(values["place"][1])), weights
+        self._started = time.perf_counter() - values["seconds"]
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self._started, 3)
+
+    def start(self, phase: Phase, whole: keras.Model, *, anew: bool = True) -> None:
+        """Begins a phase, or goes on with it; `whole` is the model whose weights are kept, a part of it is trained."""
+        self._phase, self._whole = phase, whole
+        self._batch = 0
+        if anew:
+            self._step, self._waited = 0, 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Counts steps; Keras calls it."""
-        self._step += 1
+        self._batch += 1
+        self._step += self._batch % self.accumulate == 0
         if self._step == self._phase.steps:  # the last epoch may be shorter
             self.model.stop_training = True
 
@@ -63,8 +84,7 @@ class Selection(keras.callbacks.Callback):
     def record(self, logs: Mapping[str, float]) -> bool:
         """Adds a row to the history, keeps the weights if they are good enough; returns whether the loss is finite."""
         values = {name: float(logs[name]) if name in logs else None for name in COLUMNS}
-        seconds = round(time.perf_counter() - self._started, 3)
-        self.rows.append({"phase": self._phase.name, "step": self._step, **values, "seconds": seconds})
+        self.rows.append({"phase": self._phase.name, "step": self._step, **values, "seconds": self._seconds()})
         if not math.isfinite(sum(value for value in values.values() if value is not None)):
             return False
         if self._is_kept(values[f"val_{self._metric}"]):

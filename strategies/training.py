@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,14 @@ import numpy as np
 
 from strategies.batches import Batches, Pixels, Views
 from strategies.cache import FeatureCache, default_cache
+from strategies.checkpoint import FILE as CHECKPOINT
+from strategies.checkpoint import Checkpoint, State, assign, locked, values_of, variables
 from strategies.classifier import fit_classifier
 from strategies.errors import DatasetError, PlanError
 from strategies.evaluation import Evaluation, evaluate_predictions
 from strategies.features import forward, frozen_pass, use_xla
-from strategies.files import check_output, write_json
-from strategies.images import load_dataset
+from strategies.files import check_run, replacing, write_json
+from strategies.images import ImageDataset, load_dataset
 from strategies.model import POOL, build_model, layers_by_stage, moving_paths, resolve_precision, snapshot, start_phase
 from strategies.optimizers import make_optimizer
 from strategies.plan import Phase, Plan, check_classes, check_plan
@@ -85,8 +87,10 @@ class TrainingResult:
         """Writes `model.keras`, `plan.json`, `class_names.json`, `history.csv` and `metrics.json` into a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save(folder / "model.keras")
-        self.history.to_csv(folder / "history.csv", index=False)
+        with replacing(folder / "model.keras") as temporary:
+            self.model.save(temporary)
+        with replacing(folder / "history.csv") as temporary:
+            self.history.to_csv(temporary, index=False)
         write_json(folder / "plan.json", self.plan.to_dict())
         write_json(folder / "class_names.json", {"version": 1, "class_names": list(self.plan.class_names)})
         write_json(folder / "metrics.json", self.to_dict())
@@ -120,6 +124,31 @@ class _Lines(keras.callbacks.Callback):
         return f"{self._label}: step {self._done} of {self._num_steps}{self._accuracy}"
 
 
+class _Keeper(keras.callbacks.Callback):
+    """Writes the state of the run at the end of every epoch, after the selection has judged it."""
+
+    def __init__(self, this: _Run, model: keras.Model, place: _Place) -> None:
+        super().__init__()
+        self._this, self._whole, self._place = this, model, place
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        place = replace(self._place, epoch=epoch + 1, stopped=bool(self.model.stop_training))
+        _keep(self._this, self._whole, place, self.model.optimizer.variables)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a run stands: its phase, the epochs done through all phases and before this one, and what each trained."""
+
+    phase: int
+    epoch: int
+    epochs_before: int
+    stopped: bool
+    accumulate: int
+    before: Mapping[str, np.ndarray]
+    trainable: Mapping[str, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Run:
     """What every phase of one training reads."""
@@ -132,6 +161,7 @@ class _Run:
     optimizer: keras.optimizers.Optimizer | None
     cache: FeatureCache | None
     precision: str
+    checkpoint: Checkpoint
 
 
 def train(
@@ -140,6 +170,7 @@ def train(
     run: str | Path | None = None,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     optimizer: keras.optimizers.Optimizer | None = None,
     cache: bool = True,
@@ -156,6 +187,8 @@ def train(
         data: Anything `advisor.recommend` takes; without a split of its own it is split by the plan's seed.
         run: Folder to write model, plan, history and metrics to; `None` writes nothing.
         overwrite: Whether that folder may hold files already.
+        resume: Go on where an earlier run in that folder was cut off, after its last epoch; begin anew where there is
+            none. The result is that of a run that was not cut off. Callbacks of your own start anew.
         callbacks: Keras callbacks for the phases that are trained by steps, such as `TensorBoard`; epochs are counted
             through all phases. Where everything but the new layers is frozen, the model that they see is those layers.
         optimizer: Your own, used instead of the plan's in every phase that is trained by steps: a fresh copy of it,
@@ -169,12 +202,36 @@ def train(
 
     Raises:
         DatasetError: If the data's classes are not the plan's.
-        OutputError: If the folder holds files and `overwrite` is false.
+        OutputError: If the folder holds files and `overwrite` is false, if another process is writing to it, if the run
+            that is to be resumed had other images or another plan, or if the disk is full.
         PlanError: If the plan contradicts itself.
     """
-    started = time.perf_counter()
     check_plan(plan)
-    folder = None if run is None else check_output(run, overwrite=overwrite)
+    folder = None if run is None else check_run(run, overwrite=overwrite, resume=resume)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if folder is not None:
+            if not resume:
+                (folder / CHECKPOINT).unlink(missing_ok=True)
+            write_json(folder / "plan.json", plan.to_dict())
+        result, checkpoint = _train(plan, data, folder, callbacks, optimizer, cache, on_phase_end)
+        if folder is not None:
+            result.save(folder)
+            checkpoint.remove()
+    return result
+
+
+def _train(
+    plan: Plan,
+    data: Any,
+    folder: Path | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    optimizer: keras.optimizers.Optimizer | None,
+    cache: bool,
+    on_phase_end: PhaseHook | None,
+) -> tuple[TrainingResult, Checkpoint]:
+    started = time.perf_counter()
     dataset = load_dataset(data)
     check_classes(plan, dataset.class_names)
     if dataset.split is None or None in dataset.split:
@@ -196,20 +253,40 @@ def train(
         optimizer=optimizer,
         cache=default_cache() if cache else None,
         precision=precision,
+        checkpoint=Checkpoint(folder, _identity(plan, parts) if folder is not None else {}),
     )
-    trainable = {}
-    epochs = 0
+    first, trainable, epochs = 0, dict[str, int](), 0
+    if (state := this.checkpoint.read()) is not None:
+        assign(variables(model), state.arrays["variables"])
+        selection.restore(state.values["selection"], list(state.arrays["kept"]))
+        first, trainable = state.values["phase"], dict(state.values["trainable"])
+        epochs = state.values["epochs_before"]
     for number, phase in enumerate(plan.phases):
+        if number < first:
+            continue
         start_phase(model, plan, phase)
-        trainable[phase.name] = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
         before = snapshot(model)
-        selection.start(phase, model)
-        epochs = _run_phase(this, model, number, epochs)
+        middle = state is not None and number == first and bool(state.arrays["optimizer"])
+        if middle and state is not None:
+            before = dict(zip(before, state.arrays["before"], strict=True))
+        selection.start(phase, model, anew=not middle)
+        trainable[phase.name] = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        epochs = _run_phase(this, model, number, epochs, before, trainable)
         _check_frozen(model, phase, before)
         if on_phase_end:
             on_phase_end(phase, model, before)
         if selection.weights:
             model.set_weights(selection.weights)  # the next phase starts from what was kept
+        done = _Place(
+            phase=number + 1,
+            epoch=epochs,
+            epochs_before=epochs,
+            stopped=False,
+            accumulate=1,
+            before={},
+            trainable=trainable,
+        )
+        _keep(this, model, done, [])
     if not selection.weights:
         raise PlanError(
             f"Training diverged: no evaluation gave a finite loss. Received: learning rates "
@@ -234,9 +311,40 @@ def train(
         }
         | {name: version(name) for name in ("keras", "numpy", keras.backend.backend())},
     )
-    if folder is not None:
-        result.save(folder)
-    return result
+    return result, this.checkpoint
+
+
+def _identity(plan: Plan, parts: Mapping[str, ImageDataset]) -> dict[str, Any]:
+    """Returns what a run depends on: its plan, its images and the software that computes."""
+    values = plan.to_dict()
+    values.pop("advice", None)
+    return {
+        "plan": values,
+        "images": {
+            name: [Pixels(part.items, plan.image_size).identity()["images"].hex(), part.labels.tolist()]
+            for name, part in parts.items()
+        },
+        "versions": [keras.version(), keras.backend.backend()],
+    }
+
+
+def _keep(this: _Run, model: keras.Model, place: _Place, optimizer: Sequence[Any]) -> None:
+    arrays = {
+        "variables": values_of(variables(model)),
+        "optimizer": values_of(optimizer),
+        "kept": this.selection.weights,
+        "before": list(place.before.values()),
+    }
+    values = {
+        "phase": place.phase,
+        "epoch": place.epoch,
+        "epochs_before": place.epochs_before,
+        "stopped": place.stopped,
+        "accumulate": place.accumulate,
+        "trainable": dict(place.trainable),
+        "selection": this.selection.remembered(),
+    }
+    this.checkpoint.write(State(arrays=arrays, values=values))
 
 
 def _finished(model: keras.Model, plan: Plan, precision: str) -> keras.Model:
@@ -254,8 +362,15 @@ def _history(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _run_phase(this: _Run, model: keras.Model, number: int, epochs_before: int) -> int:
-    """Trains one phase and returns how many epochs were run so far."""
+def _run_phase(
+    this: _Run,
+    model: keras.Model,
+    number: int,
+    epochs_before: int,
+    before: Mapping[str, np.ndarray],
+    trainable: Mapping[str, int],
+) -> int:
+    """Trains one phase, or what is left of it, and returns how many epochs were run so far."""
     phase, labels = this.plan.phases[number], this.labels
     head, tail = _cut_at_frozen(model, this.plan, phase)
     inputs: Mapping[str, Any] = this.pixels
@@ -264,8 +379,52 @@ def _run_phase(this: _Run, model: keras.Model, number: int, epochs_before: int) 
     if phase.solver == "logistic":
         _solve_head(this, model, inputs, labels)
         return epochs_before
-    _compile(this, model, tail, phase)
-    return _fit(this, tail, number, inputs, labels, epochs_before)
+    place = start = _Place(
+        phase=number,
+        epoch=epochs_before,
+        epochs_before=epochs_before,
+        stopped=False,
+        accumulate=1,
+        before=before,
+        trainable=trainable,
+    )
+    remembered, kept = this.selection.remembered(), this.selection.weights
+    state = this.checkpoint.state
+    if state is not None and state.values["phase"] == number and state.arrays["optimizer"]:
+        resumed = {name: state.values[name] for name in ("epoch", "stopped", "accumulate")}
+        place = replace(start, **resumed)
+    while True:
+        _compile(this, model, tail, phase, place.accumulate)
+        if state is not None and place is not start and place.epoch > start.epoch:
+            assign(tail.optimizer.variables, state.arrays["optimizer"])
+        try:
+            return _fit(this, model, tail, place, inputs, labels)
+        except Exception as error:  # every backend has its own
+            if not is_out_of_memory(error) or 2 * place.accumulate > this.plan.batch_size:
+                raise
+        place = replace(start, accumulate=2 * place.accumulate)
+        print(
+            f"Out of memory: {phase.name} begins again with {this.plan.batch_size // place.accumulate} images at a "
+            f"time, {place.accumulate} times for each step.",
+            file=sys.stderr,
+        )
+        for weight in model.weights:
+            weight.assign(before[weight.path])
+        this.selection.restore({**remembered, "rows": _rows_before(remembered["rows"], phase)}, kept)
+        this.selection.start(phase, model)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether a backend says that memory did not suffice."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
+        or "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
+def _rows_before(rows: Sequence[Mapping[str, Any]], phase: Phase) -> list[dict[str, Any]]:
+    return [dict(row) for row in rows if row["phase"] != phase.name]
 
 
 def _solve_head(
@@ -279,7 +438,7 @@ def _solve_head(
     this.selection.record(_metrics_of_head(features, labels, kernel, bias))
 
 
-def _compile(this: _Run, model: keras.Model, tail: keras.Model, phase: Phase) -> None:
+def _compile(this: _Run, model: keras.Model, tail: keras.Model, phase: Phase, accumulate: int) -> None:
     """Compiles the part that is trained, anew in each phase: what `trainable` says holds from here on."""
     plan = this.plan
     rates = {
@@ -297,6 +456,7 @@ def _compile(this: _Run, model: keras.Model, tail: keras.Model, phase: Phase) ->
         warmup=phase.warmup,
         weight_decay=phase.weight_decay,
         own=this.optimizer,
+        accumulate=accumulate,
     )
     tail.compile(
         optimizer=optimizer,
@@ -309,12 +469,15 @@ def _compile(this: _Run, model: keras.Model, tail: keras.Model, phase: Phase) ->
 
 def _fit(
     this: _Run,
+    model: keras.Model,
     tail: keras.Model,
-    number: int,
+    place: _Place,
     inputs: Mapping[str, Any],
     labels: Mapping[str, np.ndarray],
-    epochs_before: int,
 ) -> int:
+    if place.stopped:
+        return place.epoch
+    number = place.phase
     plan, phase = this.plan, this.plan.phases[number]
     targets = {name: np.eye(len(plan.class_names), dtype="float32")[part] for name, part in labels.items()}
     weights = _class_weights(plan)
@@ -322,23 +485,25 @@ def _fit(
     batches = Batches(
         inputs["train"],
         targets["train"],
-        batch_size=plan.batch_size,
-        num_steps=per_epoch,
+        batch_size=plan.batch_size // place.accumulate,
+        num_steps=per_epoch * place.accumulate,
         seed=(plan.seed, number),
         augmentation=plan.augmentation if phase.augmented and plan.augmentation else None,
         sample_weights=None if weights is None else weights[labels["train"]],
+        epoch=place.epoch - place.epochs_before,
     )
-    lines = _Lines(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", phase.steps)
+    this.selection.accumulate = place.accumulate
+    lines = _Lines(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", phase.steps * place.accumulate)
     history = tail.fit(
         batches,
-        initial_epoch=epochs_before,
-        epochs=epochs_before + math.ceil(phase.steps / per_epoch),
+        initial_epoch=place.epoch,
+        epochs=place.epochs_before + math.ceil(phase.steps / per_epoch),
         validation_data=_Whole(inputs["val"], targets["val"]) if len(labels["val"]) else None,
         verbose=0,
         shuffle=False,
-        callbacks=[this.selection, lines, *this.callbacks],
+        callbacks=[this.selection, lines, *this.callbacks, _Keeper(this, model, place)],
     )
-    return epochs_before + len(history.epoch)
+    return place.epoch + len(history.epoch)
 
 
 def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:

@@ -53,7 +53,7 @@ def test_the_commands_run(folder, monkeypatch, capsys):
     """In the order in which a reader would type them; with few steps, for all four recipes are among them."""
     monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 320)
     commands = [line for block in _blocks("console") for line in block.splitlines()]
-    assert len(commands) == 9
+    assert len(commands) == 11
     for command in commands:
         _run(command, monkeypatch)
     assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}

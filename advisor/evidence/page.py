@@ -31,6 +31,7 @@ FOLDER = Path(__file__).parent
 METHODS = "mobilenet_0.25_96px.csv"  # every method, three seeds
 STUDY = "mobilenet_0.25_96px*.csv"  # what the advice is fitted to
 SECOND = "mobilenetv2_0.35_96px.csv"  # another backbone, never fitted to
+UNSEEN = "unseen_mobilenet_0.25_96px.csv"  # datasets that were tried once the advice was fitted
 
 
 def results(pattern: str) -> list[dict[str, str]]:
@@ -46,7 +47,7 @@ def study_score(pattern: str = STUDY) -> Mapping[str, Any]:
 
 def tables() -> dict[str, str]:
     """Returns every table of the page by its mark."""
-    methods, found, second = results(METHODS), study_score(), study_score(SECOND)
+    methods, found, second, unseen = results(METHODS), study_score(), study_score(SECOND), study_score(UNSEEN)
     return {
         "summary": summary_table(found),
         "policies": policies_table(found),
@@ -56,6 +57,8 @@ def tables() -> dict[str, str]:
         "groups": groups_table(found),
         "second": policies_table(second),
         "second-cells": cells_table(second),
+        "unseen": policies_table(unseen),
+        "unseen-cells": cells_table(unseen),
         "cells": cells_table(found),
         "methods": methods_table(methods),
         "batch-norm": variants_table(methods, BATCH_NORM),

@@ -24,7 +24,6 @@ def save_advice(advice: Recommendation, folder: str | Path, *, overwrite: bool =
 
 
 def save_training(advice: Recommendation, result: TrainingResult, path: Path) -> None:
-    """Writes everything a run folder holds into `path`, which the caller has checked."""
-    result.save(path)
+    """Writes what the advice adds to the run folder `path`."""
     write_json(path / "fingerprint.json", advice.fingerprint())
     (path / "report.md").write_text(training_markdown(advice, result), encoding="utf-8")

@@ -1,0 +1,130 @@
+"""Kills a run of each recipe at random moments until it has finished: python benchmarks/resume.py DATA [--kills 10]
+
+SIGKILL each time, then `advisor train ... --resume`, until the run is done; its weights must be those of a run that was
+left alone. Then once with SIGINT, and once on a disk of a few megabytes (where a tmpfs can be mounted). Prints a line
+for each and ends with 1 if one differs.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from strategies.checkpoint import FILE
+from strategies.files import write_json
+from strategies.images import load_dataset
+from strategies.planning import make_plan
+from strategies.recipes import RECIPES
+
+NUM_IMAGES = 200
+COMMAND = [sys.executable, "-m", "advisor", "train"]
+
+
+def main() -> None:
+    """Prints one line for each run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", help="a class folder")
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--recipe", choices=list(RECIPES), action="append")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    chance = random.Random(given.seed)
+    equal = True
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for recipe in given.recipe or RECIPES:
+            plan = write_plan(recipe, given.data, folder / f"{recipe}.json")
+            started = time.perf_counter()
+            run(given.data, plan, folder / f"{recipe}_whole")
+            seconds = time.perf_counter() - started
+            cut = folder / f"{recipe}_cut"
+            kills = 0
+            while kills < given.kills and stopped(given.data, plan, cut, chance.uniform(0, seconds), signal.SIGKILL):
+                kills += 1
+            if not (cut / "metrics.json").is_file():
+                run(given.data, plan, cut, "--resume")
+            equal &= report(f"{recipe}: {kills} times SIGKILL", folder / f"{recipe}_whole", cut)
+            interrupted = folder / f"{recipe}_interrupted"
+            stopped(given.data, plan, interrupted, 0.7 * seconds, signal.SIGINT)
+            if not (interrupted / "metrics.json").is_file():
+                run(given.data, plan, interrupted, "--resume")
+            equal &= report(f"{recipe}: SIGINT", folder / f"{recipe}_whole", interrupted)
+            equal &= full_disk(given.data, plan, folder / f"{recipe}_whole", folder / "disk")
+    sys.exit(not equal)
+
+
+def write_plan(recipe: str, data: str, path: Path) -> Path:
+    """Writes a plan that takes a minute or less."""
+    names = load_dataset(data).class_names
+    plan = make_plan(
+        recipe,
+        "MobileNetV2-0.35",
+        class_names=names,
+        num_train=NUM_IMAGES,
+        image_size=64,
+        weights="bundled",
+        budget=0.2,
+    )
+    write_json(path, plan.to_dict())
+    return path
+
+
+def run(data: str, plan: Path, out: Path, *options: str) -> None:
+    """Trains to the end."""
+    subprocess.run([*COMMAND, data, "--plan", str(plan), "--out", str(out), *options], check=True, capture_output=True)
+
+
+def stopped(data: str, plan: Path, out: Path, seconds: float, how: signal.Signals) -> bool:
+    """Trains, or goes on, until a signal stops it; returns whether it came to that."""
+    command = [*COMMAND, data, "--plan", str(plan), "--out", str(out), "--resume"]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        child.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        child.send_signal(how)
+        child.wait()
+        return True
+
+
+def full_disk(data: str, plan: Path, whole: Path, disk: Path) -> bool:
+    """Trains on a disk on which the state has no room, then on the same disk with room."""
+    disk.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], check=False).returncode:
+        print(f"{plan.stem}: no tmpfs could be mounted, a full disk was not tried")
+        return True
+    try:
+        command = [*COMMAND, data, "--plan", str(plan), "--out", str(disk / "run"), "--resume"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = done.stderr.strip().splitlines()[-1:]
+        print(f"{plan.stem}: on 8 MB: exit code {done.returncode}, {said}")
+        state = (disk / "run" / FILE).exists()
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        if done.returncode:
+            run(data, plan, disk / "run", "--resume")
+        return report(
+            f"{plan.stem}: full disk (a state was {'there' if state else 'not there yet'})", whole, disk / "run"
+        )
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def report(what: str, whole: Path, cut: Path) -> bool:
+    """Prints whether two runs end with the same weights."""
+    one, other = (keras.models.load_model(folder / "model.keras").get_weights() for folder in (whole, cut))
+    largest = max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+    print(f"{what}: {'the same weights' if largest == 0 else f'weights differ by up to {largest:g}'}", flush=True)
+    return largest == 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    main()
