@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from strategies.backbones import Stage, get_backbone, stages_at
 from strategies.errors import PlanError
 from strategies.files import check_schema
@@ -289,6 +291,13 @@ def check_classes(plan: Plan, class_names: Sequence[str]) -> None:
             f"{missing}. Received: {len(class_names)} classes, those not in the plan: {extra}. "
             f"Ask for a new plan with 'advisor recommend'."
         )
+
+
+def class_weights(plan: Plan) -> np.ndarray | None:
+    """Returns the weight of each class in the loss, in the order of the classes; `None` where all are equal."""
+    if plan.class_weights is None:
+        return None
+    return np.array([plan.class_weights[name] for name in plan.class_names], dtype="float32")
 
 
 def read_plan(path: str | Path) -> Plan:
