@@ -99,8 +99,8 @@ def evaluate_predictions(
     Example:
         >>> import numpy as np
         >>> from strategies.evaluation import evaluate_predictions
-        >>> result = evaluate_predictions(
-        ...     np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]), np.array([0, 1, 1]), np.array([0, 0, 1]), ["cat", "dog"])
+        >>> probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+        >>> result = evaluate_predictions(probabilities, np.array([0, 1, 1]), np.array([0, 0, 1]), ["cat", "dog"])
         >>> round(result.accuracy, 2), result.per_class["dog"]["recall"], result.mistakes[0]["image"]
         (0.67, 0.5, 'image 2')
     """

@@ -328,7 +328,9 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
             "rebuilt_stages": tuple(values["rebuilt_stages"]),
             "new_layers": tuple(NewLayer(**layer) for layer in values["new_layers"]),
             "phases": phases,
-            "parameters": {row["stage"]: row["parameters"] for row in values["freeze_map"] if row["parameters"]},
+            "parameters": {
+                row["stage"]: row["parameters"] for row in values["freeze_map"] if row["parameters"] is not None
+            },
         }
     )
     check_plan(plan)
