@@ -3,8 +3,9 @@
     python benchmarks/gradcam.py FLOWERS SCENES --out sheet.png
 
 FLOWERS and SCENES are class folders, such as `flowers5` and `intel_scenes`. A head is trained on the flowers for each
-backbone (`head_only`, a few seconds). Test flowers that are recognised in their quadrant with half of the probability or more are clear cases; the share of
-the heat within that quadrant is printed, beside the quarter of the area that it would have by chance.
+backbone (`head_only`, a few seconds). Test flowers that are recognised in their quadrant with half of the probability
+or more are clear cases; the share of the heat within that quadrant is printed, beside the quarter of the area that it
+would have by chance.
 """
 
 from __future__ import annotations

@@ -93,7 +93,8 @@ def overlay(image: Any, heat: np.ndarray) -> np.ndarray:
         ([193, 193, 40], [100, 100, 100])
     """
     pixels = decode_image(image).astype("float32")
-    warmth = np.clip(_resize(np.asarray(heat, dtype="float32"), pixels.shape[:2]), 0.0, 1.0)[..., np.newaxis]
+    height, width = pixels.shape[:2]
+    warmth = np.clip(_resize(np.asarray(heat, dtype="float32"), (height, width)), 0.0, 1.0)[..., np.newaxis]
     colour = 255 * np.concatenate([np.ones_like(warmth), np.clip(2 * warmth - 1, 0, 1), np.zeros_like(warmth)], axis=-1)
     return np.rint(pixels + STRENGTH * warmth * (colour - pixels)).astype("uint8")
 
@@ -138,7 +139,7 @@ def _split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 
 def _is_map(output: Any) -> bool:
-    shape = getattr(output, "shape", ())
+    shape: tuple[Any, ...] = getattr(output, "shape", ())
     return len(shape) == 4 and None not in shape[1:] and shape[1] * shape[2] > 1
 
 

@@ -64,9 +64,9 @@ def test_a_class_that_does_not_exist_is_refused():
     for classes in (3, -1, [0, 1], 0.5):
         with pytest.raises(UserError, match="class index from 0 to 2"):
             gradcam(model, _noise(), classes=classes)
-    perceptron = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    tiny = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 8), keras.layers.Flatten()])
     with pytest.raises(UserError, match="feature map"):
-        gradcam(keras.Sequential([*perceptron.layers[:1], keras.layers.Dense(2)]), _noise(8))
+        gradcam(tiny, _noise(8))
 
 
 def test_the_overlay_has_the_size_of_its_image_and_leaves_cold_places_alone():
@@ -107,7 +107,7 @@ def test_the_heat_lies_on_the_object(backbone, test_data, imagenet_weights):
     wanted = [dataset.class_names.index(name) for name in CLASSES]
     order = np.random.default_rng(0).permutation(len(dataset))
     chosen = [index for label in wanted for index in order[dataset.labels[order] == label][:20]]
-    labels = np.repeat(np.arange(len(CLASSES)), 20)
+    labels = np.array([wanted.index(label) for label in dataset.labels[chosen]])
     dataset = replace(dataset.subset(chosen), class_names=CLASSES, labels=labels)
     dataset = split_dataset(dataset, seed=0, val_fraction=0.1, test_fraction=0.3)
     test = dataset.subset(np.flatnonzero(np.array(dataset.split) == "test"))
@@ -138,7 +138,8 @@ plan = strategies.make_plan(
 )
 images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype="uint8")
 model = strategies.build_model(plan)
-model.set_weights([np.random.default_rng(index).random(weight.shape) * 0.1 for index, weight in enumerate(model.weights)])
+draw = np.random.default_rng(0).random
+model.set_weights([0.1 * draw(weight.shape) for weight in model.weights])
 np.save("heat.npy", strategies.gradcam(model, images, classes=0))
 """
 

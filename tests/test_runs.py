@@ -55,7 +55,7 @@ def test_unreadable_files_are_named_and_too_many_are_an_error(run, photos, tmp_p
     found = evaluate_run(run[0], tmp_path / "data")
     assert [one["path"] for one in found.unreadable] == ["china/broken.png"]
     assert found.evaluation.num_images == 40
-    with pytest.raises(DatasetError, match="china/broken.png"):
+    with pytest.raises(DatasetError, match=r"china/broken\.png"):
         evaluate_run(run[0], tmp_path / "data", max_unreadable=0.0)
 
 
@@ -67,7 +67,7 @@ def test_what_is_missing_or_strange_gets_a_sentence(run, tmp_path, photos):
     (tmp_path / "empty" / "china").mkdir(parents=True)
     with pytest.raises(DatasetError, match="labelled images"):
         evaluate_run(run[0], tmp_path / "empty")
-    with pytest.raises(UserError, match="class_names.json"):
+    with pytest.raises(UserError, match=r"class_names\.json"):
         evaluate_run(tmp_path / "nowhere", photos)
     copy = shutil.copytree(run[0], tmp_path / "copy")
     (copy / "metrics.json").unlink()
