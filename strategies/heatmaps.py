@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -118,15 +119,12 @@ def _check_classes(classes: int | Sequence[int] | None, num_images: int, num_cla
 
 
 def _split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Cuts a model at its last feature map of more than one cell; the second part ends in logits, not probabilities."""
+    """Cuts a model at its last feature map of more than one cell that all of the rest stands on.
+
+    The second part ends in logits, not probabilities.
+    """
     import keras
 
-    maps = [layer.output for layer in model.layers if _is_map(layer.output)]
-    if not maps:
-        raise UserError(
-            f"Expected a convolutional model, with a feature map of more than one cell. Received: {model.name!r} with "
-            f"none. Use larger images."
-        )
     last = model.layers[-1]
     if isinstance(last, keras.layers.Dense):
         # Without its activation: the gradient of a probability vanishes where the model is sure.
@@ -135,7 +133,14 @@ def _split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
         linear.set_weights(last.get_weights())
     else:  # a softmax of its own, as in Keras' networks with their top
         logits = last.input if isinstance(last, keras.layers.Activation | keras.layers.Softmax) else last.output
-    return keras.Model(model.input, maps[-1]), keras.Model(maps[-1], logits)
+    for layer in reversed(model.layers[1:]):
+        if _is_map(layer.output):
+            with contextlib.suppress(ValueError):  # a branch: the rest stands on others too
+                return keras.Model(model.input, layer.output), keras.Model(layer.output, logits)
+    raise UserError(
+        f"Expected a convolutional model, with a feature map of more than one cell. Received: {model.name!r} with none. "
+        f"Use larger images."
+    )
 
 
 def _is_map(output: Any) -> bool:
