@@ -138,8 +138,8 @@ def _split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
             with contextlib.suppress(ValueError):  # a branch: the rest stands on others too
                 return keras.Model(model.input, layer.output), keras.Model(layer.output, logits)
     raise UserError(
-        f"Expected a convolutional model, with a feature map of more than one cell. Received: {model.name!r} with none. "
-        f"Use larger images."
+        f"Expected a convolutional model, with a feature map of more than one cell. Received: {model.name!r} with "
+        f"none. Use larger images."
     )
 
 
