@@ -171,6 +171,52 @@ def train(
 
 
 @app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run folder that 'advisor train' wrote.")],
+    data: Data,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    column: Column = None,
+    root: Root = None,
+) -> None:
+    """Evaluate a run on other images of its classes: their test split if they have one, else all of them.
+
+    Writes nothing without --out.
+    """
+    from advisor.report.files import save_evaluation, was_trained_on
+    from advisor.report.text import summarize_evaluation
+    from strategies.files import check_output
+    from strategies.images import load_dataset
+    from strategies.runs import evaluate_run, read_class_names
+
+    if out is not None:
+        check_output(out, overwrite=overwrite)
+    read_class_names(run)
+    dataset = load_dataset(data, root=root, for_training=False, **_columns(column))
+    _start_keras()
+    found = evaluate_run(run, dataset, max_unreadable=max_unreadable)
+    if found.images == "all" and was_trained_on(run, data):
+        _say("advisor: these are the images that the run was trained on; what it reaches here says little")
+    if out is not None:
+        save_evaluation(found, out, overwrite=overwrite)
+        _say(f"Wrote evaluation.json and evaluation.md to {out}")
+    if as_json:
+        _print_json({"evaluation": found.to_dict()})
+    else:
+        print(summarize_evaluation(found))
+
+
+@app.command()
+def report(run: Annotated[str, typer.Argument(help="A run folder or an advice folder.")]) -> None:
+    """Write report.md of a run anew from the other files in its folder; neither images nor TensorFlow are needed."""
+    from advisor.report.files import write_report
+
+    _say(f"Wrote {write_report(run)}")
+
+
+@app.command()
 def compare(
     data: Data,
     backbone: BackboneName = None,
@@ -363,12 +409,16 @@ def _columns(given: list[str] | None) -> dict[str, Any]:
 
 
 def _print_result(result: Any) -> None:
+    from advisor.report.evaluation import gain_text
+
     test = result.test
     print(
         f"Test accuracy {test.accuracy:.1%} ({test.low:.1%} to {test.high:.1%}, {test.num_images:,} images), balanced "
         f"{test.balanced_accuracy:.1%}; always answering the most frequent class reaches {test.majority_accuracy:.1%}. "
         f"Took {result.seconds:.0f} s."
     )
+    if result.head is not None:
+        print(gain_text(result.plan.recipe, test.accuracy, result.head.to_dict()))
 
 
 def _print_json(values: Mapping[str, Any]) -> None:

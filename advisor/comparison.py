@@ -276,7 +276,7 @@ def _carry_out(plan: Plan, share: float, advice: Recommendation) -> Outcome:
     share = _share_of(plan, share)
     _say(f"Training {plan.recipe}" + ("" if share == 1 else f", {share:.0%} of its steps"))
     data, short = advice.dataset, with_budget(plan, share)
-    result = train(short, data, cache=False)
+    result = train(short, data, cache=False, baseline=False)
     truth = data.labels[np.array(data.split) == "test"]
     return Outcome(
         recipe=plan.recipe,

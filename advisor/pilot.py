@@ -163,7 +163,7 @@ def _check(dataset: ImageDataset, plans: Sequence[Plan], folds: int) -> None:
 def _predict(plan: Plan, fold: ImageDataset, cache: bool) -> np.ndarray:
     from strategies.training import train
 
-    return train(plan, fold, cache=cache).predicted
+    return train(plan, fold, cache=cache, baseline=False).predicted
 
 
 def _held_out(dataset: ImageDataset, units: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:

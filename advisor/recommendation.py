@@ -110,6 +110,8 @@ class Recommendation:
     def with_plan(self, plan: Plan) -> Recommendation:
         """Returns the same advice with another plan, for example one that was edited.
 
+        A plan that holds advice keeps it; one that nobody advised takes this.
+
         Raises:
             PlanError: If the plan is for other classes or another backbone.
         """
@@ -119,7 +121,7 @@ class Recommendation:
                 f"Expected a plan for {self.plan.backbone}. Received: a plan for {plan.backbone}. "
                 f"Name that backbone, or ask for a new plan with 'advisor recommend'."
             )
-        return replace(self, plan=plan)
+        return replace(self, plan=replace(plan, advice=plan.advice or self.plan.advice))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Writes `fingerprint.json`, `plan.json` and `report.md` into a new or empty folder.
@@ -136,7 +138,8 @@ class Recommendation:
 
         Args:
             run: Folder for the model, the plan, the metrics and the report; `None` writes nothing.
-            **options: What else `strategies.train` takes: `overwrite`, `resume`, `callbacks`, `optimizer`, `cache`.
+            **options: What else `strategies.train` takes: `overwrite`, `resume`, `callbacks`, `optimizer`, `cache`,
+                `baseline`.
 
         Returns:
             A `TrainingResult`: `.model`, `.history`, `.test`.

@@ -80,6 +80,24 @@ def write_json(path: Path, values: Any) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_json(path: Path, name: str, *, package: str) -> Any:
+    """Reads a JSON file and checks it against the schema `schemas/<name>.json` of a package.
+
+    Raises:
+        UserError: If the file is missing, is not JSON or does not follow the schema.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"Expected {path.name}. Received: {str(path)!r} ({error.strerror}). Check the folder."
+        ) from error
+    except ValueError as error:
+        raise UserError(f"Expected {path.name} in JSON. Received: {str(path)!r} ({error}). Mend the file.") from error
+    check_schema(values, name, package=package)
+    return values
+
+
 def check_schema(values: Any, name: str, *, package: str, error: type[UserError] = UserError) -> None:
     """Checks `values` against the JSON schema `schemas/<name>.json` of a package; raises `error` with a sentence."""
     import jsonschema

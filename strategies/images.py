@@ -90,6 +90,7 @@ def load_dataset(
     split_column: str = "split",
     group_column: str = "group",
     root: str | Path | None = None,
+    for_training: bool = True,
 ) -> ImageDataset:
     """Lists labelled images without decoding files.
 
@@ -100,6 +101,7 @@ def load_dataset(
             not, which is read into memory once, or an `ImageDataset`, which is returned as it is.
         path_column: Column of a table with the files; `label_column`, `split_column` and `group_column` likewise.
         root: Folder that a table's paths are relative to; default: the CSV file's, or the working folder.
+        for_training: Whether there must be two classes with two images each; `False` takes what there is.
 
     Returns:
         An `ImageDataset`. Classes are sorted as text; whole numbers in arrays keep the order of the numbers, so labels
@@ -140,7 +142,8 @@ def load_dataset(
         dataset = _from_arrays(source[0], source[1], "arrays")
     else:
         raise DatasetError(f"Expected {_SOURCES}. Received: {type(source).__name__}. Give one of these.")
-    check_classes(dataset)
+    if for_training:
+        check_classes(dataset)
     return dataset
 
 

@@ -126,6 +126,28 @@ def start_phase(model: keras.Model, plan: Plan, phase: Phase) -> None:
                 layer.momentum = policy["momentum"]
 
 
+def cut_at_frozen(model: keras.Model, plan: Plan, phase: Phase) -> tuple[keras.Model | None, keras.Model]:
+    """Cuts the model where the frozen part ends, if all of the backbone is frozen and images are not augmented.
+
+    The first part is then the same for every step: it runs once, and the second is trained on its output.
+    """
+    backbone = {*plan.kept_stages, *plan.rebuilt_stages}
+    if phase.augmented or backbone & set(phase.trains):
+        return None, model
+    import keras
+
+    end = layers_by_stage(model, plan)[plan.last_stage][-1]
+    if len(plan.new_layers) == 1 and POOL in {layer.name for layer in model.layers}:
+        end = POOL  # with only the classifier on top, its pooled input is all that is needed
+    middle = model.get_layer(end).output
+    return keras.Model(model.input, middle), keras.Model(middle, model.output)
+
+
+def frozen_outputs(head: keras.Model, plan: Plan) -> list[str]:
+    """Returns what comes out of the frozen part of a plan's model, by names for the key of the feature cache."""
+    return [plan.last_stage, "pooled" if len(head.output.shape) == 2 else "maps"]
+
+
 def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
     """Returns a copy of every weight, by path."""
     from keras.ops import convert_to_numpy

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from strategies.backbones import Stage, get_backbone, stages_at
 from strategies.errors import PlanError
 from strategies.files import check_schema
@@ -291,6 +293,13 @@ def check_classes(plan: Plan, class_names: Sequence[str]) -> None:
         )
 
 
+def class_weights(plan: Plan) -> np.ndarray | None:
+    """Returns the weight of each class in the loss, in the order of the classes; `None` where all are equal."""
+    if plan.class_weights is None:
+        return None
+    return np.array([plan.class_weights[name] for name in plan.class_names], dtype="float32")
+
+
 def read_plan(path: str | Path) -> Plan:
     """Reads and checks a `plan.json`, which a person may have edited.
 
@@ -319,7 +328,9 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
             "rebuilt_stages": tuple(values["rebuilt_stages"]),
             "new_layers": tuple(NewLayer(**layer) for layer in values["new_layers"]),
             "phases": phases,
-            "parameters": {row["stage"]: row["parameters"] for row in values["freeze_map"] if row["parameters"]},
+            "parameters": {
+                row["stage"]: row["parameters"] for row in values["freeze_map"] if row["parameters"] is not None
+            },
         }
     )
     check_plan(plan)

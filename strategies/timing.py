@@ -84,7 +84,7 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> Cost:
     timed = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
     stopwatch = _Stopwatch()
     with redirect_stderr(StringIO()):  # accuracies on a few images that were trained on would mislead
-        result = train(replace(plan, phases=tuple(timed)), sample, callbacks=[stopwatch], cache=False)
+        result = train(replace(plan, phases=tuple(timed)), sample, callbacks=[stopwatch], cache=False, baseline=False)
     per_step = tuple(float(np.mean(laps)) for laps in stopwatch.laps)
     split = np.array(dataset.split)
     return Cost(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from strategies.baseline import HeadBaseline, measure_baseline
 from strategies.batches import Batches, Pixels, Views
 from strategies.cache import FeatureCache, default_cache
 from strategies.checkpoint import FILE as CHECKPOINT
@@ -25,16 +26,26 @@ from strategies.evaluation import Evaluation, evaluate_predictions
 from strategies.features import forward, frozen_pass, use_xla
 from strategies.files import check_run, replacing, write_json
 from strategies.images import ImageDataset, load_dataset
-from strategies.model import POOL, build_model, layers_by_stage, moving_paths, resolve_precision, snapshot, start_phase
+from strategies.model import (
+    build_model,
+    cut_at_frozen,
+    frozen_outputs,
+    layers_by_stage,
+    moving_paths,
+    resolve_precision,
+    snapshot,
+    start_phase,
+)
 from strategies.optimizers import make_optimizer
-from strategies.plan import Phase, Plan, check_classes, check_plan
+from strategies.plan import Phase, Plan, check_classes, check_plan, class_weights
+from strategies.reliability import fit_temperature
 from strategies.selection import BalancedAccuracy, Selection
 from strategies.splits import split_dataset
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 EVALUATIONS = 10  # of the validation set, per phase at most
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
@@ -51,7 +62,8 @@ class TrainingResult:
         predicted: Class index that the model gives each image of the test split, in the order of the data.
         best_phase: Name of the phase whose weights were kept, and `best_step`, the step within it.
         num_trainable_by_phase: How many numbers each phase trained.
-        seconds: Wall-clock time from decoding to evaluation.
+        head: What a new head alone reaches on the same images, and the gain over it; `None` where it was left out.
+        seconds: Wall-clock time from decoding to evaluation, without that of `head`.
     """
 
     plan: Plan
@@ -61,6 +73,7 @@ class TrainingResult:
     predicted: np.ndarray
     best_phase: str
     best_step: int
+    head: HeadBaseline | None
     num_trainable_by_phase: Mapping[str, int]
     seconds: float
     versions: Mapping[str, str]
@@ -71,7 +84,8 @@ class TrainingResult:
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of `metrics.json`."""
         test = self.test.to_dict()
-        baseline = {key: test.pop(key) for key in ("majority_class", "majority_accuracy")}
+        baseline: dict[str, Any] = {key: test.pop(key) for key in ("majority_class", "majority_accuracy")}
+        baseline["head"] = None if self.head is None else self.head.to_dict()
         return {
             "version": METRICS_VERSION,
             "test": test,
@@ -174,6 +188,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     optimizer: keras.optimizers.Optimizer | None = None,
     cache: bool = True,
+    baseline: bool = True,
     on_phase_end: PhaseHook | None = None,
 ) -> TrainingResult:
     """Carries a plan out: builds the model, trains it phase by phase, evaluates it on the test split.
@@ -194,6 +209,7 @@ def train(
         optimizer: Your own, used instead of the plan's in every phase that is trained by steps: a fresh copy of it,
             with its own learning rate for the stages that learn fastest and proportionally lower ones for the others.
         cache: Whether frozen features are kept on disk and read from there; see `strategies/cache.py`.
+        baseline: Whether a head alone is fitted too, on frozen features, to count the gain of the recipe from.
         on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` before the kept weights are restored;
             `weights_at_start` maps the path of every weight to a copy of its value.
 
@@ -215,7 +231,7 @@ def train(
             if not resume:
                 (folder / CHECKPOINT).unlink(missing_ok=True)
             write_json(folder / "plan.json", plan.to_dict())
-        result, checkpoint = _train(plan, data, folder, callbacks, optimizer, cache, on_phase_end)
+        result, checkpoint = _train(plan, data, folder, callbacks, optimizer, cache, baseline, on_phase_end)
         if folder is not None:
             result.save(folder)
             checkpoint.remove()
@@ -229,6 +245,7 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
     optimizer: keras.optimizers.Optimizer | None,
     cache: bool,
+    baseline: bool,
     on_phase_end: PhaseHook | None,
 ) -> tuple[TrainingResult, Checkpoint]:
     started = time.perf_counter()
@@ -294,16 +311,40 @@ def _train(
         )
     model = _finished(model, plan, precision)
     (probabilities,) = forward(model, this.pixels["test"], description="Testing")
+    predicted = probabilities.argmax(axis=1)
+    test = evaluate_predictions(
+        probabilities,
+        this.labels["test"],
+        this.labels["train"],
+        plan.class_names,
+        temperature=_temperature(model, this),
+        names=parts["test"].names,
+        seed=plan.seed,
+    )
+    seconds = time.perf_counter() - started
+    head = None
+    if baseline:
+        head = measure_baseline(
+            plan,
+            this.pixels,
+            this.labels,
+            test=test,
+            predicted=predicted,
+            seconds=seconds,
+            cache=this.cache,
+            precision=precision,
+        )
     result = TrainingResult(
         plan=plan,
         model=model,
         history=_history(selection.rows),
-        test=evaluate_predictions(probabilities, this.labels["test"], this.labels["train"], plan.class_names),
-        predicted=probabilities.argmax(axis=1),
+        test=test,
+        predicted=predicted,
         best_phase=selection.place[0],
         best_step=selection.place[1],
+        head=head,
         num_trainable_by_phase=trainable,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         versions={
             "python": platform.python_version(),
             "backend": keras.backend.backend(),
@@ -356,6 +397,14 @@ def _finished(model: keras.Model, plan: Plan, precision: str) -> keras.Model:
     return keras.Model(model.input, model.output, name=plan.recipe)
 
 
+def _temperature(model: keras.Model, this: _Run) -> float | None:
+    """Returns the temperature of the validation images, which training has not fitted; `None` without any."""
+    if not len(this.labels["val"]):
+        return None
+    (probabilities,) = forward(model, this.pixels["val"], description="Calibrating")
+    return fit_temperature(probabilities, this.labels["val"])
+
+
 def _history(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
@@ -372,7 +421,7 @@ def _run_phase(
 ) -> int:
     """Trains one phase, or what is left of it, and returns how many epochs were run so far."""
     phase, labels = this.plan.phases[number], this.labels
-    head, tail = _cut_at_frozen(model, this.plan, phase)
+    head, tail = cut_at_frozen(model, this.plan, phase)
     inputs: Mapping[str, Any] = this.pixels
     if head is not None:
         inputs, labels = _frozen_features(this, phase, head)
@@ -432,7 +481,7 @@ def _solve_head(
 ) -> None:
     plan = this.plan
     kernel, bias = fit_classifier(
-        features["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=_class_weights(plan)
+        features["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=class_weights(plan)
     )
     model.get_layer(plan.new_layers[-1].name).set_weights([kernel, bias])
     this.selection.record(_metrics_of_head(features, labels, kernel, bias))
@@ -480,7 +529,7 @@ def _fit(
     number = place.phase
     plan, phase = this.plan, this.plan.phases[number]
     targets = {name: np.eye(len(plan.class_names), dtype="float32")[part] for name, part in labels.items()}
-    weights = _class_weights(plan)
+    weights = class_weights(plan)
     per_epoch = steps_per_evaluation(phase.steps, len(labels["train"]), plan.batch_size)
     batches = Batches(
         inputs["train"],
@@ -524,7 +573,7 @@ def _frozen_features(
     plan, labels = this.plan, dict(this.labels)
     place: dict[str, Any] = {
         "backbone": plan.backbone,
-        "outputs": [plan.last_stage, "pooled" if len(head.output.shape) == 2 else "maps"],
+        "outputs": frozen_outputs(head, plan),
         "precision": this.precision,
     }
     inputs = {
@@ -549,12 +598,6 @@ def _frozen_features(
     return inputs, labels
 
 
-def _class_weights(plan: Plan) -> np.ndarray | None:
-    if plan.class_weights is None:
-        return None
-    return np.array([plan.class_weights[name] for name in plan.class_names], dtype="float32")
-
-
 class _Whole(keras.utils.PyDataset):
     """All images of a split once, in order."""
 
@@ -568,21 +611,6 @@ class _Whole(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         part = slice(index * self._batch_size, (index + 1) * self._batch_size)
         return self._inputs[part].astype("float32"), self._targets[part]
-
-
-def _cut_at_frozen(model: keras.Model, plan: Plan, phase: Phase) -> tuple[keras.Model | None, keras.Model]:
-    """Cuts the model where the frozen part ends, if all of the backbone is frozen and images are not augmented.
-
-    The first part is then the same for every step: it runs once, and the second is trained on its output.
-    """
-    backbone = {*plan.kept_stages, *plan.rebuilt_stages}
-    if phase.augmented or backbone & set(phase.trains):
-        return None, model
-    end = layers_by_stage(model, plan)[plan.last_stage][-1]
-    if len(plan.new_layers) == 1 and POOL in {layer.name for layer in model.layers}:
-        end = POOL  # with only the classifier on top, its pooled input is all that is needed
-    middle = model.get_layer(end).output
-    return keras.Model(model.input, middle), keras.Model(middle, model.output)
 
 
 def _metrics_of_head(

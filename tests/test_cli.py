@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from advisor import cli
-from strategies.files import check_schema
+from strategies.files import check_schema, write_json
 from strategies.plan import plan_from_dict
 
 BACKBONE = "MobileNetV2-0.35"
@@ -108,6 +108,36 @@ def test_frozen_features_are_read_from_the_cache_the_second_time(
     assert "Read features of 28 images" in said[2]
 
 
+def test_a_run_is_evaluated_on_other_images(advisor, photos, pretrained_weights, tmp_path, monkeypatch):
+    """One class of it is enough; nothing is written without --out, and --json is clean and by its schema."""
+    run = tmp_path / "run"
+    code, out, err = advisor("train", photos, "--backbone", BACKBONE, "--recipe", "head_only", "--out", run)
+    assert code == 0, err
+    assert "the head alone" in out
+    shutil.copytree(photos / "flower", tmp_path / "new" / "flower")
+    (tmp_path / "new" / "flower" / "broken.png").write_bytes(b"no image")
+    monkeypatch.chdir(tmp_path)
+    before = _files(tmp_path)
+    code, out, err = advisor("evaluate", run, tmp_path / "new")
+    assert code == 0, err
+    assert "all of its images: 20 images" in out
+    assert "flower/broken.png" in out
+    code, out, err = advisor("evaluate", run, photos, "--json")
+    assert "trained on" in err
+    values = json.loads(out)["evaluation"]
+    check_schema(values, "evaluation", package="strategies")
+    assert values["evaluation"]["num_images"] == 40
+    assert _files(tmp_path) == before
+    code, _, err = advisor("evaluate", run, tmp_path / "new", "--out", tmp_path / "out")
+    assert code == 0, err
+    check_schema(json.loads((tmp_path / "out" / "evaluation.json").read_text()), "evaluation", package="strategies")
+    assert "flower" in (tmp_path / "out" / "evaluation.md").read_text()
+    report = (run / "report.md").read_bytes()
+    (run / "report.md").unlink()
+    assert advisor("report", run)[0] == 0
+    assert _files(run)[run / "report.md"] == report
+
+
 def test_recipes_backbones_and_profile_are_listed(advisor, photos):
     """Each prints its rows, and the same as JSON."""
     for command, expected in (("recipes", "keep_early_layers"), ("backbones", "ConvNeXtTiny")):
@@ -192,6 +222,19 @@ def _no_such_plan(root):
     return ["train", _make(root / "data", cat=3, dog=3), "--plan", root / "plan.json", "--out", root / "out"]
 
 
+def _no_such_run(root):
+    return ["evaluate", root / "run", _make(root / "data", cat=3)]
+
+
+def _other_classes(root):
+    write_json(root / "class_names.json", {"version": 1, "class_names": ["cat", "dog"]})
+    return ["evaluate", root, _make(root / "data", elk=3), "--max-unreadable", "1"]
+
+
+def _nothing_to_report(root):
+    return ["report", root / "run"]
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -208,6 +251,9 @@ def _no_such_plan(root):
         (_unknown_backbone, "Did you mean 'ResNet50'"),
         (_unknown_recipe, "Did you mean 'head_only'"),
         (_no_such_plan, "plan.json"),
+        (_no_such_run, "class_names.json"),
+        (_other_classes, "elk"),
+        (_nothing_to_report, "plan.json"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_exit_code_2(make, sentence, advisor, tmp_path):

@@ -6,6 +6,7 @@ import os
 import pkgutil
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def folder(tmp_path, monkeypatch, pretrained_weights):
         for index in range(40):
             left, top = 50 * (index % 10), 60 * (index // 10)
             photo.crop((left, top, left + 160, top + 160)).save(tmp_path / "photos" / name / f"{index:02}.png")
+    shutil.copytree(tmp_path / "photos", tmp_path / "new_photos")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -53,7 +55,7 @@ def test_the_commands_run(folder, monkeypatch, capsys):
     """In the order in which a reader would type them; with few steps, for all four recipes are among them."""
     monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 320)
     commands = [line for block in _blocks("console") for line in block.splitlines()]
-    assert len(commands) == 11
+    assert len(commands) == 13
     for command in commands:
         _run(command, monkeypatch)
     assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}

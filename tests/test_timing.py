@@ -27,7 +27,7 @@ def test_a_few_steps_on_a_few_images_of_every_class_are_timed(monkeypatch):
 
     seen = {}
 
-    def train(plan, data, *, callbacks, cache):
+    def train(plan, data, *, callbacks, cache, baseline):
         seen.update(plan=plan, data=data, cache=cache)
         for phase in plan.phases:
             if phase.solver == "logistic":

@@ -195,7 +195,7 @@ def run_method(name: str, cell: Cell, setting: Setting, seed: int) -> dict[str, 
         plan = with_rates(plan, float(change[1:]))
     elif change:
         plan = with_batch_norm(plan, change)
-    return metrics_of(train(plan, cell.data, cache=False))
+    return metrics_of(train(plan, cell.data, cache=False, baseline=False))
 
 
 def metrics_of(result: TrainingResult) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from advisor._version import __version__
 from advisor.outlook import landmarks
+from advisor.report.evaluation import Section, baseline_section, evaluation_sections, interval, share
 from advisor.report.text import facts, freeze_rows, headline, printable
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
-    from strategies.training import TrainingResult
+    from strategies.plan import Plan
+    from strategies.runs import RunEvaluation
 
 _MARKUP = str.maketrans({one: f"\\{one}" for one in "\\`*_{}[]<>|#"})
 
@@ -31,53 +33,78 @@ def advice_markdown(advice: Recommendation) -> str:
     return "\n".join(["# Which layers to freeze", "", *_advice_sections(advice), *_footer(advice)])
 
 
-def training_markdown(advice: Recommendation, result: TrainingResult) -> str:
-    """Returns the report of a training run: its result first, then the advice that it followed."""
-    test = result.test
+def training_markdown(
+    plan: Plan, metrics: Mapping[str, Any], history: Sequence[Mapping[str, str]], advice: Recommendation | None
+) -> str:
+    """Returns the report of a training run: its result first, then the advice that it followed.
+
+    Args:
+        plan: What was carried out.
+        metrics: Content of `metrics.json`.
+        history: Rows of `history.csv`.
+        advice: What led to the plan, if anything did.
+    """
+    test, baseline = metrics["test"], metrics["baseline"]
     lines = [
         "# Training report",
         "",
-        f"**Test accuracy {test.accuracy:.1%}** (95 % interval {test.low:.1%} to {test.high:.1%}, "
-        f"{test.num_images:,} images that training never saw), beside {test.majority_accuracy:.1%} for always "
-        f"answering *{escape(test.majority_class)}*, the most frequent class.",
+        f"**Test accuracy {share(test['accuracy'])}** (95 % interval {interval(test)}, {test['num_images']:,} images "
+        f"that training never saw), beside {share(baseline['majority_accuracy'])} for always answering "
+        f"*{escape(baseline['majority_class'])}*, the most frequent class.",
+        "",
+    ]
+    lines += _section(baseline_section(plan.recipe, test, baseline, metrics["seconds"]))
+    for section in evaluation_sections(test):
+        lines += _section(section)
+    lines += ["## Course of training", ""]
+    last = {row["phase"]: row for row in history}
+    lines += [
+        f"Weights kept from phase `{escape(metrics['best_phase'])}`, step {metrics['best_step']:,}; "
+        f"{metrics['seconds']:.0f} s in all.",
         "",
     ]
     lines += _table(
-        ["", "test set"],
-        [
-            ["accuracy", f"{test.accuracy:.1%}"],
-            ["balanced accuracy", f"{test.balanced_accuracy:.1%}"],
-            ["majority class", f"{test.majority_accuracy:.1%}"],
-            ["recipe carried out", f"`{result.plan.recipe}`"],
-            ["weights kept from", f"phase `{result.best_phase}`, step {result.best_step:,}"],
-            ["time", f"{result.seconds:.0f} s"],
-        ],
-    )
-    lines += ["## Each class", ""]
-    lines += _table(
-        ["class", "test images", "recall"],
-        [
-            [escape(name), str(row["num_images"]), "–" if row["recall"] is None else f"{row['recall']:.1%}"]
-            for name, row in test.per_class.items()
-        ],
-    )
-    lines += ["## Course of training", ""]
-    lines += _table(
         ["phase", "steps", "loss", "accuracy", "validation loss", "validation accuracy"],
         [
-            [str(row.phase), f"{row.step:,}", *(_number(value) for value in row[2:6])]
-            for row in result.history.groupby("phase", sort=False)
-            .tail(1)[["phase", "step", "loss", "accuracy", "val_loss", "val_accuracy"]]
-            .itertuples(index=False)
+            [escape(phase), f"{int(row['step']):,}"]
+            + [_number(row[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
+            for phase, row in last.items()
         ],
     )
-    lines += ["# The advice", "", *_advice_sections(advice), *_footer(advice)]
-    versions = ", ".join(f"{name} {value}" for name, value in result.versions.items())
+    if advice is not None:
+        lines += ["# The advice", "", *_advice_sections(advice), *_footer(advice)]
+    versions = ", ".join(f"{name} {value}" for name, value in metrics["versions"].items())
     return "\n".join([*lines, f"Trained with {versions}.", ""])
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{value:.3f}"
+def evaluation_markdown(found: RunEvaluation) -> str:
+    """Returns the report of a saved run on other images."""
+    test, baseline = found.evaluation.to_dict(), found.to_dict()["baseline"]
+    which = "the test split" if found.images == "test" else "all images"
+    lines = [
+        "# Evaluation",
+        "",
+        f"**Accuracy {share(test['accuracy'])}** (95 % interval {interval(test)}) on {which} of "
+        f"{escape(found.source)}, beside {share(baseline['majority_accuracy'])} for always answering "
+        f"*{escape(baseline['majority_class'])}*.",
+        "",
+    ]
+    for section in evaluation_sections(test):
+        lines += _section(section)
+    if found.unreadable:
+        lines += ["Left out, since they cannot be read:", ""]
+        lines += [f"- {escape(one['path'])}: {escape(one['reason'])}" for one in found.unreadable]
+        lines += [""]
+    return "\n".join([*lines, f"transfer-advisor {__version__}.", ""])
+
+
+def _section(section: Section) -> list[str]:
+    rows = [[escape(cell) for cell in row] for row in section.rows]
+    return [f"## {section.title}", "", escape(section.text), "", *_table(section.header, rows)]
+
+
+def _number(text: str) -> str:
+    return f"{float(text):.3f}" if text else "–"
 
 
 def _advice_sections(advice: Recommendation) -> list[str]:

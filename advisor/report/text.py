@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from advisor.outlook import landmarks
+from advisor.report.evaluation import evaluation_sections
 from strategies.evaluation import Z_95
 from strategies.recipes import RECIPES
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from advisor.profiling import DatasetProfile
     from advisor.recommendation import Recommendation
     from strategies.plan import FreezeCell, FreezeRow, Plan
+    from strategies.runs import RunEvaluation
 
 
 def printable(text: str) -> str:
@@ -216,6 +218,21 @@ def summarize(advice: Recommendation) -> str:
     lines += ["", "Why not the others:", *(f"  {reason}" for reason in advice.why_not.values())]
     if advice.cautions:
         lines += ["", "Cautions:", *(f"  {caution['message']}" for caution in advice.cautions)]
+    return printable_lines(lines)
+
+
+def summarize_evaluation(found: RunEvaluation) -> str:
+    """Returns what a saved run reaches on other images as plain text."""
+    test, baseline = found.evaluation.to_dict(), found.to_dict()["baseline"]
+    which = "its test split" if found.images == "test" else "all of its images"
+    lines = [
+        f"{found.source}, {which}: {test['num_images']:,} images; always answering {baseline['majority_class']} "
+        f"reaches {baseline['majority_accuracy']:.1%}",
+        *(f"  left out, unreadable: {one['path']}: {one['reason']}" for one in found.unreadable),
+    ]
+    for section in evaluation_sections(test):
+        lines += ["", section.title, section.text, ""]
+        lines += [f"  {line}" for line in _columns([[printable(cell) for cell in row] for row in section.table])]
     return printable_lines(lines)
 
 

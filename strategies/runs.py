@@ -1,0 +1,178 @@
+"""A saved run: the model, its classes and its metrics, read back and evaluated on other images."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from strategies.errors import DatasetError, UserError, in_a_sentence
+from strategies.evaluation import Evaluation, evaluate_predictions
+from strategies.features import forward
+from strategies.files import read_json
+from strategies.images import ImageDataset, few, load_dataset
+from strategies.pixels import UnreadableImage, decode_image
+from strategies.progress import track
+
+if TYPE_CHECKING:
+    import keras
+
+EVALUATION_VERSION = 1
+CHECK_SIZE = 64  # small, yet every byte of a file goes through the decoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvaluation:
+    """What a saved run reaches on labelled images.
+
+    Attributes:
+        source: What the images come from, in a few words.
+        images: `"test"` where the data has a test split, which alone was taken, else `"all"`.
+        evaluation: The metrics; the temperature is the one that the run's validation images asked for, the majority
+            class that of the images that it was trained on.
+        unreadable: `path` and `reason` of every file that was left out.
+    """
+
+    source: str
+    images: str
+    evaluation: Evaluation
+    unreadable: tuple[dict[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for `evaluation.json`."""
+        found = self.evaluation.to_dict()
+        return {
+            "version": EVALUATION_VERSION,
+            "source": self.source,
+            "images": self.images,
+            "baseline": {key: found.pop(key) for key in ("majority_class", "majority_accuracy")},
+            "evaluation": found,
+            "unreadable": list(self.unreadable),
+        }
+
+
+def evaluate_run(run: str | Path, data: Any, *, max_unreadable: float = 0.05, **columns: Any) -> RunEvaluation:
+    """Evaluates a saved run on labelled images, which take the same way through the pixels as in training.
+
+    Args:
+        run: Folder that training wrote: `model.keras` and `class_names.json`; from `metrics.json`, where it is there,
+            come the temperature and the majority class.
+        data: Anything `strategies.load_dataset` takes, with all or some of the run's classes, one image or more. Where
+            it has a test split, that alone is evaluated, else all of it.
+        max_unreadable: Largest share of files that may be unreadable; these are left out.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
+
+    Raises:
+        UserError: If a file of the run is missing or cannot be read.
+        DatasetError: If the data has other classes, no image, or too many unreadable ones.
+
+    Example:
+        >>> import strategies
+        >>> found = strategies.evaluate_run("run/", "new_photos/")  # doctest: +SKIP
+        >>> found.evaluation.accuracy  # doctest: +SKIP
+        0.93
+    """
+    folder, names = Path(run), read_class_names(run)
+    dataset = load_dataset(data, for_training=False, **columns)
+    tested = dataset.split is not None and "test" in dataset.split
+    if tested:
+        dataset = dataset.subset(np.flatnonzero(np.array(dataset.split) == "test"))
+    labels = _labels_of_run(dataset, names)
+    dataset, labels, unreadable = _without_unreadable(dataset, labels, max_unreadable)
+    metrics = _read_metrics(folder)
+    model = _load_model(folder / "model.keras")
+    from strategies.batches import Pixels  # which needs Keras
+
+    (probabilities,) = forward(model, Pixels(dataset.items, model.input_shape[1]), description="Evaluating")
+    majority = None if metrics is None else names.index(metrics["baseline"]["majority_class"])
+    return RunEvaluation(
+        source=dataset.source,
+        images="test" if tested else "all",
+        evaluation=evaluate_predictions(
+            probabilities,
+            labels,
+            labels if majority is None else np.array([majority]),
+            names,
+            temperature=None if metrics is None else metrics["test"]["reliability"]["temperature"],
+            names=dataset.names,
+        ),
+        unreadable=unreadable,
+    )
+
+
+def read_class_names(run: str | Path) -> tuple[str, ...]:
+    """Returns the classes of a saved run, in the order of the model's outputs.
+
+    Raises:
+        UserError: If `class_names.json` is missing or does not follow its schema.
+    """
+    return tuple(read_json(Path(run) / "class_names.json", "class_names", package="strategies")["class_names"])
+
+
+def _labels_of_run(dataset: ImageDataset, class_names: tuple[str, ...]) -> np.ndarray:
+    """Returns the class index of each image in the order of the run's classes."""
+    strange = [name for name in dataset.class_names if name not in class_names]
+    if strange:
+        raise DatasetError(
+            f"Expected images of the run's classes, {few(class_names)}. Received: {dataset.source!r} with "
+            f"{few(strange)}. Rename these classes or remove them."
+        )
+    index_of = np.array([class_names.index(name) for name in dataset.class_names], dtype="int64")
+    if not len(dataset) or (dataset.labels < 0).any():
+        raise DatasetError(
+            f"Expected labelled images. Received: {dataset.source!r} with none. Put each class into a folder of its "
+            f"own."
+        )
+    return index_of[dataset.labels]
+
+
+def _without_unreadable(
+    dataset: ImageDataset, labels: np.ndarray, max_unreadable: float
+) -> tuple[ImageDataset, np.ndarray, tuple[dict[str, str], ...]]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reasons = list(track(pool.map(_why_unreadable, dataset.items), "Reading images", total=len(dataset)))
+    unreadable = tuple(
+        {"path": name, "reason": reason} for name, reason in zip(dataset.names, reasons, strict=True) if reason
+    )
+    if len(unreadable) > max_unreadable * len(dataset) or len(unreadable) == len(dataset):
+        named = few([f"{one['path']} ({one['reason']})" for one in unreadable], 3)
+        raise DatasetError(
+            f"Expected at most {max_unreadable:.1%} of the images to be unreadable. Received: {len(unreadable)} of "
+            f"{len(dataset)} in {dataset.source!r}: {named}. Mend or remove them, or allow more with --max-unreadable "
+            f"(max_unreadable=...)."
+        )
+    kept = np.flatnonzero([reason is None for reason in reasons])
+    return dataset.subset(kept), labels[kept], unreadable
+
+
+def _why_unreadable(item: Any) -> str | None:
+    try:
+        decode_image(item, CHECK_SIZE)
+    except UnreadableImage as error:
+        return error.reason
+    return None
+
+
+def _read_metrics(folder: Path) -> Any:
+    path = folder / "metrics.json"
+    return read_json(path, "metrics", package="strategies") if path.is_file() else None
+
+
+def _load_model(path: Path) -> keras.Model:
+    import keras
+
+    if not path.is_file():
+        raise UserError(
+            f"Expected a run folder with model.keras. Received: {str(path)!r}, which is not there. Name "
+            f"a folder that 'advisor train' wrote."
+        )
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # what Keras and zipfile raise differs by what is wrong
+        raise UserError(
+            f"Expected a saved Keras model. Received: {str(path)!r} ({in_a_sentence(error)}). Put the file back."
+        ) from error
