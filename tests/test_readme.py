@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch, pretrained_weights):
         photo = Image.fromarray(load_sample_image(f"{name}.jpg"))
         for index in range(40):
             left, top = 50 * (index % 10), 60 * (index // 10)
-            photo.crop((left, top, left + 160, top + 160)).save(tmp_path / "photos" / name / f"{index:02}.png")
+            photo.crop((left, top, left + 96, top + 96)).save(tmp_path / "photos" / name / f"{index:02}.png")
     shutil.copytree(tmp_path / "photos", tmp_path / "new_photos")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -53,7 +53,7 @@ def _run(command, monkeypatch):
 
 def test_the_commands_run(folder, monkeypatch, capsys):
     """In the order in which a reader would type them; with few steps, for all four recipes are among them."""
-    monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 320)
+    monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 160)
     commands = [line for block in _blocks("console") for line in block.splitlines()]
     assert len(commands) == 13
     for command in commands:
