@@ -11,6 +11,7 @@ from advisor.report.text import facts, freeze_rows, headline, printable
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
+    from strategies.exporting import Export
     from strategies.training import TrainingResult
 
 _MARKUP = str.maketrans({one: f"\\{one}" for one in "\\`*_{}[]<>|#"})
@@ -74,6 +75,23 @@ def training_markdown(advice: Recommendation, result: TrainingResult) -> str:
     lines += ["# The advice", "", *_advice_sections(advice), *_footer(advice)]
     versions = ", ".join(f"{name} {value}" for name, value in result.versions.items())
     return "\n".join([*lines, f"Trained with {versions}.", ""])
+
+
+def export_markdown(exports: Sequence[Export]) -> str:
+    """Returns the section of a training report on what the model was exported to, and how each compares with it."""
+    rows = [
+        [
+            one.format,
+            escape(one.path),
+            f"{one.num_bytes / 1e6:.1f} MB",
+            f"{one.num_images:,} {escape(one.images)}",
+            f"{one.top1_agreement:.2%}",
+            f"{one.largest_difference:.1e}",
+        ]
+        for one in exports
+    ]
+    header = ["format", "where", "size", "compared on", "same class", "largest difference of a probability"]
+    return "\n".join(["# Export", "", *_table(header, rows)])
 
 
 def _number(value: float | None) -> str:
