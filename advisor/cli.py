@@ -394,7 +394,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
 def _noting(unreadable: list[str], parts: Iterable[Any]) -> Iterator[Any]:
     """Passes frames of predictions on, and adds the paths that cannot be read to a list."""
     for part in parts:
-        unreadable += part.loc[part["unreadable"].notna(), "path"]
+        unreadable.extend(part.loc[part["unreadable"].notna(), "path"])
         yield part
 
 

@@ -86,6 +86,19 @@ def imagenet_weights(pretrained_weights):
         pytest.skip(f"{WEIGHTS} is not in Keras' cache; KERAS_HOME names another one")
 
 
+@pytest.fixture(scope="session")
+def small_run(photos, pretrained_weights, tmp_path_factory):
+    """`(folder, dataset, result)` of `head_only` on the photos, with the split that was trained on."""
+    import strategies
+
+    dataset = strategies.split_dataset(strategies.load_dataset(photos), seed=0)
+    plan = strategies.make_plan(
+        "head_only", "MobileNetV2-0.35", class_names=dataset.class_names, num_train=28, image_size=32
+    )
+    folder = tmp_path_factory.mktemp("small") / "run"
+    return folder, dataset, strategies.train(plan, dataset, folder, cache=False)
+
+
 @pytest.fixture
 def no_network(monkeypatch, tmp_path):
     """Nothing in Keras' cache, and no way to download."""
