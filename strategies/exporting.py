@@ -263,17 +263,20 @@ def _write(run: RunFolder, row: Format, path: Path) -> None:
         with warnings.catch_warnings():  # of the converters, about themselves
             warnings.simplefilter("ignore")
             model.export(str(path), format=kind, verbose=False)
+            if row.name == "onnx":
+                _describe(run, path)
     except Exception as error:  # converters raise whatever they meet
         raise ExportError(
             f"Expected a model that Keras can export as {row.name!r}. Received: {str(run.path)!r} "
             f"({in_a_sentence(error)[:300]}). Choose another format: {', '.join(FORMATS)}."
         ) from error
-    if row.name == "onnx":
-        _describe(run, path)
 
 
 def _describe(run: RunFolder, path: Path) -> None:
-    """Writes into an ONNX file what it takes and what its outputs are called."""
+    """Writes into an ONNX file what it takes and what its outputs are called; raises if it is none.
+
+    tf2onnx leaves what it does not know as it is, without a word: the checker finds that.
+    """
     import onnx
 
     model = onnx.load(path)

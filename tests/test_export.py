@@ -178,7 +178,7 @@ def test_an_export_that_does_not_load_again_is_an_error_and_is_not_kept(run_copy
     """Nothing reaches the folder that was not checked; the runtime's own words are passed on."""
     _need("onnx")
     monkeypatch.setattr(exporting, "_write", lambda run, row, path: path.write_bytes(b"no model"))
-    with pytest.raises(ExportError, match="refuses .*model.onnx failed"):
+    with pytest.raises(ExportError, match=r"refuses .*model\.onnx failed"):
         strategies.export(run_copy, "onnx")
     assert not (run_copy / "export").exists()
 
