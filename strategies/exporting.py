@@ -262,7 +262,7 @@ def _write(run: RunFolder, row: Format, path: Path) -> None:
     try:
         with warnings.catch_warnings():  # of the converters, about themselves
             warnings.simplefilter("ignore")
-            model.export(str(path), format=kind, verbose=False)
+            (model if row.name == "savedmodel" else _convertible(model)).export(str(path), format=kind, verbose=False)
             if row.name == "onnx":
                 _describe(run, path)
     except Exception as error:  # converters raise whatever they meet
@@ -270,6 +270,36 @@ def _write(run: RunFolder, row: Format, path: Path) -> None:
             f"Expected a model that Keras can export as {row.name!r}. Received: {str(run.path)!r} "
             f"({in_a_sentence(error)[:300]}). Choose another format: {', '.join(FORMATS)}."
         ) from error
+
+
+def _convertible(model: keras.Model) -> keras.Model:
+    """Returns the model with each convolution of one channel per group (ConvNeXt's) as the depthwise one that it is.
+
+    Keras compiles grouped convolutions with XLA, which neither converter can read.
+    """
+    import keras
+
+    def is_depthwise(layer: keras.Layer) -> bool:
+        return (
+            isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters and layer.kernel.shape[2] == 1
+        )
+
+    def copy(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if not is_depthwise(layer):
+            return type(layer).from_config(config)
+        kept = ("name", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias")
+        return keras.layers.DepthwiseConv2D(**{key: config[key] for key in kept})
+
+    if not any(map(is_depthwise, model.layers)):
+        return model
+    converted = keras.models.clone_model(model, clone_function=copy)
+    for layer in filter(lambda one: one.weights, model.layers):
+        weights = layer.get_weights()
+        if is_depthwise(layer):
+            weights[0] = np.swapaxes(weights[0], 2, 3)
+        converted.get_layer(layer.name).set_weights(weights)
+    return converted
 
 
 def _describe(run: RunFolder, path: Path) -> None:

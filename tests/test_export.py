@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -97,6 +98,19 @@ def test_a_converted_model_agrees_on_real_test_images(name, flowers_run):
     assert result.num_images > 290
     assert result.top1_agreement >= 0.995
     assert result.largest_difference <= ROUNDING
+
+
+def test_a_convolution_of_one_channel_per_group_is_converted_as_depthwise():
+    """It computes the same; ONNX and LiteRT have no word for Keras' grouped convolution."""
+    image = keras.Input((16, 16, 3))
+    maps = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(image)
+    maps = keras.layers.Conv2D(8, 5, padding="same", groups=8, strides=2, name="grouped")(maps)
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(maps))
+    converted = exporting._convertible(model)
+    assert isinstance(converted.get_layer("grouped"), keras.layers.DepthwiseConv2D)
+    pixels = np.random.default_rng(0).random((4, 16, 16, 3), dtype="float32")
+    np.testing.assert_allclose(converted(pixels), model(pixels), atol=1e-6)
+    assert exporting._convertible(converted) is converted
 
 
 def test_an_onnx_file_holds_its_class_names(run_copy, same_process):
