@@ -273,25 +273,33 @@ def _write(run: RunFolder, row: Format, path: Path) -> None:
 
 
 def _convertible(model: keras.Model) -> keras.Model:
-    """Returns the model with each convolution of one channel per group (ConvNeXt's) as the depthwise one that it is.
+    """Returns the model with two kinds of layers, both of ConvNeXt, written in operations that the converters know.
 
-    Keras compiles grouped convolutions with XLA, which neither converter can read.
+    Keras compiles convolutions of one channel per group with XLA, where they are depthwise ones; TensorFlow computes
+    the exact GELU by `erfc`, where `erf` says the same.
     """
     import keras
 
     def is_depthwise(layer: keras.Layer) -> bool:
-        return (
-            isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters and layer.kernel.shape[2] == 1
-        )
+        grouped = isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters
+        return grouped and layer.kernel.shape[2] == 1
+
+    def is_gelu(layer: keras.Layer) -> bool:
+        return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.gelu
+
+    def gelu(inputs: Any) -> Any:
+        return 0.5 * inputs * (1 + keras.ops.erf(inputs / 2**0.5))
 
     def copy(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
+        if is_gelu(layer):
+            return keras.layers.Activation(gelu, name=layer.name)
         if not is_depthwise(layer):
             return type(layer).from_config(config)
         kept = ("name", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias")
         return keras.layers.DepthwiseConv2D(**{key: config[key] for key in kept})
 
-    if not any(map(is_depthwise, model.layers)):
+    if not any(is_depthwise(layer) or is_gelu(layer) for layer in model.layers):
         return model
     converted = keras.models.clone_model(model, clone_function=copy)
     for layer in filter(lambda one: one.weights, model.layers):
@@ -299,6 +307,7 @@ def _convertible(model: keras.Model) -> keras.Model:
         if is_depthwise(layer):
             weights[0] = np.swapaxes(weights[0], 2, 3)
         converted.get_layer(layer.name).set_weights(weights)
+    converted(np.zeros((1, *model.input_shape[1:]), dtype="float32"))  # Keras exports only what has been called
     return converted
 
 
@@ -310,6 +319,9 @@ def _describe(run: RunFolder, path: Path) -> None:
     import onnx
 
     model = onnx.load(path)
+    read = {name for node in model.graph.node for name in node.input}
+    for unused in [one for one in model.graph.input if one.name not in read]:
+        model.graph.input.remove(unused)  # constants of EfficientNet's scaling that tf2onnx leaves behind, once folded
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "num_images"
     texts = {
         "class_names": json.dumps(run.class_names, ensure_ascii=False),

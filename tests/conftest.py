@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -97,6 +98,24 @@ def small_run(photos, pretrained_weights, tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("small") / "run"
     return folder, dataset, strategies.train(plan, dataset, folder, cache=False)
+
+
+@pytest.fixture
+def advisor(monkeypatch, capsys):
+    """Runs a command in this process; returns exit code, stdout and stderr."""
+    from advisor import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["advisor", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

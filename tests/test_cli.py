@@ -9,28 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advisor import cli
 from strategies.files import check_schema
 from strategies.plan import plan_from_dict
 
 BACKBONE = "MobileNetV2-0.35"
-
-
-@pytest.fixture
-def advisor(monkeypatch, capsys):
-    """Runs a command; returns exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["advisor", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def _files(folder):

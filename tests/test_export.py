@@ -3,14 +3,12 @@
 import importlib.util
 import json
 import shutil
-import sys
 
 import keras
 import numpy as np
 import pytest
 
 import strategies
-from advisor import cli
 from advisor.report.files import add_exports
 from strategies import exporting, runtimes
 from strategies.errors import ExportError, OutputError, PlanError, UnknownNameError
@@ -18,23 +16,6 @@ from strategies.exporting import FORMATS, read_exports
 
 # Converters may order the additions of a sum anew. What the photos and flowers5 measured is below a tenth of this.
 ROUNDING = 1e-4
-
-
-@pytest.fixture
-def advisor(monkeypatch, capsys):
-    """Runs a command; returns exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["advisor", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def _need(name):
@@ -100,17 +81,19 @@ def test_a_converted_model_agrees_on_real_test_images(name, flowers_run):
     assert result.largest_difference <= ROUNDING
 
 
-def test_a_convolution_of_one_channel_per_group_is_converted_as_depthwise():
-    """It computes the same; ONNX and LiteRT have no word for Keras' grouped convolution."""
+def test_layers_of_convnext_are_written_in_what_the_converters_know():
+    """A convolution of one channel per group as a depthwise one, GELU by `erf`: the model computes the same."""
     image = keras.Input((16, 16, 3))
     maps = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(image)
     maps = keras.layers.Conv2D(8, 5, padding="same", groups=8, strides=2, name="grouped")(maps)
+    maps = keras.layers.Activation("gelu")(maps)
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(maps))
     converted = exporting._convertible(model)
     assert isinstance(converted.get_layer("grouped"), keras.layers.DepthwiseConv2D)
     pixels = np.random.default_rng(0).random((4, 16, 16, 3), dtype="float32")
     np.testing.assert_allclose(converted(pixels), model(pixels), atol=1e-6)
-    assert exporting._convertible(converted) is converted
+    plain = keras.Sequential([image, keras.layers.Conv2D(8, 3), keras.layers.ReLU()])
+    assert exporting._convertible(plain) is plain
 
 
 def test_an_onnx_file_holds_its_class_names(run_copy, same_process):

@@ -14,27 +14,9 @@ import pytest
 from PIL import Image
 
 import strategies
-from advisor import cli
 from advisor.report.predictions import as_json, as_table
 from strategies import prediction
 from strategies.errors import DatasetError, RunError
-
-
-@pytest.fixture
-def advisor(monkeypatch, capsys):
-    """Runs a command; returns exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["advisor", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_the_test_images_of_a_run_give_its_test_accuracy(small_run):
