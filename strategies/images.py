@@ -164,7 +164,7 @@ def load_images(source: Any) -> ImageDataset:
     items: Sequence[Any]
     if isinstance(source, str | os.PathLike):
         root = _existing_folder(source, "a folder of images or a list of files")
-        items, ignored = _list_files(root)
+        items, ignored = list_files(root)
         names, text = [_name(path, root) for path in items], str(source)
     elif isinstance(source, list | tuple) and source and all(isinstance(item, str | os.PathLike) for item in source):
         items, names, text = [Path(item) for item in source], [str(item) for item in source], "list of files"
@@ -249,7 +249,7 @@ def _from_class_folder(root: Path, source: str) -> ImageDataset:
         )
     class_folders = [inner for folder in folders for inner in _folders(folder)] if has_splits else folders
     class_names = tuple(sorted({_name(folder, folder.parent) for folder in class_folders}))
-    images, ignored = _list_files(root)
+    images, ignored = list_files(root)
     if not class_names:
         raise DatasetError(
             f"Expected one sub-folder per class. Received: {source!r} with none, and {len(images)} images outside of "
@@ -283,7 +283,7 @@ def _folders(root: Path) -> list[Path]:
     return [root / name for name in sorted(names) if not name.startswith(".")]
 
 
-def _list_files(root: Path) -> tuple[list[Path], list[str]]:
+def list_files(root: Path) -> tuple[list[Path], list[str]]:
     """Returns the images below `root` and the names of what else lies there; hidden files and folders do not count.
 
     Links to folders are not followed: they may lead out of the dataset or round in a circle.
@@ -312,9 +312,12 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def _name(path: Path, root: Path) -> str:
-    """Returns the path relative to `root` as text that can be written as UTF-8, whatever bytes the name holds."""
-    text = path.relative_to(root).as_posix()
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return as_text(path.relative_to(root))
+
+
+def as_text(path: Path) -> str:
+    """Returns a path as text that can be written as UTF-8, whatever bytes the name holds."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 # Tables

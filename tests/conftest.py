@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -84,6 +85,37 @@ def imagenet_weights(pretrained_weights):
     """Skips where these are not ImageNet's, since the figures of a test hold for them alone."""
     if not REAL_WEIGHTS:
         pytest.skip(f"{WEIGHTS} is not in Keras' cache; KERAS_HOME names another one")
+
+
+@pytest.fixture(scope="session")
+def small_run(photos, pretrained_weights, tmp_path_factory):
+    """`(folder, dataset, result)` of `head_only` on the photos, with the split that was trained on."""
+    import strategies
+
+    dataset = strategies.split_dataset(strategies.load_dataset(photos), seed=0)
+    plan = strategies.make_plan(
+        "head_only", "MobileNetV2-0.35", class_names=dataset.class_names, num_train=28, image_size=32
+    )
+    folder = tmp_path_factory.mktemp("small") / "run"
+    return folder, dataset, strategies.train(plan, dataset, folder, cache=False)
+
+
+@pytest.fixture
+def advisor(monkeypatch, capsys):
+    """Runs a command in this process; returns exit code, stdout and stderr."""
+    from advisor import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["advisor", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture
