@@ -1,7 +1,6 @@
 """What several tests share: scikit-learn's photos, and real datasets and weights where they are there."""
 
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from strategies.backbones import get_backbone
-from strategies.weights import BUNDLED_BACKBONE, BUNDLED_FILE, can_download, is_cached, weights_files
+from strategies.weights import BUNDLED, BUNDLED_BACKBONE, can_download, is_cached, weights_files
 
 TILE = 80
 (WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
@@ -57,8 +56,27 @@ def pytest_configure(config):
     if not REAL_WEIGHTS and STAND_IN not in os.environ:
         home = Path(tempfile.mkdtemp(prefix="advisor-test-keras-"))
         (home / "models").mkdir()
-        shutil.copy(BUNDLED_FILE, home / "models" / WEIGHTS)
+        write_stand_in(home / "models" / WEIGHTS)
         os.environ |= {"KERAS_HOME": str(home), STAND_IN: "1"}  # for the processes that run tests side by side too
+
+
+def write_stand_in(path):
+    """Writes the weights of the package as Keras' file of the same network is written."""
+    import h5py
+    import numpy as np
+
+    from strategies.pretrained import build_backbone
+
+    network = build_backbone(get_backbone(BUNDLED_BACKBONE), image_size=224, weights=BUNDLED)
+    layers = [layer for layer in network.layers if layer.weights]
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        for layer in layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{index}".encode() for index in range(len(layer.weights))]
+            group.attrs["weight_names"] = names
+            for name, weight in zip(names, layer.weights, strict=True):
+                group[name.decode()] = np.asarray(weight)
 
 
 def pytest_report_header():
