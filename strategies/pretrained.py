@@ -239,7 +239,7 @@ def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, fall_bac
                 if isinstance(layer, keras.layers.Normalization):
                     layer.finalize_state()  # it works with what it computed from its weights before
             return
-    raise WeightsError(missing(backbone, reason))
+    raise WeightsError(missing(backbone, reason, list(files)[-1]))
 
 
 def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool = False) -> None:

@@ -111,9 +111,9 @@ def can_download() -> bool:
     return answers == [True]
 
 
-def missing(backbone: Backbone, reason: str) -> str:
-    """Returns what to say where the ImageNet weights of a backbone cannot be had."""
-    name = next(iter(weights_files(backbone, [backbone.image_size])))
+def missing(backbone: Backbone, reason: str, name: str | None = None) -> str:
+    """Returns what to say where the ImageNet weights of a backbone, the file `name` of them, cannot be had."""
+    name = name or next(iter(weights_files(backbone, [backbone.image_size])))
     return (
         f"Expected the ImageNet weights of {backbone.name}, which Keras could not fetch ({reason}). Put {name} "
         f"into {keras_cache()}, give --weights PATH of a weights file, or leave the backbone out and use the small "

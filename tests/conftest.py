@@ -12,6 +12,7 @@ from strategies.backbones import get_backbone
 from strategies.weights import BUNDLED, BUNDLED_BACKBONE, can_download, is_cached, weights_files
 
 TILE = 80
+LONGEST = ("test_the_commands_run",)
 (WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
 STAND_IN = "ADVISOR_TEST_STAND_IN"  # set where the weights in Keras' cache are a copy of the package's own
 REAL_WEIGHTS = is_cached(get_backbone(BUNDLED_BACKBONE)) and STAND_IN not in os.environ
@@ -88,6 +89,7 @@ def pytest_report_header():
 
 def pytest_collection_modifyitems(items):
     """Marks the tests that need pretrained weights: `pytest -m weights` runs these alone."""
+    items.sort(key=lambda item: item.name not in LONGEST)  # first, so that no process waits for another at the end
     for item in items:
         if {"pretrained_weights", "imagenet_weights"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("weights")
