@@ -176,7 +176,7 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[str, typer.Argument(help="A run folder that 'advisor train' wrote.")],
+    run: Run,
     data: Data,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -198,10 +198,10 @@ def evaluate(
 
     if out is not None:
         check_output(out, overwrite=overwrite)
-    read_run(run)
+    folder = read_run(run)
     dataset = load_dataset(data, root=root, for_training=False, **_columns(column))
     _start_keras()
-    found = evaluate_run(run, dataset, max_unreadable=max_unreadable)
+    found = evaluate_run(folder, dataset, max_unreadable=max_unreadable)
     if found.images == "all" and was_trained_on(run, data):
         _say("advisor: these are the images that the run was trained on; what it reaches here says little")
     if out is not None:

@@ -35,9 +35,13 @@ class State:
     arrays: Mapping[str, Sequence[np.ndarray]]
     values: Mapping[str, Any]
 
+    def is_within(self, phase: int) -> bool:
+        """Returns whether that phase was under way; at the end of one there is no optimizer."""
+        return self.values["phase"] == phase and bool(self.arrays["optimizer"])
+
 
 class Checkpoint:
-    """The file of a run folder that holds its state; `None` as a folder keeps the state in memory alone.
+    """The file of a run folder that holds its state; with `None` as a folder nothing is kept.
 
     Args:
         folder: The run folder, or `None`.
@@ -47,7 +51,11 @@ class Checkpoint:
     def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
         self._path = None if folder is None else folder / FILE
         self._identity = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-        self.state: State | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a folder to keep states in."""
+        return self._path is not None
 
     def read(self) -> State | None:
         """Returns the state on disk, or `None` where there is none.
@@ -66,8 +74,7 @@ class Checkpoint:
                 )
             counts = values.pop("counts")
             groups = {name: [file[f"{name}/{index}"] for index in range(count)] for name, count in counts.items()}
-        self.state = State(arrays=groups, values=values)
-        return self.state
+        return State(arrays=groups, values=values)
 
     def write(self, state: State) -> None:
         """Replaces the state, on disk in one step: whoever is killed meanwhile leaves the one before.
@@ -75,7 +82,6 @@ class Checkpoint:
         Raises:
             OutputError: If it cannot be written; the one before is still there.
         """
-        self.state = state
         if self._path is None:
             return
         values = {

@@ -17,7 +17,7 @@ from strategies.files import read_json
 from strategies.images import ImageDataset, few, load_dataset
 from strategies.pixels import UnreadableImage, decode_image
 from strategies.progress import track
-from strategies.run_folder import read_run
+from strategies.run_folder import RunFolder, read_run
 
 EVALUATION_VERSION = 1
 CHECK_SIZE = 64  # small, yet every byte of a file goes through the decoder
@@ -53,7 +53,9 @@ class RunEvaluation:
         }
 
 
-def evaluate_run(run: str | Path, data: Any, *, max_unreadable: float = 0.05, **columns: Any) -> RunEvaluation:
+def evaluate_run(
+    run: str | Path | RunFolder, data: Any, *, max_unreadable: float = 0.05, **columns: Any
+) -> RunEvaluation:
     """Evaluates a saved run on labelled images, which take the same way through the pixels as in training.
 
     Args:

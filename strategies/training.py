@@ -261,16 +261,17 @@ def _train(
     precision = resolve_precision(plan.precision)
     model = build_model(plan, precision=precision)
     selection = Selection(plan.metric, len(parts["val"]))
+    pixels = {name: Pixels(part.items, plan.image_size) for name, part in parts.items()}
     this = _Run(
         plan=plan,
-        pixels={name: Pixels(part.items, plan.image_size) for name, part in parts.items()},
+        pixels=pixels,
         labels={name: part.labels for name, part in parts.items()},
         selection=selection,
         callbacks=callbacks,
         optimizer=optimizer,
         cache=default_cache() if cache else None,
         precision=precision,
-        checkpoint=Checkpoint(folder, _identity(plan, parts) if folder is not None else {}),
+        checkpoint=Checkpoint(folder, _identity(plan, pixels, parts) if folder is not None else {}),
     )
     first, trainable, epochs = 0, dict[str, int](), 0
     if (state := this.checkpoint.read()) is not None:
@@ -283,12 +284,12 @@ def _train(
             continue
         start_phase(model, plan, phase)
         before = snapshot(model)
-        middle = state is not None and number == first and bool(state.arrays["optimizer"])
-        if middle and state is not None:
-            before = dict(zip(before, state.arrays["before"], strict=True))
-        selection.start(phase, model, anew=not middle)
+        resumed = state if state is not None and state.is_within(number) else None
+        if resumed is not None:
+            before = dict(zip(before, resumed.arrays["before"], strict=True))
+        selection.start(phase, model, anew=resumed is None)
         trainable[phase.name] = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-        epochs = _run_phase(this, model, number, epochs, before, trainable)
+        epochs = _run_phase(this, model, number, epochs, before, trainable, resumed)
         _check_frozen(model, phase, before)
         if on_phase_end:
             on_phase_end(phase, model, before)
@@ -355,21 +356,22 @@ def _train(
     return result, this.checkpoint
 
 
-def _identity(plan: Plan, parts: Mapping[str, ImageDataset]) -> dict[str, Any]:
+def _identity(plan: Plan, pixels: Mapping[str, Pixels], parts: Mapping[str, ImageDataset]) -> dict[str, Any]:
     """Returns what a run depends on: its plan, its images and the software that computes."""
     values = plan.to_dict()
     values.pop("advice", None)
     return {
         "plan": values,
         "images": {
-            name: [Pixels(part.items, plan.image_size).identity()["images"].hex(), part.labels.tolist()]
-            for name, part in parts.items()
+            name: [pixels[name].identity()["images"].hex(), part.labels.tolist()] for name, part in parts.items()
         },
         "versions": [keras.version(), keras.backend.backend()],
     }
 
 
 def _keep(this: _Run, model: keras.Model, place: _Place, optimizer: Sequence[Any]) -> None:
+    if not this.checkpoint.keeps:
+        return
     arrays = {
         "variables": values_of(variables(model)),
         "optimizer": values_of(optimizer),
@@ -418,6 +420,7 @@ def _run_phase(
     epochs_before: int,
     before: Mapping[str, np.ndarray],
     trainable: Mapping[str, int],
+    resumed: State | None,
 ) -> int:
     """Trains one phase, or what is left of it, and returns how many epochs were run so far."""
     phase, labels = this.plan.phases[number], this.labels
@@ -438,14 +441,12 @@ def _run_phase(
         trainable=trainable,
     )
     remembered, kept = this.selection.remembered(), this.selection.weights
-    state = this.checkpoint.state
-    if state is not None and state.values["phase"] == number and state.arrays["optimizer"]:
-        resumed = {name: state.values[name] for name in ("epoch", "stopped", "accumulate")}
-        place = replace(start, **resumed)
+    if resumed is not None:
+        place = replace(start, **{name: resumed.values[name] for name in ("epoch", "stopped", "accumulate")})
     while True:
         _compile(this, model, tail, phase, place.accumulate)
-        if state is not None and place is not start and place.epoch > start.epoch:
-            assign(tail.optimizer.variables, state.arrays["optimizer"])
+        if resumed is not None and place.epoch > start.epoch:
+            assign(tail.optimizer.variables, resumed.arrays["optimizer"])
         try:
             return _fit(this, model, tail, place, inputs, labels)
         except Exception as error:  # every backend has its own

@@ -2,14 +2,12 @@
 
 import csv
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import advisor
-from advisor import cli
 from advisor.comparison import Comparison, compare_recipes, fit_budget
 from advisor.evidence.study import COLUMNS, KEY, Setting, check_results, measure, read_results
 from advisor.evidence.tables import RATES, methods_table, variants_table
@@ -209,7 +207,9 @@ def test_a_budget_takes_the_largest_share_that_fits():
         fit_budget(costs, 0.1)
 
 
-def test_the_command_shortens_all_recipes_and_names_them_so(comparison, trained, photos, tmp_path, monkeypatch, capsys):
+def test_the_command_shortens_all_recipes_and_names_them_so(
+    comparison, trained, photos, tmp_path, monkeypatch, advisor
+):
     """JSON alone on stdout; the rows do not pass as the recipes' own, and no table counts them in."""
     plans = {}
 
@@ -223,7 +223,7 @@ def test_the_command_shortens_all_recipes_and_names_them_so(comparison, trained,
     share = fit_budget(costs, 1)
     assert 0.01 < share < 0.2
     monkeypatch.setattr("strategies.training.train", again)
-    code, shown, said = _run(monkeypatch, capsys, photos, *options)
+    code, shown, said = _compare(advisor, photos, *options)
     assert code == 0, said
     values = json.loads(shown)
     assert set(values) == {"version", "fingerprint", "plan", "comparison"}
@@ -239,22 +239,15 @@ def test_the_command_shortens_all_recipes_and_names_them_so(comparison, trained,
         with pytest.raises(UserError):
             table(rows)
     before = out.read_bytes()
-    code, shown, said = _run(monkeypatch, capsys, photos, *options)
+    code, shown, said = _compare(advisor, photos, *options)
     assert (code, shown) == (2, "")
     assert "another seed" in said
     assert out.read_bytes() == before
 
 
-def _run(monkeypatch, capsys, photos, *options):
+def _compare(advisor, photos, *options):
     arguments = ["--backbone", "MobileNet-0.25", "--weights", "random", "--image-size", "32", *options]
-    monkeypatch.setattr(sys, "argv", ["advisor", "compare", str(photos), *arguments])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stop:
-        code = stop.code or 0
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return advisor("compare", photos, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -265,13 +258,13 @@ def _run(monkeypatch, capsys, photos, *options):
         (["--out", "mine.csv"], "'name', 'age'"),
     ],
 )
-def test_what_cannot_be_done_is_refused_at_once(photos, options, sentence, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_done_is_refused_at_once(photos, options, sentence, tmp_path, monkeypatch, advisor):
     """One sentence, exit code 2, and a file of the user's stays as it is."""
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "mine.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["name", "age"], ["Ada", 36]])
     before = (tmp_path / "mine.csv").read_bytes()
-    code, shown, said = _run(monkeypatch, capsys, photos, *options)
+    code, shown, said = _compare(advisor, photos, *options)
     assert (code, shown) == (2, "")
     assert sentence in said
     assert len(said.strip().splitlines()) == 1
