@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -452,6 +453,7 @@ def _say(text: str) -> None:
 def main() -> None:
     """Runs a command; what the user can mend is one sentence on stderr and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, where the pixels are whole
     try:
         app()
     except UserError as error:

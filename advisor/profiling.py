@@ -21,7 +21,7 @@ from strategies.cache import content_digest
 from strategies.encoded import Encoded, open_encoded
 from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
-from strategies.pixels import UnreadableImage, decode_image, readable, to_pixels
+from strategies.pixels import FORMATS, UnreadableImage, decode_image, readable, to_pixels
 from strategies.progress import track
 from strategies.splits import components, split_dataset
 
@@ -153,7 +153,7 @@ def _inspect(item: Path | Encoded | np.ndarray) -> _Found | UnreadableImage:
     try:
         with readable(item), open_encoded(item) as file:
             content = file.read()
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 size = image.size
                 # Small, yet every byte of the file goes through the decoder, so that cut-off files are found.
                 pixels = to_pixels(image, GRAY_CHECK_SIZE)

@@ -15,6 +15,8 @@ from strategies.encoded import Encoded, open_encoded
 from strategies.errors import DatasetError, in_a_sentence
 from strategies.progress import track
 
+# What a file is follows from its first bytes. Pillow knows forty more formats; for some it starts other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 PIXELS_VERSION = 1  # to be raised with any change below that changes a pixel: features in a cache depend on it
 
 
@@ -35,7 +37,7 @@ def readable(item: Path | str | Encoded) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError:
-        raise UnreadableImage(path, "not an image that Pillow can read") from None
+        raise UnreadableImage(path, "not a JPEG, PNG, BMP, GIF, WebP or TIFF image") from None
     except Exception as error:  # Pillow's readers raise a dozen kinds on broken files
         raise UnreadableImage(path, in_a_sentence(error)) from error
 
@@ -58,7 +60,7 @@ def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None
         array = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
         return to_pixels(Image.fromarray(np.clip(np.rint(array), 0, 255).astype("uint8")), image_size)
     # Pillow itself refuses to open what has more than 178,956,970 pixels: a small file may fill the memory.
-    with readable(item), open_encoded(item) as file, Image.open(file) as image:
+    with readable(item), open_encoded(item) as file, Image.open(file, formats=FORMATS) as image:
         return to_pixels(image, image_size)
 
 

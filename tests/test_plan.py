@@ -20,6 +20,19 @@ def _states(plan):
     return {row.stage: [cell.state for cell in row.cells] for row in plan.freeze_map}
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(number, tmp_path):
+    """Python's JSON reads them, wherever they stand; and a plan of brackets alone is no plan."""
+    values = _plan().to_dict()
+    values["phases"][-1]["weight_decay"] = number
+    (tmp_path / "plan.json").write_text(json.dumps(values))
+    with pytest.raises(PlanError, match="finite"):
+        read_plan(tmp_path / "plan.json")
+    (tmp_path / "plan.json").write_text("[" * 100_000)
+    with pytest.raises(PlanError, match="JSON"):
+        read_plan(tmp_path / "plan.json")
+
+
 def test_an_edited_plan_is_obeyed(tmp_path):
     """A person may unfreeze one more stage in the file."""
     values = _plan().to_dict()
