@@ -204,6 +204,8 @@ VARIANTS = {
         lambda row: {"image": row["image"], "label": row["label"]}
     ),
     "a dictionary of hub datasets": lambda root: {"train": _hub(root)},
+    "a DatasetDict": lambda root: pytest.importorskip("datasets").DatasetDict(train=_hub(root)),
+    "a TFDS dictionary with its info": lambda root: ({"train": _tfds(root)}, _Info()),
 }
 
 
@@ -435,6 +437,13 @@ def test_streams_of_other_things_are_refused():
     ):
         with pytest.raises(DatasetError, match=sentence):
             load_dataset(source)
+
+
+def test_hidden_labels_of_tfds_are_refused():
+    """They are -1, and no name stands for that."""
+    hidden = _tfds(None).map(lambda row: {"image": row["image"], "label": row["label"] - 1})
+    with pytest.raises(DatasetError, match="labels from -1 to 0"):
+        load_dataset((hidden, _Info()))
 
 
 def _image(row):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ _LABEL_NAMES = ("label", "labels")
 
 def is_hub_dataset(source: Any) -> bool:
     """Returns whether `source` is a `datasets.Dataset`, or the stream of one, without importing `datasets`."""
-    return type(source).__module__.split(".")[0] == "datasets" and hasattr(source, "cast_column")
+    is_theirs = type(source).__module__.split(".")[0] == "datasets" and hasattr(source, "cast_column")
+    return is_theirs and not isinstance(source, Mapping)  # a DatasetDict is a dictionary of splits
 
 
 def read_hub_dataset(source: Any) -> ImageDataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +25,9 @@ def is_py_dataset(source: Any) -> bool:
 
 
 def is_with_info(source: Any) -> bool:
-    """Returns whether `source` is what `tfds.load(..., with_info=True)` returns: a dataset, and what is known of it."""
-    return isinstance(source, tuple) and len(source) == 2 and is_tf_data(source[0]) and hasattr(source[1], "features")
+    """Returns whether `source` is what `tfds.load(..., with_info=True)` returns: one or all splits, and their info."""
+    is_theirs = isinstance(source, tuple) and len(source) == 2 and hasattr(source[1], "features")
+    return is_theirs and (is_tf_data(source[0]) or isinstance(source[0], Mapping))
 
 
 def is_builder(source: Any) -> bool:
@@ -40,17 +41,18 @@ def read_tf_data(source: Any) -> ImageDataset:
 
 
 def read_with_info(source: Any) -> ImageDataset:
-    """Reads a TFDS dataset whose `info.features["label"].names` name the classes."""
+    """Reads a TFDS dataset, or a dictionary of its splits; `info.features["label"].names` name the classes."""
+    from strategies.sources.parts import read_parts  # which takes any source, this one too
+
     dataset, info = source
+    if isinstance(dataset, Mapping):
+        return replace(read_parts({name: (part, info) for name, part in dataset.items()}), source="TFDS dataset")
     return replace(_with_names(read_tf_data(dataset), info), source="TFDS dataset")
 
 
 def read_builder(source: Any) -> ImageDataset:
     """Reads all splits of a TFDS builder that has prepared its data; builders of other splits than ours are refused."""
-    from strategies.sources.parts import read_parts  # which takes any source, this one too
-
-    parts = source.as_dataset()
-    return replace(read_parts({name: (part, source.info) for name, part in parts.items()}), source="TFDS builder")
+    return replace(read_with_info((source.as_dataset(), source.info)), source="TFDS builder")
 
 
 def read_py_dataset(source: Any) -> ImageDataset:
@@ -126,8 +128,13 @@ def _describe(element: Any) -> str:
 
 def _with_names(dataset: ImageDataset, info: Any) -> ImageDataset:
     """Names the classes that are numbered in a TFDS dataset; those without an image are left out."""
-    names: Sequence[str] | None = getattr(info.features["label"], "names", None)
+    names: Sequence[str] | None = getattr(info.features["label"] if "label" in info.features else None, "names", None)
     if not names:
         return dataset
     indices = [int(name) for name in dataset.class_names]
+    if not all(0 <= index < len(names) for index in indices):
+        raise DatasetError(
+            f"Expected labels from 0 to {len(names) - 1}, which the info names. Received: labels from {min(indices)} to "
+            f"{max(indices)}. Take a split whose labels are known."
+        )
     return replace(dataset, class_names=tuple(names[index] for index in indices))
