@@ -17,7 +17,7 @@ import numpy as np
 
 from strategies.backbones import Stage, get_backbone, stages_at
 from strategies.errors import PlanError, in_a_sentence
-from strategies.files import check_schema
+from strategies.files import check_schema, load_json
 from strategies.recipes import get_recipe
 
 PLAN_VERSION = 1
@@ -307,7 +307,7 @@ def read_plan(path: str | Path) -> Plan:
         PlanError: If the file is missing, is not JSON of the plan's schema, is impossible or contradicts itself.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = load_json(path)
     except OSError as error:
         raise PlanError(f"Expected a plan file. Received: {str(path)!r} ({error.strerror}). Check the path.") from error
     except (ValueError, RecursionError) as error:

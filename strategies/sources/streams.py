@@ -128,13 +128,13 @@ def _describe(element: Any) -> str:
 
 def _with_names(dataset: ImageDataset, info: Any) -> ImageDataset:
     """Names the classes that are numbered in a TFDS dataset; those without an image are left out."""
-    names: Sequence[str] | None = getattr(info.features["label"] if "label" in info.features else None, "names", None)
+    names: Sequence[str] | None = getattr(info.features.get("label"), "names", None)
     if not names:
         return dataset
     indices = [int(name) for name in dataset.class_names]
     if not all(0 <= index < len(names) for index in indices):
         raise DatasetError(
-            f"Expected labels from 0 to {len(names) - 1}, which the info names. Received: labels from {min(indices)} to "
-            f"{max(indices)}. Take a split whose labels are known."
+            f"Expected labels from 0 to {len(names) - 1}, which the info names. Received: labels from {min(indices)} "
+            f"to {max(indices)}. Take a split whose labels are known."
         )
     return replace(dataset, class_names=tuple(names[index] for index in indices))
