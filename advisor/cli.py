@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,9 @@ Root = Annotated[
     str | None, typer.Option(help="Tables: folder that relative paths start from. Default: the table's own.")
 ]
 FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Folders: follow links out of it and to folders.")]
+
+
+Run = Annotated[str, typer.Argument(help="A run folder, as 'advisor train --out' writes it.")]
 
 
 @app.command()
@@ -202,11 +206,12 @@ def evaluate(
     from advisor.report.text import summarize_evaluation
     from strategies.files import check_output
     from strategies.images import load_dataset
-    from strategies.runs import evaluate_run, read_class_names
+    from strategies.run_folder import read_run
+    from strategies.runs import evaluate_run
 
     if out is not None:
         check_output(out, overwrite=overwrite)
-    read_class_names(run)
+    read_run(run)
     dataset = load_dataset(data, root=root, follow_links=follow_links, for_training=False, **_columns(column))
     _start_keras()
     found = evaluate_run(run, dataset, max_unreadable=max_unreadable)
@@ -277,6 +282,84 @@ def compare(
         )
     else:
         print(comparison)
+
+
+@app.command()
+def predict(
+    run: Run,
+    images: Annotated[list[str], typer.Argument(help="Files, folders of images, or glob patterns in quotes.")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: AsJson = False,
+    all_classes: Annotated[bool, typer.Option("--all", help="Give the probability of every class.")] = False,
+    out: Annotated[
+        str | None, typer.Option(help="New file to write to instead of stdout; .csv and .json say the format too.")
+    ] = None,
+) -> None:
+    """Say which class a trained model gives each image: a table, CSV or JSON."""
+    from advisor.report import predictions
+    from strategies.files import new_file
+    from strategies.images import few
+    from strategies.prediction import find_images, predict_in_parts
+    from strategies.run_folder import read_run
+
+    if as_csv and as_json:
+        raise UserError("Expected one format. Received: --csv and --json. Leave one of them out.")
+    folder = read_run(run)
+    paths = find_images(images)
+    suffix = "" if out is None else Path(out).suffix.lower()
+    with contextlib.ExitStack() as stack:
+        stream = sys.stdout if out is None else stack.enter_context(new_file(out))
+        _start_keras()
+        unreadable: list[str] = []
+        parts = _noting(unreadable, predict_in_parts(folder, paths, all_classes=all_classes))
+        if as_json or (suffix == ".json" and not as_csv):
+            lines = predictions.as_json(parts)
+        elif as_csv or suffix == ".csv":
+            lines = predictions.as_csv(parts)
+        else:
+            lines = predictions.as_table(parts, folder.class_names)
+        stream.writelines(lines)
+    if unreadable:
+        _say(f"{len(unreadable):,} of {len(paths):,} images cannot be read: {few(unreadable)}")
+    if out is not None:
+        _say(f"Wrote {len(paths):,} predictions to {out}")
+
+
+@app.command()
+def export(
+    run: Run,
+    format: Annotated[str, typer.Option(help="keras, savedmodel, onnx or litert.")],  # noqa: A002 - Keras' word
+    out: Annotated[
+        str | None, typer.Option(help="Folder to write to. Default: export/FORMAT in the run folder.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="What the run was trained on: its test images are compared on. Default: made-up.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Export a trained model, and check the export in a fresh process against the model."""
+    from advisor.report.files import write_report
+    from strategies.exporting import check_format
+    from strategies.exporting import export as export_run
+    from strategies.images import load_dataset
+    from strategies.run_folder import read_run
+
+    check_format(format)
+    folder = read_run(run)
+    dataset = None if data is None else load_dataset(data)
+    _start_keras()
+    result = export_run(folder, format, out, data=dataset, overwrite=overwrite)
+    if (folder.path / "report.md").is_file():
+        write_report(folder.path)
+    if as_json:
+        _print_json({"export": result.to_dict()})
+        return
+    print(
+        f"Wrote {result.path} ({result.num_bytes / 1e6:.1f} MB). Run by {result.runtime} in a process of its own, it "
+        f"gives the same class as the model for {result.top1_agreement:.2%} of {result.num_images:,} {result.images}; "
+        f"no probability differs by more than {result.largest_difference:.1e}."
+    )
 
 
 @app.command()
@@ -375,6 +458,13 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     print()
     _print_result(result)
     print(f"\nThe report is {folder / 'report.md'}. For your own images: advisor recommend FOLDER --out advice/")
+
+
+def _noting(unreadable: list[str], parts: Iterable[Any]) -> Iterator[Any]:
+    """Passes frames of predictions on, and adds the paths that cannot be read to a list."""
+    for part in parts:
+        unreadable.extend(part.loc[part["unreadable"].notna(), "path"])
+        yield part
 
 
 def _read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,9 @@ def locked(folder: Path | None) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()  # the file stays: whoever deletes it may delete the one that another process has just locked
+        with suppress(OSError):  # where a file in use cannot be deleted, it stays
+            (folder / LOCK).unlink()
+        lock.release()
 
 
 def variables(model: keras.Model) -> list[Any]:

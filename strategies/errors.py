@@ -30,6 +30,14 @@ class OutputError(UserError):
     """An output folder or file cannot be written to."""
 
 
+class RunError(UserError):
+    """A folder is not a run folder, or what lies in it does not belong together."""
+
+
+class ExportError(UserError):
+    """A model cannot be exported, or the exported model cannot be loaded again."""
+
+
 def unknown_name(kind: str, received: str, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
     """Returns the error for an unknown name, with the nearest known name as a suggestion, and `hint` at its end."""
     names = sorted(known)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from strategies.encoded import open_regular
 from strategies.errors import OutputError, UserError, in_a_sentence
@@ -72,6 +72,27 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_file(path: str | Path) -> Iterator[TextIO]:
+    """Opens a text file that must not exist yet; what goes wrong within the block leaves no file behind.
+
+    Raises:
+        OutputError: If it exists or cannot be made.
+    """
+    try:
+        stream = open(path, "x", encoding="utf-8", newline="")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise OutputError(
+            f"Expected the path of a new file. Received: {str(path)!r} ({in_a_sentence(error)}). Name another one."
+        ) from error
+    try:
+        with stream:
+            yield stream
+    except BaseException:
+        Path(path).unlink()
+        raise
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -109,3 +109,26 @@ def decode_images(
         for index, image in enumerate(track(decoded, description, total=len(items))):
             pixels[index] = image
     return pixels
+
+
+def decode_readable(
+    items: Sequence[Path] | Sequence[Encoded] | Sequence[np.ndarray], image_size: int
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Decodes images in threads and goes on where one cannot be decoded.
+
+    Returns:
+        `(pixels, unreadable)`: uint8 RGB of shape `(num_readable, image_size, image_size, 3)`, in the order of `items`,
+        and the reason for each index in `items` that is left out.
+    """
+
+    def decode(item: Path | Encoded | np.ndarray) -> np.ndarray | str:
+        try:
+            return decode_image(item, image_size)
+        except UnreadableImage as error:
+            return error.reason
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        decoded = list(pool.map(decode, items))
+    readable_ones = [one for one in decoded if isinstance(one, np.ndarray)]
+    unreadable = {index: one for index, one in enumerate(decoded) if isinstance(one, str)}
+    return np.array(readable_ones, dtype="uint8").reshape(-1, image_size, image_size, 3), unreadable

@@ -281,13 +281,17 @@ def check_classes(plan: Plan, class_names: Sequence[str]) -> None:
     Raises:
         PlanError: Naming the classes that differ.
     """
-    if tuple(plan.class_names) != tuple(class_names):
+    check_class_names(plan.class_names, class_names)
+
+
+def check_class_names(planned: Sequence[str], class_names: Sequence[str]) -> None:
+    """Like `check_classes`, where only the plan's class names are at hand."""
+    if tuple(planned) != tuple(class_names):
         missing, extra = (
-            sorted(set(one) - set(other))[:5]
-            for one, other in ((plan.class_names, class_names), (class_names, plan.class_names))
+            sorted(set(one) - set(other))[:5] for one, other in ((planned, class_names), (class_names, planned))
         )
         raise PlanError(
-            f"The plan is for other classes: it expects {len(plan.class_names)} classes, those not in the data: "
+            f"The plan is for other classes: it expects {len(planned)} classes, those not in the data: "
             f"{missing}. Received: {len(class_names)} classes, those not in the plan: {extra}. "
             f"Ask for a new plan with 'advisor recommend'."
         )

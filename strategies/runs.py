@@ -1,4 +1,4 @@
-"""A saved run: the model, its classes and its metrics, read back and evaluated on other images."""
+"""A saved run evaluated on other images."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from strategies.errors import DatasetError, UserError, in_a_sentence
+from strategies.errors import DatasetError
 from strategies.evaluation import Evaluation, evaluate_predictions
 from strategies.features import forward
 from strategies.files import read_json
 from strategies.images import ImageDataset, few, load_dataset
 from strategies.pixels import UnreadableImage, decode_image
 from strategies.progress import track
-
-if TYPE_CHECKING:
-    import keras
+from strategies.run_folder import read_run
 
 EVALUATION_VERSION = 1
 CHECK_SIZE = 64  # small, yet every byte of a file goes through the decoder
@@ -59,15 +57,15 @@ def evaluate_run(run: str | Path, data: Any, *, max_unreadable: float = 0.05, **
     """Evaluates a saved run on labelled images, which take the same way through the pixels as in training.
 
     Args:
-        run: Folder that training wrote: `model.keras` and `class_names.json`; from `metrics.json`, where it is there,
-            come the temperature and the majority class.
+        run: Folder that training wrote: its model, plan and classes; from `metrics.json`, where it is there, come the
+            temperature and the majority class.
         data: Anything `strategies.load_dataset` takes, with all or some of the run's classes, one image or more. Where
             it has a test split, that alone is evaluated, else all of it.
         max_unreadable: Largest share of files that may be unreadable; these are left out.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
 
     Raises:
-        UserError: If a file of the run is missing or cannot be read.
+        RunError: If a file of the run is missing or cannot be read.
         DatasetError: If the data has other classes, no image, or too many unreadable ones.
 
     Example:
@@ -76,18 +74,18 @@ def evaluate_run(run: str | Path, data: Any, *, max_unreadable: float = 0.05, **
         >>> found.evaluation.accuracy  # doctest: +SKIP
         0.93
     """
-    folder, names = Path(run), read_class_names(run)
+    folder = read_run(run)
+    names = folder.class_names
     dataset = load_dataset(data, for_training=False, **columns)
     tested = dataset.split is not None and "test" in dataset.split
     if tested:
         dataset = dataset.subset(np.flatnonzero(np.array(dataset.split) == "test"))
     labels = _labels_of_run(dataset, names)
     dataset, labels, unreadable = _without_unreadable(dataset, labels, max_unreadable)
-    metrics = _read_metrics(folder)
-    model = _load_model(folder / "model.keras")
+    metrics = _read_metrics(folder.path)
     from strategies.batches import Pixels  # which needs Keras
 
-    (probabilities,) = forward(model, Pixels(dataset.items, model.input_shape[1]), description="Evaluating")
+    (probabilities,) = forward(folder.model, Pixels(dataset.items, folder.image_size), description="Evaluating")
     majority = None if metrics is None else names.index(metrics["baseline"]["majority_class"])
     return RunEvaluation(
         source=dataset.source,
@@ -102,15 +100,6 @@ def evaluate_run(run: str | Path, data: Any, *, max_unreadable: float = 0.05, **
         ),
         unreadable=unreadable,
     )
-
-
-def read_class_names(run: str | Path) -> tuple[str, ...]:
-    """Returns the classes of a saved run, in the order of the model's outputs.
-
-    Raises:
-        UserError: If `class_names.json` is missing or does not follow its schema.
-    """
-    return tuple(read_json(Path(run) / "class_names.json", "class_names", package="strategies")["class_names"])
 
 
 def _labels_of_run(dataset: ImageDataset, class_names: tuple[str, ...]) -> np.ndarray:
@@ -160,19 +149,3 @@ def _why_unreadable(item: Any) -> str | None:
 def _read_metrics(folder: Path) -> Any:
     path = folder / "metrics.json"
     return read_json(path, "metrics", package="strategies") if path.is_file() else None
-
-
-def _load_model(path: Path) -> keras.Model:
-    import keras
-
-    if not path.is_file():
-        raise UserError(
-            f"Expected a run folder with model.keras. Received: {str(path)!r}, which is not there. Name "
-            f"a folder that 'advisor train' wrote."
-        )
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:  # what Keras and zipfile raise differs by what is wrong
-        raise UserError(
-            f"Expected a saved Keras model. Received: {str(path)!r} ({in_a_sentence(error)}). Put the file back."
-        ) from error

@@ -1,7 +1,7 @@
 """What several tests share: scikit-learn's photos, and real datasets and weights where they are there."""
 
 import os
-import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from strategies.backbones import get_backbone
-from strategies.weights import BUNDLED_BACKBONE, BUNDLED_FILE, can_download, is_cached, weights_files
+from strategies.weights import BUNDLED, BUNDLED_BACKBONE, can_download, is_cached, weights_files
 
 TILE = 80
 (WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
@@ -56,8 +56,27 @@ def pytest_configure(config):
     if not REAL_WEIGHTS and STAND_IN not in os.environ:
         home = Path(tempfile.mkdtemp(prefix="advisor-test-keras-"))
         (home / "models").mkdir()
-        shutil.copy(BUNDLED_FILE, home / "models" / WEIGHTS)
+        write_stand_in(home / "models" / WEIGHTS)
         os.environ |= {"KERAS_HOME": str(home), STAND_IN: "1"}  # for the processes that run tests side by side too
+
+
+def write_stand_in(path):
+    """Writes the weights of the package as Keras' file of the same network is written."""
+    import h5py
+    import numpy as np
+
+    from strategies.pretrained import build_backbone
+
+    network = build_backbone(get_backbone(BUNDLED_BACKBONE), image_size=224, weights=BUNDLED)
+    layers = [layer for layer in network.layers if layer.weights]
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        for layer in layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{index}".encode() for index in range(len(layer.weights))]
+            group.attrs["weight_names"] = names
+            for name, weight in zip(names, layer.weights, strict=True):
+                group[name.decode()] = np.asarray(weight)
 
 
 def pytest_report_header():
@@ -84,6 +103,37 @@ def imagenet_weights(pretrained_weights):
     """Skips where these are not ImageNet's, since the figures of a test hold for them alone."""
     if not REAL_WEIGHTS:
         pytest.skip(f"{WEIGHTS} is not in Keras' cache; KERAS_HOME names another one")
+
+
+@pytest.fixture(scope="session")
+def small_run(photos, pretrained_weights, tmp_path_factory):
+    """`(folder, dataset, result)` of `head_only` on the photos, with the split that was trained on."""
+    import strategies
+
+    dataset = strategies.split_dataset(strategies.load_dataset(photos), seed=0)
+    plan = strategies.make_plan(
+        "head_only", "MobileNetV2-0.35", class_names=dataset.class_names, num_train=28, image_size=32
+    )
+    folder = tmp_path_factory.mktemp("small") / "run"
+    return folder, dataset, strategies.train(plan, dataset, folder, cache=False)
+
+
+@pytest.fixture
+def advisor(monkeypatch, capsys):
+    """Runs a command in this process; returns exit code, stdout and stderr."""
+    from advisor import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["advisor", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

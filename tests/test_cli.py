@@ -9,28 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advisor import cli
 from strategies.files import check_schema, write_json
 from strategies.plan import plan_from_dict
+from strategies.planning import make_plan
 
 BACKBONE = "MobileNetV2-0.35"
-
-
-@pytest.fixture
-def advisor(monkeypatch, capsys):
-    """Runs a command; returns exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["advisor", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def _files(folder):
@@ -227,7 +210,10 @@ def _no_such_run(root):
 
 
 def _other_classes(root):
-    write_json(root / "class_names.json", {"version": 1, "class_names": ["cat", "dog"]})
+    names = ["cat", "dog"]
+    write_json(root / "class_names.json", {"version": 1, "class_names": names})
+    write_json(root / "plan.json", make_plan("head_only", BACKBONE, class_names=names, num_train=9).to_dict())
+    (root / "model.keras").touch()
     return ["evaluate", root, _make(root / "data", elk=3), "--max-unreadable", "1"]
 
 
@@ -251,7 +237,7 @@ def _nothing_to_report(root):
         (_unknown_backbone, "Did you mean 'ResNet50'"),
         (_unknown_recipe, "Did you mean 'head_only'"),
         (_no_such_plan, "plan.json"),
-        (_no_such_run, "class_names.json"),
+        (_no_such_run, "run folder"),
         (_other_classes, "elk"),
         (_nothing_to_report, "plan.json"),
     ],

@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch, pretrained_weights):
         photo = Image.fromarray(load_sample_image(f"{name}.jpg"))
         for index in range(40):
             left, top = 50 * (index % 10), 60 * (index // 10)
-            photo.crop((left, top, left + 160, top + 160)).save(tmp_path / "photos" / name / f"{index:02}.png")
+            photo.crop((left, top, left + 96, top + 96)).save(tmp_path / "photos" / name / f"{index:02}.png")
     shutil.copytree(tmp_path / "photos", tmp_path / "new_photos")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -53,20 +53,22 @@ def _run(command, monkeypatch):
 
 def test_the_commands_run(folder, monkeypatch, capsys):
     """In the order in which a reader would type them; with few steps, for all four recipes are among them."""
-    monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 320)
+    monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 160)
     commands = [line for block in _blocks("console") for line in block.splitlines()]
-    assert len(commands) == 13
+    assert len(commands) == 15
     for command in commands:
         _run(command, monkeypatch)
     assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}
     assert read_plan(folder / "head" / "plan.json").recipe == "head_only"
     assert len(read_results(folder / "results.csv")) == len(RECIPES)
+    assert len((folder / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 81
+    assert "# Export" in (folder / "run" / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_python_examples_run(folder):
     """Each block on its own."""
     blocks = _blocks("python")
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     assert (folder / "python_run" / "model.keras").is_file()
@@ -91,7 +93,7 @@ def test_the_demo_trains_on_digits(monkeypatch, capsys, tmp_path, pretrained_wei
     assert (tmp_path / "demo" / "report.md").is_file()
 
 
-@pytest.mark.parametrize("name", ["", "recommend", "train", "compare", "profile", "demo"])
+@pytest.mark.parametrize("name", ["", "recommend", "train", "compare", "predict", "export", "profile", "demo"])
 def test_help_is_given(name, monkeypatch, capsys):
     """Every command explains itself."""
     _run(f"advisor {name} --help", monkeypatch)

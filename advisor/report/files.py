@@ -14,10 +14,12 @@ from advisor.pilot import Pilot
 from advisor.probes import DepthCurve
 from advisor.profiling import DatasetProfile
 from advisor.recommendation import Recommendation
-from advisor.report.markdown import advice_markdown, evaluation_markdown, training_markdown
+from advisor.report.markdown import advice_markdown, evaluation_markdown, export_markdown, training_markdown
 from advisor.rules import RULES
 from advisor.similarity import Ruler, Similarity
 from strategies.errors import UserError
+from strategies.exporting import FOLDER as EXPORTS
+from strategies.exporting import read_exports
 from strategies.files import check_output, read_json, write_json
 from strategies.images import ImageDataset
 from strategies.plan import Plan, read_plan
@@ -62,6 +64,8 @@ def write_report(folder: str | Path) -> Path:
     if (path / "metrics.json").is_file():
         metrics = read_json(path / "metrics.json", "metrics", package="strategies")
         text = training_markdown(plan, metrics, _read_history(path / "history.csv"), advice)
+        if (path / EXPORTS).is_dir() and (exports := read_exports(path)):
+            text = f"{text}\n{export_markdown(exports)}"
     elif advice is not None:
         text = advice_markdown(advice)
     else:

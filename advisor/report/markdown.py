@@ -12,6 +12,7 @@ from advisor.report.text import facts, freeze_rows, headline, printable
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
+    from strategies.exporting import Export
     from strategies.plan import Plan
     from strategies.runs import RunEvaluation
 
@@ -101,6 +102,23 @@ def evaluation_markdown(found: RunEvaluation) -> str:
 def _section(section: Section) -> list[str]:
     rows = [[escape(cell) for cell in row] for row in section.rows]
     return [f"## {section.title}", "", escape(section.text), "", *_table(section.header, rows)]
+
+
+def export_markdown(exports: Sequence[Export]) -> str:
+    """Returns the section of a training report on what the model was exported to, and how each compares with it."""
+    rows = [
+        [
+            one.format,
+            escape(one.path),
+            f"{one.num_bytes / 1e6:.1f} MB",
+            f"{one.num_images:,} {escape(one.images)}",
+            f"{one.top1_agreement:.2%}",
+            f"{one.largest_difference:.1e}",
+        ]
+        for one in exports
+    ]
+    header = ["format", "where", "size", "compared on", "same class", "largest difference of a probability"]
+    return "\n".join(["# Export", "", *_table(header, rows)])
 
 
 def _number(text: str) -> str:

@@ -65,6 +65,10 @@ def shard_paths(source: Any) -> list[Path]:
 
 
 def file_name(path: Path, root: Path) -> str:
-    """Returns the path relative to `root` as text that can be written as UTF-8, whatever bytes the name holds."""
-    text = path.relative_to(root).as_posix()
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Returns the path relative to `root` as text."""
+    return as_text(path.relative_to(root))
+
+
+def as_text(path: Path) -> str:
+    """Returns a path as text that can be written as UTF-8, whatever bytes the name holds."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

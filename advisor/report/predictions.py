@@ -1,0 +1,64 @@
+"""Predictions as text, part by part: a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from advisor.report.text import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 1
+WIDEST = 30  # characters of a class name in the table
+
+
+def as_table(parts: Iterable[pd.DataFrame], class_names: Sequence[str]) -> Iterator[str]:
+    """Yields the lines of a table; columns are as wide as the class names, so that no row need wait for the others."""
+    names = [printable(name) for name in class_names]
+    width = min(WIDEST, max(len("class"), *map(len, names)))
+    shown = False
+    for part in parts:
+        columns = [column for column in part.columns if column.startswith("p(")]
+        widths = [max(6, min(WIDEST, len(name))) for name in names][: len(columns)]
+        if not shown:
+            shown = True
+            heads = [f"{_cut(name, size):>{size}}" for name, size in zip(names, widths, strict=False)]
+            yield "  ".join([f"{'class':<{width}}", "probability", *heads, "path"]) + "\n"
+        for _, row in part.iterrows():
+            path = printable(row["path"])
+            if row["unreadable"] is not None:
+                cells = [f"{'–':<{width}}", f"{'–':>11}", *(f"{'–':>{size}}" for size in widths)]
+                path += f" (unreadable: {printable(row['unreadable'])})"
+            else:
+                cells = [f"{_cut(printable(row['class']), width):<{width}}", f"{row['probability']:>11.1%}"]
+                cells += [f"{row[column]:>{size}.1%}" for column, size in zip(columns, widths, strict=True)]
+            yield "  ".join([*cells, path]) + "\n"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def as_csv(parts: Iterable[pd.DataFrame]) -> Iterator[str]:
+    """Yields CSV with the columns of `strategies.predict`; what is missing is an empty cell."""
+    for number, part in enumerate(parts):
+        yield part.to_csv(index=False, header=number == 0, lineterminator="\n")
+
+
+def as_json(parts: Iterable[pd.DataFrame]) -> Iterator[str]:
+    """Yields one JSON object, `{"version", "predictions": [...]}`, a line for each image; what is missing is null."""
+    separator = f'{{"version": {VERSION}, "predictions": [\n'
+    for part in parts:
+        for _, row in part.iterrows():
+            missing = row["unreadable"] is not None
+            values = {name: None if missing else row[name] for name in ("class", "probability")}
+            values = {"path": row["path"], **values, "unreadable": row["unreadable"]}
+            every = {column[2:-1]: row[column] for column in part.columns if column.startswith("p(")}
+            if every:
+                values["probabilities"] = None if missing else every
+            yield separator + json.dumps(values, ensure_ascii=False, allow_nan=False)
+            separator = ",\n"
+    yield "\n]}\n"
