@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +30,13 @@ JSON_VERSION = 1
 DEMO_IMAGES = 600
 DEMO_BUDGET = 0.5
 
-Data = Annotated[str, typer.Argument(help="A folder with one sub-folder per class, or a CSV file with path,label.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="A folder with one sub-folder per class, a zip or tar of one, a CSV or Parquet file with path,label, or "
+        "another form that the README lists."
+    ),
+]
 BackboneName = Annotated[
     str | None, typer.Option(help="Network to transfer; 'advisor backbones' lists them. Default: MobileNetV2.")
 ]
@@ -50,9 +57,12 @@ Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep frozen fea
 MaxUnreadable = Annotated[float, typer.Option(help="Largest share of files that may be unreadable.", min=0, max=1)]
 Column = Annotated[
     list[str] | None,
-    typer.Option(help="CSV: another name for a column, as label=species. Known: path, label, split, group."),
+    typer.Option(help="Tables: another name for a column, as label=species. Known: path, label, split, group."),
 ]
-Root = Annotated[str | None, typer.Option(help="CSV: folder that relative paths start from. Default: the CSV's own.")]
+Root = Annotated[
+    str | None, typer.Option(help="Tables: folder that relative paths start from. Default: the table's own.")
+]
+FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Folders: follow links out of it and to folders.")]
 
 
 Run = Annotated[str, typer.Argument(help="A run folder, as 'advisor train --out' writes it.")]
@@ -74,6 +84,7 @@ def recommend(
     cache: Cache = True,
     column: Column = None,
     root: Root = None,
+    follow_links: FollowLinks = False,
 ) -> None:
     """Tell which recipe to use, why, and by what margin. Writes nothing without --out."""
     from advisor.recommendation import recommend as advise
@@ -84,7 +95,7 @@ def recommend(
     if out is not None:
         check_output(out, overwrite=overwrite)
     advice = advise(
-        _read(data, column, root, backbone),
+        _read(data, column, root, follow_links, backbone),
         backbone=backbone,
         weights=weights,
         image_size=image_size,
@@ -123,6 +134,7 @@ def train(
     tensorboard: Annotated[str | None, typer.Option(help="Folder for TensorBoard's logs.")] = None,
     column: Column = None,
     root: Root = None,
+    follow_links: FollowLinks = False,
 ) -> None:
     """Carry the advice out, or a plan, or a recipe that overrules the advice."""
     from advisor.recommendation import recommend as advise
@@ -152,7 +164,7 @@ def train(
                 )
         given = {name: getattr(wanted, name) for name in options}
     advice = advise(
-        _read(data, column, root, given.get("backbone"), recipe),
+        _read(data, column, root, follow_links, given.get("backbone"), recipe),
         **given,
         recipe=recipe,
         max_unreadable=max_unreadable,
@@ -184,6 +196,7 @@ def evaluate(
     max_unreadable: MaxUnreadable = 0.05,
     column: Column = None,
     root: Root = None,
+    follow_links: FollowLinks = False,
 ) -> None:
     """Evaluate a run on other images of its classes: their test split if they have one, else all of them.
 
@@ -199,7 +212,7 @@ def evaluate(
     if out is not None:
         check_output(out, overwrite=overwrite)
     folder = read_run(run)
-    dataset = load_dataset(data, root=root, for_training=False, **_columns(column))
+    dataset = load_dataset(data, root=root, follow_links=follow_links, for_training=False, **_columns(column))
     _start_keras()
     found = evaluate_run(folder, dataset, max_unreadable=max_unreadable)
     if found.images == "all" and was_trained_on(run, data):
@@ -237,6 +250,7 @@ def compare(
     cache: Cache = True,
     column: Column = None,
     root: Root = None,
+    follow_links: FollowLinks = False,
 ) -> None:
     """Carry out all four recipes and say what following the advice costs or gains. Writes nothing without --out."""
     from advisor.comparison import compare_recipes
@@ -245,7 +259,7 @@ def compare(
     if out is not None:
         check_results(Path(out))
     comparison = compare_recipes(
-        _read(data, column, root, backbone),
+        _read(data, column, root, follow_links, backbone),
         backbone=backbone,
         weights=weights,
         image_size=image_size,
@@ -356,6 +370,7 @@ def profile(
     max_unreadable: MaxUnreadable = 0.05,
     column: Column = None,
     root: Root = None,
+    follow_links: FollowLinks = False,
 ) -> None:
     """Show size, balance, resolution and health of a dataset."""
     from advisor.profiling import profile_images
@@ -366,6 +381,7 @@ def profile(
         seed=seed,
         max_unreadable=max_unreadable,
         root=root,
+        follow_links=follow_links,
         **_columns(column),
     )
     if as_json:
@@ -452,7 +468,12 @@ def _noting(unreadable: list[str], parts: Iterable[Any]) -> Iterator[Any]:
 
 
 def _read(
-    data: str, column: list[str] | None, root: str | None, backbone: str | None = None, recipe: str | None = None
+    data: str,
+    column: list[str] | None,
+    root: str | None,
+    follow_links: bool,
+    backbone: str | None = None,
+    recipe: str | None = None,
 ) -> Any:
     """Checks names and lists the images, then starts Keras: a typing mistake is answered at once."""
     from strategies.backbones import get_backbone
@@ -463,7 +484,7 @@ def _read(
         get_backbone(backbone)
     if recipe is not None:
         get_recipe(recipe)
-    dataset = load_dataset(data, root=root, **_columns(column))
+    dataset = load_dataset(data, root=root, follow_links=follow_links, **_columns(column))
     _start_keras()
     return dataset
 
@@ -522,6 +543,7 @@ def _say(text: str) -> None:
 def main() -> None:
     """Runs a command; what the user can mend is one sentence on stderr and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, where the pixels are whole
     try:
         app()
     except UserError as error:

@@ -18,9 +18,10 @@ import numpy as np
 from PIL import Image
 
 from strategies.cache import content_digest
+from strategies.encoded import Encoded, open_encoded
 from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
-from strategies.pixels import UnreadableImage, decode_image, readable, to_pixels
+from strategies.pixels import FORMATS, UnreadableImage, decode_image, readable, to_pixels
 from strategies.progress import track
 from strategies.splits import components, split_dataset
 
@@ -92,11 +93,11 @@ def profile_images(source: Any, *, seed: int = 0, max_unreadable: float = 0.05, 
     """Reads every image once and tells the size, balance, resolution and health of the dataset.
 
     Args:
-        source: Anything `advisor.recommend` takes: a class folder, a CSV file, a DataFrame, arrays, a
-            `tf.data.Dataset`.
+        source: Anything `advisor.recommend` takes: see `strategies.load_dataset`.
         seed: Seed of the split.
         max_unreadable: Largest share of files that may be unreadable.
-        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
+            `follow_links`.
 
     Returns:
         A `DatasetProfile`.
@@ -145,14 +146,14 @@ def profile_dataset(
     return _profile(split, found, unreadable, duplicates), split
 
 
-def _inspect(item: Path | np.ndarray) -> _Found | UnreadableImage:
+def _inspect(item: Path | Encoded | np.ndarray) -> _Found | UnreadableImage:
     if isinstance(item, np.ndarray):
         size = (item.shape[0], item.shape[1])
         return _Found(content_digest(item), size, _is_gray(decode_image(item, GRAY_CHECK_SIZE)))
     try:
-        with readable(item):
-            content = item.read_bytes()
-            with Image.open(io.BytesIO(content)) as image:
+        with readable(item), open_encoded(item) as file:
+            content = file.read()
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 size = image.size
                 # Small, yet every byte of the file goes through the decoder, so that cut-off files are found.
                 pixels = to_pixels(image, GRAY_CHECK_SIZE)

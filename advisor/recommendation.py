@@ -186,7 +186,8 @@ def recommend(
         seed: The one seed of everything random.
         max_unreadable: Largest share of files that may be unreadable.
         cache: Whether frozen features are kept on disk and read from there.
-        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
+            `follow_links`.
 
     Returns:
         A `Recommendation`; print it, save it, train it.

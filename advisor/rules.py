@@ -274,7 +274,7 @@ CAUTIONS: tuple[Caution, ...] = (
     Caution(
         code="ignored",
         applies=lambda f: f["num_ignored"] > 0,
-        message="{num_ignored:,} files in the folders are not images and are left out; fingerprint.json names them.",
+        message="{num_ignored:,} files are not used: no images, hidden, or links; fingerprint.json names them.",
         source="profile",
     ),
     Caution(

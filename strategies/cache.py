@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from strategies.encoded import Encoded, open_encoded
 from strategies.errors import UserError, in_a_sentence
 
 MAX_BYTES = 2 * 2**30
@@ -214,11 +215,11 @@ def make_key(**parts: object) -> str:
     return hashlib.sha256(_encode(parts)).hexdigest()
 
 
-def content_digest(item: Path | str | np.ndarray) -> bytes:
+def content_digest(item: Path | str | Encoded | np.ndarray) -> bytes:
     """Returns the SHA-256 of one image, which neither the file's name nor its date changes.
 
     Args:
-        item: A file, of which the content counts, or an array, of which shape, type and values count.
+        item: A file or an `Encoded`, of which the content counts, or an array, of which shape, type and values count.
 
     Raises:
         UnreadableImage: If the file cannot be read.
@@ -229,7 +230,7 @@ def content_digest(item: Path | str | np.ndarray) -> bytes:
         return digest.digest()
     from strategies.pixels import readable  # brings Pillow, which a key of arrays does not need
 
-    with readable(Path(item)), Path(item).open("rb") as file:
+    with readable(item), open_encoded(item) as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 

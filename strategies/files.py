@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TextIO
 
+from strategies.encoded import open_regular
 from strategies.errors import OutputError, UserError, in_a_sentence
 
 
@@ -108,15 +109,27 @@ def read_json(path: Path, name: str, *, package: str) -> Any:
         UserError: If the file is missing, is not JSON or does not follow the schema.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = load_json(path)
     except OSError as error:
         raise UserError(
             f"Expected {path.name}. Received: {str(path)!r} ({error.strerror}). Check the folder."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"Expected {path.name} in JSON. Received: {str(path)!r} ({error}). Mend the file.") from error
     check_schema(values, name, package=package)
     return values
+
+
+def load_json(path: str | Path) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no regular file, or no JSON in UTF-8.
+        RecursionError: If it is nested too deeply.
+    """
+    with open_regular(path) as file:
+        return json.loads(file.read().decode("utf-8"))
 
 
 def check_schema(values: Any, name: str, *, package: str, error: type[UserError] = UserError) -> None:

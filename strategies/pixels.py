@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from strategies.encoded import Encoded, open_encoded
 from strategies.errors import DatasetError, in_a_sentence
 from strategies.progress import track
 
+# What a file is follows from its first bytes. Pillow knows forty more formats; for some it starts other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 PIXELS_VERSION = 1  # to be raised with any change below that changes a pixel: features in a cache depend on it
 
 
@@ -28,21 +31,22 @@ class UnreadableImage(DatasetError):  # noqa: N818
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(item: Path | str | Encoded) -> Iterator[None]:
     """Whatever goes wrong inside of the block becomes an `UnreadableImage` with the path and the reason."""
+    path = item.name if isinstance(item, Encoded) else item
     try:
         yield
     except UnidentifiedImageError:
-        raise UnreadableImage(path, "not an image that Pillow can read") from None
+        raise UnreadableImage(path, "not a JPEG, PNG, BMP, GIF, WebP or TIFF image") from None
     except Exception as error:  # Pillow's readers raise a dozen kinds on broken files
         raise UnreadableImage(path, in_a_sentence(error)) from error
 
 
-def decode_image(item: Path | str | np.ndarray, image_size: int | None = None) -> np.ndarray:
+def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None = None) -> np.ndarray:
     """Returns the pixels of an image: the one way for advice, training, evaluation and prediction.
 
     Args:
-        item: A file, or an array as `ImageDataset.items` holds it.
+        item: A file, an `Encoded` or an array, as `ImageDataset.items` holds it.
         image_size: Side of the square to resize to; `None` keeps the image's own size. The aspect ratio is not kept:
             all of the image stays in view, as with Keras' `image_dataset_from_directory`.
 
@@ -56,7 +60,7 @@ def decode_image(item: Path | str | np.ndarray, image_size: int | None = None) -
         array = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
         return to_pixels(Image.fromarray(np.clip(np.rint(array), 0, 255).astype("uint8")), image_size)
     # Pillow itself refuses to open what has more than 178,956,970 pixels: a small file may fill the memory.
-    with readable(Path(item)), Image.open(item) as image:
+    with readable(item), open_encoded(item) as file, Image.open(file, formats=FORMATS) as image:
         return to_pixels(image, image_size)
 
 
@@ -86,7 +90,10 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def decode_images(
-    items: Sequence[Path] | Sequence[np.ndarray], image_size: int, *, description: str = "Reading images"
+    items: Sequence[Path] | Sequence[Encoded] | Sequence[np.ndarray],
+    image_size: int,
+    *,
+    description: str = "Reading images",
 ) -> np.ndarray:
     """Decodes images in threads.
 
@@ -104,7 +111,9 @@ def decode_images(
     return pixels
 
 
-def decode_readable(items: Sequence[Path] | Sequence[np.ndarray], image_size: int) -> tuple[np.ndarray, dict[int, str]]:
+def decode_readable(
+    items: Sequence[Path] | Sequence[Encoded] | Sequence[np.ndarray], image_size: int
+) -> tuple[np.ndarray, dict[int, str]]:
     """Decodes images in threads and goes on where one cannot be decoded.
 
     Returns:
@@ -112,7 +121,7 @@ def decode_readable(items: Sequence[Path] | Sequence[np.ndarray], image_size: in
         and the reason for each index in `items` that is left out.
     """
 
-    def decode(item: Path | np.ndarray) -> np.ndarray | str:
+    def decode(item: Path | Encoded | np.ndarray) -> np.ndarray | str:
         try:
             return decode_image(item, image_size)
         except UnreadableImage as error:

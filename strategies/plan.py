@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from strategies.backbones import Stage, get_backbone, stages_at
-from strategies.errors import PlanError
-from strategies.files import check_schema
+from strategies.errors import PlanError, in_a_sentence
+from strategies.files import check_schema, load_json
 from strategies.recipes import get_recipe
 
 PLAN_VERSION = 1
@@ -311,10 +311,10 @@ def read_plan(path: str | Path) -> Plan:
         PlanError: If the file is missing, is not JSON of the plan's schema, is impossible or contradicts itself.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = load_json(path)
     except OSError as error:
         raise PlanError(f"Expected a plan file. Received: {str(path)!r} ({error.strerror}). Check the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"Expected a plan in JSON. Received: {str(path)!r} ({error}). Mend the file.") from error
     return plan_from_dict(values)
 
@@ -322,6 +322,7 @@ def read_plan(path: str | Path) -> Plan:
 def plan_from_dict(values: Mapping[str, Any]) -> Plan:
     """Returns the checked plan that a `plan.json` holds; the inverse of `Plan.to_dict`."""
     check_schema(values, "plan", package="strategies", error=PlanError)
+    _check_finite(values)
     known = {item.name for item in fields(Plan)}
     given = {key: value for key, value in values.items() if key in known}
     phases = tuple(Phase(**{**phase, "trains": tuple(phase["trains"])}) for phase in values["phases"])
@@ -347,3 +348,13 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
                 f"Received: {row['cells']}. Edit phases, and set freeze_map to []: it follows from them."
             )
     return plan
+
+
+def _check_finite(values: Mapping[str, Any]) -> None:
+    # JSON has no NaN and no infinity, but Python reads and holds them.
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError as error:
+        raise PlanError(
+            f"Expected finite numbers in a plan. Received: NaN or infinity ({in_a_sentence(error)}). Mend it."
+        ) from error

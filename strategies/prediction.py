@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.dataset import EXTENSIONS
 from strategies.errors import DatasetError
-from strategies.images import EXTENSIONS, as_text, list_files
 from strategies.pixels import decode_readable
 from strategies.run_folder import RunFolder, read_run
+from strategies.sources.folders import list_folder
+from strategies.sources.paths import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +134,7 @@ def find_images(images: str | Path | Sequence[str | Path]) -> list[Path]:
     for name in [images] if isinstance(images, str | os.PathLike) else images:
         path = Path(name)
         if os.path.isdir(path):  # not Path's methods, which raise on names that are too long
-            inside, kind = list_files(path)[0], "a folder"
+            inside, kind = list(list_folder(path).images.values()), "a folder"
         elif os.path.exists(path):
             inside, kind = [path], "a file"
         elif glob.has_magic(str(name)):
@@ -155,7 +157,7 @@ def _matches(pattern: str) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
         if path.is_dir():
-            found |= dict.fromkeys(list_files(path)[0])
+            found |= dict.fromkeys(list(list_folder(path).images.values()))
         elif path.suffix.lower() in EXTENSIONS:
             found[path] = None
     return list(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {"tensorflow", "keras", "sklearn", "pandas", "torch", "jax", "matplotlib"}
+HEAVY = {"tensorflow", "keras", "sklearn", "pandas", "torch", "jax", "matplotlib", "pyarrow", "fsspec", "datasets"}
 
 
 @pytest.mark.parametrize(

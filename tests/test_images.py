@@ -1,16 +1,23 @@
 """Every form of a dataset becomes the same values."""
 
+import os
+import socket
+import tempfile
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from advisor.profiling import profile_dataset
 from strategies.errors import DatasetError
 from strategies.images import load_dataset, load_images
-from strategies.pixels import decode_images
+from strategies.pixels import UnreadableImage, decode_image, decode_images
 
 
 def _save(path, color="red", size=(40, 30), **options):
@@ -40,8 +47,8 @@ def test_a_class_folder_is_read_in_sorted_order(tmp_path):
     assert dataset.split is None
 
 
-def test_what_is_not_an_image_is_listed_unless_it_is_hidden_or_a_known_sidecar(tmp_path):
-    """Nothing is left out in silence, images without a class included; links to folders are not followed."""
+def test_what_is_not_used_is_named(tmp_path):
+    """Nothing is left out in silence: neither images without a class, nor what is hidden, nor links to folders."""
     root = _folder(tmp_path / "data", cat=2, dog=2)
     for name in ("cat/notes.txt", "cat/photo.heic", "cat/.hidden.png", "dog/Thumbs.db", ".git/config", "readme.md"):
         (root / name).parent.mkdir(exist_ok=True)
@@ -49,7 +56,8 @@ def test_what_is_not_an_image_is_listed_unless_it_is_hidden_or_a_known_sidecar(t
     _save(root / "loose.png")
     (root / "dog" / "link").symlink_to(_folder(tmp_path / "elsewhere", elk=2), target_is_directory=True)
     dataset = load_dataset(root)
-    assert dataset.ignored == ("cat/notes.txt", "cat/photo.heic", "dog/link", "loose.png", "readme.md")
+    images = ("cat/.hidden.png", "cat/notes.txt", "cat/photo.heic", "dog/Thumbs.db", "dog/link", "loose.png")
+    assert dataset.ignored == (".git/config", *images, "readme.md")
     assert len(dataset) == 4
 
 
@@ -270,3 +278,78 @@ def test_a_dataset_is_returned_as_it_is_and_a_subset_keeps_the_order(photos):
     assert part.group == ("30", "2")
     assert part.items == [dataset.items[30], dataset.items[2]]
     assert part.split is None
+
+
+def test_links_are_followed_only_when_asked(tmp_path):
+    """Inside of the folder a link to a file is a file; folders that lie in a circle are read once."""
+    outside = _folder(tmp_path / "outside", elk=2)
+    root = _folder(tmp_path / "data", cat=2, dog=2)
+    (root / "cat" / "inside.png").symlink_to(root / "dog" / "0.png")
+    (root / "cat" / "outside.png").symlink_to(outside / "elk" / "0.png")
+    (root / "cat" / "circle").symlink_to(root, target_is_directory=True)
+    (root / "elk").symlink_to(outside / "elk", target_is_directory=True)
+    dataset = load_dataset(root)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.names == ("cat/0.png", "cat/1.png", "cat/inside.png", "dog/0.png", "dog/1.png")
+    assert dataset.ignored == ("cat/circle", "cat/outside.png", "elk")
+    followed = load_dataset(root, follow_links=True)
+    assert followed.class_names == ("cat", "dog", "elk")
+    assert "cat/outside.png" in followed.names
+    assert followed.ignored == ("cat/circle",)
+    assert len(followed) == 8
+    with pytest.raises(DatasetError, match="'follow_links' for arrays"):
+        load_dataset((np.zeros((4, 8, 8), dtype="uint8"), [0, 0, 1, 1]), follow_links=True)
+
+
+def test_pipes_sockets_and_devices_are_never_opened(tmp_path):
+    """Neither in a folder, where they are named, nor where a table or a list names them."""
+    root = _folder(tmp_path / "data", cat=2, dog=2)
+    os.mkfifo(root / "cat" / "pipe.png")
+    (root / "dog" / "device.png").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(os.path.relpath(root / "cat" / "s.png"))
+    assert load_dataset(root).ignored == ("cat/pipe.png", "cat/s.png", "dog/device.png")
+    assert load_dataset(root, follow_links=True).ignored == load_dataset(root).ignored
+    for path, kind in ((root / "cat" / "pipe.png", "a pipe"), (Path("/dev/zero"), "a device")):
+        with pytest.raises(UnreadableImage, match=kind):
+            decode_image(path)
+    for suffix in (".csv", ".parquet", ".zip", ".tar", ".tgz", ".npz", ".tfrecord"):
+        os.mkfifo(tmp_path / f"pipe{suffix}")
+        with pytest.raises(DatasetError, match="another kind of file"):
+            load_dataset(tmp_path / f"pipe{suffix}")
+
+
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8)
+FILE_NAMES = st.one_of(NAMES, NAMES.map(lambda name: f"{name}.png"), NAMES.map(lambda name: f".{name}.JPG"))
+PLACES = st.lists(NAMES, max_size=3).filter(lambda parts: not {".", ".."} & set(parts))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(files=st.lists(st.tuples(PLACES, FILE_NAMES, st.sampled_from(["image", "text", "link", "pipe"])), max_size=12))
+def test_every_file_is_used_or_unreadable_or_ignored(files):
+    """Whatever lies in a folder under whatever name: nothing is skipped in silence."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = _folder(Path(folder, "data"), one=2, two=2)
+        for place, name, kind in files:
+            path = root.joinpath(*place, name)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                match kind:
+                    case "image":
+                        Image.new("RGB", (4, 4)).save(path, "PNG")
+                    case "text":
+                        path.write_text("text")
+                    case "link":
+                        path.symlink_to(root / "one" / "0.png")
+                    case "pipe":
+                        os.mkfifo(path)
+            except (OSError, ValueError):  # a file of that name is there, or the name is too long
+                continue
+        there = sum(not entry.is_dir() or entry.is_symlink() for entry in root.rglob("*"))
+        dataset = load_dataset(root, for_training=False)
+        assert len(dataset) + len(dataset.ignored) == there
+        try:
+            profile = profile_dataset(dataset, max_unreadable=1)[0]
+        except DatasetError:  # a class without a readable image
+            return
+        assert profile.num_images + len(profile.unreadable) + len(profile.ignored) == there

@@ -118,6 +118,29 @@ def test_a_missing_file_a_folder_and_a_bomb_are_unreadable(tmp_path):
             decode_image(tmp_path / name, 16)
 
 
+@pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "EPS", "PDF"])
+def test_other_formats_are_unreadable_whatever_their_extension(kind, tmp_path):
+    """Their readers are not even asked: for some, Pillow would start another program."""
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "image.jpg", kind)
+    with pytest.raises(UnreadableImage, match="not a JPEG, PNG, BMP, GIF, WebP or TIFF image"):
+        decode_image(tmp_path / "image.jpg")
+
+
+def test_deep_gray_of_every_format_is_scaled(tmp_path):
+    """PNG and TIFF, of 16 bit and either order of bytes."""
+    for name, kind in (("a.png", "I;16"), ("a.tif", "I;16"), ("b.tif", "I;16B")):
+        values = np.full((9, 9), 257 * 100, ">u2" if kind == "I;16B" else "<u2")
+        Image.frombytes(kind, (9, 9), values.tobytes()).save(tmp_path / name)
+        assert decode_image(tmp_path / name, 4)[0, 0].tolist() == [100, 100, 100], name
+
+
+def test_a_photo_of_two_pictures_is_its_first(tmp_path):
+    """As phones store them, in a JPEG with a second one behind it."""
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "image.jpg", "MPO", save_all=True, append_images=frames[1:])
+    assert decode_image(tmp_path / "image.jpg", 4)[0, 0, 0] > 250
+
+
 def test_many_images_keep_their_order(photos):
     """Threads decode them, the order is that of the items."""
     items = load_dataset(photos).items[::-1]

@@ -1,6 +1,7 @@
 """Plans: checked, written, read, edited; and the freeze map that follows from them."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,21 @@ def _plan(recipe="keep_early_layers", backbone="MobileNetV2-0.35", **options):
 
 def _states(plan):
     return {row.stage: [cell.state for cell in row.cells] for row in plan.freeze_map}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(number, tmp_path):
+    """Python's JSON reads them, wherever they stand; neither brackets alone nor a pipe are a plan."""
+    values = _plan().to_dict()
+    values["phases"][-1]["weight_decay"] = number
+    (tmp_path / "plan.json").write_text(json.dumps(values))
+    with pytest.raises(PlanError, match="finite"):
+        read_plan(tmp_path / "plan.json")
+    (tmp_path / "plan.json").write_text("[" * 100_000)
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("plan.json", "pipe.json"):
+        with pytest.raises(PlanError, match="JSON"):
+            read_plan(tmp_path / name)
 
 
 def test_an_edited_plan_is_obeyed(tmp_path):

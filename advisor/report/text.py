@@ -252,6 +252,9 @@ def to_html(advice: Recommendation) -> str:
     )
 
 
+NAMED = 20  # files; a hidden folder may hold thousands
+
+
 def summarize_profile(profile: DatasetProfile) -> str:
     """Returns a dataset's profile as plain text."""
     short = profile.image_sizes["short_side"]
@@ -265,8 +268,9 @@ def summarize_profile(profile: DatasetProfile) -> str:
         f"  exact duplicates  {profile.num_duplicates:,} ({len(profile.duplicates_across_classes)} across classes)",
         f"  unreadable        {len(profile.unreadable):,}",
         *(f"    {one['path']}: {one['reason']}" for one in profile.unreadable),
-        f"  not images        {len(profile.ignored):,}",
-        *(f"    {name}" for name in profile.ignored),
+        f"  not used          {len(profile.ignored):,}",
+        *(f"    {name}" for name in profile.ignored[:NAMED]),
+        *([f"    and {len(profile.ignored) - NAMED:,} more; --json names them"] if profile.ignored[NAMED:] else []),
         "",
         *(f"  {name:<30} {count:,}" for name, count in profile.images_per_class.items()),
     ]

@@ -1,0 +1,222 @@
+"""Feeds damaged images, archives and plans to what reads them: python benchmarks/fuzz.py --inputs 100000
+
+Each input is a good one that was changed at random: bytes flipped, cut out, doubled or exchanged; values of a plan
+replaced, removed or moved. It must be accepted, or refused by one of our own errors; anything else is a defect. Prints
+a row for each target, and the first defects with the seed that makes each again. Ends with exit code 1 if there is one.
+"""
+
+import argparse
+import copy
+import io
+import json
+import sys
+import tarfile
+import tempfile
+import time
+import traceback
+import warnings
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from strategies.encoded import Encoded
+from strategies.errors import UserError
+from strategies.images import load_dataset
+from strategies.pixels import decode_image
+from strategies.plan import plan_from_dict, read_plan
+from strategies.planning import make_plan
+from strategies.recipes import RECIPES
+
+SHOWN = 5
+IMAGES = (  # format, mode, options of Pillow
+    ("JPEG", "RGB", {}),
+    ("JPEG", "L", {"progressive": True}),
+    ("JPEG", "CMYK", {}),
+    ("PNG", "RGB", {}),
+    ("PNG", "RGBA", {}),
+    ("PNG", "P", {"transparency": 0}),
+    ("PNG", "I;16", {}),
+    ("PNG", "1", {}),
+    ("BMP", "RGB", {}),
+    ("BMP", "P", {}),
+    ("GIF", "P", {}),
+    ("WEBP", "RGB", {}),
+    ("WEBP", "RGBA", {"lossless": True}),
+    ("TIFF", "RGB", {}),
+    ("TIFF", "I;16", {}),
+    ("TIFF", "CMYK", {"compression": "tiff_lzw"}),
+    ("TIFF", "L", {"compression": "tiff_adobe_deflate"}),
+)
+VALUES = (
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    10**400,
+    float("nan"),
+    float("inf"),
+    "",
+    "\ud800",
+    "stage1",
+    "\x1b[2J",
+    [],
+    {},
+    [[]],
+)
+
+
+def main():
+    """Runs every target on its share of the inputs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0, help="of the first input; the others follow")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")  # Pillow's own, on odd metadata
+    with tempfile.TemporaryDirectory() as folder:
+        targets = {"images": Images(), "archives": Archives(Path(folder)), "plans": Plans(Path(folder))}
+        counts, slowest, defects = {name: Counter() for name in targets}, dict.fromkeys(targets, 0.0), []
+        for seed in range(given.seed, given.seed + given.inputs):
+            name = list(targets)[seed % len(targets)]
+            start = time.perf_counter()
+            try:
+                targets[name](np.random.default_rng(seed))
+                counts[name]["accepted"] += 1
+            except UserError:
+                counts[name]["refused"] += 1
+            except Exception:
+                counts[name]["defect"] += 1
+                defects.append((seed, traceback.format_exc()))
+            slowest[name] = max(slowest[name], time.perf_counter() - start)
+    print("| target | inputs | accepted | refused by an error of ours | defects | slowest |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, count in counts.items():
+        row = [f"{count[kind]:,}" for kind in ("accepted", "refused", "defect")]
+        print(f"| {name} | {count.total():,} | {' | '.join(row)} | {slowest[name]:.2f} s |")
+    for seed, text in defects[:SHOWN]:
+        print(f"\n--seed {seed} --inputs 1\n{text}")
+    sys.exit(bool(defects))
+
+
+class Images:
+    """Damaged bytes of every format through the one way through the pixels."""
+
+    def __init__(self):
+        pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype="uint8")
+        self.good = []
+        for kind, mode, options in IMAGES:
+            gray = Image.fromarray(pixels[..., 0].astype("uint16") * 257)
+            image = gray if mode == "I;16" else Image.fromarray(pixels).convert(mode)
+            exif = Image.Exif()
+            exif[0x0112] = 6
+            file = io.BytesIO()
+            image.save(file, kind, **options, **({"exif": exif} if kind in ("JPEG", "WEBP", "PNG") else {}))
+            self.good.append(file.getvalue())
+
+    def __call__(self, generator):
+        """Decodes one."""
+        content = damaged(self.good[generator.integers(len(self.good))], generator)
+        decode_image(Encoded("fuzz", lambda: content), 16 if generator.random() < 0.5 else None)
+
+
+class Archives:
+    """Damaged zip, tar and tar.gz files of a class folder."""
+
+    def __init__(self, folder):
+        self.folder, self.good = folder, {}
+        files = {f"{name}/{index}.png": Images().good[3] for name in ("cat", "dog") for index in range(2)}
+        for suffix in (".zip", ".tar", ".tgz"):
+            path = folder / f"good{suffix}"
+            if suffix == ".zip":
+                with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                    for name, content in files.items():
+                        archive.writestr(name, content)
+            else:
+                with tarfile.open(path, "w:gz" if suffix == ".tgz" else "w") as archive:
+                    for name, content in files.items():
+                        info = tarfile.TarInfo(name)
+                        info.size = len(content)
+                        archive.addfile(info, io.BytesIO(content))
+            self.good[suffix] = path.read_bytes()
+
+    def __call__(self, generator):
+        """Lists one and decodes its images."""
+        suffix = str(generator.choice(list(self.good)))
+        path = self.folder / f"damaged{suffix}"
+        path.write_bytes(damaged(self.good[suffix], generator))
+        for item in load_dataset(path).items:
+            decode_image(item, 16)
+
+
+class Plans:
+    """Changed values of plans of all four recipes, and damaged bytes of `plan.json`."""
+
+    def __init__(self, folder):
+        self.path = folder / "plan.json"
+        self.good = [
+            make_plan(recipe, "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80).to_dict()
+            for recipe in RECIPES
+        ]
+
+    def __call__(self, generator):
+        """Reads one."""
+        values = copy.deepcopy(self.good[generator.integers(len(self.good))])
+        if generator.random() < 0.25:
+            self.path.write_bytes(damaged(json.dumps(values).encode(), generator))
+            read_plan(self.path)
+            return
+        for _ in range(generator.integers(1, 4)):
+            change(values, generator)
+        if generator.random() < 0.5:
+            values["freeze_map"] = []
+        plan_from_dict(values)
+
+
+def damaged(content, generator):
+    """Returns bytes with a few changes."""
+    content = bytearray(content)
+    for _ in range(generator.integers(1, 6)):
+        start = int(generator.integers(len(content) + 1))
+        end = start + int(generator.integers(1, 1 + 4 ** generator.integers(1, 5)))
+        match generator.integers(6):
+            case 0:
+                content[start : start + 1] = bytes([generator.integers(256)])
+            case 1:
+                del content[start:end]
+            case 2:
+                content[start:start] = content[start:end]
+            case 3:
+                content[start:end] = generator.integers(0, 256, end - start, dtype="uint8").tobytes()
+            case 4:
+                content[start : start + 4] = b"\xff\xff\xff\x7f"
+            case 5:
+                del content[start:]
+    return bytes(content)
+
+
+def change(values, generator):
+    """Replaces, removes or exchanges one value somewhere within dictionaries and lists."""
+    place = values
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        if not keys:
+            return
+        key = keys[generator.integers(len(keys))]
+        if isinstance(place[key], dict | list) and place[key] and generator.random() < 0.75:
+            place = place[key]
+            continue
+        match generator.integers(4):
+            case 0 | 1:
+                place[key] = copy.deepcopy(VALUES[generator.integers(len(VALUES))])
+            case 2:
+                del place[key]
+            case 3:
+                place[key] = copy.deepcopy(place[keys[generator.integers(len(keys))]])
+        return
+
+
+if __name__ == "__main__":
+    main()
