@@ -55,6 +55,9 @@ Out = Annotated[str | None, typer.Option(help="Folder to write to; it must be ne
 Overwrite = Annotated[bool, typer.Option(help="Allow an output folder that holds files.")]
 Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep frozen features on disk, and read them there.")]
 MaxUnreadable = Annotated[float, typer.Option(help="Largest share of files that may be unreadable.", min=0, max=1)]
+GroupBy = Annotated[
+    str | None, typer.Option(help="Regular expression; files with the same match in their path stay in one split.")
+]
 Column = Annotated[
     list[str] | None,
     typer.Option(help="Tables: another name for a column, as label=species. Known: path, label, split, group."),
@@ -81,6 +84,7 @@ def recommend(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     max_unreadable: MaxUnreadable = 0.05,
+    group_by: GroupBy = None,
     cache: Cache = True,
     column: Column = None,
     root: Root = None,
@@ -103,6 +107,7 @@ def recommend(
         pilot=pilot,
         seed=seed,
         max_unreadable=max_unreadable,
+        group_by=group_by,
         cache=cache,
     )
     if out is not None:
@@ -130,6 +135,7 @@ def train(
     ] = False,
     as_json: AsJson = False,
     max_unreadable: MaxUnreadable = 0.05,
+    group_by: GroupBy = None,
     cache: Cache = True,
     tensorboard: Annotated[str | None, typer.Option(help="Folder for TensorBoard's logs.")] = None,
     column: Column = None,
@@ -168,6 +174,7 @@ def train(
         **given,
         recipe=recipe,
         max_unreadable=max_unreadable,
+        group_by=group_by,
         cache=cache,
     )
     if wanted is not None:
@@ -247,6 +254,7 @@ def compare(
     out: Annotated[str | None, typer.Option(help="CSV file to append one row per recipe to.")] = None,
     as_json: AsJson = False,
     max_unreadable: MaxUnreadable = 0.05,
+    group_by: GroupBy = None,
     cache: Cache = True,
     column: Column = None,
     root: Root = None,
@@ -265,6 +273,7 @@ def compare(
         image_size=image_size,
         seed=seed,
         max_unreadable=max_unreadable,
+        group_by=group_by,
         cache=cache,
         minutes=minutes,
         out=out,
@@ -368,6 +377,7 @@ def profile(
     seed: Seed = 0,
     as_json: AsJson = False,
     max_unreadable: MaxUnreadable = 0.05,
+    group_by: GroupBy = None,
     column: Column = None,
     root: Root = None,
     follow_links: FollowLinks = False,
@@ -380,6 +390,7 @@ def profile(
         data,
         seed=seed,
         max_unreadable=max_unreadable,
+        group_by=group_by,
         root=root,
         follow_links=follow_links,
         **_columns(column),
@@ -388,6 +399,42 @@ def profile(
         _print_json({"profile": found.to_dict()})
     else:
         print(summarize_profile(found))
+
+
+@app.command()
+def check(
+    data: Data,
+    group_by: GroupBy = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 where anything is found that may be wrong.")
+    ] = False,
+    seed: Seed = 0,
+    out: Annotated[str | None, typer.Option(help="New CSV file for the suspects: path, finding, detail.")] = None,
+    as_json: AsJson = False,
+    cache: Cache = True,
+    column: Column = None,
+    root: Root = None,
+    follow_links: FollowLinks = False,
+) -> None:
+    """Look for what may be wrong with a dataset: unreadable files, copies, leaks, odd images, likely wrong labels.
+
+    Nothing is moved, changed or deleted. Writes nothing without --out.
+    """
+    from advisor.health import check_images, check_new_file, faults, save_suspects
+    from advisor.report.text import summarize_health
+
+    if out is not None:
+        check_new_file(out)
+    found = check_images(_read(data, column, root, follow_links), group_by=group_by, seed=seed, cache=cache)
+    if out is not None:
+        save_suspects(found.findings, out)
+        _say(f"Wrote {sum(len(one['suspects']) for one in found.findings):,} suspects to {out}")
+    if as_json:
+        _print_json({"profile": found.to_dict()})
+    else:
+        print(summarize_health(found))
+    if strict and faults(found.findings):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -166,6 +166,7 @@ def compare_recipes(
     image_size: int | None = None,
     seed: int = 0,
     max_unreadable: float = 0.05,
+    group_by: str | None = None,
     cache: bool = True,
     minutes: float | None = None,
     out: str | Path | None = None,
@@ -182,6 +183,7 @@ def compare_recipes(
         image_size: Side of the square input in pixels.
         seed: The one seed of everything random.
         max_unreadable: Largest share of files that may be unreadable.
+        group_by: As in `recommend`.
         cache: Whether features that the advice needs are kept on disk. Training neither keeps nor reads any here, so
             that the seconds can be compared.
         minutes: Time for all four trainings; a few steps of each are timed first, on top of it, and all plans shortened
@@ -216,6 +218,7 @@ def compare_recipes(
         image_size=image_size,
         seed=seed,
         max_unreadable=max_unreadable,
+        group_by=group_by,
         cache=cache,
         **columns,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from strategies.backbones import get_backbone, stages_at
 from strategies.errors import DatasetError
+from strategies.images import ImageDataset, load_dataset
 from strategies.weights import native_size
 
 MAX_IMAGES = 1_000
@@ -99,22 +100,84 @@ def measure_depth_curve(
         >>> curve.stages
         ('stem', 'stage1', 'stage2', 'stage3', 'stage4', 'stage5')
     """
-    from strategies.classifier import cross_validate, make_folds
-    from strategies.features import pooled_features
-    from strategies.images import load_dataset
-
     dataset = load_dataset(images)
-    dataset = dataset.subset(_sample(dataset.labels, max_images, seed))
-    folds = make_folds(dataset.labels, seed)
-    if not folds:
-        return None
-    row = get_backbone(backbone)
-    size = image_size or native_size(row, weights)
-    stages = tuple(stage.name for stage in stages_at(row, size) if not stage.dense)
-    features = pooled_features(dataset.items, row.name, stages, image_size=size, weights=weights, cache=cache)
-    return choose_depth(
-        {stage: cross_validate(features[stage], dataset.labels, folds).correct for stage in stages},
-        chance=float(np.bincount(dataset.labels).max() / len(dataset)),
+    dataset = dataset.subset(sample(dataset.labels, max_images, seed))
+    return probe(dataset, FrozenNetwork(backbone, image_size, weights, cache), seed=seed).curve
+
+
+@dataclass(frozen=True)
+class FrozenNetwork:
+    """Which frozen network the images go through; see `measure_depth_curve`."""
+
+    backbone: str
+    image_size: int | None = None
+    weights: str = "auto"
+    cache: bool = True
+
+    def features(self, items: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Returns the pooled features of every stage, from the image on: `{stage: (num_images, channels)}`."""
+        from strategies.features import pooled_features
+
+        row = get_backbone(self.backbone)
+        size = self.image_size or native_size(row, self.weights)
+        stages = tuple(stage.name for stage in stages_at(row, size) if not stage.dense)
+        return pooled_features(items, row.name, stages, image_size=size, weights=self.weights, cache=self.cache)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Probe:
+    """What one frozen pass over labelled images gave.
+
+    Attributes:
+        images: Those that were judged: of training and validation.
+        features: Theirs at every stage, from the image on: `{stage: (num_images, channels)}`.
+        curve: How well each stage separates the classes, or `None` where a class has one image.
+        probabilities: Of each class for each image when it was held out, on the features of the last stage, shape
+            `(num_images, num_classes)`; `None` likewise.
+        tested: Test images that went the same way, for a look at the split alone.
+        tested_features: Theirs.
+    """
+
+    images: ImageDataset
+    features: Mapping[str, np.ndarray]
+    curve: DepthCurve | None
+    probabilities: np.ndarray | None
+    tested: ImageDataset
+    tested_features: Mapping[str, np.ndarray]
+
+
+def probe(
+    images: ImageDataset, network: FrozenNetwork, *, seed: int, tested: ImageDataset | None = None, whole: bool = True
+) -> Probe:
+    """Runs images through a frozen network once and cross-validates a linear classifier on each stage.
+
+    Args:
+        images: Labelled images of training and validation, as many as are to be measured: `sample`.
+        network: Which network.
+        seed: Seed of the folds.
+        tested: Test images that are to go the same way; no classifier sees them.
+        whole: Whether every stage is judged, or the last alone.
+    """
+    from strategies.classifier import cross_validate, make_folds
+
+    tested = images.subset([]) if tested is None else tested
+    values = network.features([*images.items, *tested.items])
+    features = {stage: value[: len(images)] for stage, value in values.items()}
+    folds = make_folds(images.labels, seed)
+    judged = list(features) if whole else list(features)[-1:]
+    found = {stage: cross_validate(features[stage], images.labels, folds) for stage in judged if folds}
+    return Probe(
+        images=images,
+        features=features,
+        curve=None
+        if not folds
+        else choose_depth(
+            {stage: one.correct for stage, one in found.items()},
+            chance=float(np.bincount(images.labels).max() / len(images)),
+        ),
+        probabilities=found[judged[-1]].probabilities if folds else None,
+        tested=tested,
+        tested_features={stage: value[len(images) :] for stage, value in values.items()},
     )
 
 
@@ -149,7 +212,7 @@ def choose_depth(correct: Mapping[str, np.ndarray], *, chance: float) -> DepthCu
     )
 
 
-def _sample(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+def sample(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
     """Returns indices of at most `most` images, or of two per class where that is more."""
     order = np.random.default_rng(seed).permutation(len(labels))
     rank = np.empty(len(labels), dtype=int)

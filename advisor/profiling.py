@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import math
 import os
@@ -11,21 +9,17 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from strategies.cache import content_digest
-from strategies.encoded import Encoded, open_encoded
+from advisor.health import Look, copy_suspects, look_at, make_finding, near_links, picture_suspects
 from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
-from strategies.pixels import FORMATS, UnreadableImage, decode_image, readable, to_pixels
+from strategies.pixels import UnreadableImage
 from strategies.progress import track
-from strategies.splits import components, split_dataset
+from strategies.splits import components, split_dataset, with_groups
 
-GRAY_CHECK_SIZE = 64
 NAMED_FILES = 3
 
 
@@ -44,8 +38,10 @@ class DatasetProfile:
         num_duplicates: Images beyond the first of each cluster.
         duplicates_across_classes: Those clusters whose members carry different labels.
         images_per_split: Images in train, val and test.
-        effective_num_images: Distinct images outside of the test split: copies count once. Groups do not reduce it:
-            what training more layers gains follows the number of images, not of groups.
+        effective_num_images: Distinct images outside of the test split: exact and near copies count once. Groups do
+            not reduce it: what training more layers gains follows the number of images, not of groups.
+        findings: What was found of the rows in `advisor.health.CHECKS`: `code`, `count`, `total`, `message`, `effect`,
+            `source`, and `suspects`: `path` and `detail` of every file.
         sampled: Whether only a part of the files was read.
     """
 
@@ -67,6 +63,7 @@ class DatasetProfile:
     duplicates_across_classes: tuple[tuple[str, ...], ...]
     images_per_split: Mapping[str, int] | None
     effective_num_images: int
+    findings: tuple[Mapping[str, Any], ...] = ()
     sampled: bool = False
 
     def __post_init__(self) -> None:
@@ -80,22 +77,16 @@ class DatasetProfile:
         return json.loads(json.dumps(asdict(self), allow_nan=False))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What one file holds; its pixels are not kept."""
-
-    digest: bytes
-    size: tuple[int, int]
-    grayscale: bool
-
-
-def profile_images(source: Any, *, seed: int = 0, max_unreadable: float = 0.05, **columns: Any) -> DatasetProfile:
+def profile_images(
+    source: Any, *, seed: int = 0, max_unreadable: float = 0.05, group_by: str | None = None, **columns: Any
+) -> DatasetProfile:
     """Reads every image once and tells the size, balance, resolution and health of the dataset.
 
     Args:
         source: Anything `advisor.recommend` takes: see `strategies.load_dataset`.
         seed: Seed of the split.
         max_unreadable: Largest share of files that may be unreadable.
+        group_by: As in `advisor.recommend`.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
             `follow_links`.
 
@@ -112,7 +103,8 @@ def profile_images(source: Any, *, seed: int = 0, max_unreadable: float = 0.05, 
         >>> profile.num_images, profile.images_per_class, profile.images_per_split
         (20, {'cat': 10, 'dog': 10}, {'train': 12, 'val': 4, 'test': 4})
     """
-    return profile_dataset(load_dataset(source, **columns), seed=seed, max_unreadable=max_unreadable)[0]
+    dataset = with_groups(load_dataset(source, **columns), group_by)
+    return profile_dataset(dataset, seed=seed, max_unreadable=max_unreadable)[0]
 
 
 def profile_dataset(
@@ -122,7 +114,7 @@ def profile_dataset(
 
     Args:
         dataset: What `strategies.load_dataset` returned.
-        seed: Seed of the split, in which identical images stay together.
+        seed: Seed of the split, in which exact and near copies stay together.
         max_unreadable: Largest share of files that may be unreadable.
 
     Raises:
@@ -132,38 +124,19 @@ def profile_dataset(
     if not 0 <= max_unreadable <= 1:
         raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Give a fraction.")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(track(pool.map(_inspect, dataset.items), "Reading images", total=len(dataset)))
-    found = [result for result in results if isinstance(result, _Found)]
+        results = list(track(pool.map(look_at, dataset.items), "Reading images", total=len(dataset)))
+    looks = [result for result in results if isinstance(result, Look)]
     unreadable = tuple(
         {"path": name, "reason": result.reason}
         for name, result in zip(dataset.names, results, strict=True)
         if isinstance(result, UnreadableImage)
     )
-    kept = dataset.subset(index for index, result in enumerate(results) if isinstance(result, _Found))
+    kept = dataset.subset(index for index, result in enumerate(results) if isinstance(result, Look))
     _check_unreadable(unreadable, kept, max_unreadable)
-    duplicates = clusters([one.digest for one in found])
-    split = split_dataset(kept, seed=seed, duplicates=duplicates)
-    return _profile(split, found, unreadable, duplicates), split
-
-
-def _inspect(item: Path | Encoded | np.ndarray) -> _Found | UnreadableImage:
-    if isinstance(item, np.ndarray):
-        size = (item.shape[0], item.shape[1])
-        return _Found(content_digest(item), size, _is_gray(decode_image(item, GRAY_CHECK_SIZE)))
-    try:
-        with readable(item), open_encoded(item) as file:
-            content = file.read()
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                size = image.size
-                # Small, yet every byte of the file goes through the decoder, so that cut-off files are found.
-                pixels = to_pixels(image, GRAY_CHECK_SIZE)
-    except UnreadableImage as error:
-        return error
-    return _Found(hashlib.sha256(content).digest(), size, _is_gray(pixels))
-
-
-def _is_gray(pixels: np.ndarray) -> bool:
-    return bool((pixels == pixels[..., :1]).all())
+    duplicates = clusters([look.digest for look in looks])
+    near = near_links(looks, duplicates)
+    split = split_dataset(kept, seed=seed, duplicates=[*duplicates, *near])
+    return _profile(split, looks, unreadable, duplicates, near), split
 
 
 def _check_unreadable(unreadable: Sequence[Mapping[str, str]], kept: ImageDataset, max_unreadable: float) -> None:
@@ -194,16 +167,17 @@ def clusters(digests: Sequence[bytes]) -> list[list[int]]:
 
 def _profile(
     dataset: ImageDataset,
-    found: Sequence[_Found],
+    looks: Sequence[Look],
     unreadable: tuple[Mapping[str, str], ...],
     duplicates: Sequence[Sequence[int]],
+    near: Sequence[Sequence[int]],
 ) -> DatasetProfile:
     counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
-    sides = np.sort([one.size for one in found], axis=1)
+    sides = np.sort([look.size for look in looks], axis=1)
     names = [tuple(dataset.names[index] for index in cluster) for cluster in duplicates]
     labels = [{int(dataset.labels[index]) for index in cluster} for cluster in duplicates]
     split = dataset.split or ()
-    originals = components(len(dataset), duplicates)
+    originals = components(len(dataset), [*duplicates, *near])
     per_split = Counter(split)
     return DatasetProfile(
         source=dataset.source,
@@ -216,7 +190,7 @@ def _profile(
         max_images_per_class=int(counts.max()),
         imbalance_ratio=float(counts.max() / counts.min()),
         image_sizes={"short_side": _spread(sides[:, 0]), "long_side": _spread(sides[:, 1])},
-        num_grayscale=sum(one.grayscale for one in found),
+        num_grayscale=sum(look.grayscale for look in looks),
         unreadable=unreadable,
         ignored=dataset.ignored,
         duplicates=tuple(names),
@@ -226,6 +200,27 @@ def _profile(
         ),
         images_per_split={part: per_split[part] for part in SPLITS},
         effective_num_images=len({root for root, part in zip(originals, split, strict=True) if part != "test"}),
+        findings=_findings(dataset, looks, unreadable, duplicates, near),
+    )
+
+
+def _findings(
+    dataset: ImageDataset,
+    looks: Sequence[Look],
+    unreadable: Sequence[Mapping[str, str]],
+    duplicates: Sequence[Sequence[int]],
+    near: Sequence[Sequence[int]],
+) -> tuple[dict[str, Any], ...]:
+    suspects = {
+        "unreadable": [(one["path"], one["reason"]) for one in unreadable],
+        "ignored": [(name, "not used") for name in dataset.ignored],
+        **copy_suspects(dataset, duplicates, near),
+        **picture_suspects(dataset.names, looks),
+    }
+    totals = {"unreadable": len(dataset) + len(unreadable), "ignored": len(dataset.ignored)}
+    totals["copies_across_splits"] = sum(part == "test" for part in dataset.split or ())
+    return tuple(
+        make_finding(code, found, total=totals.get(code, len(dataset))) for code, found in suspects.items() if found
     )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from advisor.health import MOST_TEST_IMAGES, health_cautions, measure_and_examine
 from advisor.outlook import Outlook, look_ahead
-from advisor.probes import DepthCurve, measure_depth_curve
+from advisor.probes import MAX_IMAGES, DepthCurve, FrozenNetwork
 from advisor.profiling import DatasetProfile, profile_dataset
 from advisor.rules import (
     RULES,
@@ -30,13 +31,14 @@ from strategies.images import ImageDataset, load_dataset
 from strategies.plan import Plan, check_classes
 from strategies.planning import make_plan, with_rates
 from strategies.recipes import get_recipe
+from strategies.splits import with_groups
 from strategies.weights import choose_network, native_size
 
 if TYPE_CHECKING:
     from advisor.pilot import Pilot
     from strategies.training import TrainingResult
 
-FINGERPRINT_VERSION = 1
+FINGERPRINT_VERSION = 2  # 1 had no findings
 SMALLEST_DEFAULT_SIZE = 96
 BORDERLINE = 0.8  # below this confidence the advice offers a pilot
 
@@ -164,6 +166,7 @@ def recommend(
     pilot: bool = False,
     seed: int = 0,
     max_unreadable: float = 0.05,
+    group_by: str | None = None,
     cache: bool = True,
     **columns: Any,
 ) -> Recommendation:
@@ -185,6 +188,8 @@ def recommend(
             which are held out; the winner replaces the guess.
         seed: The one seed of everything random.
         max_unreadable: Largest share of files that may be unreadable.
+        group_by: A regular expression such as `patient[0-9]+`; files with the same match in their path, relative to the
+            folder or as the table gives it, stay in one split.
         cache: Whether frozen features are kept on disk and read from there.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
             `follow_links`.
@@ -208,12 +213,16 @@ def recommend(
         get_recipe(recipe)
     network = choose_network(backbone, weights)
     row, weights = get_backbone(network.backbone), network.weights
-    loaded = load_dataset(source, **columns)
+    loaded = with_groups(load_dataset(source, **columns), group_by)
     profile, dataset = profile_dataset(loaded, seed=seed, max_unreadable=max_unreadable)
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
     similarity = measure_similarity(learning, seed=seed)
     size = image_size or default_image_size(row, profile, weights)
-    curve = measure_depth_curve(learning, backbone=row.name, image_size=size, weights=weights, seed=seed, cache=cache)
+    frozen = FrozenNetwork(row.name, size, weights, cache)
+    profile, probed = measure_and_examine(
+        profile, dataset, frozen, most=MAX_IMAGES, most_tested=MOST_TEST_IMAGES, seed=seed
+    )
+    curve = probed.curve
     facts = Facts(
         effective_num_images=profile.effective_num_images,
         num_classes=profile.num_classes,
@@ -245,7 +254,10 @@ def recommend(
         "runner_up": verdict.runner_up,
         "because": verdict.because,
         "why_not": verdict.why_not,
-        "cautions": find_cautions({**_facts(profile, facts, verdict, size, borderline), "network": network}),
+        "cautions": [
+            *find_cautions({**_facts(profile, facts, verdict, size, borderline), "network": network}),
+            *health_cautions(profile.findings),
+        ],
     }
     outlook = look_ahead(facts, chosen, evidence=evidence)
     advice = {"source": verdict.rule.source, **reasons, "outlook": outlook.to_dict()}
@@ -344,10 +356,6 @@ def _facts(
         "min_images_per_class": profile.min_images_per_class,
         "imbalance_ratio": profile.imbalance_ratio,
         "num_grayscale": profile.num_grayscale,
-        "num_unreadable": len(profile.unreadable),
-        "num_ignored": len(profile.ignored),
-        "num_duplicates": profile.num_duplicates,
-        "num_duplicates_across_classes": sum(len(names) for names in profile.duplicates_across_classes),
         "median_short_side": profile.image_sizes["short_side"]["median"],
         "image_size": image_size,
         "low": facts.similarity.low,

@@ -265,31 +265,6 @@ CAUTIONS: tuple[Caution, ...] = (
         message="{num_grayscale:,} of {num_images:,} images are grayscale: that is a shift of low-level features only.",
         source="by-depth distances",
     ),
-    Caution(
-        code="unreadable",
-        applies=lambda f: f["num_unreadable"] > 0,
-        message="{num_unreadable:,} files cannot be read and are left out; fingerprint.json names them.",
-        source="profile",
-    ),
-    Caution(
-        code="ignored",
-        applies=lambda f: f["num_ignored"] > 0,
-        message="{num_ignored:,} files are not used: no images, hidden, or links; fingerprint.json names them.",
-        source="profile",
-    ),
-    Caution(
-        code="duplicates",
-        applies=lambda f: f["num_duplicates"] > 0,
-        message="{num_duplicates:,} images are exact copies of others; they count once and stay in one split.",
-        source="profile",
-    ),
-    Caution(
-        code="duplicates_across_classes",
-        applies=lambda f: f["num_duplicates_across_classes"] > 0,
-        message="{num_duplicates_across_classes:,} images stand in more than one class: probably wrong labels; "
-        "fingerprint.json names them.",
-        source="profile",
-    ),
 )
 
 

@@ -21,10 +21,13 @@ class OutOfFold:
     Attributes:
         strength: The chosen strength, scikit-learn's `C`.
         correct: Whether each image was right when held out, shape `(num_images,)`.
+        probabilities: Of each class when held out, shape `(num_images, num_classes)`, float32; zero where an image was
+            never held out; `None` where only the strength was asked for.
     """
 
     strength: float
     correct: np.ndarray
+    probabilities: np.ndarray | None = None
 
 
 def fit_classifier(
@@ -76,9 +79,10 @@ def cross_validate(
     Args:
         features: Array of shape `(num_images, num_features)`.
         labels: Class indices, shape `(num_images,)`.
-        folds: Pairs of indices, fitted on and held out, that hold each image out once: `make_folds`.
+        folds: Pairs of indices, fitted on and held out, that hold each image out at most once, such as `make_folds`.
+            Every class is among those that are fitted on.
     """
-    return _validate(_compact(features)[0], labels, folds, None)
+    return _validate(_compact(features)[0], labels, folds, None, keep=True)
 
 
 def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -112,28 +116,38 @@ def _validate(
     labels: np.ndarray,
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
     weights: np.ndarray | None,
+    *,
+    keep: bool = False,
 ) -> OutOfFold:
     from threadpoolctl import threadpool_limits
 
     losses = np.full(len(STRENGTHS), np.inf)
     correct = np.zeros((len(STRENGTHS), len(labels)), dtype=bool)
+    kept: np.ndarray | None = None
     starts: list[np.ndarray | None] = [None] * len(folds)
     # Matrices this small are multiplied by one thread: beside a network's own, two take up to thirty times longer.
     with threadpool_limits(1, user_api="blas"):
         for index, strength in enumerate(STRENGTHS):
             losses[index] = 0.0
+            parts = []
             for number, (train, test) in enumerate(folds):
-                part = None if weights is None else weights[train]
-                start = _fit(features[train], labels[train], strength, part, max_iter=200, start=starts[number])
+                share = None if weights is None else weights[train]
+                start = _fit(features[train], labels[train], strength, share, max_iter=200, start=starts[number])
                 starts[number] = start  # the next fit starts from this one
                 probabilities = _probabilities(features[test] @ start.T)
                 chosen = probabilities[np.arange(len(test)), labels[test]]
                 losses[index] -= np.log(np.maximum(chosen, 1e-12)).sum()
                 correct[index, test] = probabilities.argmax(axis=1) == labels[test]
+                if keep:
+                    parts.append(probabilities.astype("float32"))
+            if keep and losses[index] == losses.min():
+                kept = np.zeros((len(labels), parts[0].shape[1]), dtype="float32")
+                for (_, test), part in zip(folds, parts, strict=True):
+                    kept[test] = part
             if index >= 2 and losses[index] > losses[index - 1] > losses[index - 2]:
                 break  # less and less regularisation only makes it worse from here on, and takes longest
     best = int(losses.argmin())
-    return OutOfFold(strength=STRENGTHS[best], correct=correct[best])
+    return OutOfFold(strength=STRENGTHS[best], correct=correct[best], probabilities=kept)
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

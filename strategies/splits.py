@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -75,6 +77,48 @@ def components(size: int, links: Iterable[Sequence[int]]) -> list[int]:
             one, other = sorted((find(link[0]), find(index)))
             parent[other] = one
     return [find(index) for index in range(size)]
+
+
+def with_groups(dataset: ImageDataset, pattern: str | None) -> ImageDataset:
+    """Returns the dataset with the groups that a pattern finds in the names of its files; `None` changes nothing.
+
+    Args:
+        dataset: Images from files.
+        pattern: A regular expression that is searched for in the path relative to the root, such as `hand\\d+` in
+            `a/hand1_left.jpg`. Files with the same match are one group; one without a match is a group of its own.
+
+    Raises:
+        DatasetError: If it is no regular expression, names no two groups, or the images are no files or have groups.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from strategies.images import ImageDataset
+        >>> from strategies.splits import with_groups
+        >>> names = ("a/hand1_left.jpg", "a/hand2_left.jpg", "b/hand1_top.jpg", "b/other.jpg")
+        >>> dataset = ImageDataset(
+        ...     class_names=("a", "b"), labels=np.array([0, 0, 1, 1]), items=[Path(name) for name in names],
+        ...     names=names, source="photos")
+        >>> with_groups(dataset, "hand\\\\d+").group
+        ('hand1', 'hand2', 'hand1', 'b/other.jpg')
+    """
+    if pattern is None:
+        return dataset
+    expected, mend = "Expected a pattern that names groups of files.", "Write for example --group-by 'hand\\d+'."
+    try:
+        search = re.compile(pattern).search
+    except re.error as error:
+        raise DatasetError(f"{expected} Received: {pattern!r} ({error}). {mend}") from error
+    if dataset.group is not None:
+        raise DatasetError(f"{expected} Received: one and a column of groups. Leave one of them out.")
+    if not all(isinstance(item, Path) for item in dataset.items):
+        raise DatasetError(f"{expected} Received: {dataset.source!r}, which has no files. Give a table with groups.")
+    matches = [search(name) for name in dataset.names]
+    group = tuple(match[0] if match else name for match, name in zip(matches, dataset.names, strict=True))
+    if not any(matches) or len(set(group)) < 2:
+        what = "all files as one group" if any(matches) else "no file"
+        raise DatasetError(f"{expected} Received: {pattern!r}, which matches {what}, such as {group[0]!r}. {mend}")
+    return replace(dataset, group=group)
 
 
 def group_links(dataset: ImageDataset) -> list[list[int]]:

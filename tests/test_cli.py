@@ -132,6 +132,27 @@ def test_recipes_backbones_and_profile_are_listed(advisor, photos):
     assert json.loads(advisor("profile", photos, "--json")[1])["profile"]["num_classes"] == 2
 
 
+def test_check_prints_findings_and_lists_suspects(advisor, photos, pretrained_weights, tmp_path):
+    """Clean JSON; --strict exits with 1; --out is a new CSV file; --group-by is a pattern; nothing else is written."""
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    (data / "china" / "broken.png").write_bytes(b"no image")
+    shutil.copy(data / "china" / "05.png", data / "flower" / "copy.png")
+    before = _files(data)
+    code, out, err = advisor("check", data, "--out", tmp_path / "suspects.csv")
+    assert code == 0, err
+    assert "china/broken.png" in out
+    assert "flower/copy.png,duplicates_across_classes,copy of china/05.png" in (tmp_path / "suspects.csv").read_text()
+    code, out, _ = advisor("check", data, "--strict", "--json", "--group-by", r"\d\d")
+    assert code == 1
+    codes = {one["code"] for one in json.loads(out)["profile"]["findings"]}
+    assert {"unreadable", "duplicates", "duplicates_across_classes", "groups"} <= codes
+    code, out, err = advisor("check", data, "--out", tmp_path / "suspects.csv")
+    assert (code, out) == (2, "")
+    assert "new file" in err
+    assert _files(data) == before
+
+
 def test_columns_can_have_other_names(advisor, photos, tmp_path):
     """--column label=species; anything else is refused."""
     rows = [f"{path},{path.parent.name}" for path in sorted(photos.rglob("*.png"))]
@@ -221,6 +242,10 @@ def _nothing_to_report(root):
     return ["report", root / "run"]
 
 
+def _pattern_without_a_match(root):
+    return ["recommend", _make(root / "data", cat=3, dog=3), "--group-by", "patient"]
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -240,6 +265,7 @@ def _nothing_to_report(root):
         (_no_such_run, "run folder"),
         (_other_classes, "elk"),
         (_nothing_to_report, "plan.json"),
+        (_pattern_without_a_match, "--group-by"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_exit_code_2(make, sentence, advisor, tmp_path):

@@ -6,9 +6,13 @@ from importlib.resources import files
 import jsonschema
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from advisor.profiling import profile_dataset, profile_images
+from advisor.rules import Facts, apply_rules
+from advisor.similarity import Similarity, default_ruler
 from strategies.errors import DatasetError
 from strategies.images import load_dataset
 
@@ -105,6 +109,44 @@ def test_copies_of_everything_do_not_change_the_effective_size(tmp_path):
     assert after.effective_num_images == before.effective_num_images
     part_of = dict(zip(both.names, both.split, strict=True))
     assert [part_of[name] for name in alone.names] == list(alone.split)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    sizes=st.lists(st.integers(2, 12), min_size=2, max_size=4),
+    near=st.integers(0, 3),
+    score=st.floats(0, 1),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_copy_of_every_image_leaves_the_advice_as_it_is(sizes, near, score, seed):
+    """Exact copies of everything, near copies included: the same split, effective size, reasons and confidence."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    images = (
+        np.random.default_rng(seed).integers(0, 200, (len(labels), 8, 8, 3), dtype="uint8").repeat(8, 1).repeat(8, 2)
+    )
+    images = np.concatenate([images, images[:near] + 20])
+    labels = np.concatenate([labels, labels[:near]])
+    similarity = Similarity(
+        score=score,
+        low=score,
+        high=score,
+        distance=0.01,
+        floor=0.005,
+        by_depth={},
+        ruler=default_ruler(),
+        calibrated=True,
+        num_images=len(labels),
+    )
+    verdicts = []
+    for source in ((images, labels), (np.concatenate([images, images]), np.concatenate([labels, labels]))):
+        profile, dataset = profile_dataset(load_dataset(source), seed=seed)
+        facts = Facts(
+            effective_num_images=profile.effective_num_images, num_classes=profile.num_classes, similarity=similarity
+        )
+        verdicts.append((dataset.split[: len(labels)], profile.effective_num_images, apply_rules(facts)))
+        near_copies = [one["count"] for one in profile.findings if one["code"] == "near_copies"]
+        assert near_copies == [min(near, len(labels))] * bool(near)
+    assert verdicts[0] == verdicts[1]
 
 
 def test_groups_stay_together_and_do_not_reduce_the_size(tmp_path):

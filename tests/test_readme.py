@@ -55,7 +55,7 @@ def test_the_commands_run(folder, monkeypatch, capsys):
     """In the order in which a reader would type them; with few steps, for all four recipes are among them."""
     monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 160)
     commands = [line for block in _blocks("console") for line in block.splitlines()]
-    assert len(commands) == 15
+    assert len(commands) == 16
     for command in commands:
         _run(command, monkeypatch)
     assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}
@@ -93,7 +93,7 @@ def test_the_demo_trains_on_digits(monkeypatch, capsys, tmp_path, pretrained_wei
     assert (tmp_path / "demo" / "report.md").is_file()
 
 
-@pytest.mark.parametrize("name", ["", "recommend", "train", "compare", "predict", "export", "profile", "demo"])
+@pytest.mark.parametrize("name", ["", "recommend", "train", "compare", "predict", "export", "profile", "check", "demo"])
 def test_help_is_given(name, monkeypatch, capsys):
     """Every command explains itself."""
     _run(f"advisor {name} --help", monkeypatch)

@@ -36,10 +36,6 @@ FACTS = {
     "min_images_per_class": 40,
     "imbalance_ratio": 1.0,
     "num_grayscale": 0,
-    "num_unreadable": 0,
-    "num_ignored": 0,
-    "num_duplicates": 0,
-    "num_duplicates_across_classes": 0,
     "median_short_side": 200,
     "image_size": 128,
     "similarity": 0.9,
@@ -72,10 +68,6 @@ TRIGGERS = {
     "imbalance": {"imbalance_ratio": 3.1},
     "upscaling": {"median_short_side": 80},
     "grayscale": {"num_grayscale": 200},
-    "unreadable": {"num_unreadable": 1},
-    "ignored": {"num_ignored": 1},
-    "duplicates": {"num_duplicates": 1},
-    "duplicates_across_classes": {"num_duplicates_across_classes": 2},
 }
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from strategies.errors import DatasetError
 from strategies.images import ImageDataset, load_images
-from strategies.splits import split_dataset
+from strategies.splits import split_dataset, with_groups
 
 
 def _labelled(sizes, **options):
@@ -65,6 +65,19 @@ def test_groups_and_duplicates_never_straddle_the_split(data, sizes, seed):
     assert {label for part, label in zip(split, dataset.labels.tolist(), strict=True) if part == "train"} == set(
         range(len(sizes))
     )
+
+
+@settings(deadline=None)
+@given(sizes=SIZES, seed=SEEDS, patients=st.integers(2, 9))
+def test_groups_named_by_a_pattern_never_straddle_the_split(sizes, seed, patients):
+    """The match in the name is the group; a file without one goes its own way."""
+    plain = _labelled(sizes)
+    names = tuple(f"p{index % patients}/{index}.png" if index % 3 else f"{index}.png" for index in range(len(plain)))
+    dataset = with_groups(replace(plain, names=names), r"^p\d")
+    split = split_dataset(dataset, seed=seed).split
+    assert split == split_dataset(dataset, seed=seed).split
+    for patient in range(patients):
+        assert len({part for part, name in zip(split, names, strict=True) if name.startswith(f"p{patient}/")}) <= 1
 
 
 @settings(deadline=None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from strategies.errors import DatasetError, OutputError, UserError, in_a_sentenc
 from strategies.images import ImageDataset, few, load_dataset
 from strategies.planning import with_batch_norm, with_rates
 from strategies.recipes import RECIPES
-from strategies.splits import split_dataset
+from strategies.splits import split_dataset, with_groups
 
 if TYPE_CHECKING:
     from strategies.training import TrainingResult
@@ -84,9 +83,7 @@ def read_datasets(folder: Path) -> dict[str, ImageDataset]:
             print(f"left out: {path.name}: {error}", file=sys.stderr)
             continue
         if pattern := patterns.get(path.name):
-            matches = [re.search(pattern, name) for name in dataset.names]
-            group = tuple(match[0] if match else name for match, name in zip(matches, dataset.names, strict=True))
-            dataset = replace(dataset, group=group)
+            dataset = with_groups(dataset, pattern)
         found[path.name] = replace(dataset, split=None)
     if not found:
         raise DatasetError(f"Expected a folder of datasets, each a class folder. Received: {str(folder)!r}. Add one.")
@@ -153,7 +150,15 @@ def measure(data: ImageDataset, setting: Setting, seed: int) -> Cell:
 
 def make_cell(data: ImageDataset, profile: DatasetProfile, similarity: Similarity, curve: DepthCurve | None) -> Cell:
     """Returns a cell of what was measured before; names of classes and files are left out of its fingerprint."""
-    left_out = ("images_per_class", "class_names", "duplicates", "duplicates_across_classes", "ignored", "source")
+    left_out = (
+        "images_per_class",
+        "class_names",
+        "duplicates",
+        "duplicates_across_classes",
+        "ignored",
+        "source",
+        "findings",
+    )
     fingerprint = {
         "profile": {name: value for name, value in profile.to_dict().items() if name not in left_out},
         "similarity": similarity.to_dict(),

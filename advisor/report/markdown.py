@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from advisor._version import __version__
 from advisor.outlook import landmarks
 from advisor.report.evaluation import Section, baseline_section, evaluation_sections, interval, share
-from advisor.report.text import facts, freeze_rows, headline, printable
+from advisor.report.text import examples, facts, freeze_rows, headline, printable
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
@@ -153,6 +153,20 @@ def _advice_sections(advice: Recommendation) -> list[str]:
     lines += _table(
         ["class", "images"], [[escape(name), f"{count:,}"] for name, count in advice.profile.images_per_class.items()]
     )
+    if advice.profile.findings:
+        lines += ["## Their health", ""]
+        lines += _table(
+            ["images", "of", "finding", "such as"],
+            [
+                [
+                    f"{one['count']:,}",
+                    f"{one['total']:,}",
+                    escape(f"{one['message']} {one['effect']}"),
+                    escape("; ".join(examples(one))),
+                ]
+                for one in advice.profile.findings
+            ],
+        )
     if advice.profile.unreadable:
         lines += ["Left out, since they cannot be read:", ""]
         lines += [f"- {escape(one['path'])}: {escape(one['reason'])}" for one in advice.profile.unreadable]

@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from advisor.health import NUM_EXAMPLES
 from advisor.outlook import landmarks
 from advisor.report.evaluation import evaluation_sections
 from strategies.evaluation import Z_95
@@ -263,7 +264,7 @@ def summarize_profile(profile: DatasetProfile) -> str:
         f"  images per class  {profile.min_images_per_class} to {profile.max_images_per_class}, median "
         f"{profile.median_images_per_class:g} (largest class {profile.imbalance_ratio:.1f} times the smallest)",
         f"  short side        {short['min']} to {short['max']} px, median {short['median']:g}",
-        f"  effective         {profile.effective_num_images:,} for training and validation, net of duplicates",
+        f"  effective         {profile.effective_num_images:,} for training and validation, net of copies",
         f"  grayscale         {profile.num_grayscale:,}",
         f"  exact duplicates  {profile.num_duplicates:,} ({len(profile.duplicates_across_classes)} across classes)",
         f"  unreadable        {len(profile.unreadable):,}",
@@ -272,9 +273,33 @@ def summarize_profile(profile: DatasetProfile) -> str:
         *(f"    {name}" for name in profile.ignored[:NAMED]),
         *([f"    and {len(profile.ignored) - NAMED:,} more; --json names them"] if profile.ignored[NAMED:] else []),
         "",
+        *_finding_lines(profile),
+        "",
         *(f"  {name:<30} {count:,}" for name, count in profile.images_per_class.items()),
     ]
     return printable_lines(lines)
+
+
+def summarize_health(profile: DatasetProfile) -> str:
+    """Returns what was found of the health of a dataset as plain text."""
+    return printable_lines([f"{profile.source}: {profile.num_images:,} images", "", *_finding_lines(profile)])
+
+
+def _finding_lines(profile: DatasetProfile) -> list[str]:
+    if not profile.findings:
+        return ["Nothing was found that may be wrong."]
+    lines = []
+    for one in profile.findings:
+        lines += [f"{one['code'].replace('_', ' ')}: {one['message']} {one['effect']}"]
+        lines += [f"    {text}" for text in examples(one)]
+    return lines
+
+
+def examples(finding: Mapping[str, Any]) -> list[str]:
+    """Returns a few suspects of a finding, and how many more there are."""
+    suspects = finding["suspects"]
+    more = [f"and {len(suspects) - NUM_EXAMPLES:,} more"] if len(suspects) > NUM_EXAMPLES else []
+    return [f"{one['path']}: {one['detail']}" for one in suspects[:NUM_EXAMPLES]] + more
 
 
 BAR = 16  # characters
