@@ -1,8 +1,8 @@
 """Kills a run of each recipe at random moments until it has finished: python benchmarks/resume.py DATA [--kills 10]
 
 SIGKILL each time, then `advisor train ... --resume`, until the run is done; its weights must be those of a run that was
-left alone. Then once with SIGINT, and once on a disk of a few megabytes (where a tmpfs can be mounted). Prints a line
-for each and ends with 1 if one differs.
+left alone. A run that ends before it was killed as often is followed by another. Then once with SIGINT, and once on a
+disk of a few megabytes (where a tmpfs can be mounted). Prints a line for each and ends with 1 if one differs.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -45,13 +46,7 @@ def main() -> None:
             started = time.perf_counter()
             run(given.data, plan, folder / f"{recipe}_whole")
             seconds = time.perf_counter() - started
-            cut = folder / f"{recipe}_cut"
-            kills = 0
-            while kills < given.kills and stopped(given.data, plan, cut, chance.uniform(0, seconds), signal.SIGKILL):
-                kills += 1
-            if not (cut / "metrics.json").is_file():
-                run(given.data, plan, cut, "--resume")
-            equal &= report(f"{recipe}: {kills} times SIGKILL", folder / f"{recipe}_whole", cut)
+            equal &= killed(given.data, plan, folder, given.kills, lambda most=seconds: chance.uniform(0, most))
             interrupted = folder / f"{recipe}_interrupted"
             stopped(given.data, plan, interrupted, 0.7 * seconds, signal.SIGINT)
             if not (interrupted / "metrics.json").is_file():
@@ -75,6 +70,20 @@ def write_plan(recipe: str, data: str, path: Path) -> Path:
     )
     write_json(path, plan.to_dict())
     return path
+
+
+def killed(data: str, plan: Path, folder: Path, kills: int, moment: Callable[[], float]) -> bool:
+    """Kills runs at random moments, as often as asked; each that comes to its end is compared."""
+    equal, done, runs = True, 0, 0
+    while done < kills:
+        cut, before = folder / f"{plan.stem}_cut_{runs}", done
+        while done < kills and stopped(data, plan, cut, moment(), signal.SIGKILL):
+            done += 1
+        if not (cut / "metrics.json").is_file():
+            run(data, plan, cut, "--resume")
+        equal &= report(f"{plan.stem}: {done - before} times SIGKILL", folder / f"{plan.stem}_whole", cut)
+        runs += 1
+    return equal
 
 
 def run(data: str, plan: Path, out: Path, *options: str) -> None:
