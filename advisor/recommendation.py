@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from advisor.cautions import find_cautions
 from advisor.health import MOST_TEST_IMAGES, health_cautions, measure_and_examine
 from advisor.outlook import Outlook, look_ahead
 from advisor.probes import MAX_IMAGES, DepthCurve, FrozenNetwork
@@ -20,7 +21,6 @@ from advisor.rules import (
     Verdict,
     apply_rules,
     evidence_rows,
-    find_cautions,
     numbers,
     rate_factor,
 )

@@ -16,9 +16,10 @@ import numpy as np
 from strategies.batches import Pixels
 from strategies.features import forward
 from strategies.images import SPLITS, ImageDataset
+from strategies.phases import steps_per_evaluation
 from strategies.plan import Plan
 from strategies.planning import with_budget
-from strategies.training import steps_per_evaluation, train
+from strategies.training import train
 
 TIMED_IMAGES = 64  # beside one of each class
 TIMED_STEPS = 6  # of each phase

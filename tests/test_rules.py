@@ -1,4 +1,4 @@
-"""Rules, evidence, margins and cautions."""
+"""Rules, evidence and margins."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from advisor.probes import DepthCurve
 from advisor.rules import (
-    CAUTIONS,
     EVIDENCE,
     RULES,
     Facts,
@@ -19,56 +18,15 @@ from advisor.rules import (
     cell_probabilities,
     choose,
     evidence_rows,
-    find_cautions,
     fitted,
     numbers,
     rate_factor,
 )
-from advisor.similarity import Ruler, Similarity, default_ruler
+from advisor.similarity import Similarity, default_ruler
 from strategies.errors import UnknownNameError, UserError
 from strategies.recipes import RECIPES
-from strategies.weights import Network
 
 PLAIN = {"effective_num_images": 1000.0, "similarity": 0.5}
-FACTS = {
-    "effective_num_images": 300,
-    "num_images": 350,
-    "min_images_per_class": 40,
-    "imbalance_ratio": 1.0,
-    "num_grayscale": 0,
-    "median_short_side": 200,
-    "image_size": 128,
-    "similarity": 0.9,
-    "late_gain": 0.1,
-    "low": 0.88,
-    "high": 0.92,
-    "num_images_measured": 300,
-    "similarity_threshold": 0.5,
-    "domain_by_evidence": False,
-    "calibrated_range": [100, 5000],
-    "runner_up": "fine_tune_all",
-    "confidence": 0.8,
-    "borderline": False,
-    "depths_disagree": False,
-    "late_gain_points": 10.0,
-    "network": Network(backbone="MobileNetV2", weights="imagenet"),
-    "ruler": Ruler(backbone="MobileNetV2-0.35", weights="imagenet", image_size=128),
-}
-# For each caution, what makes it appear in an otherwise unremarkable dataset.
-TRIGGERS = {
-    "borderline": {"borderline": True, "confidence": 0.5},
-    "depths_disagree": {"depths_disagree": True},
-    "other_network": {"network": Network(backbone="MobileNetV2-0.35", weights="bundled", note="No network.")},
-    "bundled_ruler": {"ruler": Ruler(backbone="MobileNetV2-0.35", weights="bundled", image_size=64)},
-    "similarity_near_threshold": {"similarity": 0.5, "low": 0.4, "high": 0.6},
-    "few_images_for_similarity": {"num_images_measured": 63},
-    "beyond_calibration": {"effective_num_images": 5001},
-    "no_depth_curve": {"late_gain": math.nan},
-    "few_images_per_class": {"min_images_per_class": 9},
-    "imbalance": {"imbalance_ratio": 3.1},
-    "upscaling": {"median_short_side": 80},
-    "grayscale": {"num_grayscale": 200},
-}
 
 
 def _similarity(score, spread=0.0):
@@ -308,16 +266,3 @@ def test_why_not_names_what_each_of_the_other_three_lacks():
     assert "fewer than 1,000" not in reasons["keep_early_layers"]
     assert "fewer than 1,000" in reasons["retrain_all"]
     assert "0.90 is at least 0.50" in reasons["retrain_all"]
-
-
-def test_an_unremarkable_dataset_has_no_cautions():
-    """Cautions are for what is unusual."""
-    assert find_cautions(FACTS) == []
-
-
-@pytest.mark.parametrize("code", [caution.code for caution in CAUTIONS])
-def test_every_caution_appears_when_its_condition_holds(code):
-    """Each row fires on its own trigger and its message can be written."""
-    found = {row["code"]: row["message"] for row in find_cautions(FACTS | TRIGGERS[code])}
-    assert code in found
-    assert "{" not in found[code]
