@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from made_up_study import fingerprint
 from PIL import Image
 
 import advisor
-from advisor.pilot import Pilot
+from advisor.pilot import Pilot, run_pilot
 from advisor.recommendation import after_pilot, default_image_size
 from advisor.rules import EVIDENCE, Facts, apply_rules
 from strategies.backbones import get_backbone
@@ -157,6 +158,7 @@ def test_evidence_can_be_left_out(photos, pretrained_weights):
 def test_a_pilot_replaces_the_guess(photos, pretrained_weights, monkeypatch):
     """The recipe and its runner-up meet on the user's images, and the winner is what is advised."""
     monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 320)
+    monkeypatch.setattr("advisor.pilot.run_pilot", partial(run_pilot, folds=2))
     one = advisor.recommend(photos, backbone="MobileNet-0.25", weights="random", image_size=32, pilot=True)
     assert one.recipe == one.pilot.winner
     assert set(one.pilot.candidates) == {one.recipe, one.runner_up}
