@@ -26,6 +26,7 @@ from advisor.rules import (
 )
 from advisor.similarity import Similarity, calibration, measure_similarity
 from strategies.backbones import Backbone, get_backbone
+from strategies.cache import default_cache
 from strategies.errors import PlanError
 from strategies.images import ImageDataset, load_dataset
 from strategies.plan import Plan, check_classes
@@ -216,7 +217,7 @@ def recommend(
     loaded = with_groups(load_dataset(source, **columns), group_by)
     profile, dataset = profile_dataset(loaded, seed=seed, max_unreadable=max_unreadable)
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
-    similarity = measure_similarity(learning, seed=seed)
+    similarity = measure_similarity(learning, seed=seed, cache=cache)
     size = image_size or default_image_size(row, profile, weights)
     frozen = FrozenNetwork(row.name, size, weights, cache)
     profile, probed = measure_and_examine(
@@ -264,7 +265,7 @@ def recommend(
     if tried is not None:
         advice["pilot"] = tried.to_dict()
     return Recommendation(
-        plan=with_parameters(replace(plan_of(recipe or chosen), advice=advice)),
+        plan=with_parameters(replace(plan_of(recipe or chosen), advice=advice), cache=cache),
         rule=verdict.rule,
         profile=profile,
         similarity=similarity,
@@ -331,11 +332,11 @@ def plan_for(
     )
 
 
-def with_parameters(plan: Plan) -> Plan:
+def with_parameters(plan: Plan, *, cache: bool) -> Plan:
     """Returns the plan with the number of weights of every stage filled in."""
     from strategies.model import count_parameters
 
-    return replace(plan, parameters=count_parameters(plan))
+    return replace(plan, parameters=count_parameters(plan, default_cache() if cache else None))
 
 
 def default_image_size(row: Backbone, profile: DatasetProfile, weights: str = "auto") -> int:

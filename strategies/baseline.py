@@ -17,8 +17,8 @@ from strategies.plan import Plan, class_weights
 from strategies.planning import make_plan
 
 if TYPE_CHECKING:
-    from strategies.batches import Pixels
     from strategies.cache import FeatureCache
+    from strategies.pixels import Pixels
 
 HEAD_ONLY = "head_only"
 

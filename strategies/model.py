@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from strategies.backbones import get_backbone
+from strategies.backbones import Backbone, get_backbone, stages_at
+from strategies.cache import FeatureCache, make_key
 from strategies.features import has_gpu
 from strategies.plan import NewLayer, Phase, Plan
 from strategies.pretrained import build_backbone, stage_layers
@@ -92,19 +94,43 @@ def layers_by_stage(model: keras.Model, plan: Plan) -> dict[str, tuple[str, ...]
     return found
 
 
-def count_parameters(plan: Plan) -> dict[str, int]:
-    """Counts the weights of every stage of the plan, removed ones included."""
-    import keras
+def count_parameters(plan: Plan, cache: FeatureCache | None = None) -> dict[str, int]:
+    """Counts the weights of every stage of the plan, removed ones included.
 
+    Args:
+        plan: Any plan.
+        cache: Where the counts of a backbone are kept, so that it need not be built to be counted.
+    """
     row = get_backbone(plan.backbone)
-    whole = build_backbone(
-        row, image_size=plan.image_size, weights="random", dense=any(stage.dense for stage in plan.stages)
-    )
-    owners = stage_layers(whole, row)
-    end = whole.get_layer(owners[plan.last_stage][-1]).output
-    both = keras.Model(whole.input, [whole.output, _put_on_top(end, plan)])
-    owners |= {name: layers for name, layers in layers_by_stage(both, plan).items() if name not in owners}
-    return {stage: sum(both.get_layer(name).count_params() for name in names) for stage, names in owners.items()}
+    counts, channels = _stage_sizes(row, plan.image_size, any(stage.dense for stage in plan.stages), cache)
+    width = channels[plan.last_stage]
+    for layer in plan.new_layers:
+        if layer.kind == "separable_conv":  # 3 x 3 of each channel, then all channels; four numbers for BatchNorm
+            counts[layer.name] = 9 * width + width * layer.units + 4 * layer.units
+        else:
+            counts[layer.name] = (width + 1) * layer.units
+        width = layer.units
+    return counts
+
+
+def _stage_sizes(
+    row: Backbone, image_size: int, dense: bool, cache: FeatureCache | None
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Returns the number of weights of every stage, and of the channels that come out of it."""
+    stages = [stage.name for stage in stages_at(row, image_size) if dense or not stage.dense]
+    key = make_key(stage_sizes=1, backbone=repr(row), image_size=image_size, dense=dense, keras=version("keras"))
+    kept_in = None if row.model is not None or cache is None or not cache.max_bytes else cache
+    arrays = kept_in.load(key) if kept_in is not None else None
+    if arrays is None:
+        network = build_backbone(row, image_size=image_size, weights="random", dense=dense)
+        owners = stage_layers(network, row)
+        counts = [sum(network.get_layer(name).count_params() for name in owners[stage]) for stage in stages]
+        channels = [network.get_layer(owners[stage][-1]).output.shape[-1] for stage in stages]
+        arrays = [np.array(counts, dtype="int64"), np.array(channels, dtype="int64")]
+        if kept_in is not None:
+            kept_in.store(key, arrays)
+    sizes, widths = (dict(zip(stages, array.tolist(), strict=True)) for array in arrays)
+    return sizes, widths
 
 
 def start_phase(model: keras.Model, plan: Plan, phase: Phase) -> None:

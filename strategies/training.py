@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from strategies.baseline import HeadBaseline, measure_baseline
-from strategies.batches import Batches, Pixels, Views
+from strategies.batches import Batches, Views
 from strategies.cache import FeatureCache, default_cache
 from strategies.checkpoint import FILE as CHECKPOINT
 from strategies.checkpoint import Checkpoint, State, assign, locked, values_of, variables
@@ -37,6 +37,7 @@ from strategies.model import (
     start_phase,
 )
 from strategies.optimizers import make_optimizer
+from strategies.pixels import Pixels
 from strategies.plan import Phase, Plan, check_classes, check_plan, class_weights
 from strategies.reliability import fit_temperature
 from strategies.selection import BalancedAccuracy, Selection
