@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from advisor.health import Look, copy_suspects, look_at, make_finding, near_links, picture_suspects
 from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
-from strategies.pixels import UnreadableImage
+from strategies.pixels import Shelf, UnreadableImage
 from strategies.progress import track
 from strategies.splits import components, split_dataset, with_groups
 
@@ -108,7 +109,7 @@ def profile_images(
 
 
 def profile_dataset(
-    dataset: ImageDataset, *, seed: int = 0, max_unreadable: float = 0.05
+    dataset: ImageDataset, *, seed: int = 0, max_unreadable: float = 0.05, shelf: Shelf | None = None
 ) -> tuple[DatasetProfile, ImageDataset]:
     """Profiles a dataset and returns it without unreadable files and with every image assigned to a split.
 
@@ -116,6 +117,7 @@ def profile_dataset(
         dataset: What `strategies.load_dataset` returned.
         seed: Seed of the split, in which exact and near copies stay together.
         max_unreadable: Largest share of files that may be unreadable.
+        shelf: Where pixels are put that will be asked for again.
 
     Raises:
         DatasetError: If more are unreadable, or a class is left with fewer than two images.
@@ -124,7 +126,9 @@ def profile_dataset(
     if not 0 <= max_unreadable <= 1:
         raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Give a fraction.")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(track(pool.map(look_at, dataset.items), "Reading images", total=len(dataset)))
+        results = list(
+            track(pool.map(partial(look_at, shelf=shelf), dataset.items), "Reading images", total=len(dataset))
+        )
     looks = [result for result in results if isinstance(result, Look)]
     unreadable = tuple(
         {"path": name, "reason": result.reason}

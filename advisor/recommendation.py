@@ -24,11 +24,12 @@ from advisor.rules import (
     numbers,
     rate_factor,
 )
-from advisor.similarity import Similarity, calibration, measure_similarity
+from advisor.similarity import Similarity, calibration, default_ruler, measure_dataset
 from strategies.backbones import Backbone, get_backbone
 from strategies.cache import default_cache
 from strategies.errors import PlanError
 from strategies.images import ImageDataset, load_dataset
+from strategies.pixels import Shelf, peek_size
 from strategies.plan import Plan, check_classes
 from strategies.planning import make_plan, with_rates
 from strategies.recipes import get_recipe
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 FINGERPRINT_VERSION = 2  # 1 had no findings
 SMALLEST_DEFAULT_SIZE = 96
+PEEKED = 100  # files whose headers are looked at before any is decoded
 BORDERLINE = 0.8  # below this confidence the advice offers a pilot
 
 
@@ -215,11 +217,14 @@ def recommend(
     network = choose_network(backbone, weights)
     row, weights = get_backbone(network.backbone), network.weights
     loaded = with_groups(load_dataset(source, **columns), group_by)
-    profile, dataset = profile_dataset(loaded, seed=seed, max_unreadable=max_unreadable)
+    ruler = default_ruler()
+    expected = image_size or fitting_size(row, _median_short_side(loaded.items), weights)
+    shelf = Shelf([ruler.image_size, expected], len(loaded))
+    profile, dataset = profile_dataset(loaded, seed=seed, max_unreadable=max_unreadable, shelf=shelf)
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
-    similarity = measure_similarity(learning, seed=seed, cache=cache)
+    similarity = measure_dataset(learning, ruler, seed=seed, cache=cache, shelf=shelf)
     size = image_size or default_image_size(row, profile, weights)
-    frozen = FrozenNetwork(row.name, size, weights, cache)
+    frozen = FrozenNetwork(row.name, size, weights, cache, shelf)
     profile, probed = measure_and_examine(
         profile, dataset, frozen, most=MAX_IMAGES, most_tested=MOST_TEST_IMAGES, seed=seed
     )
@@ -341,9 +346,19 @@ def with_parameters(plan: Plan, *, cache: bool) -> Plan:
 
 def default_image_size(row: Backbone, profile: DatasetProfile, weights: str = "auto") -> int:
     """Returns the network's own input size, or less where most images are smaller: enlarging adds blur, not detail."""
-    short = profile.image_sizes["short_side"]["median"]
+    return fitting_size(row, profile.image_sizes["short_side"]["median"], weights)
+
+
+def fitting_size(row: Backbone, short_side: float, weights: str = "auto") -> int:
+    """Returns the input size in pixels for images of a short side: the network's own, or the next multiple of 32."""
     smallest = max(SMALLEST_DEFAULT_SIZE, row.min_image_size)
-    return int(min(native_size(row, weights), max(smallest, -(-short // 32) * 32)))
+    return int(min(native_size(row, weights), max(smallest, -(-short_side // 32) * 32)))
+
+
+def _median_short_side(items: Sequence[Any]) -> float:
+    """Returns it from the headers of some files: a guess, so that they are decoded once to the size that is needed."""
+    spread = np.unique(np.linspace(0, len(items) - 1, PEEKED).astype(int)) if len(items) else []
+    return float(np.median([min(size) for index in spread if (size := peek_size(items[index]))] or [0]))
 
 
 def _facts(

@@ -19,8 +19,8 @@ import numpy as np
 from strategies.backbones import get_backbone, resolve_weights
 from strategies.cache import default_cache
 from strategies.errors import DatasetError, UserError
-from strategies.images import load_images
-from strategies.pixels import Pixels
+from strategies.images import ImageDataset, load_images
+from strategies.pixels import Pixels, Shelf
 from strategies.tapped import TappedNetwork
 from strategies.weights import can_download, is_cached
 
@@ -162,13 +162,35 @@ def measure_similarity(
         image_size=image_size or standard.image_size,
     )
     dataset = load_images(images)
+    return measure_dataset(dataset, chosen, max_images=max_images, seed=seed, cache=cache)
+
+
+def measure_dataset(
+    dataset: ImageDataset,
+    ruler: Ruler,
+    *,
+    max_images: int = MAX_IMAGES,
+    seed: int = 0,
+    cache: bool = True,
+    shelf: Shelf | None = None,
+) -> Similarity:
+    """Measures a dataset as `measure_similarity` does.
+
+    Args:
+        dataset: Images; labels are not needed.
+        ruler: What to measure with.
+        max_images: As in `measure_similarity`; `seed` and `cache` too.
+        seed: See `max_images`.
+        cache: See `max_images`.
+        shelf: Where some of the images may lie decoded.
+    """
     if len(dataset) < 2:
         raise DatasetError(f"Expected two or more images to measure. Received: {len(dataset)}. Add images.")
     generator = np.random.default_rng(seed)
     if len(dataset) > max_images:
         dataset = dataset.subset(np.sort(generator.permutation(len(dataset))[:max_images]))
-    pixels = Pixels(dataset.items, chosen.image_size)
-    return compare(measure_moments(pixels, chosen, cache=cache), chosen, seed=seed)
+    pixels = Pixels(dataset.items, ruler.image_size, shelf)
+    return compare(measure_moments(pixels, ruler, cache=cache), ruler, seed=seed)
 
 
 def measure_moments(pixels: np.ndarray | Pixels, ruler: Ruler, *, cache: bool = False) -> Moments:

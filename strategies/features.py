@@ -12,7 +12,7 @@ from strategies.cache import FeatureCache, cached, default_cache, make_key, weig
 from strategies.engines import BATCH_SIZE, padded
 from strategies.errors import UserError, unknown_name
 from strategies.images import load_images
-from strategies.pixels import PIXELS_VERSION, Pixels, decode_images
+from strategies.pixels import PIXELS_VERSION, Pixels, Shelf, decode_images
 from strategies.pretrained import build_backbone
 from strategies.progress import track
 from strategies.tapped import TappedNetwork
@@ -171,7 +171,14 @@ def extract_features(
 
 
 def pooled_features(
-    items: Sequence[Any], backbone: str, stages: Sequence[str], *, image_size: int, weights: str, cache: bool
+    items: Sequence[Any],
+    backbone: str,
+    stages: Sequence[str],
+    *,
+    image_size: int,
+    weights: str,
+    cache: bool,
+    shelf: Shelf | None = None,
 ) -> dict[str, np.ndarray]:
     """Returns the features of each stage, averaged over the image plane, by one pass or from the cache.
 
@@ -182,9 +189,10 @@ def pooled_features(
         image_size: Side of the square input in pixels.
         weights: As in `extract_features`.
         cache: Whether the features are kept on disk and read from there.
+        shelf: Where some of the images may lie decoded.
     """
     network = stage_network(backbone, stages, image_size=image_size, weights=weights, cache=cache)
-    values = network.run(Pixels(items, image_size), description="Extracting features")
+    values = network.run(Pixels(items, image_size, shelf), description="Extracting features")
     return dict(zip(stages, values, strict=True))
 
 
