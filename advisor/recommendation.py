@@ -357,8 +357,8 @@ def fitting_size(row: Backbone, short_side: float, weights: str = "auto") -> int
 
 def _median_short_side(items: Sequence[Any]) -> float:
     """Returns it from the headers of some files: a guess, so that they are decoded once to the size that is needed."""
-    spread = np.unique(np.linspace(0, len(items) - 1, PEEKED).astype(int)) if len(items) else []
-    return float(np.median([min(size) for index in spread if (size := peek_size(items[index]))] or [0]))
+    spread = items[:: max(1, len(items) // PEEKED)]
+    return float(np.median([min(size) for size in map(peek_size, spread) if size] or [0]))
 
 
 def _facts(

@@ -93,16 +93,16 @@ def decode_sizes(content: bytes, sizes: Sequence[int]) -> tuple[tuple[int, int],
         Width and height of the original, and uint8 RGB of shape `(size, size, 3)` for each size.
     """
     decoded: dict[tuple[int, int], Image.Image] = {}
-    pixels = []
-    for size in sizes:
+    pixels: dict[int, np.ndarray] = {}
+    for size in dict.fromkeys(sizes):
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             original = image.size
             _draft(image, size)
             scaled = image.size
             if scaled not in decoded:
                 decoded[scaled] = _upright(image)
-        pixels.append(_resized(decoded[scaled], size))
-    return original, pixels
+        pixels[size] = _resized(decoded[scaled], size)
+    return original, [pixels[size] for size in sizes]
 
 
 def to_pixels(image: Image.Image, image_size: int | None) -> np.ndarray:
