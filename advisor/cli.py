@@ -178,6 +178,7 @@ def train(
         recipe=recipe,
         max_unreadable=max_unreadable,
         group_by=group_by,
+        every_image=True,
         cache=cache,
     )
     if wanted is not None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 FINGERPRINT_VERSION = 2  # 1 had no findings
 SMALLEST_DEFAULT_SIZE = 96
+MOST_LOOKED_AT = 20_000  # images, unless all are asked for
 PEEKED = 100  # files whose headers are looked at before any is decoded
 BORDERLINE = 0.8  # below this confidence the advice offers a pilot
 
@@ -170,6 +171,7 @@ def recommend(
     seed: int = 0,
     max_unreadable: float = 0.05,
     group_by: str | None = None,
+    every_image: bool = False,
     cache: bool = True,
     **columns: Any,
 ) -> Recommendation:
@@ -193,6 +195,8 @@ def recommend(
         max_unreadable: Largest share of files that may be unreadable.
         group_by: A regular expression such as `patient[0-9]+`; files with the same match in their path, relative to the
             folder or as the table gives it, stay in one split.
+        every_image: Whether the health of all images is looked at, as 'advisor train' does, or of at most 20,000 that
+            are drawn at random from every class. Their number counts in either case.
         cache: Whether frozen features are kept on disk and read from there.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
             `follow_links`.
@@ -220,7 +224,13 @@ def recommend(
     ruler = default_ruler()
     expected = image_size or fitting_size(row, _median_short_side(loaded.items), weights)
     shelf = Shelf([ruler.image_size, expected], len(loaded))
-    profile, dataset = profile_dataset(loaded, seed=seed, max_unreadable=max_unreadable, shelf=shelf)
+    profile, dataset = profile_dataset(
+        loaded,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        most=None if every_image else MOST_LOOKED_AT,
+        shelf=shelf,
+    )
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
     similarity = measure_dataset(learning, ruler, seed=seed, cache=cache, shelf=shelf)
     size = image_size or default_image_size(row, profile, weights)
@@ -372,6 +382,7 @@ def _facts(
         "min_images_per_class": profile.min_images_per_class,
         "imbalance_ratio": profile.imbalance_ratio,
         "num_grayscale": profile.num_grayscale,
+        "num_looked_at": profile.num_looked_at,
         "median_short_side": profile.image_sizes["short_side"]["median"],
         "image_size": image_size,
         "low": facts.similarity.low,

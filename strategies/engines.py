@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -141,6 +142,7 @@ class OpenVino:
         # Some processors would compute in bfloat16 unless they are told not to.
         hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
         self._network, self._widths = core.compile_model(network, "CPU", hints), widths
+        self._num_requests = int(self._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
     def __call__(self, inputs: np.ndarray | Pixels | Views, description: str) -> list[np.ndarray]:
         """Runs it once over images, as `strategies.features.forward` does with a Keras model.
@@ -150,16 +152,25 @@ class OpenVino:
             description: What a progress bar says.
         """
         values = np.empty((len(inputs), int(self._widths.sum())), dtype="float32")
+        # As many batches at work as suit the processor; the next images are decoded meanwhile. No callbacks: a thread
+        # of OpenVINO that waits for Python while Python waits for OpenVINO would wait for ever.
+        requests = [self._network.create_infer_request() for _ in range(self._num_requests)]
+        under_way: deque[tuple[Any, int]] = deque()
 
-        def keep(request: Any, start: int) -> None:
+        def finish() -> Any:
+            request, start = under_way.popleft()
+            request.wait()
             part = values[start : start + BATCH_SIZE]
             part[:] = request.get_output_tensor().data[: len(part)]
+            return request
 
-        queue = self._openvino.AsyncInferQueue(self._network)  # the next images are decoded meanwhile
-        queue.set_callback(keep)
         for start in track(range(0, len(values), BATCH_SIZE), description):
-            queue.start_async([padded(inputs[start : start + BATCH_SIZE])], start)
-        queue.wait_all()
+            batch = padded(inputs[start : start + BATCH_SIZE])
+            request = requests.pop() if requests else finish()
+            request.start_async([batch])
+            under_way.append((request, start))
+        while under_way:
+            finish()
         return np.split(values, np.cumsum(self._widths)[:-1], axis=1)
 
 
