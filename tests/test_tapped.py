@@ -16,8 +16,10 @@ needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenV
 IMPORTED = """
 import sys
 from advisor import cli
-cli.main()
-print("IMPORTED", *sorted({name.split(".")[0] for name in sys.modules}), file=sys.stderr)
+try:
+    cli.main()
+finally:
+    print("IMPORTED", *sorted({name.split(".")[0] for name in sys.modules}), file=sys.stderr)
 """
 
 
@@ -85,7 +87,7 @@ def test_advice_on_new_images_imports_no_tensorflow_once_the_networks_are_kept(
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED, *command, str(others)], capture_output=True, text=True, check=True
     )
-    assert "Recommended" in done.stdout or "fine_tune_all" in done.stdout or "head_only" in done.stdout
+    assert "MobileNetV2-0.35" in done.stdout
     imported = set(done.stderr.partition("IMPORTED")[2].split())
     assert "openvino" in imported
     assert not {"tensorflow", "keras", "pandas", "openvino_telemetry"} & imported
