@@ -632,7 +632,7 @@ def check_images(
     from advisor.similarity import default_ruler
 
     dataset = with_groups(load_dataset(source, **columns), group_by)
-    profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0)
+    profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0, cache=cache)
     ruler = default_ruler()
     network = FrozenNetwork(ruler.backbone, ruler.image_size, ruler.weights, cache)
     return measure_and_examine(

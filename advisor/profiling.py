@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from advisor.health import Look, copy_suspects, look_at, make_finding, near_links, picture_suspects
+from advisor.health import Look, copy_suspects, make_finding, near_links, picture_suspects
+from advisor.looks import look_at_all
 from advisor.probes import sample
+from strategies.cache import default_cache
 from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
 from strategies.pixels import Shelf, UnreadableImage
-from strategies.progress import track
 from strategies.splits import components, split_dataset, with_groups
 
 NAMED_FILES = 3
@@ -118,6 +116,7 @@ def profile_dataset(
     seed: int = 0,
     max_unreadable: float = 0.05,
     most: int | None = None,
+    cache: bool = False,
     shelf: Shelf | None = None,
 ) -> tuple[DatasetProfile, ImageDataset]:
     """Profiles a dataset and returns it without unreadable files and with every image assigned to a split.
@@ -128,6 +127,7 @@ def profile_dataset(
         max_unreadable: Largest share of files that may be unreadable, of those that are looked at.
         most: Look at a random sample of at most this many, with every class in it; the others count, unseen. Default:
             look at all.
+        cache: Whether what is seen of the images is kept on disk and read from there.
         shelf: Where pixels are put that will be asked for again.
 
     Raises:
@@ -138,9 +138,7 @@ def profile_dataset(
         raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Give a fraction.")
     seen = np.arange(len(dataset)) if most is None else sample(dataset.labels, most, seed)
     items: list[Any] = [dataset.items[index] for index in seen.tolist()]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(partial(look_at, shelf=shelf), items)
-        results = list(track(found, "Reading images", total=len(items)))
+    results = look_at_all(items, cache=default_cache() if cache else None, shelf=shelf)
     looks = [result for result in results if isinstance(result, Look)]
     unreadable = tuple(
         {"path": dataset.names[index], "reason": result.reason}

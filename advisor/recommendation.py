@@ -229,6 +229,7 @@ def recommend(
         seed=seed,
         max_unreadable=max_unreadable,
         most=None if every_image else MOST_LOOKED_AT,
+        cache=cache,
         shelf=shelf,
     )
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
 
     from strategies.batches import Views
-    from strategies.pixels import Pixels
+    from strategies.pixels import Part, Pixels
 
 BATCH_SIZE = 32
 ENGINES = ("auto", "keras", "openvino")
@@ -144,7 +144,7 @@ class OpenVino:
         self._network, self._widths = core.compile_model(network, "CPU", hints), widths
         self._num_requests = int(self._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
-    def __call__(self, inputs: np.ndarray | Pixels | Views, description: str) -> list[np.ndarray]:
+    def __call__(self, inputs: np.ndarray | Pixels | Part | Views, description: str) -> list[np.ndarray]:
         """Runs it once over images, as `strategies.features.forward` does with a Keras model.
 
         Args:

@@ -12,7 +12,7 @@ from strategies.cache import FeatureCache, cached, default_cache, make_key, weig
 from strategies.engines import BATCH_SIZE, padded
 from strategies.errors import UserError, unknown_name
 from strategies.images import load_images
-from strategies.pixels import PIXELS_VERSION, Pixels, Shelf, decode_images
+from strategies.pixels import PIXELS_VERSION, Part, Pixels, Shelf, decode_images
 from strategies.pretrained import build_backbone
 from strategies.progress import track
 from strategies.tapped import TappedNetwork
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def forward(
-    model: keras.Model, inputs: np.ndarray | Pixels | Views, *, description: str = "Frozen pass"
+    model: keras.Model, inputs: np.ndarray | Pixels | Part | Views, *, description: str = "Frozen pass"
 ) -> list[np.ndarray]:
     """Runs `model` once over `inputs` and returns its outputs, one array each.
 

@@ -9,12 +9,15 @@ import numpy as np
 
 from strategies.backbones import Backbone, get_backbone, stages_at
 from strategies.cache import FeatureCache, make_key
-from strategies.features import has_gpu
+from strategies.features import frozen_pass, has_gpu, stage_network
 from strategies.plan import NewLayer, Phase, Plan
 from strategies.pretrained import build_backbone, stage_layers
 
 if TYPE_CHECKING:
     import keras
+
+    from strategies.batches import Views
+    from strategies.pixels import Pixels
 
 POOL = "pool"
 
@@ -172,6 +175,48 @@ def cut_at_frozen(model: keras.Model, plan: Plan, phase: Phase) -> tuple[keras.M
 def frozen_outputs(head: keras.Model, plan: Plan) -> list[str]:
     """Returns what comes out of the frozen part of a plan's model, by names for the key of the feature cache."""
     return [plan.last_stage, "pooled" if len(head.output.shape) == 2 else "maps"]
+
+
+def pass_frozen(
+    head: keras.Model,
+    plan: Plan,
+    phase: Phase,
+    inputs: Pixels | Views,
+    *,
+    cache: FeatureCache | None,
+    precision: str,
+    description: str,
+) -> np.ndarray:
+    """Sends images through the frozen part of a plan's model, or takes from the cache what that gave before.
+
+    Args:
+        head: The frozen part, from `cut_at_frozen`.
+        plan: What the model was built of.
+        phase: The phase that trains on what comes out.
+        inputs: Images.
+        cache: `None` keeps nothing and reads nothing.
+        precision: What the model computes in.
+        description: What a progress bar says.
+    """
+    outputs = frozen_outputs(head, plan)
+    last = plan.stages[-1]
+    trained = {stage for earlier in plan.phases[: plan.phases.index(phase)] for stage in earlier.trains}
+    is_pretrained = not trained & {*plan.kept_stages, *plan.rebuilt_stages}
+    if cache is not None and is_pretrained and precision == "float32" and outputs == [last.name, "pooled"]:
+        # The network that the advice has sent images through: it may be there in a faster form, and with its answers.
+        stages = [stage.name for stage in plan.stages]
+        network = stage_network(plan.backbone, stages, image_size=plan.image_size, weights=plan.weights, cache=True)
+        if not last.dense and network.converts:
+            return network.run(inputs, description=description)[-1]
+    return frozen_pass(
+        head,
+        inputs,
+        cache,
+        backbone=plan.backbone,
+        outputs=outputs,
+        precision=precision,
+        description=description,
+    )[0]
 
 
 def snapshot(model: keras.Model) -> dict[str, np.ndarray]:

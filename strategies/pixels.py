@@ -231,14 +231,13 @@ class Pixels:
 
     def identity(self) -> dict[str, Any]:
         """Returns what distinguishes these images from others, for the key of a cache: the content of every file."""
-        return {"images": self._digest, "num_images": len(self._items), "image_size": self._size}
+        digest = hashlib.sha256(b"".join(self.digests)).digest()
+        return {"images": digest, "num_images": len(self._items), "image_size": self._size}
 
     @cached_property
-    def _digest(self) -> bytes:
-        digests = hashlib.sha256()
-        for digest in self._pool.map(content_digest, self._items):
-            digests.update(digest)
-        return digests.digest()
+    def digests(self) -> list[bytes]:
+        """Of the content of each image, whatever its file is called."""
+        return list(self._pool.map(content_digest, self._items))
 
     def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
         indices = np.arange(len(self._items))[key].tolist()
@@ -248,3 +247,16 @@ class Pixels:
         for index in missing[: max(0, self._room - len(self._kept))]:
             self._kept[index] = fresh[index]
         return np.stack([fresh[index] if index in fresh else self._kept[index] for index in indices])
+
+
+class Part:
+    """Some of `Pixels`, to be sent through a network: has a length and is cut in slices, as they are."""
+
+    def __init__(self, pixels: Pixels, indices: Sequence[int]) -> None:
+        self._pixels, self._indices = pixels, np.array(indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        return self._pixels[self._indices[key]]

@@ -16,17 +16,20 @@ from strategies.backbones import get_backbone
 from strategies.cache import FeatureCache, cached, make_key, weights_digest
 from strategies.engines import OpenVino, choose_engine, convert, keras_backend
 from strategies.errors import UserError, in_a_sentence
-from strategies.pixels import PIXELS_VERSION
+from strategies.pixels import PIXELS_VERSION, Part, Pixels
 from strategies.weights import weights_path
 
 if TYPE_CHECKING:
     import keras
 
     from strategies.batches import Views
-    from strategies.pixels import Pixels
 
 Pass = Callable[[Any, str], list[np.ndarray]]
+MOST_SEEN = 4_000  # images, whose rows are remembered for each network within a process
 NETWORK_VERSION = 1  # to be raised with any change that changes what a row, a tap or a conversion gives
+
+
+_SEEN: dict[str, dict[bytes, tuple[np.ndarray, ...]]] = {}  # by network, by content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,25 @@ class TappedNetwork:
         def key() -> str:
             return make_key(**inputs.identity(), pixels_version=PIXELS_VERSION, **self._identity, engine=self._engine)
 
-        return cached(self._kept_in, key, len(inputs), lambda: self._pass[0](inputs, description))
+        return cached(self._kept_in, key, len(inputs), lambda: self._compute(inputs, description))
+
+    def _compute(self, inputs: Pixels | Views, description: str) -> list[np.ndarray]:
+        """Sends those images through the network that this process has not sent through it before."""
+        if self._kept_in is None or not isinstance(inputs, Pixels) or len(inputs) > MOST_SEEN:
+            return self._pass[0](inputs, description)
+        rows = _SEEN.setdefault(make_key(**self._identity, engine=self._engine), {})
+        if len(rows) + len(inputs) > MOST_SEEN:
+            rows.clear()
+        new = {digest: index for index, digest in enumerate(inputs.digests) if digest not in rows}
+        if new:
+            values = self._pass[0](Part(inputs, list(new.values())), description)
+            rows |= zip(new, zip(*values, strict=True), strict=True)
+        return [np.stack(column) for column in zip(*(rows[digest] for digest in inputs.digests), strict=True)]
+
+    @property
+    def converts(self) -> bool:
+        """Whether OpenVINO runs it."""
+        return self._engine == "openvino"
 
     @property
     def constants(self) -> list[np.ndarray]:

@@ -23,15 +23,15 @@ from strategies.checkpoint import Checkpoint, State, assign, locked, values_of, 
 from strategies.classifier import fit_classifier
 from strategies.errors import DatasetError, PlanError
 from strategies.evaluation import Evaluation, evaluate_predictions
-from strategies.features import forward, frozen_pass, use_xla
+from strategies.features import forward, use_xla
 from strategies.files import check_run, replacing, write_json
 from strategies.images import ImageDataset, load_dataset
 from strategies.model import (
     build_model,
     cut_at_frozen,
-    frozen_outputs,
     layers_by_stage,
     moving_paths,
+    pass_frozen,
     resolve_precision,
     snapshot,
     start_phase,
@@ -573,26 +573,20 @@ def _frozen_features(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Runs the frozen part once over the images, and over augmented copies of the training images."""
     plan, labels = this.plan, dict(this.labels)
-    place: dict[str, Any] = {
-        "backbone": plan.backbone,
-        "outputs": frozen_outputs(head, plan),
-        "precision": this.precision,
-    }
-    inputs = {
-        name: frozen_pass(head, this.pixels[name], this.cache, description=f"Features ({name})", **place)[0]
-        for name in ("train", "val")
-        if len(labels[name])
-    }
+
+    def features(inputs: Pixels | Views, description: str) -> np.ndarray:
+        return pass_frozen(
+            head, plan, phase, inputs, cache=this.cache, precision=this.precision, description=description
+        )
+
+    inputs = {name: features(this.pixels[name], f"Features ({name})") for name in ("train", "val") if len(labels[name])}
     inputs.setdefault("val", inputs["train"][:0])
     if phase.views and plan.augmentation:
         copies = [
-            frozen_pass(
-                head,
+            features(
                 Views(this.pixels["train"], plan.augmentation, seed=(plan.seed, view)),
-                this.cache,
-                description=f"Features (view {view} of {phase.views})",
-                **place,
-            )[0]
+                f"Features (view {view} of {phase.views})",
+            )
             for view in range(1, phase.views + 1)
         ]
         inputs["train"] = np.concatenate([inputs["train"], *copies])
