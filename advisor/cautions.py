@@ -97,9 +97,17 @@ CAUTIONS: tuple[Caution, ...] = (
     ),
     Caution(
         code="grayscale",
-        applies=lambda f: f["num_grayscale"] > f["num_images"] / 2,
-        message="{num_grayscale:,} of {num_images:,} images are grayscale: that is a shift of low-level features only.",
+        applies=lambda f: f["num_grayscale"] > f["num_looked_at"] / 2,
+        message="{num_grayscale:,} of {num_looked_at:,} images are grayscale: that is a shift of low-level features "
+        "only.",
         source="by-depth distances",
+    ),
+    Caution(
+        code="sampled",
+        applies=lambda f: f["num_looked_at"] < f["num_images"],
+        message="{num_looked_at:,} of {num_images:,} images were looked at, drawn at random from every class. Copies, "
+        "unreadable and odd files among the others are not known; 'advisor check' reads all.",
+        source="the advice takes no longer on a million images than on these, but for listing them",
     ),
 )
 

@@ -98,8 +98,11 @@ def recommend(
     evidence_rows(without or ())
     if out is not None:
         check_output(out, overwrite=overwrite)
+    dataset = _read(data, column, root, follow_links, backbone)
+    if pilot:
+        _start_keras()
     advice = advise(
-        _read(data, column, root, follow_links, backbone),
+        dataset,
         backbone=backbone,
         weights=weights,
         image_size=image_size,
@@ -175,10 +178,12 @@ def train(
         recipe=recipe,
         max_unreadable=max_unreadable,
         group_by=group_by,
+        every_image=True,
         cache=cache,
     )
     if wanted is not None:
         advice = advice.with_plan(wanted)
+    _start_keras()
     _say(f"Training {advice.plan.recipe} with {advice.plan.backbone} at {advice.plan.image_size} px")
     callbacks = []
     if tensorboard is not None:
@@ -266,8 +271,10 @@ def compare(
 
     if out is not None:
         check_results(Path(out))
+    dataset = _read(data, column, root, follow_links, backbone)
+    _start_keras()
     comparison = compare_recipes(
-        _read(data, column, root, follow_links, backbone),
+        dataset,
         backbone=backbone,
         weights=weights,
         image_size=image_size,
@@ -522,7 +529,7 @@ def _read(
     backbone: str | None = None,
     recipe: str | None = None,
 ) -> Any:
-    """Checks names and lists the images, then starts Keras: a typing mistake is answered at once."""
+    """Checks names and lists the images: a typing mistake is answered at once."""
     from strategies.backbones import get_backbone
     from strategies.images import load_dataset
     from strategies.recipes import get_recipe
@@ -531,26 +538,14 @@ def _read(
         get_backbone(backbone)
     if recipe is not None:
         get_recipe(recipe)
-    dataset = load_dataset(data, root=root, follow_links=follow_links, **_columns(column))
-    _start_keras()
-    return dataset
+    return load_dataset(data, root=root, follow_links=follow_links, **_columns(column))
 
 
 def _start_keras() -> None:
-    """Imports Keras while the messages that its backend prints at start-up, below Python, are kept off stderr."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import keras
+    """Imports Keras; what its backend says at start-up does not reach stderr."""
+    from strategies.startup import start_keras
 
-        keras.ops.zeros(1)  # the first operation looks for devices
-        # Each training traces functions of its own; TensorFlow warns of several in one process as of a mistake.
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    start_keras()
 
 
 def _columns(given: list[str] | None) -> dict[str, Any]:
@@ -591,6 +586,8 @@ def main() -> None:
     """Runs a command; what the user can mend is one sentence on stderr and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, where the pixels are whole
+    # Each training traces functions of its own; TensorFlow warns of several in one process as of a mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         app()
     except UserError as error:

@@ -219,6 +219,7 @@ def compare_recipes(
         seed=seed,
         max_unreadable=max_unreadable,
         group_by=group_by,
+        every_image=True,
         cache=cache,
         **columns,
     )

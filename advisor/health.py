@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from strategies.cache import content_digest
 from strategies.encoded import Encoded, open_encoded
 from strategies.errors import OutputError
 from strategies.images import ImageDataset, load_dataset
-from strategies.pixels import FORMATS, UnreadableImage, decode_image, readable, to_pixels
+from strategies.pixels import Shelf, UnreadableImage, decode_image, decode_sizes, readable
 from strategies.splits import components, split_dataset, with_groups
 
 if TYPE_CHECKING:
@@ -238,23 +237,26 @@ class Look:
     thumbnail: np.ndarray
 
 
-def look_at(item: Path | Encoded | np.ndarray) -> Look | UnreadableImage:
+def look_at(item: Path | Encoded | np.ndarray, shelf: Shelf | None = None) -> Look | UnreadableImage:
     """Reads an image once, to its end.
 
     Args:
         item: A file, encoded bytes, or an array: see `ImageDataset.items`.
+        shelf: Where its pixels are put at the sizes that will be asked for.
     """
     if isinstance(item, np.ndarray):
         return _look(content_digest(item), (item.shape[1], item.shape[0]), decode_image(item, LOOK_SIZE))
     try:
         with readable(item), open_encoded(item) as file:
             content = file.read()
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                size = image.size
-                # Small, yet every byte of the file goes through the decoder, so that cut-off files are found.
-                pixels = to_pixels(image, LOOK_SIZE)
+            sizes = shelf.sizes if shelf is not None else ()
+            # Small, yet every byte of the file goes through the decoder, so that cut-off files are found.
+            size, (pixels, *others) = decode_sizes(content, (LOOK_SIZE, *sizes))
     except UnreadableImage as error:
         return error
+    for other, decoded in zip(sizes, others, strict=True):
+        assert shelf is not None
+        shelf.put(item, other, decoded)
     return _look(hashlib.sha256(content).digest(), size, pixels)
 
 
@@ -630,7 +632,7 @@ def check_images(
     from advisor.similarity import default_ruler
 
     dataset = with_groups(load_dataset(source, **columns), group_by)
-    profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0)
+    profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0, cache=cache)
     ruler = default_ruler()
     network = FrozenNetwork(ruler.backbone, ruler.image_size, ruler.weights, cache)
     return measure_and_examine(

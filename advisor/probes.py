@@ -12,6 +12,7 @@ import numpy as np
 from strategies.backbones import get_backbone, stages_at
 from strategies.errors import DatasetError
 from strategies.images import ImageDataset, load_dataset
+from strategies.pixels import Shelf
 from strategies.weights import native_size
 
 MAX_IMAGES = 1_000
@@ -113,6 +114,7 @@ class FrozenNetwork:
     image_size: int | None = None
     weights: str = "auto"
     cache: bool = True
+    shelf: Shelf | None = None
 
     def features(self, items: Sequence[Any]) -> dict[str, np.ndarray]:
         """Returns the pooled features of every stage, from the image on: `{stage: (num_images, channels)}`."""
@@ -121,7 +123,9 @@ class FrozenNetwork:
         row = get_backbone(self.backbone)
         size = self.image_size or native_size(row, self.weights)
         stages = tuple(stage.name for stage in stages_at(row, size) if not stage.dense)
-        return pooled_features(items, row.name, stages, image_size=size, weights=self.weights, cache=self.cache)
+        return pooled_features(
+            items, row.name, stages, image_size=size, weights=self.weights, cache=self.cache, shelf=self.shelf
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from advisor.health import Look, copy_suspects, look_at, make_finding, near_links, picture_suspects
+from advisor.health import Look, copy_suspects, make_finding, near_links, picture_suspects
+from advisor.looks import look_at_all
+from advisor.probes import sample
+from strategies.cache import default_cache
 from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
-from strategies.pixels import UnreadableImage
-from strategies.progress import track
+from strategies.pixels import Shelf, UnreadableImage
 from strategies.splits import components, split_dataset, with_groups
 
 NAMED_FILES = 3
@@ -42,6 +42,8 @@ class DatasetProfile:
             not reduce it: what training more layers gains follows the number of images, not of groups.
         findings: What was found of the rows in `advisor.health.CHECKS`: `code`, `count`, `total`, `message`, `effect`,
             `source`, and `suspects`: `path` and `detail` of every file.
+        num_looked_at: Images that were read. Where that is a sample, sizes, `num_grayscale`, copies, unreadable files
+            and findings are of these; all others count as readable and as no copies.
         sampled: Whether only a part of the files was read.
     """
 
@@ -64,6 +66,7 @@ class DatasetProfile:
     images_per_split: Mapping[str, int] | None
     effective_num_images: int
     findings: tuple[Mapping[str, Any], ...] = ()
+    num_looked_at: int = 0
     sampled: bool = False
 
     def __post_init__(self) -> None:
@@ -108,14 +111,24 @@ def profile_images(
 
 
 def profile_dataset(
-    dataset: ImageDataset, *, seed: int = 0, max_unreadable: float = 0.05
+    dataset: ImageDataset,
+    *,
+    seed: int = 0,
+    max_unreadable: float = 0.05,
+    most: int | None = None,
+    cache: bool = False,
+    shelf: Shelf | None = None,
 ) -> tuple[DatasetProfile, ImageDataset]:
     """Profiles a dataset and returns it without unreadable files and with every image assigned to a split.
 
     Args:
         dataset: What `strategies.load_dataset` returned.
-        seed: Seed of the split, in which exact and near copies stay together.
-        max_unreadable: Largest share of files that may be unreadable.
+        seed: Seed of the split, in which exact and near copies stay together, and of the sample.
+        max_unreadable: Largest share of files that may be unreadable, of those that are looked at.
+        most: Look at a random sample of at most this many, with every class in it; the others count, unseen. Default:
+            look at all.
+        cache: Whether what is seen of the images is kept on disk and read from there.
+        shelf: Where pixels are put that will be asked for again.
 
     Raises:
         DatasetError: If more are unreadable, or a class is left with fewer than two images.
@@ -123,26 +136,32 @@ def profile_dataset(
     check_classes(dataset)
     if not 0 <= max_unreadable <= 1:
         raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Give a fraction.")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(track(pool.map(look_at, dataset.items), "Reading images", total=len(dataset)))
+    seen = np.arange(len(dataset)) if most is None else sample(dataset.labels, most, seed)
+    items: list[Any] = [dataset.items[index] for index in seen.tolist()]
+    results = look_at_all(items, cache=default_cache() if cache else None, shelf=shelf)
     looks = [result for result in results if isinstance(result, Look)]
     unreadable = tuple(
-        {"path": name, "reason": result.reason}
-        for name, result in zip(dataset.names, results, strict=True)
+        {"path": dataset.names[index], "reason": result.reason}
+        for index, result in zip(seen.tolist(), results, strict=True)
         if isinstance(result, UnreadableImage)
     )
-    kept = dataset.subset(index for index, result in enumerate(results) if isinstance(result, Look))
-    _check_unreadable(unreadable, kept, max_unreadable)
+    readable = np.ones(len(dataset), dtype=bool)
+    readable[seen] = [isinstance(result, Look) for result in results]
+    kept = dataset.subset(np.flatnonzero(readable))
+    places = (np.cumsum(readable) - 1)[seen[readable[seen]]]  # in what is kept, of each image that was looked at
+    _check_unreadable(unreadable, kept, max_unreadable, len(items))
     duplicates = clusters([look.digest for look in looks])
     near = near_links(looks, duplicates)
-    split = split_dataset(kept, seed=seed, duplicates=[*duplicates, *near])
-    return _profile(split, looks, unreadable, duplicates, near), split
+    links = [places[np.array(link)].tolist() for link in (*duplicates, *near)]
+    split = split_dataset(kept, seed=seed, duplicates=links)
+    return _profile(split, split.subset(places), looks, unreadable, duplicates, near), split
 
 
-def _check_unreadable(unreadable: Sequence[Mapping[str, str]], kept: ImageDataset, max_unreadable: float) -> None:
+def _check_unreadable(
+    unreadable: Sequence[Mapping[str, str]], kept: ImageDataset, max_unreadable: float, total: int
+) -> None:
     named = ", ".join(f"{one['path']!r} ({one['reason']})" for one in unreadable[:NAMED_FILES])
     named += f" and {len(unreadable) - NAMED_FILES} more" if len(unreadable) > NAMED_FILES else ""
-    total = len(unreadable) + len(kept)
     if len(unreadable) > max_unreadable * total:
         raise DatasetError(
             f"Expected at most {max_unreadable:.1%} of the images to be unreadable. Received: {len(unreadable)} of "
@@ -167,6 +186,7 @@ def clusters(digests: Sequence[bytes]) -> list[list[int]]:
 
 def _profile(
     dataset: ImageDataset,
+    seen: ImageDataset,
     looks: Sequence[Look],
     unreadable: tuple[Mapping[str, str], ...],
     duplicates: Sequence[Sequence[int]],
@@ -174,11 +194,12 @@ def _profile(
 ) -> DatasetProfile:
     counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
     sides = np.sort([look.size for look in looks], axis=1)
-    names = [tuple(dataset.names[index] for index in cluster) for cluster in duplicates]
-    labels = [{int(dataset.labels[index]) for index in cluster} for cluster in duplicates]
-    split = dataset.split or ()
-    originals = components(len(dataset), [*duplicates, *near])
-    per_split = Counter(split)
+    names = [tuple(seen.names[index] for index in cluster) for cluster in duplicates]
+    labels = [{int(seen.labels[index]) for index in cluster} for cluster in duplicates]
+    per_split = Counter(dataset.split)
+    originals = components(len(seen), [*duplicates, *near])
+    learning = [root for root, part in zip(originals, seen.split or (), strict=True) if part != "test"]
+    copies = len(learning) - len(set(learning))
     return DatasetProfile(
         source=dataset.source,
         num_images=len(dataset),
@@ -199,8 +220,10 @@ def _profile(
             cluster for cluster, classes in zip(names, labels, strict=True) if len(classes) > 1
         ),
         images_per_split={part: per_split[part] for part in SPLITS},
-        effective_num_images=len({root for root, part in zip(originals, split, strict=True) if part != "test"}),
-        findings=_findings(dataset, looks, unreadable, duplicates, near),
+        effective_num_images=len(dataset) - per_split["test"] - copies,
+        findings=_findings(seen, looks, unreadable, duplicates, near),
+        num_looked_at=len(seen),
+        sampled=len(seen) < len(dataset),
     )
 
 

@@ -24,10 +24,12 @@ from advisor.rules import (
     numbers,
     rate_factor,
 )
-from advisor.similarity import Similarity, calibration, measure_similarity
+from advisor.similarity import Similarity, calibration, default_ruler, measure_dataset
 from strategies.backbones import Backbone, get_backbone
+from strategies.cache import default_cache
 from strategies.errors import PlanError
 from strategies.images import ImageDataset, load_dataset
+from strategies.pixels import Shelf, peek_size
 from strategies.plan import Plan, check_classes
 from strategies.planning import make_plan, with_rates
 from strategies.recipes import get_recipe
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 FINGERPRINT_VERSION = 2  # 1 had no findings
 SMALLEST_DEFAULT_SIZE = 96
+MOST_LOOKED_AT = 20_000  # images, unless all are asked for
+PEEKED = 100  # files whose headers are looked at before any is decoded
 BORDERLINE = 0.8  # below this confidence the advice offers a pilot
 
 
@@ -167,6 +171,7 @@ def recommend(
     seed: int = 0,
     max_unreadable: float = 0.05,
     group_by: str | None = None,
+    every_image: bool = False,
     cache: bool = True,
     **columns: Any,
 ) -> Recommendation:
@@ -190,6 +195,8 @@ def recommend(
         max_unreadable: Largest share of files that may be unreadable.
         group_by: A regular expression such as `patient[0-9]+`; files with the same match in their path, relative to the
             folder or as the table gives it, stay in one split.
+        every_image: Whether the health of all images is looked at, as 'advisor train' does, or of at most 20,000 that
+            are drawn at random from every class. Their number counts in either case.
         cache: Whether frozen features are kept on disk and read from there.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
             `follow_links`.
@@ -214,11 +221,21 @@ def recommend(
     network = choose_network(backbone, weights)
     row, weights = get_backbone(network.backbone), network.weights
     loaded = with_groups(load_dataset(source, **columns), group_by)
-    profile, dataset = profile_dataset(loaded, seed=seed, max_unreadable=max_unreadable)
+    ruler = default_ruler()
+    expected = image_size or fitting_size(row, _median_short_side(loaded.items), weights)
+    shelf = Shelf([ruler.image_size, expected], len(loaded))
+    profile, dataset = profile_dataset(
+        loaded,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        most=None if every_image else MOST_LOOKED_AT,
+        cache=cache,
+        shelf=shelf,
+    )
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
-    similarity = measure_similarity(learning, seed=seed)
+    similarity = measure_dataset(learning, ruler, seed=seed, cache=cache, shelf=shelf)
     size = image_size or default_image_size(row, profile, weights)
-    frozen = FrozenNetwork(row.name, size, weights, cache)
+    frozen = FrozenNetwork(row.name, size, weights, cache, shelf)
     profile, probed = measure_and_examine(
         profile, dataset, frozen, most=MAX_IMAGES, most_tested=MOST_TEST_IMAGES, seed=seed
     )
@@ -264,7 +281,7 @@ def recommend(
     if tried is not None:
         advice["pilot"] = tried.to_dict()
     return Recommendation(
-        plan=with_parameters(replace(plan_of(recipe or chosen), advice=advice)),
+        plan=with_parameters(replace(plan_of(recipe or chosen), advice=advice), cache=cache),
         rule=verdict.rule,
         profile=profile,
         similarity=similarity,
@@ -331,18 +348,28 @@ def plan_for(
     )
 
 
-def with_parameters(plan: Plan) -> Plan:
+def with_parameters(plan: Plan, *, cache: bool) -> Plan:
     """Returns the plan with the number of weights of every stage filled in."""
     from strategies.model import count_parameters
 
-    return replace(plan, parameters=count_parameters(plan))
+    return replace(plan, parameters=count_parameters(plan, default_cache() if cache else None))
 
 
 def default_image_size(row: Backbone, profile: DatasetProfile, weights: str = "auto") -> int:
     """Returns the network's own input size, or less where most images are smaller: enlarging adds blur, not detail."""
-    short = profile.image_sizes["short_side"]["median"]
+    return fitting_size(row, profile.image_sizes["short_side"]["median"], weights)
+
+
+def fitting_size(row: Backbone, short_side: float, weights: str = "auto") -> int:
+    """Returns the input size in pixels for images of a short side: the network's own, or the next multiple of 32."""
     smallest = max(SMALLEST_DEFAULT_SIZE, row.min_image_size)
-    return int(min(native_size(row, weights), max(smallest, -(-short // 32) * 32)))
+    return int(min(native_size(row, weights), max(smallest, -(-short_side // 32) * 32)))
+
+
+def _median_short_side(items: Sequence[Any]) -> float:
+    """Returns it from the headers of some files: a guess, so that they are decoded once to the size that is needed."""
+    spread = items[:: max(1, len(items) // PEEKED)]
+    return float(np.median([min(size) for size in map(peek_size, spread) if size] or [0]))
 
 
 def _facts(
@@ -356,6 +383,7 @@ def _facts(
         "min_images_per_class": profile.min_images_per_class,
         "imbalance_ratio": profile.imbalance_ratio,
         "num_grayscale": profile.num_grayscale,
+        "num_looked_at": profile.num_looked_at,
         "median_short_side": profile.image_sizes["short_side"]["median"],
         "image_size": image_size,
         "low": facts.similarity.low,

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from strategies.backbones import get_backbone, resolve_weights
+from strategies.cache import default_cache
 from strategies.errors import DatasetError, UserError
-from strategies.features import forward
-from strategies.images import load_images
-from strategies.pixels import decode_images
-from strategies.pretrained import build_backbone
+from strategies.images import ImageDataset, load_images
+from strategies.pixels import Pixels, Shelf
+from strategies.tapped import TappedNetwork
 from strategies.weights import can_download, is_cached
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def measure_similarity(
     weights: str | None = None,
     max_images: int = MAX_IMAGES,
     seed: int = 0,
+    cache: bool = True,
 ) -> Similarity:
     """Measures how close images lie to ImageNet. Labels are not needed; 64 images are enough.
 
@@ -130,6 +131,7 @@ def measure_similarity(
         weights: The ruler's weights; default: ImageNet's, or where they cannot be had those in this package.
         max_images: Measure a random sample of at most this many.
         seed: Seed of the sample and of the bootstrap.
+        cache: Whether what the ruler saw is kept on disk and read from there.
 
     Returns:
         A `Similarity`.
@@ -160,56 +162,88 @@ def measure_similarity(
         image_size=image_size or standard.image_size,
     )
     dataset = load_images(images)
+    return measure_dataset(dataset, chosen, max_images=max_images, seed=seed, cache=cache)
+
+
+def measure_dataset(
+    dataset: ImageDataset,
+    ruler: Ruler,
+    *,
+    max_images: int = MAX_IMAGES,
+    seed: int = 0,
+    cache: bool = True,
+    shelf: Shelf | None = None,
+) -> Similarity:
+    """Measures a dataset as `measure_similarity` does.
+
+    Args:
+        dataset: Images; labels are not needed.
+        ruler: What to measure with.
+        max_images: As in `measure_similarity`; `seed` and `cache` too.
+        seed: See `max_images`.
+        cache: See `max_images`.
+        shelf: Where some of the images may lie decoded.
+    """
     if len(dataset) < 2:
         raise DatasetError(f"Expected two or more images to measure. Received: {len(dataset)}. Add images.")
     generator = np.random.default_rng(seed)
     if len(dataset) > max_images:
         dataset = dataset.subset(np.sort(generator.permutation(len(dataset))[:max_images]))
-    pixels = decode_images(dataset.items, chosen.image_size)
-    return compare(measure_moments(pixels, chosen), chosen, seed=seed)
+    pixels = Pixels(dataset.items, ruler.image_size, shelf)
+    return compare(measure_moments(pixels, ruler, cache=cache), ruler, seed=seed)
 
 
-def measure_moments(pixels: np.ndarray, ruler: Ruler) -> Moments:
+def measure_moments(pixels: np.ndarray | Pixels, ruler: Ruler, *, cache: bool = False) -> Moments:
     """Runs images of the ruler's size through it once.
 
     Args:
         pixels: RGB 0-255 of shape `(num_images, image_size, image_size, 3)`.
         ruler: What to measure with.
+        cache: Whether what it saw is kept on disk and read from there.
     """
-    model, reference = _moments_model(ruler)
-    outputs = forward(model, pixels, description="Measuring similarity")
+    network = _moments_network(ruler, cache)
+    outputs = network.run(pixels, description="Measuring similarity")
+    reference = network.constants
     return Moments(
         mean=np.concatenate(outputs[0::2], axis=1).astype("float64"),
         square=np.concatenate(outputs[1::2], axis=1).astype("float64"),
-        reference_mean=np.concatenate([mean for mean, _ in reference]),
-        reference_variance=np.concatenate([variance for _, variance in reference]),
-        layers=np.repeat(np.arange(len(reference)), [len(mean) for mean, _ in reference]),
+        reference_mean=np.concatenate(reference[0::2]),
+        reference_variance=np.concatenate(reference[1::2]),
+        layers=np.repeat(np.arange(len(reference) // 2), [len(mean) for mean in reference[0::2]]),
     )
 
 
-def _moments_model(ruler: Ruler) -> tuple[keras.Model, list[tuple[np.ndarray, np.ndarray]]]:
+def _moments_network(ruler: Ruler, cache: bool) -> TappedNetwork:
+    return TappedNetwork(
+        backbone=get_backbone(ruler.backbone).name,
+        image_size=ruler.image_size,
+        weights=ruler.weights,
+        # The 224 px file at every input size: the calibration must not depend on which files are in the cache.
+        weights_size=224,
+        taps=("moments",),
+        tap=_tap_moments,
+        cache=default_cache() if cache else None,
+    )
+
+
+def _tap_moments(network: keras.Model) -> tuple[list[Any], list[np.ndarray]]:
+    """Mean and mean square of what goes into every BatchNormalization, and ImageNet's mean and variance of it."""
     import keras
 
-    row = get_backbone(ruler.backbone)
-    # The 224 px file at every input size: the calibration must not depend on which files are in the cache.
-    backbone = build_backbone(row, image_size=ruler.image_size, weights=ruler.weights, weights_size=224)
-    norms = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)][1:]
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)][1:]
     if not norms:
         raise UserError(
-            f"Expected a ruler with BatchNormalization, whose statistics are the reference. Received: {row.name!r}. "
-            f"Name another one, such as {default_ruler().backbone!r}."
+            f"Expected a ruler with BatchNormalization, whose statistics are the reference. "
+            f"Received: {network.name!r}. Name another one, such as {default_ruler().backbone!r}."
         )
-    outputs = []
+    outputs, reference = [], []
     for norm in norms:  # the first one is left out above: it holds dead channels
         axes = tuple(range(1, len(norm.input.shape) - 1))
         outputs.append(keras.ops.mean(norm.input, axis=axes))
         outputs.append(keras.ops.mean(keras.ops.square(norm.input), axis=axes))
-    to_numpy = keras.ops.convert_to_numpy
-    reference = [
-        (to_numpy(norm.moving_mean.value).astype("float64"), to_numpy(norm.moving_variance.value).astype("float64"))
-        for norm in norms
-    ]
-    return keras.Model(backbone.input, outputs), reference
+        for statistic in (norm.moving_mean, norm.moving_variance):
+            reference.append(keras.ops.convert_to_numpy(statistic.value).astype("float64"))
+    return outputs, reference
 
 
 def compare(moments: Moments, ruler: Ruler, *, seed: int = 0) -> Similarity:

@@ -11,14 +11,13 @@ import numpy as np
 
 from strategies.classifier import fit_classifier
 from strategies.evaluation import Evaluation, paired_difference, wilson_interval
-from strategies.features import frozen_pass
-from strategies.model import build_model, cut_at_frozen, frozen_outputs
+from strategies.model import build_model, cut_at_frozen, pass_frozen
 from strategies.plan import Plan, class_weights
 from strategies.planning import make_plan
 
 if TYPE_CHECKING:
-    from strategies.batches import Pixels
     from strategies.cache import FeatureCache
+    from strategies.pixels import Pixels
 
 HEAD_ONLY = "head_only"
 
@@ -97,15 +96,15 @@ def measure_baseline(
     head, _ = cut_at_frozen(build_model(alone, precision=precision), alone, alone.phases[0])
     assert head is not None
     features = {
-        name: frozen_pass(
+        name: pass_frozen(
             head,
+            alone,
+            alone.phases[0],
             pixels[name],
-            cache,
-            backbone=alone.backbone,
-            outputs=frozen_outputs(head, alone),
+            cache=cache,
             precision=precision,
             description=f"Head alone ({name})",
-        )[0]
+        )
         for name in ("train", "test")
     }
     kernel, bias = fit_classifier(

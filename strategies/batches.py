@@ -1,57 +1,14 @@
-"""What training and frozen passes read: pixels decoded when asked for, and an endless, seeded stream of batches."""
+"""What training reads: an endless, seeded stream of batches, and augmented copies of images."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 
-from strategies.cache import content_digest
-from strategies.pixels import decode_image
-
-CACHE_BYTES = 2 * 2**30
-
-
-class Pixels:
-    """Images of one size as an array that is decoded piece by piece, and kept as far as `CACHE_BYTES` reach.
-
-    Indexing with a slice or an array of indices returns uint8 RGB of shape `(n, image_size, image_size, 3)`.
-    """
-
-    def __init__(self, items: Sequence[Any], image_size: int) -> None:
-        self._items, self._size = items, image_size
-        self._kept: dict[int, np.ndarray] = {}
-        self._room = CACHE_BYTES // (image_size * image_size * 3)
-        self._pool = ThreadPoolExecutor(os.cpu_count())
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def identity(self) -> dict[str, Any]:
-        """Returns what distinguishes these images from others, for the key of a cache: the content of every file."""
-        return {"images": self._digest, "num_images": len(self._items), "image_size": self._size}
-
-    @cached_property
-    def _digest(self) -> bytes:
-        digests = hashlib.sha256()
-        for digest in self._pool.map(content_digest, self._items):
-            digests.update(digest)
-        return digests.digest()
-
-    def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
-        indices = np.arange(len(self._items))[key].tolist()
-        missing = sorted({index for index in indices if index not in self._kept})
-        decoded = self._pool.map(lambda index: decode_image(self._items[index], self._size), missing)
-        fresh = dict(zip(missing, decoded, strict=True))
-        for index in missing[: max(0, self._room - len(self._kept))]:
-            self._kept[index] = fresh[index]
-        return np.stack([fresh[index] if index in fresh else self._kept[index] for index in indices])
+from strategies.pixels import Pixels
 
 
 class Views:

@@ -1,4 +1,4 @@
-"""What a frozen forward pass gave, kept on disk: the same images through the same weights are computed once."""
+"""Frozen networks, and what they gave, kept on disk: the same images through the same weights are computed once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """A folder of entries, each a file with the arrays that one forward pass gave.
+    """A folder of entries, each a file with the arrays that one forward pass gave, or that make up a network.
 
     A cache is a convenience: whatever is wrong with the folder is said in one line on stderr, and the work goes on
     without it. An entry is its key's and whole, or it is not used: a checksum over key and content is verified before
@@ -58,12 +58,13 @@ class FeatureCache:
     folder: Path
     max_bytes: int
 
-    def load(self, key: str, *, num_rows: int) -> list[np.ndarray] | None:
+    def load(self, key: str, *, num_rows: int | None = None) -> list[np.ndarray] | None:
         """Returns the arrays stored under `key`, or `None` if there is no whole entry; marks the entry as just used.
 
         Args:
             key: What `make_key` returned.
-            num_rows: Number of images, the first dimension of each array; an entry with another one is spoilt.
+            num_rows: Number of images, the first dimension of each array; an entry with another one is spoilt. `None`
+                for what holds no images, such as a network.
 
         Returns:
             The arrays as they were stored, or `None`; a spoilt entry is removed and named on stderr.
@@ -72,7 +73,7 @@ class FeatureCache:
         try:
             with path.open("rb") as file:
                 arrays = _read(file, key)
-            if any(array.shape[:1] != (num_rows,) for array in arrays):
+            if num_rows is not None and any(array.shape[:1] != (num_rows,) for array in arrays):
                 raise ValueError(f"its arrays are not of {num_rows:,} rows")
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -93,7 +94,7 @@ class FeatureCache:
 
         Args:
             key: What `make_key` returned.
-            arrays: Arrays of numbers, each with one row per image.
+            arrays: Arrays of numbers, of features with one row per image.
 
         Returns:
             Whether they were kept. If not, because they are too large or the disk does not take them, a line on stderr

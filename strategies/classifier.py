@@ -107,8 +107,11 @@ def _compact(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     mean = float(lengths.mean()) or 1.0
     if len(values) >= values.shape[1]:
         return values, np.eye(values.shape[1]), mean
-    left, deviations, right = np.linalg.svd(values, full_matrices=False)
-    return left * deviations, right.T, mean
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        basis, coordinates = np.linalg.qr(values.T)
+    return coordinates.T, basis, mean
 
 
 def _validate(

@@ -9,23 +9,23 @@ import numpy as np
 
 from strategies.backbones import Backbone, get_backbone, stages_at
 from strategies.cache import FeatureCache, cached, default_cache, make_key, weights_digest
+from strategies.engines import BATCH_SIZE, padded
 from strategies.errors import UserError, unknown_name
 from strategies.images import load_images
-from strategies.pixels import PIXELS_VERSION, decode_images
+from strategies.pixels import PIXELS_VERSION, Part, Pixels, Shelf, decode_images
 from strategies.pretrained import build_backbone
 from strategies.progress import track
+from strategies.tapped import TappedNetwork
 from strategies.weights import native_size
 
 if TYPE_CHECKING:
     import keras
 
-    from strategies.batches import Pixels, Views
-
-BATCH_SIZE = 32
+    from strategies.batches import Views
 
 
 def forward(
-    model: keras.Model, inputs: np.ndarray | Pixels | Views, *, description: str = "Frozen pass"
+    model: keras.Model, inputs: np.ndarray | Pixels | Part | Views, *, description: str = "Frozen pass"
 ) -> list[np.ndarray]:
     """Runs `model` once over `inputs` and returns its outputs, one array each.
 
@@ -44,11 +44,8 @@ def forward(
         raise UserError("Expected at least one image for a forward pass. Received none.")
     parts: list[list[np.ndarray]] = []
     for start in track(range(0, len(inputs), BATCH_SIZE), description):
-        batch = np.asarray(inputs[start : start + BATCH_SIZE], dtype="float32")
-        size = len(batch)
-        if size < BATCH_SIZE:
-            batch = np.concatenate([batch, np.repeat(batch[:1], BATCH_SIZE - size, axis=0)])
-        outputs: Any = model.predict_on_batch(batch)
+        size = min(BATCH_SIZE, len(inputs) - start)
+        outputs: Any = model.predict_on_batch(padded(inputs[start : start + BATCH_SIZE]))
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
         parts.append([np.asarray(output, dtype="float32")[:size] for output in outputs])
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -155,8 +152,6 @@ def extract_features(
         >>> features["stem"].shape
         (4, 16)
     """
-    import keras
-
     row = get_backbone(backbone)
     size = image_size or native_size(row, weights)
     known = [stage.name for stage in stages_at(row, size) if not stage.dense]
@@ -167,13 +162,23 @@ def extract_features(
     items = load_images(images).items
     if pool:
         return pooled_features(items, row.name, wanted, image_size=size, weights=weights, cache=cache)
-    model = keras.Model(*_network(row, size, weights, wanted))
+    import keras
+
+    network = build_backbone(row, image_size=size, weights=weights)
+    model = keras.Model(network.input, _maps(network, row, size, wanted))
     values = forward(model, decode_images(items, size), description="Extracting features")
     return dict(zip(wanted, values, strict=True))
 
 
 def pooled_features(
-    items: Sequence[Any], backbone: str, stages: Sequence[str], *, image_size: int, weights: str, cache: bool
+    items: Sequence[Any],
+    backbone: str,
+    stages: Sequence[str],
+    *,
+    image_size: int,
+    weights: str,
+    cache: bool,
+    shelf: Shelf | None = None,
 ) -> dict[str, np.ndarray]:
     """Returns the features of each stage, averaged over the image plane, by one pass or from the cache.
 
@@ -184,27 +189,43 @@ def pooled_features(
         image_size: Side of the square input in pixels.
         weights: As in `extract_features`.
         cache: Whether the features are kept on disk and read from there.
+        shelf: Where some of the images may lie decoded.
     """
-    import keras
-
-    from strategies.batches import Pixels
-
-    network, maps = _network(get_backbone(backbone), image_size, weights, stages)
-    pooled = [keras.layers.GlobalAveragePooling2D()(one) if len(one.shape) == 4 else one for one in maps]
-    values = frozen_pass(
-        keras.Model(network, pooled),
-        Pixels(items, image_size),
-        default_cache() if cache else None,
-        backbone=backbone,
-        outputs=[*stages, "pooled"],
-        description="Extracting features",
-    )
+    network = stage_network(backbone, stages, image_size=image_size, weights=weights, cache=cache)
+    values = network.run(Pixels(items, image_size, shelf), description="Extracting features")
     return dict(zip(stages, values, strict=True))
 
 
-def _network(row: Backbone, image_size: int, weights: str, stages: Sequence[str]) -> tuple[Any, list[Any]]:
-    """Returns the input of a pretrained network and the outputs of some of its stages."""
-    network = build_backbone(row, image_size=image_size, weights=weights)
+def stage_network(backbone: str, stages: Sequence[str], *, image_size: int, weights: str, cache: bool) -> TappedNetwork:
+    """Returns a network out of which come the features of some stages, averaged over the image plane.
+
+    Args:
+        backbone: Name of the backbone.
+        stages: Names of stages; the others as in `pooled_features`.
+        image_size: Side of the square input in pixels.
+        weights: As in `extract_features`.
+        cache: Whether network and features are kept on disk and read from there.
+    """
+    row = get_backbone(backbone)
+
+    def tap(network: keras.Model) -> tuple[list[Any], list[np.ndarray]]:
+        from keras.layers import GlobalAveragePooling2D
+
+        maps = _maps(network, row, image_size, stages)
+        return [GlobalAveragePooling2D()(one) if len(one.shape) == 4 else one for one in maps], []
+
+    return TappedNetwork(
+        backbone=row.name,
+        image_size=image_size,
+        weights=weights,
+        taps=(*stages, "pooled"),
+        tap=tap,
+        cache=default_cache() if cache else None,
+    )
+
+
+def _maps(network: keras.Model, row: Backbone, image_size: int, stages: Sequence[str]) -> list[Any]:
+    """Returns the outputs of some stages of a pretrained network."""
     ends = {stage.name: stage.last_layer for stage in stages_at(row, image_size) if not stage.dense}
     last = list(ends)[-1]
-    return network.input, [network.output if name == last else network.get_layer(ends[name]).output for name in stages]
+    return [network.output if name == last else network.get_layer(ends[name]).output for name in stages]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from strategies.backbones import get_backbone
-from strategies.features import has_gpu
+from strategies.backbones import Backbone, get_backbone, stages_at
+from strategies.cache import FeatureCache, make_key
+from strategies.features import frozen_pass, has_gpu, stage_network
 from strategies.plan import NewLayer, Phase, Plan
 from strategies.pretrained import build_backbone, stage_layers
 
 if TYPE_CHECKING:
     import keras
+
+    from strategies.batches import Views
+    from strategies.pixels import Pixels
 
 POOL = "pool"
 
@@ -92,19 +97,43 @@ def layers_by_stage(model: keras.Model, plan: Plan) -> dict[str, tuple[str, ...]
     return found
 
 
-def count_parameters(plan: Plan) -> dict[str, int]:
-    """Counts the weights of every stage of the plan, removed ones included."""
-    import keras
+def count_parameters(plan: Plan, cache: FeatureCache | None = None) -> dict[str, int]:
+    """Counts the weights of every stage of the plan, removed ones included.
 
+    Args:
+        plan: Any plan.
+        cache: Where the counts of a backbone are kept, so that it need not be built to be counted.
+    """
     row = get_backbone(plan.backbone)
-    whole = build_backbone(
-        row, image_size=plan.image_size, weights="random", dense=any(stage.dense for stage in plan.stages)
-    )
-    owners = stage_layers(whole, row)
-    end = whole.get_layer(owners[plan.last_stage][-1]).output
-    both = keras.Model(whole.input, [whole.output, _put_on_top(end, plan)])
-    owners |= {name: layers for name, layers in layers_by_stage(both, plan).items() if name not in owners}
-    return {stage: sum(both.get_layer(name).count_params() for name in names) for stage, names in owners.items()}
+    counts, channels = _stage_sizes(row, plan.image_size, any(stage.dense for stage in plan.stages), cache)
+    width = channels[plan.last_stage]
+    for layer in plan.new_layers:
+        if layer.kind == "separable_conv":  # 3 x 3 of each channel, then all channels; four numbers for BatchNorm
+            counts[layer.name] = 9 * width + width * layer.units + 4 * layer.units
+        else:
+            counts[layer.name] = (width + 1) * layer.units
+        width = layer.units
+    return counts
+
+
+def _stage_sizes(
+    row: Backbone, image_size: int, dense: bool, cache: FeatureCache | None
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Returns the number of weights of every stage, and of the channels that come out of it."""
+    stages = [stage.name for stage in stages_at(row, image_size) if dense or not stage.dense]
+    key = make_key(stage_sizes=1, backbone=repr(row), image_size=image_size, dense=dense, keras=version("keras"))
+    kept_in = None if row.model is not None or cache is None or not cache.max_bytes else cache
+    arrays = kept_in.load(key) if kept_in is not None else None
+    if arrays is None:
+        network = build_backbone(row, image_size=image_size, weights="random", dense=dense)
+        owners = stage_layers(network, row)
+        counts = [sum(network.get_layer(name).count_params() for name in owners[stage]) for stage in stages]
+        channels = [network.get_layer(owners[stage][-1]).output.shape[-1] for stage in stages]
+        arrays = [np.array(counts, dtype="int64"), np.array(channels, dtype="int64")]
+        if kept_in is not None:
+            kept_in.store(key, arrays)
+    sizes, widths = (dict(zip(stages, array.tolist(), strict=True)) for array in arrays)
+    return sizes, widths
 
 
 def start_phase(model: keras.Model, plan: Plan, phase: Phase) -> None:
@@ -146,6 +175,48 @@ def cut_at_frozen(model: keras.Model, plan: Plan, phase: Phase) -> tuple[keras.M
 def frozen_outputs(head: keras.Model, plan: Plan) -> list[str]:
     """Returns what comes out of the frozen part of a plan's model, by names for the key of the feature cache."""
     return [plan.last_stage, "pooled" if len(head.output.shape) == 2 else "maps"]
+
+
+def pass_frozen(
+    head: keras.Model,
+    plan: Plan,
+    phase: Phase,
+    inputs: Pixels | Views,
+    *,
+    cache: FeatureCache | None,
+    precision: str,
+    description: str,
+) -> np.ndarray:
+    """Sends images through the frozen part of a plan's model, or takes from the cache what that gave before.
+
+    Args:
+        head: The frozen part, from `cut_at_frozen`.
+        plan: What the model was built of.
+        phase: The phase that trains on what comes out.
+        inputs: Images.
+        cache: `None` keeps nothing and reads nothing.
+        precision: What the model computes in.
+        description: What a progress bar says.
+    """
+    outputs = frozen_outputs(head, plan)
+    last = plan.stages[-1]
+    trained = {stage for earlier in plan.phases[: plan.phases.index(phase)] for stage in earlier.trains}
+    is_pretrained = not trained & {*plan.kept_stages, *plan.rebuilt_stages}
+    if cache is not None and is_pretrained and precision == "float32" and outputs == [last.name, "pooled"]:
+        # The network that the advice has sent images through: it may be there in a faster form, and with its answers.
+        stages = [stage.name for stage in plan.stages]
+        network = stage_network(plan.backbone, stages, image_size=plan.image_size, weights=plan.weights, cache=True)
+        if not last.dense and network.converts:
+            return network.run(inputs, description=description)[-1]
+    return frozen_pass(
+        head,
+        inputs,
+        cache,
+        backbone=plan.backbone,
+        outputs=outputs,
+        precision=precision,
+        description=description,
+    )[0]
 
 
 def snapshot(model: keras.Model) -> dict[str, np.ndarray]:

@@ -12,13 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from strategies.batches import Batches, Pixels, Views
+from strategies.batches import Batches, Views
 from strategies.cache import FeatureCache
 from strategies.checkpoint import Checkpoint, State, assign, values_of, variables
 from strategies.classifier import fit_classifier
-from strategies.features import frozen_pass, use_xla
-from strategies.model import cut_at_frozen, frozen_outputs, layers_by_stage, moving_paths, snapshot
+from strategies.features import use_xla
+from strategies.model import cut_at_frozen, layers_by_stage, moving_paths, pass_frozen, snapshot
 from strategies.optimizers import make_optimizer
+from strategies.pixels import Pixels
 from strategies.plan import Phase, Plan, class_weights
 from strategies.selection import BalancedAccuracy, Selection
 
@@ -232,26 +233,20 @@ def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:
 def _frozen_features(this: Run, phase: Phase, head: keras.Model) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Runs the frozen part once over the images, and over augmented copies of the training images."""
     plan, labels = this.plan, dict(this.labels)
-    place: dict[str, Any] = {
-        "backbone": plan.backbone,
-        "outputs": frozen_outputs(head, plan),
-        "precision": this.precision,
-    }
-    inputs = {
-        name: frozen_pass(head, this.pixels[name], this.cache, description=f"Features ({name})", **place)[0]
-        for name in ("train", "val")
-        if len(labels[name])
-    }
+
+    def features(inputs: Pixels | Views, description: str) -> np.ndarray:
+        return pass_frozen(
+            head, plan, phase, inputs, cache=this.cache, precision=this.precision, description=description
+        )
+
+    inputs = {name: features(this.pixels[name], f"Features ({name})") for name in ("train", "val") if len(labels[name])}
     inputs.setdefault("val", inputs["train"][:0])
     if phase.views and plan.augmentation:
         copies = [
-            frozen_pass(
-                head,
+            features(
                 Views(this.pixels["train"], plan.augmentation, seed=(plan.seed, view)),
-                this.cache,
-                description=f"Features (view {view} of {phase.views})",
-                **place,
-            )[0]
+                f"Features (view {view} of {phase.views})",
+            )
             for view in range(1, phase.views + 1)
         ]
         inputs["train"] = np.concatenate([inputs["train"], *copies])

@@ -20,7 +20,16 @@ from strategies.backbones import (
 )
 from strategies.errors import UserError, WeightsError, in_a_sentence, unknown_name
 from strategies.flattening import copy_model, flatten
-from strategies.weights import BUNDLED, bundled_file, can_download, keras_cache, missing, weights_files
+from strategies.startup import start_keras
+from strategies.weights import (
+    BUNDLED,
+    bundled_file,
+    can_download,
+    missing,
+    sizes_to_load,
+    weights_files,
+    weights_path,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -63,6 +72,7 @@ def build_backbone(
         >>> build_backbone(row, image_size=96, weights="random", last_stage="stage2").output_shape
         (None, 12, 12, 16)
     """
+    start_keras()
     import keras
 
     size = backbone.image_size if image_size is None else image_size
@@ -86,7 +96,7 @@ def build_backbone(
     else:
         network = _construct(backbone, size, dense)
         if weights in ("auto", "imagenet"):
-            _load_imagenet(network, backbone, weights_size or size, weights_size is None, dense)
+            _load_imagenet(network, backbone, size, weights_size, dense)
         elif weights == BUNDLED:
             _load_file(network, backbone, bundled_file(backbone))
         elif weights != "random":
@@ -207,24 +217,15 @@ def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None =
     )
 
 
-def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, fall_back: bool, dense: bool) -> None:
+def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, weights_size: int | None, dense: bool) -> None:
     """Loads Keras' ImageNet weights: a file in its cache before a download, that of `size` before the native one."""
     import keras
 
-    sizes = [backbone.image_size]
-    if size in backbone.weights_sizes:
-        sizes = [size, backbone.image_size] if fall_back else [size]
-    elif backbone.weights_sizes and not fall_back:
-        raise UserError(
-            f"{backbone.name} has ImageNet weights for {', '.join(map(str, backbone.weights_sizes))} px. "
-            f"Received: weights_size={size}. Name one of them."
-        )
-    files = weights_files(backbone, sizes, dense=dense)
+    files = weights_files(backbone, sizes_to_load(backbone, size, weights_size), dense=dense)
     # Keras itself overlooks the files of a cache that it cannot write to.
-    for name in files:
-        if (keras_cache() / name).is_file():
-            _load_file(network, backbone, keras_cache() / name, dense)
-            return
+    if (path := weights_path(backbone, "imagenet", size, weights_size, dense=dense)) is not None:
+        _load_file(network, backbone, path, dense)
+        return
     reason = "its server does not answer"
     for one in files.values() if can_download() else ():
         try:

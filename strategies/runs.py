@@ -15,7 +15,7 @@ from strategies.evaluation import Evaluation, evaluate_predictions
 from strategies.features import forward
 from strategies.files import read_json
 from strategies.images import ImageDataset, few, load_dataset
-from strategies.pixels import UnreadableImage, decode_image
+from strategies.pixels import Pixels, UnreadableImage, decode_image
 from strategies.progress import track
 from strategies.run_folder import RunFolder, read_run
 
@@ -85,8 +85,6 @@ def evaluate_run(
     labels = _labels_of_run(dataset, names)
     dataset, labels, unreadable = _without_unreadable(dataset, labels, max_unreadable)
     metrics = _read_metrics(folder.path)
-    from strategies.batches import Pixels  # which needs Keras
-
     (probabilities,) = forward(folder.model, Pixels(dataset.items, folder.image_size), description="Evaluating")
     majority = None if metrics is None else names.index(metrics["baseline"]["majority_class"])
     return RunEvaluation(

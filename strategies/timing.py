@@ -13,10 +13,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from strategies.batches import Pixels
 from strategies.features import forward
 from strategies.images import SPLITS, ImageDataset
 from strategies.phases import steps_per_evaluation
+from strategies.pixels import Pixels
 from strategies.plan import Plan
 from strategies.planning import with_budget
 from strategies.training import train

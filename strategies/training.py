@@ -14,7 +14,6 @@ import keras
 import numpy as np
 
 from strategies.baseline import HeadBaseline, measure_baseline
-from strategies.batches import Pixels
 from strategies.cache import default_cache
 from strategies.checkpoint import FILE as CHECKPOINT
 from strategies.checkpoint import Checkpoint, assign, locked, variables
@@ -25,6 +24,7 @@ from strategies.files import check_run, replacing, write_json
 from strategies.images import ImageDataset, load_dataset
 from strategies.model import build_model, resolve_precision, snapshot, start_phase
 from strategies.phases import Place, Run, check_frozen, keep_state, run_phase
+from strategies.pixels import Pixels
 from strategies.plan import Phase, Plan, check_classes, check_plan
 from strategies.reliability import fit_temperature
 from strategies.selection import Selection

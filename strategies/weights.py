@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from strategies.backbones import BACKBONES, Backbone, get_backbone, resolve_weights
-from strategies.errors import WeightsError
+from strategies.errors import UserError, WeightsError
 
 BUNDLED = "bundled"
 BUNDLED_BACKBONE = "MobileNetV2-0.35"
@@ -81,6 +81,45 @@ def weights_files(backbone: Backbone, sizes: list[int], *, dense: bool = False) 
     """Returns the names of Keras' files for some input sizes."""
     top = "" if dense else "_notop"
     return {backbone.weights_file.format(size=one, top=top): one for one in sizes}
+
+
+def sizes_to_load(backbone: Backbone, image_size: int, weights_size: int | None = None) -> list[int]:
+    """Returns the input sizes whose ImageNet file may serve, the first choice first; see `build_backbone`.
+
+    Raises:
+        UserError: If there is no file for `weights_size`.
+    """
+    size = weights_size or image_size
+    if size in backbone.weights_sizes:
+        return [size, backbone.image_size] if weights_size is None else [size]
+    if backbone.weights_sizes and weights_size is not None:
+        raise UserError(
+            f"{backbone.name} has ImageNet weights for {', '.join(map(str, backbone.weights_sizes))} px. "
+            f"Received: weights_size={size}. Name one of them."
+        )
+    return [backbone.image_size]
+
+
+def weights_path(
+    backbone: Backbone, weights: str, image_size: int, weights_size: int | None = None, *, dense: bool = False
+) -> Path | None:
+    """Returns the file that `build_backbone` would load, or `None` where there is none yet or none at all.
+
+    Args:
+        backbone: A row of `BACKBONES`.
+        weights: As in `build_backbone`; `image_size` and `weights_size` too.
+        image_size: Side of the square input in pixels.
+        weights_size: See `weights`.
+        dense: Whether the fully connected stage is kept.
+    """
+    if backbone.model is not None or weights in ("own", "random"):
+        return None
+    if weights == BUNDLED:
+        return bundled_file(backbone)
+    if weights not in ("auto", "imagenet"):
+        return Path(weights) if Path(weights).is_file() else None
+    names = weights_files(backbone, sizes_to_load(backbone, image_size, weights_size), dense=dense)
+    return next((keras_cache() / name for name in names if (keras_cache() / name).is_file()), None)
 
 
 def is_cached(backbone: Backbone) -> bool:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from strategies import batches as module
-from strategies.batches import Batches, Pixels, Views, augment
+from strategies import pixels as module
+from strategies.batches import Batches, Views, augment
+from strategies.pixels import Pixels
 
 
 def _stream(seed=(0, 0), count=10, **options):

@@ -14,6 +14,7 @@ FACTS = {
     "min_images_per_class": 40,
     "imbalance_ratio": 1.0,
     "num_grayscale": 0,
+    "num_looked_at": 350,
     "median_short_side": 200,
     "image_size": 128,
     "similarity": 0.9,
@@ -46,6 +47,7 @@ TRIGGERS = {
     "imbalance": {"imbalance_ratio": 3.1},
     "upscaling": {"median_short_side": 80},
     "grayscale": {"num_grayscale": 200},
+    "sampled": {"num_looked_at": 300},
 }
 
 

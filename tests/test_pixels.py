@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from strategies.images import load_dataset, load_images
-from strategies.pixels import UnreadableImage, decode_image, decode_images
+from strategies.pixels import Pixels, Shelf, UnreadableImage, decode_image, decode_images, decode_sizes, peek_size
 from strategies.splits import split_dataset
 
 
@@ -165,3 +165,26 @@ def test_nothing_of_the_users_folder_is_changed(photos):
     assert state() == before
     if open_files:
         assert len(os.listdir("/proc/self/fd")) <= open_files
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_several_sizes_at_once_are_what_each_is_alone(suffix, tmp_path):
+    """Also where a photo is decoded at one scale for some of them and at another for others."""
+    path = tmp_path / f"photo{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 520, 3), dtype="uint8")).save(path)
+    original, pixels = decode_sizes(path.read_bytes(), (128, 32, 128, 224, 64))
+    assert original == (520, 300) == peek_size(path)
+    for size, one in zip((128, 32, 128, 224, 64), pixels, strict=True):
+        assert (one == decode_image(path, size)).all()
+
+
+def test_a_shelf_gives_back_what_was_put_there_and_decodes_the_rest(photos):
+    """Where not all images would fit, it asks for none."""
+    items = sorted((photos / "china").iterdir())[:2]
+    shelf = Shelf([32, 48, 32], 2)
+    assert shelf.sizes == (32, 48)
+    shelf.put(items[0], 32, np.zeros((32, 32, 3), dtype="uint8"))
+    pixels = Pixels(items, 32, shelf)[:2]
+    assert not pixels[0].any()
+    assert (pixels[1] == decode_image(items[1], 32)).all()
+    assert Shelf([224], 1_000_000).sizes == ()

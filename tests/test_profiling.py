@@ -244,3 +244,23 @@ def test_a_users_split_is_kept_and_counted(tmp_path):
     assert all(
         (part == "test") == name.startswith("test/") for name, part in zip(dataset.names, dataset.split, strict=True)
     )
+
+
+def test_of_many_images_a_sample_is_looked_at_and_all_count(tmp_path):
+    """Every class is in it; what is found is of the sample, sizes of classes and the split of all."""
+    root = _make(tmp_path, cat=60, dog=3)
+    for index in range(60):
+        (root / "cat" / f"{index:02}.png").write_bytes((root / "dog" / "01.png").read_bytes())
+    dataset = load_dataset(root)
+    profile, split = profile_dataset(dataset, most=20)
+    whole, _ = profile_dataset(dataset)
+    assert (profile.sampled, profile.num_looked_at, profile.num_images) == (True, 20, 63)
+    assert (whole.sampled, whole.num_looked_at) == (False, 63)
+    assert profile.images_per_class == whole.images_per_class == {"cat": 60, "dog": 3}
+    assert len(split) == sum(profile.images_per_split.values()) == 63
+    assert None not in split.split
+    (copies,) = [one for one in profile.findings if one["code"] == "duplicates"]
+    assert copies["total"] == 20
+    assert 10 < copies["count"] < 20
+    not_test = 63 - profile.images_per_split["test"]
+    assert not_test - 20 < profile.effective_num_images < not_test

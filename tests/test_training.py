@@ -287,6 +287,9 @@ def test_every_recipe_builds_on_every_family_and_sets_what_its_freeze_map_says(b
         model = build_model(plan)
         owners = layers_by_stage(model, plan)
         assert set(owners) == set(plan.built_stages)
+        counts = count_parameters(plan)
+        for stage, names in owners.items():
+            assert counts[stage] == sum(model.get_layer(name).count_params() for name in names), stage
         for phase in plan.phases:
             start_phase(model, plan, phase)
             moving = moving_paths(model)
@@ -295,7 +298,6 @@ def test_every_recipe_builds_on_every_family_and_sets_what_its_freeze_map_says(b
                 assert weights
                 assert bool(set(weights) & moving) == (stage in phase.trains), f"{recipe} {phase.name} {stage}"
         keras.utils.clear_session()
-    counts = count_parameters(plan)
     assert set(counts) == {stage.name for stage in plan.stages} | {"new_stage", "classifier"}
     assert all(counts.values())
 

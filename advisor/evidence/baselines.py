@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 from strategies.backbones import get_backbone
-from strategies.batches import Pixels
 from strategies.evaluation import Evaluation, evaluate_predictions
 from strategies.features import forward, use_xla
 from strategies.images import ImageDataset
+from strategies.pixels import Pixels
 from strategies.pretrained import build_backbone
 
 

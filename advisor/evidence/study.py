@@ -136,7 +136,7 @@ def measure(data: ImageDataset, setting: Setting, seed: int) -> Cell:
     """Measures what the advice would measure on the training and validation images of one cell."""
     profile, _ = profile_dataset(data, seed=seed)
     learning = data.subset(np.flatnonzero(np.array(data.split) != "test"))
-    similarity = measure_similarity(learning, seed=seed)
+    similarity = measure_similarity(learning, seed=seed, cache=False)
     curve = measure_depth_curve(
         learning,
         backbone=setting.backbone,

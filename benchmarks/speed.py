@@ -1,0 +1,305 @@
+"""How fast it is, as ratios measured side by side: python benchmarks/speed.py DATASETS [--row recommend] [--repeats 5]
+
+DATASETS is a folder with the class folders `imagenet_samples` and `intel_scenes`. Each row runs ours and what it is
+compared with in turn, and prints the medians and their ratio. Needs OpenVINO (`pip install '.[openvino]'`).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image
+
+BACKBONE = "MobileNetV2-0.35"
+ADVISOR = [sys.executable, "-m", "advisor"]
+ENLARGED, NUM_CLASSES = 1.6, 10
+Line = tuple[str, float, float]  # what, ours, what it is compared with
+
+PREDICT = """
+import keras, sys
+photos = keras.utils.image_dataset_from_directory(sys.argv[1], image_size=(224, 224), shuffle=False, verbose=False)
+network = keras.applications.MobileNetV2((224, 224, 3), alpha=0.35, include_top=False, pooling="avg")
+image = keras.Input((224, 224, 3))
+model = keras.Model(image, network(keras.applications.mobilenet_v2.preprocess_input(image)))
+model.predict(photos, verbose=0)
+"""
+GUIDE = """
+import json, keras, sys
+seed, size, splits = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+keras.utils.set_random_seed(seed)
+read = lambda part, shuffle: keras.utils.image_dataset_from_directory(
+    f"{splits}/{part}", image_size=(size, size), shuffle=shuffle, seed=seed, verbose=False)
+base = keras.applications.MobileNetV2((size, size, 3), alpha=0.35, include_top=False, weights=None)
+base.load_weights(sys.argv[4])
+base.trainable = False
+image = keras.Input((size, size, 3))
+features = base(keras.applications.mobilenet_v2.preprocess_input(image), training=False)
+features = keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(features))
+train = read("train", True)
+model = keras.Model(image, keras.layers.Dense(len(train.class_names), activation="softmax")(features))
+model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy", ["accuracy"])
+model.fit(train.prefetch(2), validation_data=read("val", False).prefetch(2), epochs=20, verbose=0)
+accuracy = model.evaluate(read("test", False), verbose=0)[1]
+model.save(sys.argv[5])
+print(json.dumps(accuracy))
+"""
+ADVICE = """
+import json, resource, sys, time
+import advisor
+from strategies.images import load_dataset
+started = time.perf_counter()
+dataset = load_dataset(sys.argv[1])
+listed = time.perf_counter()
+advisor.recommend(dataset, backbone=sys.argv[2])
+usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(json.dumps([time.perf_counter() - listed, listed - started, usage]))
+"""
+
+
+def enlarge(source: Path, out: Path) -> Path:
+    """Writes the photos of a class folder 1.6 times as large, regrouped into ten classes."""
+    for index, path in enumerate(sorted(path for path in source.rglob("*") if path.is_file())[:1000]):
+        folder = out / f"class{index * NUM_CLASSES // 1000}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as image:
+            size = round(image.width * ENLARGED), round(image.height * ENLARGED)
+            image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(folder / f"{index:04}.jpg", quality=90)
+    return out
+
+
+def run(command: list[str], **environment: str | Path) -> tuple[float, str]:
+    """Runs a command and returns its seconds and its stdout."""
+    values = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **{name: str(value) for name, value in environment.items()}}
+    started = time.perf_counter()
+    done = subprocess.run(command, env=values, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)[:200]} failed:\n{done.stderr[-2000:]}")
+    return time.perf_counter() - started, done.stdout
+
+
+def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
+    """The advice on 1,000 photos beside one pass of the same network by Keras; both as whole commands."""
+    photos = enlarge(datasets / "imagenet_samples", work / "photos")
+    few = work / "few"  # converts the networks, and leaves nothing else that the photos need
+    for folder in sorted(photos.iterdir()):
+        (few / folder.name).mkdir(parents=True)
+        for path in sorted(folder.iterdir())[:4]:
+            shutil.copy(path, few / folder.name)
+    advise = [*ADVISOR, "recommend", "--backbone", BACKBONE, "--image-size", "224"]
+    run([*advise, str(few)], ADVISOR_CACHE=work / "converted")
+    seconds: dict[str, list[float]] = {}
+    for number in range(repeats):
+        shutil.copytree(work / "converted", work / f"cache{number}")
+        ways: dict[str, Callable[[], tuple[float, str]]] = {
+            "predict": lambda: run([sys.executable, "-c", PREDICT, str(photos)]),
+            "recommend": lambda cache=work / f"cache{number}": run([*advise, str(photos)], ADVISOR_CACHE=cache),
+            "recommend, the same again": lambda cache=work / f"cache{number}": run(
+                [*advise, str(photos)], ADVISOR_CACHE=cache
+            ),
+            "recommend, first use of a network": lambda cache=work / f"new{number}": run(
+                [*advise, str(photos)], ADVISOR_CACHE=cache
+            ),
+            "recommend, without OpenVINO": lambda cache=work / f"keras{number}": run(
+                [*advise, str(photos)], ADVISOR_CACHE=cache, ADVISOR_ENGINE="keras"
+            ),
+        }
+        for name, way in ways.items():
+            seconds.setdefault(name, []).append(way()[0])
+    other = median(seconds.pop("predict"))
+    for name, values in seconds.items():
+        yield f"{name} / model.predict", median(values), other
+
+
+def many_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
+    """The advice on 100,000 files beside 20,000, apart from listing them: 20,000 small crops, linked five times."""
+    sources = sorted(path for path in (datasets / "imagenet_samples").rglob("*") if path.is_file())
+    for index in range(100_000):
+        path = work / ("few" if index < 20_000 else "many") / f"class{index % NUM_CLASSES}" / f"{index:06}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if index < 20_000:
+            with Image.open(sources[index // 20]) as image:
+                generator = np.random.default_rng(index)
+                left, top = (generator.random(2) * (np.array(image.size) - 32).clip(1)).astype(int).tolist()
+                image.convert("RGB").crop((left, top, left + 96, top + 96)).save(path)
+            os.makedirs(work / "many" / path.parent.name, exist_ok=True)
+            os.link(path, work / "many" / path.parent.name / path.name)
+        else:
+            os.link(work / "few" / path.parent.name / f"{index % 20_000:06}.jpg", path)
+    found: dict[str, list[list[float]]] = {"few": [], "many": []}
+    for _ in range(repeats):
+        for name, values in found.items():
+            script = [sys.executable, "-c", ADVICE, str(work / name), BACKBONE]
+            with tempfile.TemporaryDirectory() as cache:
+                values.append(json.loads(run(script, ADVISOR_CACHE=cache)[1]))
+    few, many = (np.median(values, axis=0) for values in found.values())
+    yield "recommend on 100,000 files / on 20,000, apart from listing", many[0], few[0]
+    yield "listing 100,000 files / listing 20,000", many[1], few[1]
+    yield "memory on 100,000 files / on 20,000, GiB", many[2], few[2]
+
+
+def head_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
+    """A new head from folder to saved model, and again, beside 20 epochs of Keras' guide: 2,000 photos, by seeds."""
+    from strategies.backbones import get_backbone
+    from strategies.images import load_dataset
+    from strategies.splits import split_dataset
+    from strategies.weights import weights_path
+
+    whole = load_dataset(datasets / "intel_scenes")
+    data = whole.subset(np.sort(np.random.default_rng(0).permutation(len(whole))[:2000]))
+    split = split_dataset(data, seed=0)
+    for name, item, part in zip(split.names, split.items, split.split or (), strict=True):
+        path = work / "splits" / str(part) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(str(item), path)
+    weights = str(weights_path(get_backbone(BACKBONE), "imagenet", 224))
+    seconds: dict[str, list[float]] = {"ours": [], "again": [], "guide": []}
+    accuracy: dict[str, list[float]] = {"ours": [], "guide": []}
+    train = [*ADVISOR, "train", str(work / "splits"), "--recipe", "head_only", "--backbone", BACKBONE, "--json"]
+    for seed in range(repeats):
+        for name in ("ours", "again"):
+            command = [*train, "--image-size", "128", "--seed", str(seed), "--out", str(work / f"{name}{seed}")]
+            took, out = run(command, ADVISOR_CACHE=work / f"cache{seed}")
+            seconds[name].append(took)
+        accuracy["ours"].append(json.loads(out)["metrics"]["test"]["accuracy"])
+        saved = str(work / f"guide{seed}.keras")
+        took, out = run([sys.executable, "-c", GUIDE, str(seed), "128", str(work / "splits"), weights, saved])
+        seconds["guide"].append(took)
+        accuracy["guide"].append(json.loads(out))
+    ours, again, guide = (median(values) for values in seconds.values())
+    yield "head_only / Keras' guide", ours, guide
+    yield "head_only again / its first run", again, ours
+    yield "accuracy of head_only / of the guide, mean", np.mean(accuracy["ours"]), np.mean(accuracy["guide"])
+
+
+def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
+    """Images per second of the frozen pass beside the bare compiled network on arrays; features from the cache."""
+    os.environ["ADVISOR_CACHE"] = str(work / "cache")
+    import strategies
+    from strategies.cache import default_cache
+    from strategies.engines import OpenVino
+    from strategies.features import stage_network
+    from strategies.pixels import decode_images
+
+    photos = sorted(enlarge(datasets / "imagenet_samples", work / "photos").rglob("*.jpg"))
+    network = stage_network(BACKBONE, ["stage6"], image_size=224, weights="auto", cache=True)
+    pixels = decode_images(photos, 224)
+    runner, _ = network._pass
+    assert isinstance(runner, OpenVino)
+    bare, batches = runner._network, np.split(pixels[:992].astype("float32"), 31)
+    ours, others, stored, computed = [], [], [], []
+    for number in range(repeats + 1):  # the first time warms up
+        started = time.perf_counter()
+        runner(pixels[:992], "Frozen pass")
+        middle = time.perf_counter()
+        request = bare.create_infer_request()
+        for batch in batches:
+            request.infer([batch])
+        end = time.perf_counter()
+        shutil.rmtree(default_cache().folder, ignore_errors=True)
+        network._kept_in.store("0" * 64, [np.zeros(1)])
+        strategies.tapped._SEEN.clear()
+        first = time.perf_counter()
+        strategies.extract_features(photos, BACKBONE, image_size=224)
+        second = time.perf_counter()
+        strategies.extract_features(photos, BACKBONE, image_size=224)
+        if number:
+            ours.append(992 / (middle - started))
+            others.append(992 / (end - middle))
+            computed.append(second - first)
+            stored.append(time.perf_counter() - second)
+    yield "images/s of the frozen pass / of the bare OpenVINO model", median(ours), median(others)
+    yield "1,000 features computed / read from the cache, seconds", median(computed), median(stored)
+
+
+def step_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
+    """Images per second of a fine-tuning step beside bare `model.fit` on images decoded in memory."""
+    import keras
+
+    import strategies
+    from strategies.model import build_model, start_phase
+    from strategies.pixels import decode_images
+    from strategies.timing import measure_cost
+
+    data = strategies.split_dataset(strategies.load_dataset(datasets / "intel_scenes"), seed=0)
+    plan = strategies.make_plan("fine_tune_all", BACKBONE, class_names=data.class_names, num_train=1000, image_size=96)
+    pixels = decode_images(data.items[:512], 96).astype("float32")
+    targets = keras.utils.to_categorical(data.labels[:512], len(data.class_names))
+    model = build_model(plan)
+    start_phase(model, plan, plan.phases[-1])
+    model.compile(keras.optimizers.AdamW(), "categorical_crossentropy", ["accuracy"])
+    model.fit(pixels, targets, batch_size=32, verbose=0)
+    ours, others = [], []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        model.fit(pixels, targets, batch_size=32, verbose=0)
+        others.append(512 / (time.perf_counter() - started))
+        ours.append(32 / measure_cost(plan, data).per_step[-1])
+    yield "images/s of a fine-tuning step / of bare model.fit", median(ours), median(others)
+
+
+def time_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
+    """How long a recipe was predicted to take beside how long it took: a tenth of its steps, all evaluations made."""
+    import strategies
+    from strategies.planning import with_budget
+    from strategies.timing import measure_cost
+
+    data = strategies.split_dataset(strategies.load_dataset(datasets / "intel_scenes"), seed=0)
+    data = data.subset(np.sort(np.random.default_rng(0).permutation(len(data))[:600]))
+    num_train = sum(part == "train" for part in data.split or ())
+    for recipe in strategies.RECIPES:
+        plan = strategies.make_plan(recipe, BACKBONE, class_names=data.class_names, num_train=num_train, image_size=96)
+        predicted, measured = [], []
+        for _ in range(repeats):
+            predicted.append(measure_cost(plan, data).seconds(0.2))
+            measured.append(strategies.train(with_budget(plan, 0.2), data, cache=False, baseline=False).seconds)
+        yield f"predicted / measured time, {recipe}", median(predicted), median(measured)
+
+
+def start_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
+    """What nothing costs: the help, and the import, beside an empty Python."""
+    commands = {
+        "advisor --help": [*ADVISOR, "--help"],
+        "import advisor": [sys.executable, "-c", "import advisor"],
+        "pass": [sys.executable, "-c", "pass"],
+    }
+    seconds = {name: median(run(command)[0] for _ in range(repeats)) for name, command in commands.items()}
+    for name in ("advisor --help", "import advisor"):
+        yield f"{name} / python -c pass", seconds[name], seconds["pass"]
+
+
+ROWS = {
+    "recommend": recommend_row,
+    "many": many_row,
+    "head": head_row,
+    "features": features_row,
+    "step": step_row,
+    "time": time_row,
+    "start": start_row,
+}
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("datasets", type=Path)
+    parser.add_argument("--row", choices=ROWS, action="append", help="run this row alone; may be repeated")
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    print("| what | ours | compared with | ratio |\n| --- | --- | --- | --- |", flush=True)
+    for name in given.row or ROWS:
+        with tempfile.TemporaryDirectory(prefix="advisor-speed-") as work:
+            for what, ours, other in ROWS[name](given.datasets, Path(work), given.repeats):
+                print(f"| {what} | {ours:.2f} | {other:.2f} | {ours / other:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
