@@ -559,7 +559,7 @@ def measure_and_examine(
     from advisor.probes import probe, sample
 
     is_test = np.array(dataset.split) == "test"
-    learning, tested = dataset.subset(np.flatnonzero(~is_test)), dataset.subset(np.flatnonzero(is_test))
+    learning, tested = (dataset.subset(np.flatnonzero(part)).without_copies() for part in (~is_test, is_test))
     drawn = np.random.default_rng(seed).permutation(len(tested))[:most_tested]
     probed = probe(
         learning.subset(sample(learning.labels, most, seed)),

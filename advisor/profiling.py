@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -154,6 +154,7 @@ def profile_dataset(
     near = near_links(looks, duplicates)
     links = [places[np.array(link)].tolist() for link in (*duplicates, *near)]
     split = split_dataset(kept, seed=seed, duplicates=links)
+    split = replace(split, picture=tuple(components(len(split), links)))
     return _profile(split, split.subset(places), looks, unreadable, duplicates, near), split
 
 

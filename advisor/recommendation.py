@@ -232,7 +232,7 @@ def recommend(
         cache=cache,
         shelf=shelf,
     )
-    learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
+    learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test")).without_copies()
     similarity = measure_dataset(learning, ruler, seed=seed, cache=cache, shelf=shelf)
     size = image_size or default_image_size(row, profile, weights)
     frozen = FrozenNetwork(row.name, size, weights, cache, shelf)

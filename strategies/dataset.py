@@ -29,6 +29,7 @@ class ImageDataset:
         source: What the images come from, in a few words, such as the folder as the user gave it.
         split: `"train"`, `"val"` or `"test"` for each image; before `split_dataset` only where the user gave it.
         group: Images of one group (a patient, a video) stay on one side of the split.
+        picture: Equal numbers for images that are copies of one another, where copies were looked for.
         ignored: Files that lie among the images but are not used, by name.
     """
 
@@ -39,6 +40,7 @@ class ImageDataset:
     source: str
     split: tuple[str | None, ...] | None = None
     group: tuple[str, ...] | None = None
+    picture: tuple[int, ...] | None = None
     ignored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -47,6 +49,7 @@ class ImageDataset:
             "names": self.names,
             "split": self.split,
             "group": self.group,
+            "picture": self.picture,
         }
         for name, column in columns.items():
             if column is not None and len(column) != len(self.items):
@@ -72,7 +75,16 @@ class ImageDataset:
             names=tuple(self.names[index] for index in chosen),
             split=self.split and tuple(self.split[index] for index in chosen),
             group=self.group and tuple(self.group[index] for index in chosen),
+            picture=self.picture and tuple(self.picture[index] for index in chosen),
         )
+
+    def without_copies(self) -> ImageDataset:
+        """Returns the first image of every picture and class: what can be held out without being known already."""
+        if self.picture is None:
+            return self
+        seen = zip(self.picture, self.labels.tolist(), strict=True)
+        first = {pair: index for index, pair in reversed(list(enumerate(seen)))}
+        return self.subset(sorted(first.values()))
 
 
 def check_classes(dataset: ImageDataset) -> None:

@@ -1,6 +1,7 @@
 """From images to advice, on real datasets and with a real ruler."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -153,6 +154,23 @@ def test_evidence_can_be_left_out(photos, pretrained_weights):
     assert one.rule.domain == one.margins["similarity"]["side"]
     with pytest.raises(UnknownNameError, match="row of evidence"):
         advisor.recommend(photos, backbone=BACKBONE, without=["late"])
+
+
+def test_a_copy_of_every_image_changes_nothing(photos, pretrained_weights, tmp_path):
+    """Copies are no further images, and none may be known already when it is held out."""
+    shutil.copytree(photos, tmp_path / "twice")
+    for path in sorted((tmp_path / "twice").rglob("*.png")):
+        shutil.copy(path, path.with_name(f"copy_{path.name}"))
+    one, twice = (
+        advisor.recommend(folder, backbone=BACKBONE, image_size=32) for folder in (photos, tmp_path / "twice")
+    )
+    assert twice.profile.num_images == 2 * one.profile.num_images
+    assert twice.profile.effective_num_images == one.profile.effective_num_images
+    assert twice.similarity.score == pytest.approx(one.similarity.score)
+    assert twice.depth_curve == one.depth_curve
+    assert twice.recipe == one.recipe
+    assert twice.confidence == pytest.approx(one.confidence)
+    assert twice.plan.phases == one.plan.phases
 
 
 def test_a_pilot_replaces_the_guess(photos, pretrained_weights, monkeypatch):

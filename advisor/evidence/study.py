@@ -134,8 +134,8 @@ class Cell:
 
 def measure(data: ImageDataset, setting: Setting, seed: int) -> Cell:
     """Measures what the advice would measure on the training and validation images of one cell."""
-    profile, _ = profile_dataset(data, seed=seed)
-    learning = data.subset(np.flatnonzero(np.array(data.split) != "test"))
+    profile, profiled = profile_dataset(data, seed=seed)
+    learning = profiled.subset(np.flatnonzero(np.array(profiled.split) != "test")).without_copies()
     similarity = measure_similarity(learning, seed=seed, cache=False)
     curve = measure_depth_curve(
         learning,
