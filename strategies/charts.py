@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-WIDTH, HEIGHT = 420, 270
-LEFT, RIGHT, TOP, BOTTOM = 48, 14, 20, 44
+WIDTH, HEIGHT = 420, 290
+LETTER = 5.8  # width of a letter of a note, in units of the drawing
+LEFT, RIGHT, BOTTOM = 48, 14, 44
+TOP, TOP_WITH_NOTES = 26, 50
 MOST_CLASSES = 20  # in a picture of the confusion; a wider one cannot be read
 
 
@@ -53,6 +55,7 @@ class Series:
         line: Whether they are joined.
         bars: The interval `(low, high)` of each point, or none.
         labels: A text beside each point, or none.
+        sizes: How large each point is, 1 as usual, or none.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Series:
     line: bool = True
     bars: Sequence[tuple[float, float]] = ()
     labels: Sequence[str] = ()
+    sizes: Sequence[float] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +94,27 @@ class Chart:
     marks: Sequence[Mark] = field(default_factory=tuple)
     diagonal: bool = False
 
+    @property
+    def top(self) -> int:
+        """The upper edge of the plane; texts of marks stand above it."""
+        return TOP_WITH_NOTES if any(mark.axis == "x" for mark in self.marks) else TOP
+
     def across(self, value: float) -> float:
         """Returns the horizontal position of a value of the x axis, in units of the drawing."""
         return round(LEFT + self.x.place(value) * (WIDTH - LEFT - RIGHT), 1)
 
     def down(self, value: float) -> float:
         """Returns the vertical position of a value of the y axis."""
-        return round(HEIGHT - BOTTOM - self.y.place(value) * (HEIGHT - TOP - BOTTOM), 1)
+        return round(HEIGHT - BOTTOM - self.y.place(value) * (HEIGHT - self.top - BOTTOM), 1)
 
     def path(self, series: Series) -> str:
         """Returns the line through a series."""
         return " ".join(f"{self.across(x)},{self.down(y)}" for x, y in series.points)
+
+    def beside(self, mark: Mark) -> float:
+        """Returns where the middle of a mark's text stands above the plane: over the mark, as far as there is room."""
+        half = LETTER * len(mark.label) / 2
+        return round(max(LEFT + half, min(WIDTH - RIGHT - half, self.across(mark.value))), 1)
 
     @property
     def frame(self) -> dict[str, int]:
@@ -110,7 +124,7 @@ class Chart:
             "height": HEIGHT,
             "left": LEFT,
             "right": WIDTH - RIGHT,
-            "top": TOP,
+            "top": self.top,
             "bottom": HEIGHT - BOTTOM,
         }
 
@@ -139,12 +153,11 @@ def share_axis(label: str, values: Sequence[float], *, whole: bool = False) -> A
     if high >= 1:
         high = 1.0 if whole else 1.0 + 0.04 * (1 - low)  # so that a mark at 100 % stands free of the edge
     return Axis(
-        label=label, low=low, high=high, ticks=[(one, f"{one:.4g}%") for one in _percent(low, min(high, 1.0))]
+        label=label,
+        low=low,
+        high=high,
+        ticks=[(one / 100, f"{one:g}%") for one in steps_of(100 * low, 100 * min(high, 1.0))],
     )
-
-
-def _percent(low: float, high: float) -> list[float]:
-    return [one / 100 for one in steps_of(100 * low, 100 * high)]
 
 
 def learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
@@ -204,6 +217,7 @@ def _number(value: Any) -> float | None:
 def reliability_chart(reliability: Mapping[str, Any]) -> Chart:
     """Returns accuracy by stated probability, beside the diagonal on which probabilities can be taken at their word."""
     bins = reliability["bins"]
+    most = max(row["num_images"] for row in bins)
     plane = [(one / 5, f"{one * 20}%") for one in range(6)]
     return Chart(
         title="Reliability",
@@ -215,7 +229,9 @@ def reliability_chart(reliability: Mapping[str, Any]) -> Chart:
             Series(
                 name="images with such a probability",
                 points=[(row["confidence"], row["accuracy"]) for row in bins],
+                line=False,
                 labels=[f"{row['num_images']:,}" for row in bins],
+                sizes=[1 + 1.5 * math.sqrt(row["num_images"] / most) for row in bins],
             )
         ],
         diagonal=True,
@@ -235,9 +251,7 @@ def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> d
         [{'count': 3, 'strength': 0.75}, {'count': 1, 'strength': 0.25}]
     """
     size = len(names)
-    wrong = [
-        sum(counts[one]) + sum(row[one] for row in counts) - 2 * counts[one][one] for one in range(size)
-    ]
+    wrong = [sum(counts[one]) + sum(row[one] for row in counts) - 2 * counts[one][one] for one in range(size)]
     worst = sorted(range(size), key=lambda one: (-wrong[one], one))[:MOST_CLASSES]
     shown = sorted(worst)
     return {

@@ -62,7 +62,7 @@ def _inert(value: Any) -> Any:
     if not isinstance(value, str) or hasattr(value, "__html__"):  # numbers, and what a macro has escaped already
         return value
     text = printable(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST]}…"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def share(value: float | None) -> str:
@@ -94,7 +94,7 @@ def result_html(result: TrainingResult) -> str:
     from strategies.charts import confusion_matrix, learning_charts, reliability_chart
 
     test, head = result.test, result.head
-    rows = [("majority class", test.majority_accuracy, None, None, None)]
+    rows: list[tuple[Any, ...]] = [("majority class", test.majority_accuracy, None, None, None)]
     if head is not None and result.plan.recipe != "head_only":
         rows.append(("head alone", head.accuracy, head.low, head.high, head.seconds))
     rows.append((result.plan.recipe, test.accuracy, test.low, test.high, result.seconds))

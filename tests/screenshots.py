@@ -40,10 +40,10 @@ const inspect = frame => {{
   for (const one of page.querySelectorAll("main *, header *, footer *")) {{
     if (one.closest(".scroll, nav, svg, .skip")) continue;
     const box = one.getBoundingClientRect();
-    if (box.right > width + 1 || box.left < -1) wrong.push(`${{one.tagName}}.${{one.className}} reaches from ${{box.left}} to ${{box.right}}`);
+    if (box.right > width + 1 || box.left < -1) wrong.push(`${{one.tagName}} reaches from ${{box.left}} to ${{box.right}}`);
   }}
   for (const one of page.images)
-    if (!one.complete || !one.naturalWidth || !one.getBoundingClientRect().width) wrong.push(`does not show ${{one.alt}}`);
+    if (!one.complete || !one.naturalWidth || !one.clientWidth) wrong.push(`does not show ${{one.alt}}`);
   const active = page.querySelectorAll("script, iframe, object, embed, form, base, [onerror], [onload], [onclick]");
   if (active.length) wrong.push(`holds ${{active[0].outerHTML.slice(0, 80)}}`);
   const dark = getComputedStyle(page.body.firstElementChild).backgroundColor;
@@ -106,8 +106,8 @@ def _load(browser, pages, widths, scheme, *options, height=900, tell=True) -> tu
         filled = HARNESS.format(pages=texts, widths=json.dumps(widths), height=height, tell=json.dumps(tell))
         harness.write_text(filled, encoding="utf-8")
         done = subprocess.run(
-            [browser, *FLAGS, f"--user-data-dir={folder}/profile", f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}",
-             *options, harness.as_uri()],
+            [browser, *FLAGS, f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}",
+             f"--user-data-dir={folder}/profile", *options, harness.as_uri()],
             capture_output=True, text=True, check=True, timeout=120,
         )  # fmt: skip
     return done.stdout, done.stderr
@@ -126,10 +126,11 @@ def main() -> None:
     wrong = False
     for scheme in SCHEMES:
         for found in inspect(browser, given.pages, scheme=scheme):
-            page, width = found["page"], found["width"]
+            page, width, height = found["page"], found["width"], found["height"]
             name = page.parent.name if page.stem == "report" else page.stem
-            shoot(browser, page, given.out / f"{name}-{width}-{scheme}.png", width=width, height=found["height"], scheme=scheme)
-            print(f"{page} at {width} px, {scheme}: {found['height']} px high, {found['images']} images", *found["wrong"], sep="\n  ")
+            picture = given.out / f"{name}-{width}-{scheme}.png"
+            shoot(browser, page, picture, width=width, height=height, scheme=scheme)
+            print(f"{picture}: {height} px high, {found['images']} images", *found["wrong"], sep="\n  ")
             wrong = wrong or bool(found["wrong"])
     sys.exit(1 if wrong else 0)
 

@@ -112,7 +112,7 @@ def training_page(
     sections = {section.title: section for section in evaluation_sections(test)}
     seen = {one["image"]: one for one in pictures["mistakes"]}
     head = baseline["head"] if plan.recipe != "head_only" else None
-    bars = [("majority class", baseline["majority_accuracy"], None, None, None)]
+    bars: list[tuple[Any, ...]] = [("majority class", baseline["majority_accuracy"], None, None, None)]
     if head is not None:
         bars.append(("head alone", head["accuracy"], head["low"], head["high"], head["seconds"]))
     bars.append((plan.recipe, test["accuracy"], test["low"], test["high"], metrics["seconds"]))
@@ -230,9 +230,7 @@ def _advice(advice: Recommendation, pictures: Mapping[str, Any], command: str | 
         "by_depth": [(depth, f"{row['score']:.2f}") for depth, row in advice.similarity.by_depth.items()],
         "balance": _balance(profile.images_per_class),
         "sample": _by_class(pictures["sample"]),
-        "findings": [
-            {**one, "pictures": pictures["suspects"].get(one["code"], [])} for one in profile.findings
-        ],
+        "findings": [{**one, "pictures": pictures["suspects"].get(one["code"], [])} for one in profile.findings],
         "most_named": MOST_FINDINGS_NAMED,
         "details": {one["path"]: one["detail"] for found in profile.findings for one in found["suspects"]},
         "depth_chart": None if advice.depth_curve is None else _depth_chart(advice.depth_curve, plan),
@@ -263,7 +261,7 @@ def _measures(advice: Recommendation) -> list[dict[str, Any]]:
     ]
     for row in advice.evidence:
         said = ", ".join(row["answers"].values())
-        says = said if row["decides"] else f"{said} (a later row decides)" if said else "says nothing"
+        says = said if row["decides"] else f"{said} (a later row decides)" if said else "nothing"
         if row["overrules"] and row["decides"]:
             says += ", overrules the threshold"
         rows.append(
@@ -292,9 +290,9 @@ def _measure(name: str, value: float | None, number: float, when: str, says: str
 
 def _ruler(advice: Recommendation) -> list[dict[str, Any]]:
     near = advice.margins["similarity"]
-    own = {"title": "these images", "score": near["value"] or 0.0, "low": near["low"], "high": near["high"], "own": True}
+    own = {"title": "these images", "score": near["value"] or 0.0, "low": near["low"], "high": near["high"]}
     rows = [{**row, "low": None, "high": None, "own": False} for row in landmarks()]
-    return sorted([*rows, own], key=lambda row: -row["score"])
+    return sorted([*rows, own | {"own": True}], key=lambda row: -row["score"])
 
 
 def _balance(counts: Mapping[str, int]) -> dict[str, Any]:
@@ -317,13 +315,11 @@ def _by_class(sample: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mappi
 
 
 def _depth_chart(curve: DepthCurve, plan: Plan) -> Chart:
-    """Returns how well each stage separates the classes, with the stage that was chosen and the cut, if there is one."""
+    """Returns how well each stage separates the classes, with the stage that was chosen and the cut, if any."""
     places = {stage: number for number, stage in enumerate(curve.stages)}
     points = list(zip(places.values(), curve.accuracy, strict=True))
     best = max(curve.accuracy)
-    bars = [
-        (value - error, value + error) for value, error in zip(curve.accuracy, curve.standard_error, strict=True)
-    ]
+    bars = [(value - error, value + error) for value, error in zip(curve.accuracy, curve.standard_error, strict=True)]
     marks = [Mark(axis="y", value=curve.chance, label=f"always the most frequent class {curve.chance:.0%}")]
     cut = plan.cut_stage if RECIPES[plan.recipe].keeps == "early" else None
     if cut in places and cut != curve.chosen_stage:
@@ -410,7 +406,7 @@ def _expected(advice: Recommendation) -> dict[str, Any] | None:
         return None
     head = outlook.head_accuracy
     low, middle, high = (min(1.0, head + gain) for gain in outlook.gain)
-    rows = [("a new head alone", head, None, None)]
+    rows: list[tuple[Any, ...]] = [("a new head alone", head, None, None)]
     if advice.recipe != "head_only":
         rows.append((advice.recipe, middle, low, high))
     return {"rows": rows, "text": share(middle)}
@@ -457,9 +453,7 @@ def _cost_chart(comparison: Comparison) -> Chart:
         ticks = steps_of(low, high, most=4)
     return Chart(
         title="Accuracy against cost",
-        text="; ".join(
-            f"{one.recipe} {one.test.accuracy:.1%} in {one.seconds:.1f} s" for one in comparison.ranking
-        ),
+        text="; ".join(f"{one.recipe} {one.test.accuracy:.1%} in {one.seconds:.1f} s" for one in comparison.ranking),
         x=Axis(
             label="seconds of training (logarithmic)",
             low=low,
