@@ -3,7 +3,10 @@
     python tests/screenshots.py run/report.html compare.html --out shots/
 
 writes `<folder>-<width>-<light|dark>.png` for each, prints what is wrong with a page, and exits with 1 if anything is.
-Needs a Chromium: Debian's package, or whatever `CHROMIUM` names.
+Needs a Chromium: Debian's package, or whatever `CHROMIUM` names. The picture in the README is made by
+
+    advisor demo --out demo/
+    python tests/screenshots.py demo/report.html --out docs/ --widths 1000 --schemes light --top 1560 --format webp
 """
 
 import argparse
@@ -40,7 +43,7 @@ const inspect = frame => {{
   for (const one of page.querySelectorAll("main *, header *, footer *")) {{
     if (one.closest(".scroll, nav, svg, .skip")) continue;
     const box = one.getBoundingClientRect();
-    if (box.right > width + 1 || box.left < -1) wrong.push(`${{one.tagName}} reaches from ${{box.left}} to ${{box.right}}`);
+    if (box.right > width + 1 || box.left < -1) wrong.push(`${{one.tagName}} reaches to ${{box.right}}`);
   }}
   for (const one of page.images)
     if (!one.complete || !one.naturalWidth || !one.clientWidth) wrong.push(`does not show ${{one.alt}}`);
@@ -94,9 +97,11 @@ def shoot(browser: str, page: Path, out: Path, *, width: int, height: int, schem
 
     height = min(height, HIGHEST)
     size = f"--window-size={max(width, 500)},{height}"
-    _load(browser, [page], (width,), scheme, f"--screenshot={out.absolute()}", size, height=height, tell=False)
-    with Image.open(out) as image:
-        image.crop((0, 0, width, min(height, image.height))).save(out)
+    with tempfile.TemporaryDirectory(prefix="advisor-shot-") as folder:
+        shot = Path(folder) / "shot.png"
+        _load(browser, [page], (width,), scheme, f"--screenshot={shot}", size, height=height, tell=False)
+        with Image.open(shot) as image:
+            image.convert("RGB").crop((0, 0, width, min(height, image.height))).save(out, quality=80)
 
 
 def _load(browser, pages, widths, scheme, *options, height=900, tell=True) -> tuple[str, str]:
@@ -118,17 +123,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pages", nargs="+", type=Path, help="report.html of a folder, or another page")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS, help="of the frames, in pixels")
+    parser.add_argument("--schemes", nargs="+", choices=SCHEMES, default=list(SCHEMES))
+    parser.add_argument("--top", type=int, default=HIGHEST, help="how much of a page, from its top, in pixels")
+    parser.add_argument("--format", choices=("png", "webp"), default="png")
     given = parser.parse_args()
     browser = find_browser()
     if browser is None:
         sys.exit("Expected Chromium. Received: no program of that name. Install it, or name it in CHROMIUM.")
+    if missing := [str(page) for page in given.pages if not page.is_file()]:
+        sys.exit(f"Expected pages. Received: {', '.join(missing)}, which are not there. Check the paths.")
     given.out.mkdir(parents=True, exist_ok=True)
     wrong = False
-    for scheme in SCHEMES:
-        for found in inspect(browser, given.pages, scheme=scheme):
-            page, width, height = found["page"], found["width"], found["height"]
+    for scheme in given.schemes:
+        for found in inspect(browser, given.pages, scheme=scheme, widths=tuple(given.widths)):
+            page, width, height = found["page"], found["width"], min(found["height"], given.top)
             name = page.parent.name if page.stem == "report" else page.stem
-            picture = given.out / f"{name}-{width}-{scheme}.png"
+            picture = given.out / f"{name}-{width}-{scheme}.{given.format}"
             shoot(browser, page, picture, width=width, height=height, scheme=scheme)
             print(f"{picture}: {height} px high, {found['images']} images", *found["wrong"], sep="\n  ")
             wrong = wrong or bool(found["wrong"])
