@@ -6,7 +6,7 @@ writes `<folder>-<width>-<light|dark>.png` for each, prints what is wrong with a
 Needs a Chromium: Debian's package, or whatever `CHROMIUM` names. The picture in the README is made by
 
     advisor demo --out demo/
-    python tests/screenshots.py demo/report.html --out docs/ --widths 1000 --schemes light --top 1560 --format webp
+    python tests/screenshots.py demo/report.html --out docs/ --widths 1000 --schemes light --top 1300 --format webp
 """
 
 import argparse

@@ -223,6 +223,20 @@ def test_a_notebook_shows_advice_result_and_comparison(folder, comparison):
         assert len(text) < 60_000
 
 
+def test_what_carries_a_plan_out_again_keeps_the_options_of_the_data(folder):
+    """A command where one was typed, else Python; without the options that the plan holds already."""
+    root = folder[0]
+    found = json.loads((root / "advice" / "fingerprint.json").read_text(encoding="utf-8"))
+    before = (root / "advice" / "report.html").read_text(encoding="utf-8")
+    assert "strategies.train(strategies.read_plan(" in before
+    found["command"] = "advisor recommend 'my photos' --seed 3 --group-by 'p[0-9]' --column=label=kind --out advice/"
+    (root / "advice" / "fingerprint.json").write_text(json.dumps(found), encoding="utf-8")
+    write_report(root / "advice")
+    said = "".join(Page((root / "advice" / "report.html").read_text(encoding="utf-8")).text)
+    assert found["command"] in said
+    assert "--plan plan.json --out run/ --group-by 'p[0-9]' --column=label=kind\n" in said
+
+
 def _palettes():
     text = files("strategies").joinpath("templates", "style.css").read_text(encoding="utf-8")
     light, dark = text.split("prefers-color-scheme: dark")

@@ -245,9 +245,25 @@ def _advice(advice: Recommendation, pictures: Mapping[str, Any], command: str | 
         "changes": changes_text(outlook),
         "steps": steps,
         "settings": settings(plan),
-        "again": f"advisor train {shlex.quote(profile.source)} --plan plan.json --out run/",
+        "again": _again(profile.source, command),
         "typed": command,
     }
+
+
+_DATA_OPTIONS = ("--group-by", "--column", "--root", "--follow-links")  # which images there are, and in which split
+
+
+def _again(source: str, command: str | None) -> str:
+    """Returns what carries a plan out on the same images: a command where one led to it, else Python."""
+    typed = shlex.split(command or "")
+    if typed[1:2] not in (["recommend"], ["train"], ["compare"]):
+        return 'strategies.train(strategies.read_plan("plan.json"), images, "run/")'
+    words = ["advisor", "train", source, "--plan", "plan.json", "--out", "run/"]
+    for place, word in enumerate(typed):
+        if word.partition("=")[0] in _DATA_OPTIONS:
+            has_value = "=" not in word and word != "--follow-links"
+            words += typed[place : place + 1 + has_value]
+    return shlex.join(words)
 
 
 def _measures(advice: Recommendation) -> list[dict[str, Any]]:

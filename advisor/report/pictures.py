@@ -24,7 +24,7 @@ FILE = "pictures.json"
 PICTURES_VERSION = 1
 SIDE = 96  # pixels, square, as the network sees them
 QUALITY = 80
-MOST_SAMPLED = 24
+MOST_SAMPLED, MOST_CLASSES = 40, 20
 MOST_OF_A_CLASS = 6
 MOST_SUSPECTS = 4  # of each finding
 _COPIES = ("copy of ", "looks like ")  # what the detail of a suspect says before the name of another image
@@ -116,8 +116,8 @@ def _picture(data: ImageDataset, index: int) -> str | None:
 def _drawn(data: ImageDataset, seed: int) -> list[int]:
     """Returns indices of a few images of each class; of some classes, evenly spaced, where there are many."""
     names = data.class_names
-    shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_SAMPLED)).astype(int))
-    each = min(MOST_OF_A_CLASS, max(1, MOST_SAMPLED // len(shown)))
+    shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_CLASSES)).astype(int))
+    each = min(MOST_OF_A_CLASS, MOST_SAMPLED // len(shown))
     order = np.random.default_rng(seed).permutation(len(data))
     return [int(index) for label in shown for index in order[data.labels[order] == label][:each]]
 
