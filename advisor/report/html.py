@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from advisor._version import __version__
+from advisor.health import NUM_EXAMPLES
 from advisor.outlook import landmarks
 from advisor.report.evaluation import baseline_section, evaluation_sections, interval
 from advisor.report.text import (
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from strategies.plan import Plan
 
 MOST_CLASSES = 60  # in the table of the class balance: half of them the largest, half the smallest
-MOST_FINDINGS_NAMED = 20
 NO_PICTURES: Mapping[str, Any] = {"sample": [], "suspects": {}, "mistakes": []}
 
 
@@ -226,13 +226,15 @@ def _advice(advice: Recommendation, pictures: Mapping[str, Any], command: str | 
         "recipe": RECIPES[advice.recipe],
         "measures": _measures(advice),
         "place": place_text(outlook),
+        "num_examples": NUM_EXAMPLES,
         "ruler": _ruler(advice),
         "by_depth": [(depth, f"{row['score']:.2f}") for depth, row in advice.similarity.by_depth.items()],
         "balance": _balance(profile.images_per_class),
         "sample": _by_class(pictures["sample"]),
-        "findings": [{**one, "pictures": pictures["suspects"].get(one["code"], [])} for one in profile.findings],
-        "most_named": MOST_FINDINGS_NAMED,
-        "details": {one["path"]: one["detail"] for found in profile.findings for one in found["suspects"]},
+        "findings": [_finding(one, pictures["suspects"].get(one["code"], [])) for one in profile.findings],
+        "cautions": [
+            one for one in advice.cautions if one["code"] not in {found["code"] for found in profile.findings}
+        ],
         "depth_chart": None if advice.depth_curve is None else _depth_chart(advice.depth_curve, plan),
         "depth_text": None if advice.depth_curve is None else depth_text(advice.depth_curve),
         "cut_text": cut_text(advice) if RECIPES[plan.recipe].keeps == "early" else None,
@@ -321,6 +323,13 @@ def _balance(counts: Mapping[str, int]) -> dict[str, Any]:
         "rows": [{"name": name, "count": count, "part": round(100 * count / most, 1)} for name, count in shown],
         "left_out": len(rows) - len(shown),
     }
+
+
+def _finding(found: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns a finding with its pictures, each with what is the matter with it."""
+    details = {one["path"]: one["detail"] for one in found["suspects"]}
+    shown = [{**one, "detail": details.get(one["image"], "")} for one in pictures]
+    return {**found, "pictures": shown, "more": len(found["suspects"]) - (len(shown) or NUM_EXAMPLES)}
 
 
 def _by_class(sample: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
