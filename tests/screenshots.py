@@ -25,7 +25,7 @@ SCHEMES = {"dark": 0, "light": 1}  # Blink's numbers
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HIGHEST = 16_000  # pixels; what Chromium can paint at once
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-extensions",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-extensions", "--disable-dev-shm-usage",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
     "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--virtual-time-budget=2000",
 )  # fmt: skip
