@@ -25,9 +25,10 @@ SCHEMES = {"dark": 0, "light": 1}  # Blink's numbers
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HIGHEST = 16_000  # pixels; what Chromium can paint at once
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-extensions", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--virtual-time-budget=2000",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
+    "--disable-extensions", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr",
+    "--virtual-time-budget=2000",
 )  # fmt: skip
 
 # Each page in a frame of each width: a window cannot be made as narrow as a phone. The page forbids scripts, so it is
