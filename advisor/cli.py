@@ -257,6 +257,7 @@ def compare(
         float | None, typer.Option(help="Time for all four trainings; shortens them alike. Default: no limit.")
     ] = None,
     out: Annotated[str | None, typer.Option(help="CSV file to append one row per recipe to.")] = None,
+    report: Annotated[str | None, typer.Option(help="New HTML file for the comparison as a page.")] = None,
     as_json: AsJson = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
@@ -265,12 +266,18 @@ def compare(
     root: Root = None,
     follow_links: FollowLinks = False,
 ) -> None:
-    """Carry out all four recipes and say what following the advice costs or gains. Writes nothing without --out."""
+    """Carry out all four recipes and say what following the advice costs or gains.
+
+    Writes nothing without --out and --report.
+    """
     from advisor.comparison import compare_recipes
     from advisor.evidence.study import check_results
+    from advisor.health import check_new_file
 
     if out is not None:
         check_results(Path(out))
+    if report is not None:
+        check_new_file(report)
     dataset = _read(data, column, root, follow_links, backbone)
     _start_keras()
     comparison = compare_recipes(
@@ -287,6 +294,8 @@ def compare(
     )
     if out is not None:
         _say(f"Appended {len(comparison.outcomes)} rows to {out}")
+    if report is not None:
+        _say(f"Wrote {comparison.save_html(report)}")
     if as_json:
         advice = comparison.advice
         _print_json(

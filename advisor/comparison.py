@@ -91,6 +91,11 @@ class Comparison:
 
         return summarize_comparison(self)
 
+    def _repr_html_(self) -> str:
+        from advisor.report.html import comparison_fragment
+
+        return comparison_fragment(self)
+
     def __getitem__(self, recipe: str) -> Outcome:
         return next(one for one in self.outcomes if one.recipe == get_recipe(recipe).name)
 
@@ -142,6 +147,16 @@ class Comparison:
     @property
     def _advised(self) -> str:
         return self.advice.plan.recipe
+
+    def save_html(self, path: str | Path) -> Path:
+        """Writes the comparison and the advice as one page into a new file; returns its path.
+
+        Raises:
+            OutputError: If the file exists, or cannot be made.
+        """
+        from advisor.report.files import save_comparison
+
+        return save_comparison(self, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON; accuracies are fractions, times are in seconds."""

@@ -100,9 +100,9 @@ class Recommendation:
         return summarize(self)
 
     def _repr_html_(self) -> str:
-        from advisor.report.text import to_html
+        from advisor.report.html import advice_fragment
 
-        return to_html(self)
+        return advice_fragment(self)
 
     def fingerprint(self) -> dict[str, Any]:
         """Returns the content of `fingerprint.json`: the facts that were measured."""
@@ -130,7 +130,11 @@ class Recommendation:
         return replace(self, plan=replace(plan, advice=plan.advice or self.plan.advice))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Writes `fingerprint.json`, `plan.json` and `report.md` into a new or empty folder.
+        """Writes `fingerprint.json`, `plan.json`, `pictures.json`, `report.md` and `report.html` into a folder.
+
+        Args:
+            folder: A new or empty one.
+            overwrite: Whether it may hold files already.
 
         Raises:
             OutputError: If the folder holds files and `overwrite` is false.

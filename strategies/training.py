@@ -68,6 +68,11 @@ class TrainingResult:
     def __repr__(self) -> str:
         return f"TrainingResult({self.plan.recipe!r}, test accuracy {self.test.accuracy:.3f}, {self.seconds:.0f} s)"
 
+    def _repr_html_(self) -> str:
+        from strategies.pages import result_html
+
+        return result_html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of `metrics.json`."""
         test = self.test.to_dict()

@@ -61,6 +61,7 @@ def test_the_commands_run(folder, monkeypatch, capsys):
     assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}
     assert read_plan(folder / "head" / "plan.json").recipe == "head_only"
     assert len(read_results(folder / "results.csv")) == len(RECIPES)
+    assert (folder / "compare.html").read_text(encoding="utf-8").count("<section") > 5
     assert len((folder / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 81
     assert "# Export" in (folder / "run" / "report.md").read_text(encoding="utf-8")
 

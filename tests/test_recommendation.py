@@ -49,7 +49,9 @@ def test_the_files_follow_their_schemas_and_are_read_back(advice, tmp_path):
     """fingerprint.json and plan.json are versioned, strict JSON; the plan read back is the plan."""
     for name, one in advice.items():
         folder = one.save(tmp_path / name)
-        assert {path.name for path in folder.iterdir()} == {"fingerprint.json", "plan.json", "report.md"}
+        assert {path.name for path in folder.iterdir()} == {
+            "fingerprint.json", "plan.json", "pictures.json", "report.md", "report.html",
+        }  # fmt: skip
         fingerprint = json.loads((folder / "fingerprint.json").read_text())
         check_schema(fingerprint, "fingerprint", package="advisor")
         assert fingerprint["similarity"]["score"] == one.similarity.score
@@ -119,7 +121,8 @@ def test_training_writes_the_run_folder(photos, pretrained_weights, tmp_path):
     result = one.train(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "fingerprint.json", "plan.json", "report.md", "model.keras", "class_names.json", "history.csv", "metrics.json",
+        "fingerprint.json", "plan.json", "pictures.json", "report.md", "report.html", "model.keras", "class_names.json",
+        "history.csv", "metrics.json",
     }  # fmt: skip
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     check_schema(metrics, "metrics", package="strategies")
@@ -140,10 +143,11 @@ def test_small_images_get_a_small_input(photos):
 
 
 def test_a_notebook_shows_the_advice_as_a_table(advice):
-    """HTML with everything from the outside escaped."""
+    """And the network as a picture; names are escaped, as `test_html.py` shows."""
     assert len(repr(advice["flowers5"])) < 200
     shown = advice["flowers5"]._repr_html_()
     assert "<table>" in shown
+    assert 'class="network"' in shown
     assert advice["flowers5"].recipe in shown
 
 

@@ -53,8 +53,10 @@ def run(tmp_path_factory):
 
 def test_the_report_is_written_anew_byte_for_byte_without_tensorflow(run):
     """From the files alone, in a process in which neither Keras nor TensorFlow can be imported."""
-    first = (run / "report.md").read_bytes()
-    (run / "report.md").unlink()
+    reports = [run / "report.md", run / "report.html"]
+    first = [path.read_bytes() for path in reports]
+    for path in reports:
+        path.unlink()
     model = (run / "model.keras").rename(run.parent / "elsewhere.keras")
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'jax', 'torch']))\n"
@@ -62,7 +64,7 @@ def test_the_report_is_written_anew_byte_for_byte_without_tensorflow(run):
     )
     subprocess.run([sys.executable, "-c", code, "report", str(run)], check=True, capture_output=True)
     model.rename(run / "model.keras")
-    assert (run / "report.md").read_bytes() == first
+    assert [path.read_bytes() for path in reports] == first
 
 
 def test_the_report_of_a_run_has_every_section_and_hostile_names_are_inert(run):

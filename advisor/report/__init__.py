@@ -1,1 +1,1 @@
-"""Recommendations and training results in words: text, Markdown, files."""
+"""Recommendations, training results and comparisons in words and pictures: text, Markdown, pages, files."""

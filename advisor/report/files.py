@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,45 +16,68 @@ from advisor.pilot import Pilot
 from advisor.probes import DepthCurve
 from advisor.profiling import DatasetProfile
 from advisor.recommendation import Recommendation
+from advisor.report.html import advice_page, command_line, comparison_page, training_page
 from advisor.report.markdown import advice_markdown, evaluation_markdown, export_markdown, training_markdown
+from advisor.report.pictures import advice_pictures, read_pictures, run_pictures, write_pictures
 from advisor.rules import RULES
 from advisor.similarity import Ruler, Similarity
 from strategies.errors import UserError
 from strategies.exporting import FOLDER as EXPORTS
 from strategies.exporting import read_exports
-from strategies.files import check_output, read_json, write_json
+from strategies.files import check_output, new_file, read_json, write_json
 from strategies.images import ImageDataset
 from strategies.plan import Plan, read_plan
 
 if TYPE_CHECKING:
+    from advisor.comparison import Comparison
     from strategies.runs import RunEvaluation
     from strategies.training import TrainingResult
 
 
 def save_advice(advice: Recommendation, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Writes `fingerprint.json`, `plan.json` and `report.md`; returns the folder."""
+    """Writes `fingerprint.json`, `plan.json`, `pictures.json` and both reports; returns the folder."""
     path = check_output(folder, overwrite=overwrite)
     path.mkdir(parents=True, exist_ok=True)
-    write_json(path / "fingerprint.json", advice.fingerprint())
     write_json(path / "plan.json", advice.plan.to_dict())
-    write_report(path)
+    _write_advice(path, advice, advice_pictures(advice))
     return path
 
 
 def save_training(advice: Recommendation, result: TrainingResult, path: Path) -> None:
     """Writes what the advice adds to the run folder `path`."""
-    write_json(path / "fingerprint.json", advice.fingerprint())
+    _write_advice(path, advice, run_pictures(advice, result))
+
+
+def _write_advice(path: Path, advice: Recommendation, pictures: Mapping[str, Any]) -> None:
+    typed = command_line(sys.argv)
+    write_json(path / "fingerprint.json", advice.fingerprint() | ({} if typed is None else {"command": typed}))
+    write_pictures(path, pictures)
     write_report(path)
 
 
+def save_comparison(comparison: Comparison, path: str | Path) -> Path:
+    """Writes the report of a comparison, one page, into a new file; returns its path.
+
+    Raises:
+        OutputError: If the file exists, or cannot be made.
+    """
+    pictures = advice_pictures(comparison.advice)
+    with new_file(path) as file:
+        file.write(comparison_page(comparison, pictures, command=command_line(sys.argv)))
+    return Path(path)
+
+
 def write_report(folder: str | Path) -> Path:
-    """Writes `report.md` of a run folder, or of an advice folder, from the files in it; returns its path.
+    """Writes `report.md` and `report.html` of a run folder, or of an advice folder, from the files in it.
 
     Neither the images nor the model are read, and neither Keras nor its backend is needed. After training and at any
-    time later the text is the same.
+    time later the reports are the same. Pictures come from `pictures.json`; without it the page has none.
 
     Args:
         folder: Holds `plan.json`; after training `metrics.json` and `history.csv`, after advice `fingerprint.json`.
+
+    Returns:
+        The path of `report.md`.
 
     Raises:
         UserError: If a file is missing, or does not follow its schema.
@@ -61,20 +86,30 @@ def write_report(folder: str | Path) -> Path:
     plan = read_plan(path / "plan.json")
     advised = (path / "fingerprint.json").is_file() and bool(plan.advice)
     advice = read_advice(path, plan) if advised else None
+    pictures, typed = read_pictures(path), _command(path) if advised else None
     if (path / "metrics.json").is_file():
         metrics = read_json(path / "metrics.json", "metrics", package="strategies")
-        text = training_markdown(plan, metrics, _read_history(path / "history.csv"), advice)
-        if (path / EXPORTS).is_dir() and (exports := read_exports(path)):
+        history = _read_history(path / "history.csv")
+        exports = read_exports(path) if (path / EXPORTS).is_dir() else []
+        text = training_markdown(plan, metrics, history, advice)
+        if exports:
             text = f"{text}\n{export_markdown(exports)}"
+        page = training_page(plan, metrics, history, advice, pictures, exports, command=typed)
     elif advice is not None:
-        text = advice_markdown(advice)
+        text, page = advice_markdown(advice), advice_page(advice, pictures, command=typed)
     else:
         raise UserError(
             f"Expected a run folder with metrics.json, or an advice folder with fingerprint.json. Received: "
             f"{str(folder)!r} with neither. Name a folder that 'advisor train' or 'advisor recommend' wrote."
         )
     (path / "report.md").write_text(text, encoding="utf-8")
+    (path / "report.html").write_text(page, encoding="utf-8")
     return path / "report.md"
+
+
+def _command(folder: Path) -> str | None:
+    """Returns what was typed to make a folder, where it came from the command line."""
+    return read_json(folder / "fingerprint.json", "fingerprint", package="advisor").get("command")
 
 
 def save_evaluation(found: RunEvaluation, folder: str | Path, *, overwrite: bool = False) -> Path:

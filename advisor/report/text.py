@@ -1,8 +1,7 @@
-"""A recommendation in a terminal and in a notebook."""
+"""A recommendation in a terminal."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from advisor.health import NUM_EXAMPLES
 from advisor.outlook import landmarks
 from advisor.report.evaluation import evaluation_sections
 from strategies.evaluation import Z_95
+from strategies.pages import printable
 from strategies.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
     from strategies.plan import FreezeCell, FreezeRow, Plan
     from strategies.runs import RunEvaluation
-
-
-def printable(text: str) -> str:
-    """Returns text with control characters escaped: names of files and classes are data, never commands."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text))
 
 
 def headline(advice: Recommendation) -> str:
@@ -242,17 +237,6 @@ def printable_lines(lines: list[str]) -> str:
     return "\n".join(printable(line) for line in lines)
 
 
-def to_html(advice: Recommendation) -> str:
-    """Returns the advice as a small table for a notebook."""
-    cells = ((html.escape(name), html.escape(value)) for name, value in facts(advice))
-    rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in cells)
-    cautions = "".join(f"<li>{html.escape(caution['message'])}</li>" for caution in advice.cautions)
-    return (
-        f"<p><b>{html.escape(headline(advice))}</b></p><p>{html.escape(advice.because)}</p>"
-        f"<table>{rows}</table>{f'<ul>{cautions}</ul>' if cautions else ''}"
-    )
-
-
 NAMED = 20  # files; a hidden folder may hold thousands
 
 
@@ -332,7 +316,7 @@ def summarize_comparison(comparison: Comparison) -> str:
         *_columns(table),
         "",
         verdict(comparison),
-        *_comparison_cautions(comparison),
+        *comparison_cautions(comparison),
     ]
     return printable_lines(lines)
 
@@ -351,7 +335,8 @@ def verdict(comparison: Comparison) -> str:
     return f"Following the advice ({advised.recipe}) would have {gain} the next best ({rival.recipe}) and {times}."
 
 
-def _comparison_cautions(comparison: Comparison) -> list[str]:
+def comparison_cautions(comparison: Comparison) -> list[str]:
+    """Returns what keeps the verdict from being certain, in one sentence each."""
     difference, error = comparison.lead
     num_test, chosen = comparison.advised.test.num_images, comparison.chosen_on_validation
     share = min(one.share for one in comparison.outcomes)

@@ -1,0 +1,151 @@
+"""Small pictures for a report: made while the images are at hand, and kept in one file beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from strategies.errors import UserError
+from strategies.files import read_json, write_json
+from strategies.pixels import UnreadableImage, decode_image
+
+if TYPE_CHECKING:
+    from advisor.recommendation import Recommendation
+    from strategies.images import ImageDataset
+    from strategies.training import TrainingResult
+
+FILE = "pictures.json"
+PICTURES_VERSION = 1
+SIDE = 96  # pixels, square, as the network sees them
+QUALITY = 80
+MOST_SAMPLED, MOST_CLASSES = 40, 20
+MOST_OF_A_CLASS = 6
+MOST_SUSPECTS = 4  # of each finding
+_COPIES = ("copy of ", "looks like ")  # what the detail of a suspect says before the name of another image
+
+
+def advice_pictures(advice: Recommendation) -> dict[str, Any]:
+    """Returns the content of `pictures.json`: a few images of each class, and the suspects of the health findings.
+
+    Args:
+        advice: With its images.
+    """
+    data = advice.dataset
+    place = {name: index for index, name in enumerate(data.names)}
+    return {
+        "version": PICTURES_VERSION,
+        "sample": [
+            {"class": data.class_names[data.labels[index]], "image": data.names[index], "jpeg": jpeg}
+            for index in _drawn(data, advice.plan.seed)
+            if (jpeg := _picture(data, index)) is not None
+        ],
+        "suspects": {
+            finding["code"]: shown
+            for finding in advice.profile.findings
+            if (shown := _suspects(data, place, finding["suspects"]))
+        },
+        "mistakes": [],
+    }
+
+
+def run_pictures(advice: Recommendation, result: TrainingResult) -> dict[str, Any]:
+    """Returns the pictures of the advice, and those of the most confidently wrong test images with their heat maps.
+
+    Args:
+        advice: With its images.
+        result: What training on them gave.
+    """
+    data, mistakes = advice.dataset, result.test.mistakes
+    place = {name: index for index, name in enumerate(data.names)}
+    chosen = [place[one["image"]] for one in mistakes]
+    seen = [decode_image(data.items[index], SIDE) for index in chosen]
+    return advice_pictures(advice) | {
+        "mistakes": [
+            {"image": one["image"], "jpeg": encode(pixels), "heat": None if heat is None else encode(heat)}
+            for one, pixels, heat in zip(mistakes, seen, _heated(result, data, chosen, seen), strict=True)
+        ]
+    }
+
+
+def write_pictures(folder: Path, pictures: Mapping[str, Any]) -> None:
+    """Writes `pictures.json`."""
+    write_json(folder / FILE, pictures)
+
+
+def read_pictures(folder: Path) -> Mapping[str, Any]:
+    """Returns the pictures of a folder; none where it has no such file, as runs that nobody advised.
+
+    Raises:
+        UserError: If the file does not follow its schema.
+    """
+    if not (folder / FILE).is_file():
+        return {"sample": [], "suspects": {}, "mistakes": []}
+    return read_json(folder / FILE, "pictures", package="advisor")
+
+
+def encode(pixels: np.ndarray) -> str:
+    """Returns a picture as a JPEG in base64.
+
+    Args:
+        pixels: uint8 RGB.
+
+    Example:
+        >>> import numpy as np
+        >>> from advisor.report.pictures import encode
+        >>> encode(np.zeros((96, 96, 3), dtype="uint8"))[:4]
+        '/9j/'
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY, optimize=True)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _picture(data: ImageDataset, index: int) -> str | None:
+    try:
+        return encode(decode_image(data.items[index], SIDE))
+    except UnreadableImage:  # it was readable when it was profiled, and is gone since
+        return None
+
+
+def _drawn(data: ImageDataset, seed: int) -> list[int]:
+    """Returns indices of a few images of each class; of some classes, evenly spaced, where there are many."""
+    names = data.class_names
+    shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_CLASSES)).astype(int))
+    each = min(MOST_OF_A_CLASS, MOST_SAMPLED // len(shown))
+    order = np.random.default_rng(seed).permutation(len(data))
+    return [int(index) for label in shown for index in order[data.labels[order] == label][:each]]
+
+
+def _suspects(
+    data: ImageDataset, place: Mapping[str, int], suspects: Sequence[Mapping[str, str]]
+) -> list[dict[str, Any]]:
+    """Returns the first suspects that have a picture, each with the one that it is a copy of, if it is."""
+    shown = []
+    for one in [one for one in suspects if one["path"] in place][:MOST_SUSPECTS]:
+        jpeg = _picture(data, place[one["path"]])
+        other = next((one["detail"].removeprefix(said) for said in _COPIES if one["detail"].startswith(said)), "")
+        if jpeg is not None:
+            twin = _picture(data, place[other]) if other in place else None
+            shown.append({"image": one["path"], "jpeg": jpeg, "other": twin})
+    return shown
+
+
+def _heated(
+    result: TrainingResult, data: ImageDataset, chosen: Sequence[int], seen: Sequence[np.ndarray]
+) -> Sequence[np.ndarray | None]:
+    """Returns each picture with where the model looked for the class that it answered."""
+    from strategies.heatmaps import gradcam, overlay
+
+    if not chosen:
+        return []
+    try:
+        heats = gradcam(result.model, data.subset(chosen))
+    except UserError:  # images so small that no feature map has more than one cell
+        return [None] * len(chosen)
+    return [overlay(pixels, heat) for pixels, heat in zip(seen, heats, strict=True)]
