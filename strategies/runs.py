@@ -15,12 +15,11 @@ from strategies.evaluation import Evaluation, evaluate_predictions
 from strategies.features import forward
 from strategies.files import read_json
 from strategies.images import ImageDataset, few, load_dataset
-from strategies.pixels import Pixels, UnreadableImage, decode_image
+from strategies.pixels import Pixels, Shelf, UnreadableImage, decode_image
 from strategies.progress import track
 from strategies.run_folder import RunFolder, read_run
 
 EVALUATION_VERSION = 1
-CHECK_SIZE = 64  # small, yet every byte of a file goes through the decoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +82,10 @@ def evaluate_run(
     if tested:
         dataset = dataset.subset(np.flatnonzero(np.array(dataset.split) == "test"))
     labels = _labels_of_run(dataset, names)
-    dataset, labels, unreadable = _without_unreadable(dataset, labels, max_unreadable)
+    shelf = Shelf([folder.image_size], len(dataset))
+    dataset, labels, unreadable = _without_unreadable(dataset, labels, max_unreadable, folder.image_size, shelf)
     metrics = _read_metrics(folder.path)
-    (probabilities,) = forward(folder.model, Pixels(dataset.items, folder.image_size), description="Evaluating")
+    (probabilities,) = forward(folder.model, Pixels(dataset.items, folder.image_size, shelf), description="Evaluating")
     majority = None if metrics is None else names.index(metrics["baseline"]["majority_class"])
     return RunEvaluation(
         source=dataset.source,
@@ -120,10 +120,11 @@ def _labels_of_run(dataset: ImageDataset, class_names: tuple[str, ...]) -> np.nd
 
 
 def _without_unreadable(
-    dataset: ImageDataset, labels: np.ndarray, max_unreadable: float
+    dataset: ImageDataset, labels: np.ndarray, max_unreadable: float, image_size: int, shelf: Shelf
 ) -> tuple[ImageDataset, np.ndarray, tuple[dict[str, str], ...]]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = list(track(pool.map(_why_unreadable, dataset.items), "Reading images", total=len(dataset)))
+        found = pool.map(lambda item: _why_unreadable(item, image_size, shelf), dataset.items)
+        reasons = list(track(found, "Reading images", total=len(dataset)))
     unreadable = tuple(
         {"path": name, "reason": reason} for name, reason in zip(dataset.names, reasons, strict=True) if reason
     )
@@ -138,11 +139,13 @@ def _without_unreadable(
     return dataset.subset(kept), labels[kept], unreadable
 
 
-def _why_unreadable(item: Any) -> str | None:
+def _why_unreadable(item: Any, image_size: int, shelf: Shelf) -> str | None:
     try:
-        decode_image(item, CHECK_SIZE)
+        pixels = decode_image(item, image_size)
     except UnreadableImage as error:
         return error.reason
+    if shelf.sizes and not isinstance(item, np.ndarray):
+        shelf.put(item, image_size, pixels)  # it is asked for again at once
     return None
 
 
