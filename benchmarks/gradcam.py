@@ -1,11 +1,13 @@
 """Whether Grad-CAM finds the object: flowers pasted into one quadrant of a scene, and a sheet of pictures to look at.
 
-    python benchmarks/gradcam.py FLOWERS SCENES --out sheet.png
+    python benchmarks/gradcam.py FLOWERS SCENES --out sheet.png [--things FASHION]
 
 FLOWERS and SCENES are class folders, such as `flowers5` and `intel_scenes`. A head is trained on the flowers for each
-backbone (`head_only`, a few seconds). Test flowers that are recognised in their quadrant with half of the probability
-or more are clear cases; the share of the heat within that quadrant is printed, beside the quarter of the area that it
-would have by chance.
+backbone with pretrained weights (`head_only`, a few seconds). Test flowers that are recognised in their quadrant with
+half of the probability or more are clear cases; the share of the heat within that quadrant is printed, beside the
+quarter of the area that it would have by chance. With `--things`, a class folder that is easy to learn, such as
+`fashion10`, a network of another family learns from random weights to name a thing wherever it lies in a scene
+(`retrain_all`, some minutes), and is asked the same.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from PIL import Image, ImageDraw
 
 from strategies import gradcam, load_dataset, make_plan, overlay, split_dataset, train
 from strategies.pixels import decode_image, decode_images
+from strategies.training import TrainingResult
 
-BACKBONES = ("MobileNetV2-0.35", "MobileNet-0.25")
-SIZE, CELL = 224, 160
+BACKBONES = (("MobileNetV2-0.35", "imagenet"), ("MobileNet-0.25", "imagenet"), ("MobileNetV2-0.35", "bundled"))
+FROM_SCRATCH = ("MobileNetV3Small-0.75",)
+SIZE, SMALL, CELL = 224, 96, 160
 CLEAR = 0.5  # probability
 COLUMNS = (
     "backbone",
@@ -32,7 +36,8 @@ COLUMNS = (
     "most heat in the quadrant",
     "mean share of the heat",
 )
-NUM_TRAIN, NUM_CASES, NUM_SHOWN = 250, 100, 8
+NUM_TRAIN, NUM_CASES, NUM_SHOWN = 250, 100, 10
+NUM_THINGS, PASSES = 2_000, 10
 
 
 def main() -> None:
@@ -41,6 +46,7 @@ def main() -> None:
     parser.add_argument("flowers", type=Path)
     parser.add_argument("scenes", type=Path)
     parser.add_argument("--out", type=Path, default=Path("gradcam.png"))
+    parser.add_argument("--things", type=Path)
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.flowers)
     chosen = np.random.default_rng(0).permutation(len(dataset))[: NUM_TRAIN + 150]
@@ -49,33 +55,81 @@ def main() -> None:
     scenes = sorted(arguments.scenes.rglob("*.jpg"))[::50]
     rows = []
     print(f"| {' | '.join(COLUMNS)} |\n{'| --- ' * len(COLUMNS)}|")
-    for backbone in BACKBONES:
-        plan = make_plan("head_only", backbone, class_names=dataset.class_names, num_train=NUM_TRAIN, image_size=SIZE)
-        result = train(plan, dataset)
+    for backbone, weights in BACKBONES:
+        plan = make_plan(
+            "head_only",
+            backbone,
+            class_names=dataset.class_names,
+            num_train=NUM_TRAIN,
+            image_size=SIZE,
+            weights=weights,
+        )
+        result = train(plan, dataset, baseline=False)
         photos = decode_images(test.items[:NUM_SHOWN], SIZE)
         rows.append([(one, heat, "") for one, heat in zip(photos, gradcam(result.model, photos), strict=True)])
-        for background in ("gray", "scenes"):
-            images, quadrants = compose(test.items[:NUM_CASES], scenes if background == "scenes" else None)
-            labels = test.labels[:NUM_CASES]
-            probabilities = result.model.predict(images.astype("float32"), verbose=0)
-            clear = (probabilities.argmax(axis=1) == labels) & (probabilities.max(axis=1) >= CLEAR)
-            heats = gradcam(result.model, images, classes=labels)
-            shares = np.array([share_of_heat(*pair) for pair in zip(heats, quadrants, strict=True)])
-            cells = [backbone, f"{result.test.accuracy:.0%}", background, str(int(clear.sum()))]
-            cells += [str(int(is_hottest_in(heats, quadrants)[clear].sum())), str(int((shares[clear] > 0.5).sum()))]
-            print(f"| {' | '.join([*cells, f'{shares[clear].mean():.0%}'])} |")
-            shown = np.flatnonzero(clear)[:NUM_SHOWN]
-            rows.append([(images[index], heats[index], f"{shares[index]:.0%}") for index in shown])
+        name = f"{backbone}, {weights}"
+        rows += judge(result, name, test.items[:NUM_CASES], test.labels[:NUM_CASES], scenes, SIZE)
+    if arguments.things is not None:
+        for backbone in FROM_SCRATCH:
+            result, things, labels = learn(backbone, arguments.things, scenes)
+            rows += judge(result, f"{backbone}, from random weights", things, labels, scenes, SMALL)
     sheet(rows).save(arguments.out)
 
 
-def compose(photos: list[Path], backgrounds: list[Path] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Pastes each photo into a quadrant, one after the other, of a gray square or of a scene."""
+def learn(backbone: str, folder: Path, scenes: list[Path]) -> tuple[TrainingResult, list[Path], np.ndarray]:
+    """Trains a network from random weights on things in a random quadrant; returns it and things it has not seen."""
+    dataset = load_dataset(folder)
+    order = np.random.default_rng(0).permutation(len(dataset))
+    seen, unseen = order[:NUM_THINGS], order[NUM_THINGS : NUM_THINGS + NUM_CASES]
+    things = [dataset.items[index] for index in seen]
+    half = NUM_THINGS // 2
+    images = np.concatenate(
+        [compose(things[:half], None, SMALL, seed=0)[0], compose(things[half:], scenes, SMALL, seed=1)[0]]
+    )
+    names = np.array(dataset.class_names)
+    plan = make_plan(
+        "retrain_all",
+        backbone,
+        class_names=dataset.class_names,
+        num_train=int(0.7 * NUM_THINGS),
+        image_size=SMALL,
+        weights="random",
+        budget=PASSES / 16,
+    )
+    result = train(plan, (images, names[dataset.labels[seen]]), baseline=False)
+    return result, [dataset.items[index] for index in unseen], dataset.labels[unseen]
+
+
+def judge(
+    result: TrainingResult, name: str, photos: list[Path], labels: np.ndarray, scenes: list[Path], size: int
+) -> list[list[tuple[np.ndarray, np.ndarray, str]]]:
+    """Prints a row for each background, and returns the clear cases to be shown."""
+    shown = []
+    for background in ("gray", "scenes"):
+        images, quadrants = compose(photos, scenes if background == "scenes" else None, size)
+        probabilities = result.model.predict(images.astype("float32"), verbose=0)
+        clear = (probabilities.argmax(axis=1) == labels) & (probabilities.max(axis=1) >= CLEAR)
+        heats = gradcam(result.model, images, classes=labels)
+        shares = np.array([share_of_heat(*pair) for pair in zip(heats, quadrants, strict=True)])
+        cells = [name, f"{result.test.accuracy:.0%}", background, str(int(clear.sum()))]
+        cells += [str(int(is_hottest_in(heats, quadrants)[clear].sum())), str(int((shares[clear] > 0.5).sum()))]
+        print(f"| {' | '.join([*cells, f'{shares[clear].mean():.0%}'])} |", flush=True)
+        first = np.flatnonzero(clear)[:NUM_SHOWN]
+        shown.append([(images[index], heats[index], f"{shares[index]:.0%}") for index in first])
+    return shown
+
+
+def compose(
+    photos: list[Path], backgrounds: list[Path] | None, size: int, *, seed: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pastes each photo into a quadrant, one after the other or at random, of a gray square or of a scene."""
     images, quadrants = [], np.arange(len(photos)) % 4
+    if seed is not None:
+        quadrants = np.random.default_rng(seed).permutation(quadrants)
     for index, (photo, quadrant) in enumerate(zip(photos, quadrants, strict=True)):
-        scene = decode_image(backgrounds[index % len(backgrounds)], SIZE) if backgrounds else None
-        image = np.full((SIZE, SIZE, 3), 128, dtype="uint8") if scene is None else scene
-        half = SIZE // 2
+        scene = decode_image(backgrounds[index % len(backgrounds)], size) if backgrounds else None
+        image = np.full((size, size, 3), 128, dtype="uint8") if scene is None else scene
+        half = size // 2
         top, left = half * (quadrant // 2), half * (quadrant % 2)
         image[top : top + half, left : left + half] = decode_image(photo, half)
         images.append(image)
@@ -84,7 +138,7 @@ def compose(photos: list[Path], backgrounds: list[Path] | None) -> tuple[np.ndar
 
 def share_of_heat(heat: np.ndarray, quadrant: int) -> float:
     """Returns the share of the heat that lies in the quadrant: 0 top left, 1 top right, 2 and 3 below."""
-    half = SIZE // 2
+    half = len(heat) // 2
     top, left = half * (quadrant // 2), half * (quadrant % 2)
     total = float(heat.sum())
     return float(heat[top : top + half, left : left + half].sum()) / total if total else 0.0
@@ -92,8 +146,9 @@ def share_of_heat(heat: np.ndarray, quadrant: int) -> float:
 
 def is_hottest_in(heats: np.ndarray, quadrants: np.ndarray) -> np.ndarray:
     """Returns whether the hottest point of each map lies in the quadrant: the pointing game of Zhang et al. 2016."""
-    tops, lefts = np.divmod(heats.reshape(len(heats), -1).argmax(axis=1), SIZE)
-    return 2 * (tops >= SIZE // 2) + (lefts >= SIZE // 2) == quadrants
+    tops, lefts = np.divmod(heats.reshape(len(heats), -1).argmax(axis=1), heats.shape[2])
+    half = heats.shape[2] // 2
+    return 2 * (tops >= half) + (lefts >= half) == quadrants
 
 
 def sheet(rows: list[list[tuple[np.ndarray, np.ndarray, str]]]) -> Image.Image:
