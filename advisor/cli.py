@@ -372,6 +372,22 @@ def export(
 
 
 @app.command()
+def script(
+    plan: Annotated[str, typer.Argument(help="A plan.json, or an advice or run folder that holds one.")],
+) -> None:
+    """Print a plan as a Keras script of its own, which needs TensorFlow and Keras but not this package."""
+    from strategies.plan import read_plan
+    from strategies.scripting import write_script
+    from strategies.weights import BUNDLED, BUNDLED_FILE
+
+    path = Path(plan)
+    wanted = read_plan(path / "plan.json" if path.is_dir() else path)
+    sys.stdout.write(write_script(wanted))
+    if wanted.weights == BUNDLED:
+        _say(f"The script takes the weights of this package as its third argument: {BUNDLED_FILE}")
+
+
+@app.command()
 def profile(
     data: Data,
     seed: Seed = 0,

@@ -45,7 +45,10 @@ def folder(tmp_path, monkeypatch, pretrained_weights):
 
 
 def _run(command, monkeypatch):
+    command, _, file = command.partition(" > ")
     monkeypatch.setattr(sys, "argv", shlex.split(command))
+    if file:
+        monkeypatch.setattr(sys, "stdout", open(file, "w", encoding="utf-8"))  # noqa: SIM115
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert not stop.value.code, command
