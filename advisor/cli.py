@@ -50,6 +50,18 @@ Without = Annotated[
 ]
 Pilot = Annotated[bool, typer.Option("--pilot", help="Let a short head-to-head on your images decide.")]
 Seed = Annotated[int, typer.Option(help="The one seed of everything random.")]
+
+
+def _hush(quiet: bool) -> bool:
+    """Sends progress and notes nowhere; `main` still says what went wrong."""
+    if quiet:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process runs
+    return quiet
+
+
+Quiet = Annotated[
+    bool, typer.Option("--quiet", callback=_hush, help="Print one line, the result; no progress and no notes.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
 Out = Annotated[str | None, typer.Option(help="Folder to write to; it must be new or empty.")]
 Overwrite = Annotated[bool, typer.Option(help="Allow an output folder that holds files.")]
@@ -83,6 +95,7 @@ def recommend(
     out: Out = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
@@ -92,6 +105,8 @@ def recommend(
 ) -> None:
     """Tell which recipe to use, why, and by what margin. Writes nothing without --out."""
     from advisor.recommendation import recommend as advise
+    from advisor.report.terminal import show
+    from advisor.report.text import advice_parts
     from advisor.rules import evidence_rows
     from strategies.files import check_output
 
@@ -116,7 +131,7 @@ def recommend(
     if as_json:
         _print_json({"fingerprint": advice.fingerprint(), "plan": advice.plan.to_dict()})
     else:
-        print(advice)
+        show(advice_parts(advice), quiet=quiet)
 
 
 @app.command()
@@ -134,6 +149,7 @@ def train(
         bool, typer.Option("--resume", help="Go on where an earlier run in that folder was cut off.")
     ] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
@@ -144,6 +160,8 @@ def train(
 ) -> None:
     """Carry the advice out, or a plan, or a recipe that overrules the advice."""
     from advisor.recommendation import recommend as advise
+    from advisor.report.terminal import show
+    from advisor.report.text import result_parts
     from strategies.errors import PlanError
     from strategies.files import check_run
     from strategies.plan import read_plan
@@ -190,7 +208,7 @@ def train(
     if as_json:
         _print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
     else:
-        _print_result(result)
+        show(result_parts(result), quiet=quiet)
 
 
 @app.command()
@@ -200,6 +218,7 @@ def evaluate(
     out: Out = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     column: Column = None,
     root: Root = None,
@@ -210,7 +229,8 @@ def evaluate(
     Writes nothing without --out.
     """
     from advisor.report.files import save_evaluation, was_trained_on
-    from advisor.report.text import summarize_evaluation
+    from advisor.report.terminal import show
+    from advisor.report.text import evaluation_parts
     from strategies.files import check_output
     from strategies.images import load_dataset
     from strategies.run_folder import read_run
@@ -230,7 +250,7 @@ def evaluate(
     if as_json:
         _print_json({"evaluation": found.to_dict()})
     else:
-        print(summarize_evaluation(found))
+        show(evaluation_parts(found), quiet=quiet)
 
 
 @app.command()
@@ -253,6 +273,7 @@ def compare(
     ] = None,
     out: Annotated[str | None, typer.Option(help="CSV file to append one row per recipe to.")] = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
@@ -263,6 +284,8 @@ def compare(
     """Carry out all four recipes and say what following the advice costs or gains. Writes nothing without --out."""
     from advisor.comparison import compare_recipes
     from advisor.evidence.study import check_results
+    from advisor.report.terminal import show
+    from advisor.report.text import comparison_parts
 
     if out is not None:
         check_results(Path(out))
@@ -290,7 +313,7 @@ def compare(
             }
         )
     else:
-        print(comparison)
+        show(comparison_parts(comparison), quiet=quiet)
 
 
 @app.command()
@@ -392,6 +415,7 @@ def profile(
     data: Data,
     seed: Seed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     column: Column = None,
@@ -400,7 +424,8 @@ def profile(
 ) -> None:
     """Show size, balance, resolution and health of a dataset."""
     from advisor.profiling import profile_images
-    from advisor.report.text import summarize_profile
+    from advisor.report.terminal import show
+    from advisor.report.text import profile_parts
 
     found = profile_images(
         data,
@@ -414,7 +439,7 @@ def profile(
     if as_json:
         _print_json({"profile": found.to_dict()})
     else:
-        print(summarize_profile(found))
+        show(profile_parts(found), quiet=quiet)
 
 
 @app.command()
@@ -427,6 +452,7 @@ def check(
     seed: Seed = 0,
     out: Annotated[str | None, typer.Option(help="New CSV file for the suspects: path, finding, detail.")] = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     cache: Cache = True,
     column: Column = None,
     root: Root = None,
@@ -437,7 +463,8 @@ def check(
     Nothing is moved, changed or deleted. Writes nothing without --out.
     """
     from advisor.health import check_images, check_new_file, faults, save_suspects
-    from advisor.report.text import summarize_health
+    from advisor.report.terminal import show
+    from advisor.report.text import health_parts
 
     if out is not None:
         check_new_file(out)
@@ -448,7 +475,7 @@ def check(
     if as_json:
         _print_json({"profile": found.to_dict()})
     else:
-        print(summarize_health(found))
+        show(health_parts(found), quiet=quiet)
     if strict and faults(found.findings):
         raise typer.Exit(1)
 
@@ -506,6 +533,8 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     from sklearn.datasets import load_digits
 
     from advisor.recommendation import recommend as advise
+    from advisor.report.terminal import show
+    from advisor.report.text import advice_parts, result_parts
     from strategies.files import check_output
     from strategies.planning import with_budget
 
@@ -515,11 +544,11 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     chosen = np.random.default_rng(seed).permutation(len(digits.target))[:DEMO_IMAGES]
     images = np.round(digits.images[chosen] * (255 / 16)).astype("uint8")
     advice = advise((images, digits.target[chosen].astype(str)), weights="bundled", seed=seed)
-    print(advice)
+    show(advice_parts(advice))
     _say(f"\nTraining a short version of the plan: {DEMO_BUDGET:.0%} of its steps.")
     result = advice.with_plan(with_budget(advice.plan, DEMO_BUDGET)).train(folder)
     print()
-    _print_result(result)
+    show(result_parts(result))
     print(f"\nThe report is {folder / 'report.md'}. For your own images: advisor recommend FOLDER --out advice/")
 
 
@@ -582,19 +611,6 @@ def _columns(given: list[str] | None) -> dict[str, Any]:
     return columns
 
 
-def _print_result(result: Any) -> None:
-    from advisor.report.evaluation import gain_text
-
-    test = result.test
-    print(
-        f"Test accuracy {test.accuracy:.1%} ({test.low:.1%} to {test.high:.1%}, {test.num_images:,} images), balanced "
-        f"{test.balanced_accuracy:.1%}; always answering the most frequent class reaches {test.majority_accuracy:.1%}. "
-        f"Took {result.seconds:.0f} s."
-    )
-    if result.head is not None:
-        print(gain_text(result.plan.recipe, test.accuracy, result.head.to_dict()))
-
-
 def _print_json(values: Mapping[str, Any]) -> None:
     print(json.dumps({"version": JSON_VERSION, **values}, indent=2, ensure_ascii=False, allow_nan=False))
 
@@ -607,13 +623,18 @@ def main() -> None:
     """Runs a command; what the user can mend is one sentence on stderr and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, where the pixels are whole
+    stderr = sys.stderr
     try:
         app()
     except UserError as error:
         from advisor.report.text import printable
 
+        sys.stderr = stderr
         _say(f"advisor: {printable(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
+        sys.stderr = stderr
         _say("advisor: interrupted; a training goes on with --resume")
         sys.exit(130)
+    finally:
+        sys.stderr = stderr

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATE = "train.py.jinja"
-WIDTH, MOST_LINES = 119, 8  # of a list; where it would take more lines, it takes one
+WIDTH, MOST_LINES = 112, 8  # of a list; where it would take more lines, it takes one
 # Of a solver: its class, the class without weight decay, and other arguments.
 _OPTIMIZERS = {
     "adamw": ("keras.optimizers.AdamW", "keras.optimizers.Adam", ""),
