@@ -50,6 +50,18 @@ Without = Annotated[
 ]
 Pilot = Annotated[bool, typer.Option("--pilot", help="Let a short head-to-head on your images decide.")]
 Seed = Annotated[int, typer.Option(help="The one seed of everything random.")]
+
+
+def _hush(quiet: bool) -> bool:
+    """Sends progress and notes nowhere; `main` still says what went wrong."""
+    if quiet:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process runs
+    return quiet
+
+
+Quiet = Annotated[
+    bool, typer.Option("--quiet", callback=_hush, help="Print one line, the result; no progress and no notes.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
 Out = Annotated[str | None, typer.Option(help="Folder to write to; it must be new or empty.")]
 Overwrite = Annotated[bool, typer.Option(help="Allow an output folder that holds files.")]
@@ -83,6 +95,7 @@ def recommend(
     out: Out = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
@@ -92,6 +105,8 @@ def recommend(
 ) -> None:
     """Tell which recipe to use, why, and by what margin. Writes nothing without --out."""
     from advisor.recommendation import recommend as advise
+    from advisor.report.terminal import show
+    from advisor.report.text import advice_parts
     from advisor.rules import evidence_rows
     from strategies.files import check_output
 
@@ -119,7 +134,7 @@ def recommend(
     if as_json:
         _print_json({"fingerprint": advice.fingerprint(), "plan": advice.plan.to_dict()})
     else:
-        print(advice)
+        show(advice_parts(advice), quiet=quiet)
 
 
 @app.command()
@@ -137,6 +152,7 @@ def train(
         bool, typer.Option("--resume", help="Go on where an earlier run in that folder was cut off.")
     ] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
@@ -147,6 +163,8 @@ def train(
 ) -> None:
     """Carry the advice out, or a plan, or a recipe that overrules the advice."""
     from advisor.recommendation import recommend as advise
+    from advisor.report.terminal import show
+    from advisor.report.text import result_parts
     from strategies.errors import PlanError
     from strategies.files import check_run
     from strategies.plan import read_plan
@@ -195,7 +213,7 @@ def train(
     if as_json:
         _print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
     else:
-        _print_result(result)
+        show(result_parts(result), quiet=quiet)
 
 
 @app.command()
@@ -205,6 +223,7 @@ def evaluate(
     out: Out = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     column: Column = None,
     root: Root = None,
@@ -215,7 +234,8 @@ def evaluate(
     Writes nothing without --out.
     """
     from advisor.report.files import save_evaluation, was_trained_on
-    from advisor.report.text import summarize_evaluation
+    from advisor.report.terminal import show
+    from advisor.report.text import evaluation_parts
     from strategies.files import check_output
     from strategies.images import load_dataset
     from strategies.run_folder import read_run
@@ -235,7 +255,7 @@ def evaluate(
     if as_json:
         _print_json({"evaluation": found.to_dict()})
     else:
-        print(summarize_evaluation(found))
+        show(evaluation_parts(found), quiet=quiet)
 
 
 @app.command()
@@ -259,6 +279,7 @@ def compare(
     out: Annotated[str | None, typer.Option(help="CSV file to append one row per recipe to.")] = None,
     report: Annotated[str | None, typer.Option(help="New HTML file for the comparison as a page.")] = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
@@ -273,6 +294,8 @@ def compare(
     from advisor.comparison import compare_recipes
     from advisor.evidence.study import check_results
     from advisor.health import check_new_file
+    from advisor.report.terminal import show
+    from advisor.report.text import comparison_parts
 
     if out is not None:
         check_results(Path(out))
@@ -306,7 +329,7 @@ def compare(
             }
         )
     else:
-        print(comparison)
+        show(comparison_parts(comparison), quiet=quiet)
 
 
 @app.command()
@@ -388,10 +411,27 @@ def export(
 
 
 @app.command()
+def script(
+    plan: Annotated[str, typer.Argument(help="A plan.json, or an advice or run folder that holds one.")],
+) -> None:
+    """Print a plan as a Keras script of its own, which needs TensorFlow and Keras but not this package."""
+    from strategies.plan import read_plan
+    from strategies.scripting import write_script
+    from strategies.weights import BUNDLED, BUNDLED_FILE
+
+    path = Path(plan)
+    wanted = read_plan(path / "plan.json" if path.is_dir() else path)
+    sys.stdout.write(write_script(wanted))
+    if wanted.weights == BUNDLED:
+        _say(f"The script takes the weights of this package as its third argument: {BUNDLED_FILE}")
+
+
+@app.command()
 def profile(
     data: Data,
     seed: Seed = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     column: Column = None,
@@ -400,7 +440,8 @@ def profile(
 ) -> None:
     """Show size, balance, resolution and health of a dataset."""
     from advisor.profiling import profile_images
-    from advisor.report.text import summarize_profile
+    from advisor.report.terminal import show
+    from advisor.report.text import profile_parts
 
     found = profile_images(
         data,
@@ -414,7 +455,7 @@ def profile(
     if as_json:
         _print_json({"profile": found.to_dict()})
     else:
-        print(summarize_profile(found))
+        show(profile_parts(found), quiet=quiet)
 
 
 @app.command()
@@ -427,6 +468,7 @@ def check(
     seed: Seed = 0,
     out: Annotated[str | None, typer.Option(help="New CSV file for the suspects: path, finding, detail.")] = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     cache: Cache = True,
     column: Column = None,
     root: Root = None,
@@ -437,7 +479,8 @@ def check(
     Nothing is moved, changed or deleted. Writes nothing without --out.
     """
     from advisor.health import check_images, check_new_file, faults, save_suspects
-    from advisor.report.text import summarize_health
+    from advisor.report.terminal import show
+    from advisor.report.text import health_parts
 
     if out is not None:
         check_new_file(out)
@@ -448,7 +491,7 @@ def check(
     if as_json:
         _print_json({"profile": found.to_dict()})
     else:
-        print(summarize_health(found))
+        show(health_parts(found), quiet=quiet)
     if strict and faults(found.findings):
         raise typer.Exit(1)
 
@@ -506,6 +549,8 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     from sklearn.datasets import load_digits
 
     from advisor.recommendation import recommend as advise
+    from advisor.report.terminal import show
+    from advisor.report.text import advice_parts, result_parts
     from strategies.files import check_output
     from strategies.planning import with_budget
 
@@ -515,11 +560,11 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     chosen = np.random.default_rng(seed).permutation(len(digits.target))[:DEMO_IMAGES]
     images = np.round(digits.images[chosen] * (255 / 16)).astype("uint8")
     advice = advise((images, digits.target[chosen].astype(str)), weights="bundled", seed=seed)
-    print(advice)
+    show(advice_parts(advice))
     _say(f"\nTraining a short version of the plan: {DEMO_BUDGET:.0%} of its steps.")
     result = advice.with_plan(with_budget(advice.plan, DEMO_BUDGET)).train(folder)
     print()
-    _print_result(result)
+    show(result_parts(result))
     print(f"\nThe report is {folder / 'report.md'}. For your own images: advisor recommend FOLDER --out advice/")
 
 
@@ -570,19 +615,6 @@ def _columns(given: list[str] | None) -> dict[str, Any]:
     return columns
 
 
-def _print_result(result: Any) -> None:
-    from advisor.report.evaluation import gain_text
-
-    test = result.test
-    print(
-        f"Test accuracy {test.accuracy:.1%} ({test.low:.1%} to {test.high:.1%}, {test.num_images:,} images), balanced "
-        f"{test.balanced_accuracy:.1%}; always answering the most frequent class reaches {test.majority_accuracy:.1%}. "
-        f"Took {result.seconds:.0f} s."
-    )
-    if result.head is not None:
-        print(gain_text(result.plan.recipe, test.accuracy, result.head.to_dict()))
-
-
 def _print_json(values: Mapping[str, Any]) -> None:
     print(json.dumps({"version": JSON_VERSION, **values}, indent=2, ensure_ascii=False, allow_nan=False))
 
@@ -597,13 +629,18 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata, where the pixels are whole
     # Each training traces functions of its own; TensorFlow warns of several in one process as of a mistake.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    stderr = sys.stderr
     try:
         app()
     except UserError as error:
-        from advisor.report.text import printable
+        from strategies.pages import printable
 
+        sys.stderr = stderr
         _say(f"advisor: {printable(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
+        sys.stderr = stderr
         _say("advisor: interrupted; a training goes on with --resume")
         sys.exit(130)
+    finally:
+        sys.stderr = stderr

@@ -30,6 +30,7 @@ _EXPORTS = {
     "with_batch_norm": "strategies.planning",
     "with_budget": "strategies.planning",
     "with_rates": "strategies.planning",
+    "write_script": "strategies.scripting",
 }
 __all__ = sorted(_EXPORTS)
 

@@ -10,9 +10,10 @@ from PIL import Image
 
 import advisor
 from advisor import cli
-from advisor.report.text import printable, summarize_profile
+from advisor.report.text import summarize_profile
 from strategies.errors import UserError
 from strategies.images import load_dataset
+from strategies.pages import printable
 
 NAMES = (
     "with space.png",

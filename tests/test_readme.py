@@ -1,10 +1,12 @@
 """Every command and every example of the README and of the docstrings runs."""
 
+import argparse
 import doctest
 import importlib
 import os
 import pkgutil
 import re
+import runpy
 import shlex
 import shutil
 import sys
@@ -45,7 +47,10 @@ def folder(tmp_path, monkeypatch, pretrained_weights):
 
 
 def _run(command, monkeypatch):
+    command, _, file = command.partition(" > ")
     monkeypatch.setattr(sys, "argv", shlex.split(command))
+    if file:
+        monkeypatch.setattr(sys, "stdout", open(file, "w", encoding="utf-8"))  # noqa: SIM115
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert not stop.value.code, command
@@ -55,7 +60,7 @@ def test_the_commands_run(folder, monkeypatch, capsys):
     """In the order in which a reader would type them; with few steps, for all four recipes are among them."""
     monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 160)
     commands = [line for block in _blocks("console") for line in block.splitlines()]
-    assert len(commands) == 16
+    assert len(commands) == 17
     for command in commands:
         _run(command, monkeypatch)
     assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}
@@ -64,6 +69,51 @@ def test_the_commands_run(folder, monkeypatch, capsys):
     assert (folder / "compare.html").read_text(encoding="utf-8").count("<section") > 5
     assert len((folder / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 81
     assert "# Export" in (folder / "run" / "report.md").read_text(encoding="utf-8")
+
+
+PAGES = ("README.md", "advisor/evidence/README.md", "strategies/bundled/README.md")
+
+
+def _long_commands():
+    """The commands of all pages that take hours or other people's data: `python` something."""
+    root = Path(__file__).parent.parent
+    for page in PAGES:
+        blocks = re.findall(r"```(?:console|bash)\n(.*?)```", (root / page).read_text(encoding="utf-8"), re.DOTALL)
+        for block in blocks:
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith("python "):
+                    yield line
+                else:
+                    assert page == "README.md", f"{line} of {page} is run by no test"
+    for inline in re.findall(r"`python (benchmarks/[^`]+)`", README):
+        yield f"python {inline}"
+
+
+@pytest.mark.parametrize("command", sorted(set(_long_commands())))
+def test_a_long_command_is_understood(command, monkeypatch, tmp_path):
+    """Its script is there, and its own parser takes the arguments; what follows is stopped before it begins."""
+    root, words = Path(__file__).parent.parent, shlex.split(command)[1:]
+    understood = []
+
+    def parse(parser, *arguments):
+        understood.append(real(parser, *arguments))
+        raise KeyboardInterrupt
+
+    real = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    monkeypatch.setattr(sys, "argv", words[1:] if words[0] == "-m" else words)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        _start(root, *words)
+    assert understood
+
+
+def _start(root, name, module=None, *_):
+    """Runs a script, or after `-m` a module or the package `advisor.evidence`, as Python would."""
+    if name != "-m":
+        runpy.run_path(str(root / name), run_name="__main__")
+    else:
+        runpy.run_module(f"{module}.__main__" if module == "advisor.evidence" else module, run_name="__main__")
 
 
 def test_the_python_examples_run(folder):

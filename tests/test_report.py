@@ -12,8 +12,8 @@ import advisor
 from advisor.report.evaluation import gain_text
 from advisor.report.files import write_report
 from advisor.report.markdown import escape
-from advisor.report.text import printable
 from strategies.errors import UserError
+from strategies.pages import printable
 from strategies.planning import with_budget
 
 

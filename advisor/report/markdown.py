@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from advisor._version import __version__
 from advisor.outlook import landmarks
 from advisor.report.evaluation import Section, baseline_section, evaluation_sections, interval, share
-from advisor.report.text import examples, facts, freeze_rows, headline, printable
+from advisor.report.text import examples, facts, freeze_rows, headline
+from strategies.pages import printable
 
 if TYPE_CHECKING:
     from advisor.recommendation import Recommendation

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from advisor.report.text import printable
+from strategies.pages import printable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""A recommendation in a terminal."""
+"""Summaries in parts, for a terminal."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.health import NUM_EXAMPLES
 from advisor.outlook import landmarks
-from advisor.report.evaluation import evaluation_sections
+from advisor.report.evaluation import evaluation_sections, gain_text
+from advisor.report.terminal import Cell, Facts, Grid, Line, Part, plain
 from strategies.evaluation import Z_95
-from strategies.pages import printable
 from strategies.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from advisor.recommendation import Recommendation
     from strategies.plan import FreezeCell, FreezeRow, Plan
     from strategies.runs import RunEvaluation
+    from strategies.training import TrainingResult
 
 
 def headline(advice: Recommendation) -> str:
@@ -200,41 +201,93 @@ def freeze_rows(advice: Recommendation) -> list[list[str]]:
 
 def summarize(advice: Recommendation) -> str:
     """Returns the advice as plain text: recipe, reasons, margins, freeze map, cautions."""
-    lines = [headline(advice), "", f"Why: {advice.because}", ""]
-    rows = facts(advice)
-    width = max(len(name) for name, _ in rows)
-    lines += [f"  {name:<{width}}  {value}" for name, value in rows]
-    lines += ["", "Similarity to ImageNet, and the datasets of the study:"]
-    lines += [f"  {line}" for line in ruler_lines(advice.similarity.score or 0, landmarks())]
-    lines += ["", "Freeze map:"]
-    phases = [phase.name for phase in advice.plan.phases]
-    table = [["stage", "weights", *phases]]
-    table += freeze_rows(advice)
-    lines += [f"  {line}" for line in _columns(table)]
-    lines += ["", "Why not the others:", *(f"  {reason}" for reason in advice.why_not.values())]
+    return plain(advice_parts(advice))
+
+
+def advice_parts(advice: Recommendation) -> list[Part]:
+    """Returns the advice in parts: recipe, reasons, margins, freeze map, cautions."""
+    parts: list[Part] = [
+        Line(text=headline(advice), style="title", result=True),
+        Line(text=""),
+        Line(text=f"Why: {advice.because}"),
+        Line(text=""),
+        Facts(rows=facts(advice)),
+        *_titled("Similarity to ImageNet, and the datasets of the study:"),
+        *(Line(text=line, indent=2) for line in ruler_lines(advice.similarity.score or 0, landmarks())),
+        *_titled("Freeze map:"),
+        freeze_grid(advice.plan),
+        *_titled("Why not the others:"),
+        *(Line(text=reason, indent=2) for reason in advice.why_not.values()),
+    ]
     if advice.cautions:
-        lines += ["", "Cautions:", *(f"  {caution['message']}" for caution in advice.cautions)]
-    return printable_lines(lines)
+        parts += _titled("Cautions:")
+        parts += [Line(text=caution["message"], style="warning", indent=2) for caution in advice.cautions]
+    return parts
+
+
+def _titled(title: str) -> list[Part]:
+    return [Line(text=""), Line(text=title, style="title")]
+
+
+def freeze_grid(plan: Plan) -> Grid:
+    """Returns the freeze map of a plan, each cell in the colour of its state."""
+    header = ["stage", "weights", *(phase.name for phase in plan.phases)]
+    rows: list[list[str | Cell]] = [
+        [
+            row.stage,
+            "" if row.parameters is None else f"{row.parameters:,}",
+            *(Cell(text=cell_text(row, cell), style=cell.state) for cell in row.cells),
+        ]
+        for row in plan.freeze_map
+    ]
+    return Grid(rows=[header, *rows], right=[1])
+
+
+def result_parts(result: TrainingResult) -> list[Part]:
+    """Returns what a training reached: the test images, and what a new head alone reaches."""
+    test = result.test
+    parts: list[Part] = [
+        Line(
+            text=f"Test accuracy {test.accuracy:.1%} ({test.low:.1%} to {test.high:.1%}, {test.num_images:,} images), "
+            f"balanced {test.balanced_accuracy:.1%}; always answering the most frequent class reaches "
+            f"{test.majority_accuracy:.1%}. Took {result.seconds:.0f} s.",
+            style="title",
+            result=True,
+        )
+    ]
+    if result.head is not None:
+        better = result.plan.recipe != "head_only" and result.head.gain > 0
+        text = gain_text(result.plan.recipe, test.accuracy, result.head.to_dict())
+        parts.append(Line(text=text, style="good" if better else ""))
+    return parts
 
 
 def summarize_evaluation(found: RunEvaluation) -> str:
     """Returns what a saved run reaches on other images as plain text."""
+    return plain(evaluation_parts(found))
+
+
+def evaluation_parts(found: RunEvaluation) -> list[Part]:
+    """Returns what a saved run reaches on other images in parts: a sentence and a table for each question."""
     test, baseline = found.evaluation.to_dict(), found.to_dict()["baseline"]
     which = "its test split" if found.images == "test" else "all of its images"
-    lines = [
-        f"{found.source}, {which}: {test['num_images']:,} images; always answering {baseline['majority_class']} "
-        f"reaches {baseline['majority_accuracy']:.1%}",
-        *(f"  left out, unreadable: {one['path']}: {one['reason']}" for one in found.unreadable),
+    parts: list[Part] = [
+        Line(
+            text=f"{found.source}, {which}: {test['num_images']:,} images; accuracy {test['accuracy']:.1%} "
+            f"({test['low']:.1%} to {test['high']:.1%}), always answering {baseline['majority_class']} reaches "
+            f"{baseline['majority_accuracy']:.1%}",
+            style="title",
+            result=True,
+        ),
+        *(
+            Line(text=f"left out, unreadable: {one['path']}: {one['reason']}", style="warning", indent=2)
+            for one in found.unreadable
+        ),
     ]
     for section in evaluation_sections(test):
-        lines += ["", section.title, section.text, ""]
-        lines += [f"  {line}" for line in _columns([[printable(cell) for cell in row] for row in section.table])]
-    return printable_lines(lines)
-
-
-def printable_lines(lines: list[str]) -> str:
-    """Joins lines, each made printable."""
-    return "\n".join(printable(line) for line in lines)
+        parts += [*_titled(section.title), Line(text=section.text), Line(text="")]
+        parts.append(Grid(rows=section.table))
+    return parts
 
 
 NAMED = 20  # files; a hidden folder may hold thousands
@@ -242,41 +295,75 @@ NAMED = 20  # files; a hidden folder may hold thousands
 
 def summarize_profile(profile: DatasetProfile) -> str:
     """Returns a dataset's profile as plain text."""
-    short = profile.image_sizes["short_side"]
-    lines = [
-        f"{profile.source}: {profile.num_images:,} images in {profile.num_classes} classes",
-        f"  images per class  {profile.min_images_per_class} to {profile.max_images_per_class}, median "
-        f"{profile.median_images_per_class:g} (largest class {profile.imbalance_ratio:.1f} times the smallest)",
-        f"  short side        {short['min']} to {short['max']} px, median {short['median']:g}",
-        f"  effective         {profile.effective_num_images:,} for training and validation, net of copies",
-        f"  grayscale         {profile.num_grayscale:,}",
-        f"  exact duplicates  {profile.num_duplicates:,} ({len(profile.duplicates_across_classes)} across classes)",
-        f"  unreadable        {len(profile.unreadable):,}",
-        *(f"    {one['path']}: {one['reason']}" for one in profile.unreadable),
-        f"  not used          {len(profile.ignored):,}",
-        *(f"    {name}" for name in profile.ignored[:NAMED]),
-        *([f"    and {len(profile.ignored) - NAMED:,} more; --json names them"] if profile.ignored[NAMED:] else []),
-        "",
-        *_finding_lines(profile),
-        "",
-        *(f"  {name:<30} {count:,}" for name, count in profile.images_per_class.items()),
+    return plain(profile_parts(profile))
+
+
+def profile_parts(profile: DatasetProfile) -> list[Part]:
+    """Returns a dataset's profile in parts: what there is, what may be wrong, how many images each class has."""
+    short, more = profile.image_sizes["short_side"], len(profile.ignored) - NAMED
+    rows = [
+        (
+            "images per class",
+            f"{profile.min_images_per_class} to {profile.max_images_per_class}, median "
+            f"{profile.median_images_per_class:g} (largest class {profile.imbalance_ratio:.1f} times the smallest)",
+        ),
+        ("short side", f"{short['min']} to {short['max']} px, median {short['median']:g}"),
+        ("effective", f"{profile.effective_num_images:,} for training and validation, net of copies"),
+        ("grayscale", f"{profile.num_grayscale:,}"),
+        ("exact duplicates", f"{profile.num_duplicates:,} ({len(profile.duplicates_across_classes)} across classes)"),
+        ("unreadable", f"{len(profile.unreadable):,}"),
+        *(("", f"{one['path']}: {one['reason']}") for one in profile.unreadable),
+        ("not used", f"{len(profile.ignored):,}"),
+        *(("", name) for name in profile.ignored[:NAMED]),
+        *([("", f"and {more:,} more; --json names them")] if more > 0 else []),
     ]
-    return printable_lines(lines)
+    longest = max(profile.images_per_class.values(), default=1)
+    counts: list[list[str | Cell]] = [
+        [name, f"{count:,}", Cell(text="#" * max(1, round(BAR * count / longest)), style="quiet")]
+        for name, count in profile.images_per_class.items()
+    ]
+    return [
+        Line(
+            text=f"{profile.source}: {profile.num_images:,} images in {profile.num_classes} classes",
+            style="title",
+            result=True,
+        ),
+        Facts(rows=rows),
+        Line(text=""),
+        *_finding_parts(profile),
+        Line(text=""),
+        Grid(rows=[["class", "images", ""], *counts], right=[1]),
+    ]
 
 
 def summarize_health(profile: DatasetProfile) -> str:
     """Returns what was found of the health of a dataset as plain text."""
-    return printable_lines([f"{profile.source}: {profile.num_images:,} images", "", *_finding_lines(profile)])
+    return plain(health_parts(profile))
 
 
-def _finding_lines(profile: DatasetProfile) -> list[str]:
+def health_parts(profile: DatasetProfile) -> list[Part]:
+    """Returns what was found of the health of a dataset in parts: each finding with a few suspects."""
+    found = [one["code"].replace("_", " ") for one in profile.findings]
+    return [
+        Line(
+            text=f"{profile.source}: {profile.num_images:,} images; {', '.join(found) or 'nothing was found'}",
+            style="title",
+            result=True,
+        ),
+        Line(text=""),
+        *_finding_parts(profile),
+    ]
+
+
+def _finding_parts(profile: DatasetProfile) -> list[Part]:
     if not profile.findings:
-        return ["Nothing was found that may be wrong."]
-    lines = []
+        return [Line(text="Nothing was found that may be wrong.", style="good")]
+    parts: list[Part] = []
     for one in profile.findings:
-        lines += [f"{one['code'].replace('_', ' ')}: {one['message']} {one['effect']}"]
-        lines += [f"    {text}" for text in examples(one)]
-    return lines
+        text = f"{one['code'].replace('_', ' ')}: {one['message']} {one['effect']}"
+        parts.append(Line(text=text, style="warning"))
+        parts += [Line(text=example, indent=4) for example in examples(one)]
+    return parts
 
 
 def examples(finding: Mapping[str, Any]) -> list[str]:
@@ -291,34 +378,44 @@ BAR = 16  # characters
 
 def summarize_comparison(comparison: Comparison) -> str:
     """Returns what the four recipes reached as plain text: a table, the best first, and what the advice costs."""
+    return plain(comparison_parts(comparison))
+
+
+def comparison_parts(comparison: Comparison) -> list[Part]:
+    """Returns what the four recipes reached in parts: a table, the best first, and what the advice costs."""
     plan, ranking = comparison.advice.plan, comparison.ranking
     num_test = ranking[0].test.num_images
     slowest = max(one.seconds for one in ranking)
-    table = [["", "recipe", "test accuracy (95% interval)", "", "balanced", "validation", "seconds", "", "steps"]]
+    table: list[list[str | Cell]] = [
+        ["", "recipe", "test accuracy (95% interval)", "", "balanced", "validation", "seconds", "", "steps"]
+    ]
     for one in ranking:
         table.append(
             [
                 ">" if one is comparison.advised else "",
-                one.recipe,
+                Cell(text=one.recipe, style="title") if one is comparison.advised else one.recipe,
                 f"{one.test.accuracy:.1%} ({one.test.low:.1%} to {one.test.high:.1%})",
-                "#" * round(BAR * one.test.accuracy),
+                Cell(text="#" * round(BAR * one.test.accuracy), style="good"),
                 f"{one.test.balanced_accuracy:.1%}",
                 "none" if one.val_accuracy is None else f"{one.val_accuracy:.1%}",
-                f"{one.seconds:7.1f}",
-                "#" * max(1, round(BAR * one.seconds / slowest)),
-                f"{one.share:5.0%}",
+                f"{one.seconds:.1f}",
+                Cell(text="#" * max(1, round(BAR * one.seconds / slowest)), style="quiet"),
+                f"{one.share:.0%}",
             ]
         )
-    lines = [
-        f"{comparison.advice.dataset.source}: {len(comparison.advice.dataset) - num_test:,} images for training and "
-        f"validation, {num_test:,} for testing; {plan.backbone} at {plan.image_size} px, seed {plan.seed}",
-        "",
-        *_columns(table),
-        "",
-        verdict(comparison),
-        *comparison_cautions(comparison),
+    best = comparison.best == comparison.advised.recipe
+    return [
+        Line(
+            text=f"{comparison.advice.dataset.source}: {len(comparison.advice.dataset) - num_test:,} images for "
+            f"training and validation, {num_test:,} for testing; {plan.backbone} at {plan.image_size} px, seed "
+            f"{plan.seed}"
+        ),
+        Line(text=""),
+        Grid(rows=table, right=[4, 5, 6, 8], indent=0),
+        Line(text=""),
+        Line(text=verdict(comparison), style="good" if best else "bad", result=True),
+        *(Line(text=caution, style="warning") for caution in comparison_cautions(comparison)),
     ]
-    return printable_lines(lines)
 
 
 def verdict(comparison: Comparison) -> str:
@@ -354,9 +451,3 @@ def comparison_cautions(comparison: Comparison) -> list[str]:
     if share < 1:
         cautions.append(f"The steps were cut to {share:.0%}; with all of them the order may be another.")
     return cautions
-
-
-def _columns(table: list[list[str]]) -> list[str]:
-    """Returns rows of text with their cells one below the other."""
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in table]
