@@ -103,8 +103,10 @@ def test_a_long_command_is_understood(command, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", words[1:] if words[0] == "-m" else words)
     monkeypatch.chdir(tmp_path)
     # A package is run by its `__main__`.
-    module = {"advisor.evidence": "advisor.evidence.__main__"}.get(words[1], words[1])
-    run, what = (runpy.run_module, module) if words[0] == "-m" else (runpy.run_path, str(root / words[0]))
+    if words[0] == "-m":
+        run, what = runpy.run_module, {"advisor.evidence": "advisor.evidence.__main__"}.get(words[1], words[1])
+    else:
+        run, what = runpy.run_path, str(root / words[0])
     with pytest.raises(KeyboardInterrupt):
         run(what, run_name="__main__")
     assert understood
