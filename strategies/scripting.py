@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATE = "train.py.jinja"
-WIDTH, MOST_LINES = 112, 8  # of a list; where it would take more lines, it takes one
+WIDTH, MOST_LINES = 120, 8  # of a list; where it would take more lines, it takes one
 # Of a solver: its class, the class without weight decay, and other arguments.
 _OPTIMIZERS = {
     "adamw": ("keras.optimizers.AdamW", "keras.optimizers.Adam", ""),
@@ -164,9 +164,9 @@ def _numbers(values: tuple[float, float, float]) -> str:
     return repr(values[0] if len(set(values)) == 1 else [round(value, 6) for value in values])
 
 
-def _literal(value: Any, start: str = "") -> str:
-    """Returns a value as Python writes it; `start` is what stands before it on its line."""
-    return _filled(start, _pieces(value))
+def _literal(value: Any, start: str = "", end: str = "") -> str:
+    """Returns a value as Python writes it; `start` and `end` are what stands before and after it on its lines."""
+    return _filled(start, _pieces(value), end)
 
 
 def _pieces(value: Any) -> list[str]:
@@ -193,8 +193,8 @@ def _filled(start: str, pieces: Sequence[str], end: str = "") -> str:
     """Puts pieces on as few lines as they need, or on one where that would be many."""
     indent = "    " + " " * (len(start) - len(start.lstrip()))
     lines = [start + pieces[0]]
-    for piece in pieces[1:]:
-        if len(lines[-1]) + len(piece) + 1 > WIDTH:
+    for place, piece in enumerate(pieces[1:], start=2):
+        if len(f"{lines[-1]} {piece}{end if place == len(pieces) else ''}") > WIDTH:
             lines.append(indent + piece)
         else:
             lines[-1] += f" {piece}"

@@ -66,7 +66,6 @@ def test_the_commands_run(folder, monkeypatch, capsys):
     assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}
     assert read_plan(folder / "head" / "plan.json").recipe == "head_only"
     assert len(read_results(folder / "results.csv")) == len(RECIPES)
-    assert (folder / "compare.html").read_text(encoding="utf-8").count("<section") > 5
     assert len((folder / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 81
     assert "# Export" in (folder / "run" / "report.md").read_text(encoding="utf-8")
 
@@ -103,17 +102,14 @@ def test_a_long_command_is_understood(command, monkeypatch, tmp_path):
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
     monkeypatch.setattr(sys, "argv", words[1:] if words[0] == "-m" else words)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        _start(root, *words)
-    assert understood
-
-
-def _start(root, name, module=None, *_):
-    """Runs a script, or after `-m` a module or the package `advisor.evidence`, as Python would."""
-    if name != "-m":
-        runpy.run_path(str(root / name), run_name="__main__")
+    # A package is run by its `__main__`.
+    if words[0] == "-m":
+        run, what = runpy.run_module, {"advisor.evidence": "advisor.evidence.__main__"}.get(words[1], words[1])
     else:
-        runpy.run_module(f"{module}.__main__" if module == "advisor.evidence" else module, run_name="__main__")
+        run, what = runpy.run_path, str(root / words[0])
+    with pytest.raises(KeyboardInterrupt):
+        run(what, run_name="__main__")
+    assert understood
 
 
 def test_the_python_examples_run(folder):
