@@ -17,6 +17,19 @@ from strategies.weights import BUNDLED, BUNDLED_BACKBONE, can_download, is_cache
 
 TILE = 80
 LONGEST = ("test_the_commands_run",)
+# A quarter of a minute and more, most of it training: a second run with other weights does without them.
+LONG = (
+    *LONGEST,
+    "test_a_pilot_replaces_the_guess",
+    "test_the_python_examples_run",
+    "test_all_four_recipes_are_carried_out_on_one_split",
+    "test_the_rows_are_those_of_the_study",
+    "test_a_study_stops_and_continues_at_will",
+    "test_shares_of_a_study_are_disjoint_and_complete",
+    "test_a_variant_runs_the_recipe_with_another_batch_norm_policy",
+    "test_an_export_agrees_with_the_model_on_photos",
+    "test_a_script_does_what_the_plan_says",
+)
 (WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
 STAND_IN = "ADVISOR_TEST_STAND_IN"  # set where the weights in Keras' cache are a copy of the package's own
 REAL_WEIGHTS = is_cached(get_backbone(BUNDLED_BACKBONE)) and STAND_IN not in os.environ
@@ -58,6 +71,7 @@ def test_data():
 def pytest_configure(config):
     """Without ImageNet's weights in Keras' cache, those of the package take their place under their name."""
     config.addinivalue_line("markers", "weights: needs pretrained weights, ImageNet's or those of the package")
+    config.addinivalue_line("markers", "long: takes a quarter of a minute or more")
     if not REAL_WEIGHTS and STAND_IN not in os.environ:
         home = Path(tempfile.mkdtemp(prefix="advisor-test-keras-"))
         (home / "models").mkdir()
@@ -97,6 +111,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if {"pretrained_weights", "imagenet_weights"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("weights")
+        if getattr(item, "originalname", item.name) in LONG:
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")
