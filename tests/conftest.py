@@ -29,6 +29,7 @@ LONG = (
     "test_a_variant_runs_the_recipe_with_another_batch_norm_policy",
     "test_an_export_agrees_with_the_model_on_photos",
     "test_a_script_does_what_the_plan_says",
+    "test_a_notebook_runs_from_start_to_end",
 )
 (WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
 STAND_IN = "ADVISOR_TEST_STAND_IN"  # set where the weights in Keras' cache are a copy of the package's own
