@@ -46,7 +46,7 @@ features = base(keras.applications.mobilenet_v2.preprocess_input(image), trainin
 features = keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(features))
 train = read("train", True)
 model = keras.Model(image, keras.layers.Dense(len(train.class_names), activation="softmax")(features))
-model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy", ["accuracy"])
+model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy", metrics=["accuracy"])
 model.fit(train.prefetch(2), validation_data=read("val", False).prefetch(2), epochs=20, verbose=0)
 accuracy = model.evaluate(read("test", False), verbose=0)[1]
 model.save(sys.argv[5])
@@ -236,7 +236,7 @@ def step_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     targets = keras.utils.to_categorical(data.labels[:512], len(data.class_names))
     model = build_model(plan)
     start_phase(model, plan, plan.phases[-1])
-    model.compile(keras.optimizers.AdamW(), "categorical_crossentropy", ["accuracy"])
+    model.compile(keras.optimizers.AdamW(), "categorical_crossentropy", metrics=["accuracy"])
     model.fit(pixels, targets, batch_size=32, verbose=0)
     ours, others = [], []
     for _ in range(repeats):
