@@ -253,8 +253,9 @@ def time_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     from strategies.planning import with_budget
     from strategies.timing import measure_cost
 
-    data = strategies.split_dataset(strategies.load_dataset(datasets / "intel_scenes"), seed=0)
-    data = data.subset(np.sort(np.random.default_rng(0).permutation(len(data))[:600]))
+    whole = strategies.load_dataset(datasets / "intel_scenes")
+    chosen = np.sort(np.random.default_rng(0).permutation(len(whole))[:600])
+    data = strategies.split_dataset(whole.subset(chosen), seed=0)
     num_train = sum(part == "train" for part in data.split or ())
     for recipe in strategies.RECIPES:
         plan = strategies.make_plan(recipe, BACKBONE, class_names=data.class_names, num_train=num_train, image_size=96)
