@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from strategies.errors import UserError
+from strategies.startup import start_keras
 
 app = typer.Typer(
     name="advisor",
@@ -115,7 +116,7 @@ def recommend(
         check_output(out, overwrite=overwrite)
     dataset = _read(data, column, root, follow_links, backbone)
     if pilot:
-        _start_keras()
+        start_keras()
     advice = advise(
         dataset,
         backbone=backbone,
@@ -201,7 +202,7 @@ def train(
     )
     if wanted is not None:
         advice = advice.with_plan(wanted)
-    _start_keras()
+    start_keras()
     _say(f"Training {advice.plan.recipe} with {advice.plan.backbone} at {advice.plan.image_size} px")
     callbacks = []
     if tensorboard is not None:
@@ -245,7 +246,7 @@ def evaluate(
         check_output(out, overwrite=overwrite)
     folder = read_run(run)
     dataset = load_dataset(data, root=root, follow_links=follow_links, for_training=False, **_columns(column))
-    _start_keras()
+    start_keras()
     found = evaluate_run(folder, dataset, max_unreadable=max_unreadable)
     if found.images == "all" and was_trained_on(run, data):
         _say("advisor: these are the images that the run was trained on; what it reaches here says little")
@@ -302,7 +303,7 @@ def compare(
     if report is not None:
         check_new_file(report)
     dataset = _read(data, column, root, follow_links, backbone)
-    _start_keras()
+    start_keras()
     comparison = compare_recipes(
         dataset,
         backbone=backbone,
@@ -357,7 +358,7 @@ def predict(
     suffix = "" if out is None else Path(out).suffix.lower()
     with contextlib.ExitStack() as stack:
         stream = sys.stdout if out is None else stack.enter_context(new_file(out))
-        _start_keras()
+        start_keras()
         unreadable: list[str] = []
         parts = _noting(unreadable, predict_in_parts(folder, paths, all_classes=all_classes))
         if as_json or (suffix == ".json" and not as_csv):
@@ -396,7 +397,7 @@ def export(
     check_format(format)
     folder = read_run(run)
     dataset = None if data is None else load_dataset(data)
-    _start_keras()
+    start_keras()
     result = export_run(folder, format, out, data=dataset, overwrite=overwrite)
     if (folder.path / "report.md").is_file():
         write_report(folder.path)
@@ -555,7 +556,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     from strategies.planning import with_budget
 
     folder = Path(tempfile.mkdtemp(prefix="advisor-demo-")) if out is None else check_output(out)
-    _start_keras()
+    start_keras()
     digits = load_digits()
     chosen = np.random.default_rng(seed).permutation(len(digits.target))[:DEMO_IMAGES]
     images = np.round(digits.images[chosen] * (255 / 16)).astype("uint8")
@@ -593,13 +594,6 @@ def _read(
     if recipe is not None:
         get_recipe(recipe)
     return load_dataset(data, root=root, follow_links=follow_links, **_columns(column))
-
-
-def _start_keras() -> None:
-    """Imports Keras; what its backend says at start-up does not reach stderr."""
-    from strategies.startup import start_keras
-
-    start_keras()
 
 
 def _columns(given: list[str] | None) -> dict[str, Any]:

@@ -354,9 +354,10 @@ def copy_suspects(
             members.setdefault(root, []).append(index)
         for root, cluster in members.items():
             found[code] += [(names[index], f"copy of {names[root]}") for index in cluster[1:]]
-            if len({int(labels[index]) for index in cluster}) > 1:
+            first = {int(labels[index]): index for index in reversed(cluster)}  # of each label
+            if len(first) > 1:
                 for index in cluster:
-                    other = next(one for one in cluster if labels[one] != labels[index])
+                    other = min(one for label, one in first.items() if label != labels[index])
                     found[_ACROSS[code]].append((names[index], f"copy of {names[other]}"))
     trained: dict[int, int] = {}
     roots, split = components(len(dataset), [*duplicates, *near]), dataset.split or ()
