@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from strategies.softmax import SoftmaxRegression
 
 # Strengths of the regularisation (scikit-learn's C) that cross-validation chooses from, the strongest first.
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 FEWEST_IMAGES_STRENGTH = 10.0  # where a class has one image, so that nothing can be held out
 MAX_FOLDS = 5
+MOST_NUMBERS = 2**26  # probabilities held at once: with more, folds are fitted one after the other
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,12 +26,12 @@ class OutOfFold:
         strength: The chosen strength, scikit-learn's `C`.
         correct: Whether each image was right when held out, shape `(num_images,)`.
         probabilities: Of each class when held out, shape `(num_images, num_classes)`, float32; zero where an image was
-            never held out; `None` where only the strength was asked for.
+            never held out.
     """
 
     strength: float
     correct: np.ndarray
-    probabilities: np.ndarray | None = None
+    probabilities: np.ndarray
 
 
 def fit_classifier(
@@ -60,14 +64,13 @@ def fit_classifier(
         >>> (np.eye(4) @ kernel + bias).argmax(axis=1).tolist()
         [0, 0, 1, 1]
     """
-    compact, back, length = _compact(features)
-    weights = None if class_weights is None else class_weights[labels]
-    folds = make_folds(labels, seed)
-    strength = _validate(compact, labels, folds, weights).strength if folds else FEWEST_IMAGES_STRENGTH
-    coefficients = _fit(compact, labels, strength, weights, max_iter=1000)
-    if num_classes == 2:
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-    kernel = back @ coefficients.T / length
+    values, length = _of_length_one(features)
+    weights = np.ones(len(labels)) if class_weights is None else class_weights[labels]
+    with _one_thread():
+        regression = SoftmaxRegression(values, labels, num_classes)
+        folds = make_folds(labels, seed)
+        strength = _validate(regression, labels, folds, weights).strength if folds else FEWEST_IMAGES_STRENGTH
+        kernel = regression.kernel(regression.fit(weights[:, None], strength, max_steps=1000)) / length
     return kernel.astype("float32"), np.zeros(num_classes, dtype="float32")
 
 
@@ -82,100 +85,76 @@ def cross_validate(
         folds: Pairs of indices, fitted on and held out, that hold each image out at most once, such as `make_folds`.
             Every class is among those that are fitted on.
     """
-    return _validate(_compact(features)[0], labels, folds, None, keep=True)
+    values, _ = _of_length_one(features)
+    with _one_thread():
+        regression = SoftmaxRegression(values, labels, int(labels.max()) + 1)
+        return _validate(regression, labels, folds, np.ones(len(labels)))
 
 
 def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns up to five folds that hold every class, fewer where a class has fewer images; none for a single image."""
-    from sklearn.model_selection import StratifiedKFold
+    """Returns up to five folds that hold every class, fewer where a class has fewer images; none for a single image.
 
-    counts = np.bincount(labels)
-    folds = min(MAX_FOLDS, int(counts[counts > 0].min()))
-    if folds < 2:
-        return []
-    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels))
-
-
-def _compact(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Returns features of length one in as few dimensions as they span, the basis that leads back, their mean length.
-
-    An L2 penalty does not see a rotation, so the solution is the same, and much faster where images are few.
+    They are those of scikit-learn's `StratifiedKFold(shuffle=True)`.
     """
-    values = features.astype("float64")
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    values /= np.where(lengths > 0, lengths, 1.0)
-    mean = float(lengths.mean()) or 1.0
-    if len(values) >= values.shape[1]:
-        return values, np.eye(values.shape[1]), mean
+    found, first = np.unique(labels, return_index=True)
+    most = min(MAX_FOLDS, int(np.bincount(labels)[found].min()))
+    if most < 2:
+        return []
+    by_appearance = found[np.argsort(first)]
+    ranks = np.sort(np.argsort(np.argsort(first))[np.searchsorted(found, labels)])
+    generator, fold_of = np.random.RandomState(seed), np.empty(len(labels), dtype=int)
+    for rank, label in enumerate(by_appearance):
+        shares = [int((ranks[fold::most] == rank).sum()) for fold in range(most)]
+        members = np.repeat(np.arange(most), shares)
+        generator.shuffle(members)
+        fold_of[labels == label] = members
+    return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(most)]
+
+
+def _of_length_one(features: np.ndarray) -> tuple[np.ndarray, float]:
+    """Returns features of length one, and their mean length."""
+    lengths = np.linalg.norm(features.astype("float64"), axis=1, keepdims=True)
+    return features / np.where(lengths > 0, lengths, 1.0), float(lengths.mean()) or 1.0
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Matrices this small are multiplied by one thread: beside a network's own, two take up to thirty times longer."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, user_api="blas"):
-        basis, coordinates = np.linalg.qr(values.T)
-    return coordinates.T, basis, mean
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def _validate(
-    features: np.ndarray,
+    regression: SoftmaxRegression,
     labels: np.ndarray,
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
-    weights: np.ndarray | None,
-    *,
-    keep: bool = False,
+    weights: np.ndarray,
 ) -> OutOfFold:
-    from threadpoolctl import threadpool_limits
-
-    losses = np.full(len(STRENGTHS), np.inf)
-    correct = np.zeros((len(STRENGTHS), len(labels)), dtype=bool)
-    kept: np.ndarray | None = None
-    starts: list[np.ndarray | None] = [None] * len(folds)
-    # Matrices this small are multiplied by one thread: beside a network's own, two take up to thirty times longer.
-    with threadpool_limits(1, user_api="blas"):
-        for index, strength in enumerate(STRENGTHS):
-            losses[index] = 0.0
-            parts = []
-            for number, (train, test) in enumerate(folds):
-                share = None if weights is None else weights[train]
-                start = _fit(features[train], labels[train], strength, share, max_iter=200, start=starts[number])
-                starts[number] = start  # the next fit starts from this one
-                probabilities = _probabilities(features[test] @ start.T)
-                chosen = probabilities[np.arange(len(test)), labels[test]]
-                losses[index] -= np.log(np.maximum(chosen, 1e-12)).sum()
-                correct[index, test] = probabilities.argmax(axis=1) == labels[test]
-                if keep:
-                    parts.append(probabilities.astype("float32"))
-            if keep and losses[index] == losses.min():
-                kept = np.zeros((len(labels), parts[0].shape[1]), dtype="float32")
-                for (_, test), part in zip(folds, parts, strict=True):
-                    kept[test] = part
-            if index >= 2 and losses[index] > losses[index - 1] > losses[index - 2]:
-                break  # less and less regularisation only makes it worse from here on, and takes longest
-    best = int(losses.argmin())
-    return OutOfFold(strength=STRENGTHS[best], correct=correct[best], probabilities=kept)
-
-
-def _probabilities(logits: np.ndarray) -> np.ndarray:
-    if logits.shape[1] == 1:
-        logits = np.concatenate([-logits, logits], axis=1) / 2
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
-
-
-def _fit(
-    features: np.ndarray,
-    labels: np.ndarray,
-    strength: float,
-    weights: np.ndarray | None,
-    *,
-    max_iter: int,
-    start: np.ndarray | None = None,
-) -> np.ndarray:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=strength, max_iter=max_iter, fit_intercept=False, warm_start=start is not None)
-    if start is not None:
-        model.coef_, model.intercept_ = start, np.zeros(len(start))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the path needs no full convergence
-        model.fit(features, labels, weights)
-    return model.coef_
+    """Goes through the strengths, each from where the one before it ended, until less penalty only makes it worse."""
+    together = max(1, MOST_NUMBERS // (len(labels) * (int(labels.max()) + 1)))
+    groups = [folds[first : first + together] for first in range(0, len(folds), together)]
+    starts: list[np.ndarray | None] = [None] * len(groups)
+    losses: list[float] = []
+    best: OutOfFold | None = None
+    for strength in STRENGTHS:
+        held_out = np.zeros((len(labels), int(labels.max()) + 1), dtype="float32")
+        for number, group in enumerate(groups):
+            fitted = np.zeros((len(labels), len(group)))
+            for fold, (train, _) in enumerate(group):
+                fitted[train, fold] = weights[train]
+            starts[number] = kernels = regression.fit(fitted, strength, starts[number])
+            probabilities = regression.probabilities(kernels)
+            for fold, (_, test) in enumerate(group):
+                held_out[test] = probabilities[test, fold]
+        tested = np.concatenate([test for _, test in folds])
+        chosen = held_out[tested, labels[tested]]
+        losses.append(-float(np.log(np.maximum(chosen, 1e-12)).sum(dtype="float64")))
+        if best is None or losses[-1] < min(losses[:-1]):
+            right = np.zeros(len(labels), dtype=bool)
+            right[tested] = held_out[tested].argmax(axis=1) == labels[tested]
+            best = OutOfFold(strength=strength, correct=right, probabilities=held_out)
+        if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
+            break
+    assert best is not None
+    return best
