@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -262,6 +263,8 @@ def look_at(item: Path | Encoded | np.ndarray, shelf: Shelf | None = None) -> Lo
 
 def _look(digest: bytes, size: tuple[int, int], pixels: np.ndarray) -> Look:
     gray = Image.fromarray(pixels).convert("L")
+    values, counts = np.arange(256), np.array(gray.histogram())
+    mean = (values * counts).sum() / counts.sum()
     levels = np.asarray(gray).astype("float32")
     inner = 4 * levels[1:-1, 1:-1]
     laplacian = inner - levels[:-2, 1:-1] - levels[2:, 1:-1] - levels[1:-1, :-2] - levels[1:-1, 2:]
@@ -269,8 +272,8 @@ def _look(digest: bytes, size: tuple[int, int], pixels: np.ndarray) -> Look:
         digest=digest,
         size=size,
         grayscale=bool((pixels == pixels[..., :1]).all()),
-        deviation=float(levels.std()),
-        brightest=float(np.percentile(levels, 99)),
+        deviation=math.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()),
+        brightest=float(np.searchsorted(counts.cumsum(), 0.99 * counts.sum())),
         sharpness=float(laplacian.var()),
         hash=picture_hash(gray),
         thumbnail=thumbnail(gray),

@@ -18,7 +18,7 @@ from strategies.encoded import Encoded
 from strategies.pixels import PIXELS_VERSION, Shelf, UnreadableImage
 from strategies.progress import track
 
-LOOKS_VERSION = 1  # to be raised with any change of what a `Look` holds
+LOOKS_VERSION = 2  # to be raised with any change of what a `Look` holds
 COLUMNS = ("size", "grayscale", "deviation", "brightest", "sharpness", "hash", "thumbnail")
 
 
@@ -30,12 +30,14 @@ def look_at_all(
     Args:
         items: Files or arrays, as `ImageDataset.items` holds them.
         cache: Where that is kept, under a key of the content of every file; `None` keeps and reads nothing.
-        shelf: Where pixels are put on the way that will be asked for again.
+        shelf: Where pixels and digests are put on the way that will be asked for again.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         if cache is None or not cache.max_bytes:
             return list(track(pool.map(partial(look_at, shelf=shelf), items), "Reading images", total=len(items)))
         digests = list(track(pool.map(_digest, items), "Reading files", total=len(items)))
+        if shelf is not None:
+            shelf.put_digests(items, digests)
         key = make_key(
             looks=LOOKS_VERSION,
             look_size=LOOK_SIZE,

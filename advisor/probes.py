@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +14,8 @@ import numpy as np
 from strategies.backbones import get_backbone, stages_at
 from strategies.errors import DatasetError
 from strategies.images import ImageDataset, load_dataset
-from strategies.pixels import Shelf
+from strategies.pixels import Pixels, Shelf
+from strategies.tapped import TappedNetwork
 from strategies.weights import native_size
 
 MAX_IMAGES = 1_000
@@ -118,14 +121,22 @@ class FrozenNetwork:
 
     def features(self, items: Sequence[Any]) -> dict[str, np.ndarray]:
         """Returns the pooled features of every stage, from the image on: `{stage: (num_images, channels)}`."""
-        from strategies.features import pooled_features
+        values = self.network().run(Pixels(items, self._size, self.shelf), description="Extracting features")
+        return dict(zip(self._stages, values, strict=True))
 
-        row = get_backbone(self.backbone)
-        size = self.image_size or native_size(row, self.weights)
-        stages = tuple(stage.name for stage in stages_at(row, size) if not stage.dense)
-        return pooled_features(
-            items, row.name, stages, image_size=size, weights=self.weights, cache=self.cache, shelf=self.shelf
-        )
+    def network(self) -> TappedNetwork:
+        """Returns the network with its stages tapped."""
+        from strategies.features import stage_network
+
+        return stage_network(self.backbone, self._stages, image_size=self._size, weights=self.weights, cache=self.cache)
+
+    @property
+    def _size(self) -> int:
+        return self.image_size or native_size(get_backbone(self.backbone), self.weights)
+
+    @property
+    def _stages(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in stages_at(get_backbone(self.backbone), self._size) if not stage.dense)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -162,14 +173,18 @@ def probe(
         tested: Test images that are to go the same way; no classifier sees them.
         whole: Whether every stage is judged, or the last alone.
     """
-    from strategies.classifier import cross_validate, make_folds
+    from strategies.classifier import cross_validate, make_folds, one_thread
 
     tested = images.subset([]) if tested is None else tested
     values = network.features([*images.items, *tested.items])
     features = {stage: value[: len(images)] for stage, value in values.items()}
     folds = make_folds(images.labels, seed)
     judged = list(features) if whole else list(features)[-1:]
-    found = {stage: cross_validate(features[stage], images.labels, folds) for stage in judged if folds}
+    found = {}
+    if folds:
+        with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = pool.map(lambda stage: cross_validate(features[stage], images.labels, folds), reversed(judged))
+            found = dict(zip(judged, reversed(list(results)), strict=True))  # the widest first, which takes longest
     return Probe(
         images=images,
         features=features,

@@ -24,16 +24,19 @@ from advisor.rules import (
     numbers,
     rate_factor,
 )
-from advisor.similarity import Similarity, calibration, default_ruler, measure_dataset
+from advisor.similarity import Similarity, calibration, default_ruler, measure_dataset, moments_network
+from strategies.aside import prepare
 from strategies.backbones import Backbone, get_backbone
 from strategies.cache import default_cache
 from strategies.errors import PlanError
 from strategies.images import ImageDataset, load_dataset
+from strategies.model import count_parameters, stage_counts
 from strategies.pixels import Shelf, peek_size
 from strategies.plan import Plan, check_classes
 from strategies.planning import make_plan, with_rates
 from strategies.recipes import get_recipe
 from strategies.splits import with_groups
+from strategies.tapped import begin_to_load
 from strategies.weights import choose_network, native_size
 
 if TYPE_CHECKING:
@@ -227,6 +230,10 @@ def recommend(
     loaded = with_groups(load_dataset(source, **columns), group_by)
     ruler = default_ruler()
     expected = image_size or fitting_size(row, _median_short_side(loaded.items), weights)
+    networks = moments_network(ruler, cache), FrozenNetwork(row.name, expected, weights, cache).network()
+    counts = stage_counts(row, expected, dense=False, cache=default_cache() if cache else None)
+    prepare(*(network.conversion for network in networks), counts)
+    begin_to_load(*networks)
     shelf = Shelf([ruler.image_size, expected], len(loaded))
     profile, dataset = profile_dataset(
         loaded,
@@ -354,8 +361,6 @@ def plan_for(
 
 def with_parameters(plan: Plan, *, cache: bool) -> Plan:
     """Returns the plan with the number of weights of every stage filled in."""
-    from strategies.model import count_parameters
-
     return replace(plan, parameters=count_parameters(plan, default_cache() if cache else None))
 
 

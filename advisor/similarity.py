@@ -201,7 +201,7 @@ def measure_moments(pixels: np.ndarray | Pixels, ruler: Ruler, *, cache: bool = 
         ruler: What to measure with.
         cache: Whether what it saw is kept on disk and read from there.
     """
-    network = _moments_network(ruler, cache)
+    network = moments_network(ruler, cache)
     outputs = network.run(pixels, description="Measuring similarity")
     reference = network.constants
     return Moments(
@@ -213,7 +213,8 @@ def measure_moments(pixels: np.ndarray | Pixels, ruler: Ruler, *, cache: bool = 
     )
 
 
-def _moments_network(ruler: Ruler, cache: bool) -> TappedNetwork:
+def moments_network(ruler: Ruler, cache: bool) -> TappedNetwork:
+    """Returns the network that a ruler measures with."""
     return TappedNetwork(
         backbone=get_backbone(ruler.backbone).name,
         image_size=ruler.image_size,

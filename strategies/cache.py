@@ -116,6 +116,10 @@ class FeatureCache:
         self._tidy()
         return True
 
+    def holds(self, key: str) -> bool:
+        """Returns whether there is an entry, whatever is in it."""
+        return self._path(key).is_file()
+
     def describe(self) -> str:
         """Returns number, size and place of the entries, such as `12 entries, 34.5 MB of at most 2,147.5 MB in ...`."""
         sizes = [status.st_size for _, status in self._files(SUFFIX)]

@@ -66,7 +66,7 @@ def fit_classifier(
     """
     values, length = _of_length_one(features)
     weights = np.ones(len(labels)) if class_weights is None else class_weights[labels]
-    with _one_thread():
+    with one_thread():
         regression = SoftmaxRegression(values, labels, num_classes)
         folds = make_folds(labels, seed)
         strength = _validate(regression, labels, folds, weights).strength if folds else FEWEST_IMAGES_STRENGTH
@@ -86,7 +86,7 @@ def cross_validate(
             Every class is among those that are fitted on.
     """
     values, _ = _of_length_one(features)
-    with _one_thread():
+    with one_thread():
         regression = SoftmaxRegression(values, labels, int(labels.max()) + 1)
         return _validate(regression, labels, folds, np.ones(len(labels)))
 
@@ -117,8 +117,11 @@ def _of_length_one(features: np.ndarray) -> tuple[np.ndarray, float]:
     return features / np.where(lengths > 0, lengths, 1.0), float(lengths.mean()) or 1.0
 
 
-def _one_thread() -> AbstractContextManager[Any]:
-    """Matrices this small are multiplied by one thread: beside a network's own, two take up to thirty times longer."""
+def one_thread() -> AbstractContextManager[Any]:
+    """Lets matrices be multiplied by one thread within the block.
+
+    They are small: beside a network's own threads, two take up to thirty times longer.
+    """
     from threadpoolctl import threadpool_limits
 
     limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -14,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.aside import import_openvino
 from strategies.errors import UserError
 from strategies.progress import track
 from strategies.startup import start_keras
 
 if TYPE_CHECKING:
-    import keras
-
     from strategies.batches import Views
     from strategies.pixels import Part, Pixels
 
 BATCH_SIZE = 32
+CONVERTED_FOR = 4  # images at once: what a processor's own cache holds; 32 take depthwise networks twice as long
 ENGINES = ("auto", "keras", "openvino")
 GPU_DEVICES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")  # Linux, Windows' Linux, AMD: only then is Keras asked
 
@@ -33,10 +32,9 @@ def choose_engine() -> str:
     """Returns what computes frozen passes here: `"openvino"` where it is installed and there is no GPU, else `"keras"`.
 
     The environment variable `ADVISOR_ENGINE` overrules it: `keras` turns OpenVINO off, `openvino` insists on it.
-    Networks are converted by TensorFlow, so with another backend of Keras it is Keras.
 
     Raises:
-        UserError: If the variable says something else, or OpenVINO cannot be had where it is insisted on.
+        UserError: If the variable says something else, or OpenVINO is not installed where it is insisted on.
 
     Example:
         >>> from strategies.engines import choose_engine
@@ -51,16 +49,15 @@ def choose_engine() -> str:
         )
     if wanted == "keras":
         return "keras"
-    installed, backend = find_spec("openvino") is not None, keras_backend()
+    installed = find_spec("openvino") is not None
     if wanted == "openvino":
-        if not installed or backend != "tensorflow":
-            received = "an environment without it" if not installed else f"{backend} as Keras' backend"
+        if not installed:
             raise UserError(
-                f"Expected OpenVINO and TensorFlow for ADVISOR_ENGINE=openvino. Received: {received}. "
-                f"Install OpenVINO with pip install 'transfer-advisor[openvino]', or unset the variable."
+                "Expected OpenVINO for ADVISOR_ENGINE=openvino. Received: an environment without it. "
+                "Install it with pip install 'transfer-advisor[openvino]', or unset the variable."
             )
         return "openvino"
-    return "openvino" if installed and backend == "tensorflow" and not _computes_on_gpu() else "keras"
+    return "openvino" if installed and not _computes_on_gpu() else "keras"
 
 
 def keras_backend() -> str:
@@ -87,57 +84,17 @@ def _computes_on_gpu() -> bool:
     return has_gpu()
 
 
-def _openvino() -> Any:
-    """Imports OpenVINO without the package by which it reports its use to its makers; it does without."""
-    if "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-        try:
-            import openvino
-        finally:
-            del sys.modules["openvino_telemetry"]
-    import openvino
-
-    return openvino
-
-
-def convert(model: keras.Model) -> list[np.ndarray]:
-    """Converts a Keras model for OpenVINO, in float32 and for batches of 32.
-
-    Args:
-        model: A model of one input; each of its outputs is a vector per image. Its backend is TensorFlow.
-
-    Returns:
-        Structure and weights as bytes, two arrays of uint8, and the width of each output.
-    """
-    import tensorflow as tf
-
-    openvino = _openvino()
-
-    @tf.function(input_signature=[tf.TensorSpec((BATCH_SIZE, *model.input.shape[1:]), tf.float32)])
-    def run(images: Any) -> Any:
-        # One output: several come out of the conversion in another order than they went in.
-        return tf.concat(tf.nest.flatten(model(images, training=False)), axis=1)
-
-    converted = openvino.convert_model(run.get_concrete_function())
-    with tempfile.TemporaryDirectory(prefix="advisor-openvino-") as folder:
-        path = Path(folder, "network.xml")
-        openvino.save_model(converted, path, compress_to_fp16=False)
-        structure, weights = (np.fromfile(one, dtype="uint8") for one in (path, path.with_suffix(".bin")))
-    return [structure, weights, np.array([one.shape[-1] for one in model.outputs])]
-
-
 class OpenVino:
     """A converted network, ready to run on the CPU.
 
     Args:
-        structure: What `convert` returned; `weights` and `widths` too.
+        structure: What `strategies.tapped.Tapped.convert` returned; `weights` and `widths` too.
         weights: See `structure`.
         widths: See `structure`.
     """
 
     def __init__(self, structure: np.ndarray, weights: np.ndarray, widths: np.ndarray) -> None:
-        self._openvino = _openvino()
-        core = self._openvino.Core()
+        core = import_openvino().Core()
         network = core.read_model(structure.tobytes(), weights.tobytes())
         # Some processors would compute in bfloat16 unless they are told not to.
         hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
@@ -155,20 +112,25 @@ class OpenVino:
         # As many batches at work as suit the processor; the next images are decoded meanwhile. No callbacks: a thread
         # of OpenVINO that waits for Python while Python waits for OpenVINO would wait for ever.
         requests = [self._network.create_infer_request() for _ in range(self._num_requests)]
-        under_way: deque[tuple[Any, int]] = deque()
+        tensors = [request.get_input_tensor().data for request in requests]
+        under_way: deque[tuple[int, int]] = deque()
 
-        def finish() -> Any:
-            request, start = under_way.popleft()
-            request.wait()
-            part = values[start : start + BATCH_SIZE]
-            part[:] = request.get_output_tensor().data[: len(part)]
-            return request
+        def finish() -> int:
+            number, start = under_way.popleft()
+            requests[number].wait()
+            part = values[start : start + CONVERTED_FOR]
+            part[:] = requests[number].get_output_tensor().data[: len(part)]
+            return number
 
+        idle = list(range(len(requests)))
         for start in track(range(0, len(values), BATCH_SIZE), description):
-            batch = padded(inputs[start : start + BATCH_SIZE])
-            request = requests.pop() if requests else finish()
-            request.start_async([batch])
-            under_way.append((request, start))
+            images = inputs[start : start + BATCH_SIZE]
+            for within in range(0, len(images), CONVERTED_FOR):
+                number = idle.pop() if idle else finish()
+                part = images[within : within + CONVERTED_FOR]
+                tensors[number][: len(part)] = part  # what is left of an earlier batch behind it is of no account
+                requests[number].start_async()
+                under_way.append((number, start + within))
         while under_way:
             finish()
         return np.split(values, np.cumsum(self._widths)[:-1], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,21 +208,23 @@ def stage_network(backbone: str, stages: Sequence[str], *, image_size: int, weig
         cache: Whether network and features are kept on disk and read from there.
     """
     row = get_backbone(backbone)
-
-    def tap(network: keras.Model) -> tuple[list[Any], list[np.ndarray]]:
-        from keras.layers import GlobalAveragePooling2D
-
-        maps = _maps(network, row, image_size, stages)
-        return [GlobalAveragePooling2D()(one) if len(one.shape) == 4 else one for one in maps], []
-
     return TappedNetwork(
         backbone=row.name,
         image_size=image_size,
         weights=weights,
         taps=(*stages, "pooled"),
-        tap=tap,
+        tap=partial(_tap_stages, row=row, image_size=image_size, stages=tuple(stages)),
         cache=default_cache() if cache else None,
     )
+
+
+def _tap_stages(
+    network: keras.Model, row: Backbone, image_size: int, stages: Sequence[str]
+) -> tuple[list[Any], list[np.ndarray]]:
+    from keras.layers import GlobalAveragePooling2D
+
+    maps = _maps(network, row, image_size, stages)
+    return [GlobalAveragePooling2D()(one) if len(one.shape) == 4 else one for one in maps], []
 
 
 def _maps(network: keras.Model, row: Backbone, image_size: int, stages: Sequence[str]) -> list[Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from strategies.aside import Aside
 from strategies.backbones import Backbone, get_backbone, stages_at
 from strategies.cache import FeatureCache, make_key
+from strategies.engines import choose_engine
 from strategies.features import frozen_pass, has_gpu, stage_network
 from strategies.plan import NewLayer, Phase, Plan
 from strategies.pretrained import build_backbone, stage_layers
@@ -120,20 +124,41 @@ def _stage_sizes(
     row: Backbone, image_size: int, dense: bool, cache: FeatureCache | None
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Returns the number of weights of every stage, and of the channels that come out of it."""
-    stages = [stage.name for stage in stages_at(row, image_size) if dense or not stage.dense]
-    key = make_key(stage_sizes=1, backbone=repr(row), image_size=image_size, dense=dense, keras=version("keras"))
-    kept_in = None if row.model is not None or cache is None or not cache.max_bytes else cache
-    arrays = kept_in.load(key) if kept_in is not None else None
-    if arrays is None:
-        network = build_backbone(row, image_size=image_size, weights="random", dense=dense)
-        owners = stage_layers(network, row)
-        counts = [sum(network.get_layer(name).count_params() for name in owners[stage]) for stage in stages]
-        channels = [network.get_layer(owners[stage][-1]).output.shape[-1] for stage in stages]
-        arrays = [np.array(counts, dtype="int64"), np.array(channels, dtype="int64")]
-        if kept_in is not None:
-            kept_in.store(key, arrays)
-    sizes, widths = (dict(zip(stages, array.tolist(), strict=True)) for array in arrays)
+    stages = _stages(row, image_size, dense)
+    counted = stage_counts(row, image_size, dense=dense, cache=cache)
+    arrays = None
+    if counted is not None:
+        with suppress(RuntimeError):  # then Keras counts here
+            arrays, _ = counted.arrays()
+    sizes, widths = (dict(zip(stages, a.tolist(), strict=True)) for a in arrays or _count(row, image_size, dense))
     return sizes, widths
+
+
+def stage_counts(row: Backbone, image_size: int, *, dense: bool, cache: FeatureCache | None) -> Aside | None:
+    """Returns what is kept of a backbone so that it need not be built to be counted; `None` where nothing is.
+
+    Args:
+        row: The backbone.
+        image_size: Side of its input in pixels.
+        dense: Whether the fully connected stage counts.
+        cache: Where it is kept.
+    """
+    if row.model is not None or cache is None or not cache.max_bytes:
+        return None
+    key = make_key(stage_sizes=1, backbone=repr(row), image_size=image_size, dense=dense, keras=version("keras"))
+    return Aside(key=key, cache=cache, make=partial(_count, row, image_size, dense), here=choose_engine() != "openvino")
+
+
+def _count(row: Backbone, image_size: int, dense: bool) -> list[np.ndarray]:
+    network = build_backbone(row, image_size=image_size, weights="random", dense=dense)
+    owners, stages = stage_layers(network, row), _stages(row, image_size, dense)
+    counts = [sum(network.get_layer(name).count_params() for name in owners[stage]) for stage in stages]
+    channels = [network.get_layer(owners[stage][-1]).output.shape[-1] for stage in stages]
+    return [np.array(counts, dtype="int64"), np.array(channels, dtype="int64")]
+
+
+def _stages(row: Backbone, image_size: int, dense: bool) -> list[str]:
+    return [stage.name for stage in stages_at(row, image_size) if dense or not stage.dense]
 
 
 def start_phase(model: keras.Model, plan: Plan, phase: Phase) -> None:

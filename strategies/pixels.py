@@ -123,13 +123,13 @@ def _resized(image: Image.Image, image_size: int) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -198,10 +198,21 @@ class Shelf:
         fits = num_images * sum(3 * size**2 for size in wanted) <= SHELF_BYTES
         self.sizes = wanted if fits else ()
         self._kept: dict[tuple[Any, int], np.ndarray] = {}
+        self._digests: dict[Any, bytes] = {}
 
     def put(self, item: Path | Encoded, image_size: int, pixels: np.ndarray) -> None:
         """Keeps the pixels of an item at one of the sizes."""
         self._kept[item, image_size] = pixels
+
+    def put_digests(self, items: Sequence[Any], digests: Sequence[bytes]) -> None:
+        """Keeps the digests of what the items hold."""
+        pairs = zip(items, digests, strict=True)
+        self._digests |= {item: digest for item, digest in pairs if not isinstance(item, np.ndarray)}
+
+    def digest(self, item: Path | Encoded | np.ndarray) -> bytes:
+        """Returns what was kept, or else computes it: see `content_digest`."""
+        kept = None if isinstance(item, np.ndarray) else self._digests.get(item)
+        return content_digest(item) if kept is None else kept
 
     def decode(self, item: Path | Encoded | np.ndarray, image_size: int) -> np.ndarray:
         """Returns what was kept, or else decodes: see `decode_image`."""
@@ -221,7 +232,7 @@ class Pixels:
     """
 
     def __init__(self, items: Sequence[Any], image_size: int, shelf: Shelf | None = None) -> None:
-        self._items, self._size, self._decode = items, image_size, shelf.decode if shelf else decode_image
+        self._items, self._size, self._shelf = items, image_size, shelf or Shelf([], 0)
         self._kept: dict[int, np.ndarray] = {}
         self._room = CACHE_BYTES // (image_size * image_size * 3)
         self._pool = ThreadPoolExecutor(os.cpu_count())
@@ -237,12 +248,12 @@ class Pixels:
     @cached_property
     def digests(self) -> list[bytes]:
         """Of the content of each image, whatever its file is called."""
-        return list(self._pool.map(content_digest, self._items))
+        return list(self._pool.map(self._shelf.digest, self._items))
 
     def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
         indices = np.arange(len(self._items))[key].tolist()
         missing = sorted({index for index in indices if index not in self._kept})
-        decoded = self._pool.map(lambda index: self._decode(self._items[index], self._size), missing)
+        decoded = self._pool.map(lambda index: self._shelf.decode(self._items[index], self._size), missing)
         fresh = dict(zip(missing, decoded, strict=True))
         for index in missing[: max(0, self._room - len(self._kept))]:
             self._kept[index] = fresh[index]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tempfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.backbones import get_backbone
+from strategies.aside import Aside, import_openvino
+from strategies.backbones import Backbone, get_backbone
 from strategies.cache import FeatureCache, cached, make_key, weights_digest
-from strategies.engines import OpenVino, choose_engine, convert, keras_backend
-from strategies.errors import UserError, in_a_sentence
+from strategies.engines import CONVERTED_FOR, OpenVino, choose_engine, keras_backend
+from strategies.layout import sink_transpositions
 from strategies.pixels import PIXELS_VERSION, Part, Pixels
 from strategies.weights import weights_path
 
@@ -26,25 +31,83 @@ if TYPE_CHECKING:
 
 Pass = Callable[[Any, str], list[np.ndarray]]
 MOST_SEEN = 4_000  # images, whose rows are remembered for each network within a process
-NETWORK_VERSION = 1  # to be raised with any change that changes what a row, a tap or a conversion gives
+NETWORK_VERSION = 2  # to be raised with any change that changes what a row, a tap or a conversion gives
 
 
+_LOADING: dict[str, Future[Any]] = {}  # networks, by the key of their conversion
 _SEEN: dict[str, dict[bytes, tuple[np.ndarray, ...]]] = {}  # by network, by content
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tapped:
+    """A network and what is taken out of it, as it is built.
+
+    Args:
+        backbone: A row.
+        image_size: As in `build_backbone`; `weights` and `weights_size` too.
+        weights: See `image_size`.
+        weights_size: See `image_size`.
+        tap: As in `TappedNetwork`.
+    """
+
+    backbone: Backbone
+    image_size: int
+    weights: str
+    weights_size: int | None
+    tap: Callable[[keras.Model], tuple[list[Any], list[np.ndarray]]]
+
+    def build(self) -> tuple[keras.Model, list[np.ndarray]]:
+        """Returns the model with what is taken out as its outputs, and the constants."""
+        from strategies.pretrained import build_backbone
+
+        network = build_backbone(
+            self.backbone, image_size=self.image_size, weights=self.weights, weights_size=self.weights_size
+        )
+        import keras
+
+        outputs, constants = self.tap(network)
+        return keras.Model(network.input, outputs), constants
+
+    def convert(self) -> list[np.ndarray]:
+        """Converts it for OpenVINO, in float32 and for batches of `CONVERTED_FOR`; Keras' backend is OpenVINO.
+
+        Returns:
+            Structure and weights as bytes, two arrays of uint8, the width of each output, and the constants.
+        """
+        openvino = import_openvino()
+        model, constants = self.build()
+        import keras
+
+        widths = np.array([one.shape[-1] for one in model.outputs])
+        # One output: several would come out in an order that is not promised.
+        together = model.outputs[0] if len(widths) == 1 else keras.ops.concatenate(model.outputs, axis=1)
+        signature = [keras.InputSpec(shape=(CONVERTED_FOR, *model.input.shape[1:]), dtype="float32")]
+        with tempfile.TemporaryDirectory(prefix="advisor-openvino-") as folder:
+            exported, path = Path(folder, "exported.xml"), Path(folder, "network.xml")
+            whole = keras.Model(model.input, together)
+            whole.export(str(exported), format="openvino", verbose=False, input_signature=signature)
+            network = openvino.Core().read_model(exported)
+            sink_transpositions(network)
+            openvino.save_model(network, path, compress_to_fp16=False)
+            structure, weights = (np.fromfile(one, dtype="uint8") for one in (path, path.with_suffix(".bin")))
+        return [structure, weights, widths, *constants]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TappedNetwork:
     """A pretrained network, frozen, and what comes out of it.
 
-    Where OpenVINO is the engine, the network is converted once and kept in the cache under a key of the row, the
-    content of its weights file, the input size and the taps. From then on neither Keras nor its backend is imported.
+    Where OpenVINO is the engine, the network is converted once, by another process, and kept in the cache under a key
+    of the row, the content of its weights file, the input size and the taps. Neither Keras nor its backend is imported
+    here then.
 
     Args:
         backbone: Name of a row.
         image_size: Side of the square input in pixels.
         weights: As in `strategies.extract_features`.
         taps: Names of what comes out, for keys.
-        tap: Returns from the built network what comes out of it, and constants that belong to it.
+        tap: Returns from the built network what comes out of it, a vector per image each, and constants that belong to
+            it. A function of a module, or a `functools.partial` of one, since it goes to another process.
         cache: Where the network and what it says of images are kept; with `None` Keras computes and nothing is kept.
         weights_size: As in `build_backbone`.
     """
@@ -125,53 +188,75 @@ class TappedNetwork:
             "weights": weights,
         }
 
-    @cached_property
-    def _built(self) -> tuple[keras.Model, list[np.ndarray]]:
-        from strategies.pretrained import build_backbone
-
-        network = build_backbone(
-            get_backbone(self.backbone),
+    @property
+    def _tapped(self) -> Tapped:
+        return Tapped(
+            backbone=get_backbone(self.backbone),
             image_size=self.image_size,
             weights=self.weights,
             weights_size=self.weights_size,
+            tap=self.tap,
         )
-        import keras
 
-        outputs, constants = self.tap(network)
-        return keras.Model(network.input, outputs), constants
+    @cached_property
+    def _built(self) -> tuple[keras.Model, list[np.ndarray]]:
+        return self._tapped.build()
+
+    @cached_property
+    def conversion(self) -> Aside | None:
+        """The network for OpenVINO; `None` where Keras computes."""
+        if self._engine != "openvino" or self._kept_in is None:
+            return None
+        key = make_key(**self._identity, converted_by=version("openvino"))
+        return Aside(key=key, cache=self._kept_in, make=self._tapped.convert)
 
     @cached_property
     def _pass(self) -> tuple[Pass, list[np.ndarray]]:
         """What runs the network, and its constants."""
-        if self._engine == "openvino" and (arrays := self._converted()) is not None:
-            return OpenVino(*arrays[:3]), arrays[3:]
+        if self.conversion is not None and (loaded := self._loaded(self.conversion)) is not None:
+            return loaded
         from strategies.features import forward
 
         model, constants = self._built
         return lambda inputs, description: forward(model, inputs, description=description), constants
 
-    def _converted(self) -> list[np.ndarray] | None:
-        assert self._kept_in is not None
-        key = make_key(**self._identity, converted_by=version("openvino"))
-        arrays = self._kept_in.load(key)
-        if arrays is not None:
-            return arrays
-        model, constants = self._built
+    def _loaded(self, conversion: Aside) -> tuple[OpenVino, list[np.ndarray]] | None:
         try:
-            arrays = [*convert(model), *constants]
-        except UserError:
-            raise
-        except Exception as error:  # what a converter raises differs by layer and version
-            print(
-                f"OpenVINO cannot convert {self.backbone} ({in_a_sentence(error)}): Keras computes instead.",
-                file=sys.stderr,
-            )
+            loading = _LOADING.pop(conversion.key, None)
+            arrays, new, runner = _load(conversion) if loading is None else loading.result()
+        except RuntimeError as error:
+            print(f"OpenVINO cannot convert {self.backbone} ({error}): Keras computes instead.", file=sys.stderr)
             return None
-        if self._kept_in.store(key, arrays):
+        if new:
             size = sum(array.nbytes for array in arrays) / 1e6
             print(
                 f"Converted {self.backbone} at {self.image_size} px for OpenVINO and kept it in the cache "
-                f"({size:,.1f} MB in {self._kept_in.folder})",
+                f"({size:,.1f} MB in {conversion.cache.folder})",
                 file=sys.stderr,
             )
-        return arrays
+        return runner, arrays[3:]
+
+
+def begin_to_load(*networks: TappedNetwork) -> None:
+    """Loads networks for OpenVINO while something else is done, one after the other.
+
+    Args:
+        networks: In the order in which they will be asked for; those that Keras computes are left out.
+    """
+    wanted = {one.conversion.key: one.conversion for one in networks if one.conversion is not None}
+    futures: dict[str, Future[Any]] = {key: Future() for key in wanted}
+    _LOADING.update(futures)
+
+    def work() -> None:
+        for key, conversion in wanted.items():
+            try:
+                futures[key].set_result(_load(conversion))
+            except Exception as error:  # who waits for it shall hear of it
+                futures[key].set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def _load(conversion: Aside) -> tuple[list[np.ndarray], bool, OpenVino]:
+    arrays, new = conversion.arrays()
+    return arrays, new, OpenVino(*arrays[:3])
