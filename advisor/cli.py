@@ -92,6 +92,10 @@ def recommend(
     image_size: ImageSize = None,
     without: Without = None,
     pilot: Pilot = False,
+    time: Annotated[
+        bool,
+        typer.Option("--time", help="Tell how long each recipe takes here, by a few steps of each, and its memory."),
+    ] = False,
     seed: Seed = 0,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -124,6 +128,7 @@ def recommend(
         image_size=image_size,
         without=without or (),
         pilot=pilot,
+        timed=time,
         seed=seed,
         max_unreadable=max_unreadable,
         group_by=group_by,

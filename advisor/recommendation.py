@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +34,10 @@ from strategies.model import count_parameters, stage_counts
 from strategies.pixels import Shelf, peek_size
 from strategies.plan import Plan, check_classes
 from strategies.planning import make_plan, with_rates
-from strategies.recipes import get_recipe
+from strategies.progress import track
+from strategies.recipes import RECIPES, get_recipe
 from strategies.splits import with_groups
+from strategies.startup import start_keras
 from strategies.tapped import begin_to_load
 from strategies.weights import choose_network, native_size
 
@@ -72,6 +74,8 @@ class Recommendation:
         depth_curve: How well the classes are separable at each depth; `None` where nothing could be held out.
         outlook: What to expect of it, whether it is worth the time, and what would change it.
         pilot: The short head-to-head that replaced the guess, if one was asked for.
+        costs: What each recipe is expected to cost on this machine, `{"seconds", "seconds_per_epoch", "memory"}` by its
+            name, where that was asked for; `memory` in bytes.
         dataset: The images, split; not written to any file.
     """
 
@@ -93,6 +97,7 @@ class Recommendation:
     outlook: Outlook
     pilot: Pilot | None
     dataset: ImageDataset
+    costs: Mapping[str, Mapping[str, Any]] | None = None
 
     def __repr__(self) -> str:
         return f"Recommendation({self.recipe!r}, confidence={self.confidence:.2f}, {self.dataset!r})"
@@ -175,6 +180,7 @@ def recommend(
     recipe: str | None = None,
     without: Sequence[str] = (),
     pilot: bool = False,
+    timed: bool = False,
     seed: int = 0,
     max_unreadable: float = 0.05,
     group_by: str | None = None,
@@ -198,6 +204,8 @@ def recommend(
         without: Rows of evidence to leave out, by name; with all of them left out, size and similarity decide alone.
         pilot: Whether the recipe and its runner-up are trained for a fifth of their steps on your images, folds of
             which are held out; the winner replaces the guess.
+        timed: Whether a few steps of each recipe are carried out to tell how long it will take on this machine and how
+            much memory it needs: about ten seconds for each.
         seed: The one seed of everything random.
         max_unreadable: Largest share of files that may be unreadable.
         group_by: A regular expression such as `patient[0-9]+`; files with the same match in their path, relative to the
@@ -291,6 +299,9 @@ def recommend(
     advice = {"source": verdict.rule.source, **reasons, "outlook": outlook.to_dict()}
     if tried is not None:
         advice["pilot"] = tried.to_dict()
+    costs = measure_costs(plan_of, dataset) if timed else None
+    if costs is not None:
+        advice["costs"] = costs
     return Recommendation(
         plan=with_parameters(replace(plan_of(recipe or chosen), advice=advice), cache=cache),
         rule=verdict.rule,
@@ -299,9 +310,23 @@ def recommend(
         depth_curve=curve,
         outlook=outlook,
         pilot=tried,
+        costs=costs,
         dataset=dataset,
         **reasons,
     )
+
+
+def measure_costs(plan_of: Callable[[str], Plan], dataset: ImageDataset) -> dict[str, dict[str, Any]]:
+    """Returns what each of the four recipes is expected to cost on this machine, by its name.
+
+    Args:
+        plan_of: Returns the plan of a recipe.
+        dataset: The images, split.
+    """
+    start_keras()
+    from strategies.timing import measure_cost
+
+    return {name: measure_cost(plan_of(name), dataset).to_dict() for name in track(RECIPES, "Timing the recipes")}
 
 
 def after_pilot(verdict: Verdict, pilot: Pilot) -> Verdict:

@@ -1,13 +1,14 @@
-"""How long a plan will take on this machine, from a short run of it."""
+"""How long a plan will take on this machine and how much memory, from a short run of it."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Mapping
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, replace
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ import numpy as np
 from strategies.features import forward
 from strategies.images import SPLITS, ImageDataset
 from strategies.phases import steps_per_evaluation
-from strategies.pixels import Pixels
+from strategies.pixels import CACHE_BYTES, Pixels
 from strategies.plan import Plan
 from strategies.planning import with_budget
 from strategies.training import train
@@ -35,6 +36,8 @@ class Cost:
         start: Building, tracing and whatever else does not depend on steps or images.
         per_step: One step of each phase that is trained by steps, in their order.
         per_image: One image decoded, and once through the network.
+        memory: The most that this process is expected to hold, in bytes, decoded images included; `None` where the
+            system does not tell. A GPU's own memory is not counted.
     """
 
     plan: Plan
@@ -42,6 +45,23 @@ class Cost:
     start: float
     per_step: tuple[float, ...]
     per_image: float
+    memory: int | None = None
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """How long an epoch of the last phase takes, from one look at the validation images to the next.
+
+        That is a pass over the training images or a little more; `None` where the head is solved exactly.
+        """
+        trained = [phase for phase in self.plan.phases if phase.solver != "logistic"]
+        if not trained:
+            return None
+        interval = steps_per_evaluation(trained[-1].steps, self.images["train"], self.plan.batch_size)
+        return interval * self.per_step[-1] + self.images["val"] * self.per_image
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for `plan.json`: `seconds`, `seconds_per_epoch` and `memory`, in bytes."""
+        return {"seconds": self.seconds(), "seconds_per_epoch": self.seconds_per_epoch, "memory": self.memory}
 
     def seconds(self, factor: float = 1.0) -> float:
         """Returns how long the plan takes with its steps multiplied by `factor`, if no phase ends early.
@@ -84,17 +104,37 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> Cost:
     sample = _sample(dataset)
     timed = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
     stopwatch = _Stopwatch()
+    _forget_peak()
     with redirect_stderr(StringIO()):  # accuracies on a few images that were trained on would mislead
         result = train(replace(plan, phases=tuple(timed)), sample, callbacks=[stopwatch], cache=False, baseline=False)
     per_step = tuple(float(np.mean(laps)) for laps in stopwatch.laps)
     split = np.array(dataset.split)
+    images = {name: int((split == name).sum()) for name in SPLITS}
+    peak = _peak()
+    decoded = sum(min(CACHE_BYTES, count * 3 * plan.image_size**2) for count in images.values())
     return Cost(
         plan=plan,
-        images={name: int((split == name).sum()) for name in ("train", "val", "test")},
+        images=images,
+        memory=None if peak is None else peak + decoded,
         start=max(0.0, result.seconds - TIMED_STEPS * sum(per_step)),
         per_step=per_step,
         per_image=_per_image(result.model, sample, plan.image_size),
     )
+
+
+def _forget_peak() -> None:
+    """Lets the peak of memory be counted from here on, where the system allows it."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: see proc(5)
+
+
+def _peak() -> int | None:
+    """Returns the most memory that this process held, in bytes; `None` where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None
 
 
 def _sample(dataset: ImageDataset) -> ImageDataset:

@@ -42,13 +42,15 @@ def test_recommend_prints_and_writes_nothing_without_out(advisor, photos, pretra
 
 
 def test_json_is_the_only_thing_on_stdout(advisor, photos, pretrained_weights, tmp_path):
-    """`{version, fingerprint, plan}`, and after training `metrics`; all by their schemas."""
-    code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE, "--json")
+    """`{version, fingerprint, plan}`, and after training `metrics`; all by their schemas. Times where asked for."""
+    code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE, "--image-size", "32", "--time", "--json")
     values = json.loads(out)
     assert code == 0
     assert set(values) == {"version", "fingerprint", "plan"}
     check_schema(values["fingerprint"], "fingerprint", package="advisor")
-    plan_from_dict(values["plan"])
+    costs = plan_from_dict(values["plan"]).advice["costs"]
+    assert costs["head_only"]["seconds_per_epoch"] is None
+    assert 0 < costs["retrain_all"]["seconds_per_epoch"] < costs["retrain_all"]["seconds"]
     arguments = ("train", photos, "--backbone", BACKBONE, "--recipe", "head_only", "--out", tmp_path / "run", "--json")
     code, out, err = advisor(*arguments)
     values = json.loads(out)

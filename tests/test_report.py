@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,7 +48,9 @@ def run(tmp_path_factory):
         recipe="retrain_all",
     )
     folder = tmp_path_factory.mktemp("reports") / "run"
-    advice.with_plan(with_budget(advice.plan, 0.02)).train(folder)
+    cost = {"seconds": 754.0, "seconds_per_epoch": 42.4, "memory": 2**30}
+    plan = replace(with_budget(advice.plan, 0.02), advice={**advice.plan.advice, "costs": {"retrain_all": cost}})
+    advice.with_plan(plan).train(folder)
     return folder
 
 
@@ -72,7 +75,7 @@ def test_the_report_of_a_run_has_every_section_and_hostile_names_are_inert(run):
     text = (run / "report.md").read_text(encoding="utf-8")
     for title in (
         "Beside the baselines", "Metrics", "Each class", "Most often confused", "Can the probabilities be believed?",
-        "Most confidently wrong", "Course of training", "Freeze map",
+        "Most confidently wrong", "Course of training", "Freeze map", "Time and memory",
     ):  # fmt: skip
         assert text.count(f"\n## {title}\n") == 1, title
     assert "A new head alone reaches" in text

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from advisor._version import __version__
 from advisor.health import NUM_EXAMPLES
 from advisor.outlook import landmarks
+from advisor.report.costs import cost_text, costs_section, timing_text
 from advisor.report.evaluation import baseline_section, evaluation_sections, interval
 from advisor.report.text import (
     cell_text,
@@ -125,6 +126,7 @@ def training_page(
         metrics=metrics,
         interval=interval(test),
         baseline=baseline,
+        timing=timing_text(plan, history, metrics["seconds"]),
         beside=baseline_section(plan.recipe, test, baseline, metrics["seconds"]),
         bars=bars,
         charts=learning_charts(history),
@@ -244,6 +246,8 @@ def _advice(advice: Recommendation, pictures: Mapping[str, Any], command: str | 
         "expectation": expectation_text(outlook, advice.recipe),
         "expected": _expected(advice),
         "times_head": f"{outlook.times_head:.3g}",
+        "cost": cost_text(advice.costs, plan.recipe) if advice.costs else None,
+        "costs": costs_section(advice.costs) if advice.costs else None,
         "changes": changes_text(outlook),
         "steps": steps,
         "settings": settings(plan),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from advisor._version import __version__
 from advisor.outlook import landmarks
+from advisor.report.costs import costs_section, timing_text
 from advisor.report.evaluation import Section, baseline_section, evaluation_sections, interval, share
 from advisor.report.text import examples, facts, freeze_rows, headline
 from strategies.pages import printable
@@ -65,6 +66,8 @@ def training_markdown(
         f"{metrics['seconds']:.0f} s in all.",
         "",
     ]
+    if (timing := timing_text(plan, history, metrics["seconds"])) is not None:
+        lines += [timing, ""]
     lines += _table(
         ["phase", "steps", "loss", "accuracy", "validation loss", "validation accuracy"],
         [
@@ -147,6 +150,8 @@ def _advice_sections(advice: Recommendation) -> list[str]:
         *(f"- {escape(reason)}" for reason in advice.why_not.values()),
         "",
     ]
+    if advice.costs:
+        lines += _section(costs_section(advice.costs))
     if advice.cautions:
         cautions = (f"- {escape(one['message'])} ({escape(one['source'])})" for one in advice.cautions)
         lines += ["## Cautions", "", *cautions, ""]

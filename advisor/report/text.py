@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from advisor.health import NUM_EXAMPLES
 from advisor.outlook import landmarks
+from advisor.report.costs import cost_text, costs_section, timing_text
 from advisor.report.evaluation import evaluation_sections, gain_text
 from advisor.report.terminal import Cell, Facts, Grid, Line, Part, plain
 from strategies.evaluation import Z_95
@@ -62,6 +63,7 @@ def facts(advice: Recommendation) -> list[tuple[str, str]]:
         *((row["name"].replace("_", " "), evidence_text(row)) for row in advice.evidence),
         ("confidence", confidence_text(advice)),
         ("expect", expectation_text(advice.outlook, advice.recipe)),
+        *([("time here", cost_text(advice.costs, advice.plan.recipe))] if advice.costs else []),
         ("more images", changes_text(advice.outlook)),
         ("textbook", f"{advice.textbook_recipe} (large from 20,000 images on)"),
         *([("depths", depth_text(advice.depth_curve))] if advice.depth_curve else []),
@@ -219,6 +221,9 @@ def advice_parts(advice: Recommendation) -> list[Part]:
         *_titled("Why not the others:"),
         *(Line(text=reason, indent=2) for reason in advice.why_not.values()),
     ]
+    if advice.costs:
+        section = costs_section(advice.costs)
+        parts += [*_titled(f"{section.title}:"), Line(text=section.text, indent=2), Grid(rows=section.table)]
     if advice.cautions:
         parts += _titled("Cautions:")
         parts += [Line(text=caution["message"], style="warning", indent=2) for caution in advice.cautions]
@@ -255,6 +260,8 @@ def result_parts(result: TrainingResult) -> list[Part]:
             result=True,
         )
     ]
+    if (timing := timing_text(result.plan, result.history.to_dict("records"), result.seconds)) is not None:
+        parts.append(Line(text=timing))
     if result.head is not None:
         better = result.plan.recipe != "head_only" and result.head.gain > 0
         text = gain_text(result.plan.recipe, test.accuracy, result.head.to_dict())
