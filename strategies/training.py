@@ -22,7 +22,14 @@ from strategies.evaluation import Evaluation, evaluate_predictions
 from strategies.features import forward
 from strategies.files import check_run, replacing, write_json
 from strategies.images import ImageDataset, load_dataset
-from strategies.model import build_model, resolve_precision, snapshot, start_phase
+from strategies.model import (
+    build_model,
+    cut_at_frozen,
+    pass_frozen,
+    resolve_precision,
+    snapshot,
+    start_phase,
+)
 from strategies.phases import Place, Run, check_frozen, keep_state, run_phase
 from strategies.pixels import Pixels
 from strategies.plan import Phase, Plan, check_classes, check_plan
@@ -235,7 +242,7 @@ def _train(
             f"{[dict(phase.learning_rate) for phase in plan.phases]}. Lower them in the plan."
         )
     model = _finished(model, plan, precision)
-    (probabilities,) = forward(model, this.pixels["test"], description="Testing")
+    probabilities = _probabilities(model, this, "test", "Testing")
     predicted = probabilities.argmax(axis=1)
     test = evaluate_predictions(
         probabilities,
@@ -302,12 +309,30 @@ def _finished(model: keras.Model, plan: Plan, precision: str) -> keras.Model:
     return keras.Model(model.input, model.output, name=plan.recipe)
 
 
+def _probabilities(model: keras.Model, this: Run, part: str, description: str) -> np.ndarray:
+    """Returns what the trained model says of a split; what is frozen from first to last is read or run as features are.
+
+    Args:
+        model: The trained one.
+        this: The run.
+        part: Name of the split.
+        description: What a progress bar says.
+    """
+    plan, last = this.plan, this.plan.phases[-1]
+    head, tail = cut_at_frozen(model, plan, last) if len(plan.phases) == 1 else (None, model)
+    if head is None:
+        return forward(model, this.pixels[part], description=description)[0]
+    features = pass_frozen(
+        head, plan, last, this.pixels[part], cache=this.cache, precision="float32", description=description
+    )
+    return forward(tail, features, description=description)[0]
+
+
 def _temperature(model: keras.Model, this: Run) -> float | None:
     """Returns the temperature of the validation images, which training has not fitted; `None` without any."""
     if not len(this.labels["val"]):
         return None
-    (probabilities,) = forward(model, this.pixels["val"], description="Calibrating")
-    return fit_temperature(probabilities, this.labels["val"])
+    return fit_temperature(_probabilities(model, this, "val", "Calibrating"), this.labels["val"])
 
 
 def _history(rows: list[dict[str, Any]]) -> pd.DataFrame:
