@@ -131,7 +131,7 @@ def recommend(
     )
     if out is not None:
         advice.save(out, overwrite=overwrite)
-        _say(f"Wrote fingerprint.json, plan.json and report.md to {out}")
+        _say(f"Wrote fingerprint.json, plan.json, report.md and report.html to {out}")
     if as_json:
         _print_json({"fingerprint": advice.fingerprint(), "plan": advice.plan.to_dict()})
     else:
@@ -210,7 +210,7 @@ def train(
 
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
     result = advice.train(out, overwrite=overwrite, resume=resume, cache=cache, callbacks=callbacks)
-    _say(f"Wrote model.keras, metrics.json, report.md and what led to them to {out}")
+    _say(f"Wrote model.keras, metrics.json, report.md, report.html and what led to them to {out}")
     if as_json:
         _print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
     else:
@@ -261,10 +261,11 @@ def evaluate(
 
 @app.command()
 def report(run: Annotated[str, typer.Argument(help="A run folder or an advice folder.")]) -> None:
-    """Write report.md of a run anew from the other files in its folder; neither images nor TensorFlow are needed."""
+    """Write report.md and report.html anew from the other files in a folder; needs neither images nor TensorFlow."""
     from advisor.report.files import write_report
 
-    _say(f"Wrote {write_report(run)}")
+    write_report(run)
+    _say(f"Wrote report.md and report.html to {run}")
 
 
 @app.command()
@@ -566,7 +567,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     result = advice.with_plan(with_budget(advice.plan, DEMO_BUDGET)).train(folder)
     print()
     show(result_parts(result))
-    print(f"\nThe report is {folder / 'report.md'}. For your own images: advisor recommend FOLDER --out advice/")
+    print(f"\nThe report is {folder / 'report.html'}. For your own images: advisor recommend FOLDER --out advice/")
 
 
 def _noting(unreadable: list[str], parts: Iterable[Any]) -> Iterator[Any]:
