@@ -15,12 +15,11 @@ from advisor.health import Look, copy_suspects, make_finding, near_links, pictur
 from advisor.looks import look_at_all
 from advisor.probes import sample
 from strategies.cache import default_cache
+from strategies.dataset import check_unreadable, few_unreadable
 from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
 from strategies.pixels import Shelf, UnreadableImage
 from strategies.splits import components, split_dataset, with_groups
-
-NAMED_FILES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,20 +160,14 @@ def profile_dataset(
 def _check_unreadable(
     unreadable: Sequence[Mapping[str, str]], kept: ImageDataset, max_unreadable: float, total: int
 ) -> None:
-    named = ", ".join(f"{one['path']!r} ({one['reason']})" for one in unreadable[:NAMED_FILES])
-    named += f" and {len(unreadable) - NAMED_FILES} more" if len(unreadable) > NAMED_FILES else ""
-    if len(unreadable) > max_unreadable * total:
-        raise DatasetError(
-            f"Expected at most {max_unreadable:.1%} of the images to be unreadable. Received: {len(unreadable)} of "
-            f"{total} in {kept.source!r}: {named}. Mend or remove them, or allow more with --max-unreadable "
-            f"(max_unreadable=...)."
-        )
+    reasons = {one["path"]: one["reason"] for one in unreadable}
+    check_unreadable(reasons, total, source=kept.source, max_unreadable=max_unreadable)
     try:
         check_classes(kept)
     except DatasetError as error:
         if not unreadable:
             raise
-        raise DatasetError(f"{error} Unreadable and therefore left out: {named}.") from error
+        raise DatasetError(f"{error} Unreadable and therefore left out: {few_unreadable(reasons)}.") from error
 
 
 def clusters(digests: Sequence[bytes]) -> list[list[int]]:
