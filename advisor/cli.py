@@ -293,9 +293,9 @@ def compare(
 
     Writes nothing without --out and --report.
     """
+    from advisor.checks import check_new_file
     from advisor.comparison import compare_recipes
     from advisor.evidence.study import check_results
-    from advisor.health import check_new_file
     from advisor.report.terminal import show
     from advisor.report.text import comparison_parts
 
@@ -480,7 +480,8 @@ def check(
 
     Nothing is moved, changed or deleted. Writes nothing without --out.
     """
-    from advisor.health import check_images, check_new_file, faults, save_suspects
+    from advisor.checks import check_new_file, faults, save_suspects
+    from advisor.examination import check_images
     from advisor.report.terminal import show
     from advisor.report.text import health_parts
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from advisor.health import Look, copy_suspects, make_finding, near_links, picture_suspects
+from advisor.checks import make_finding
+from advisor.health import Look, copy_suspects, near_links, picture_suspects
 from advisor.looks import look_at_all
 from advisor.probes import sample
 from strategies.cache import default_cache
@@ -39,7 +40,7 @@ class DatasetProfile:
         images_per_split: Images in train, val and test.
         effective_num_images: Distinct images outside of the test split: exact and near copies count once. Groups do
             not reduce it: what training more layers gains follows the number of images, not of groups.
-        findings: What was found of the rows in `advisor.health.CHECKS`: `code`, `count`, `total`, `message`, `effect`,
+        findings: What was found of the rows in `advisor.checks.CHECKS`: `code`, `count`, `total`, `message`, `effect`,
             `source`, and `suspects`: `path` and `detail` of every file.
         num_looked_at: Images that were read. Where that is a sample, sizes, `num_grayscale`, copies, unreadable files
             and findings are of these; all others count as readable and as no copies.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from advisor._version import __version__
-from advisor.health import NUM_EXAMPLES
+from advisor.checks import NUM_EXAMPLES
 from advisor.outlook import landmarks
 from advisor.report.evaluation import baseline_section, evaluation_sections, interval
 from advisor.report.text import (
