@@ -28,6 +28,7 @@ from strategies.recipes import RECIPES
 
 if TYPE_CHECKING:
     from advisor.probes import DepthCurve
+    from advisor.profiling import DatasetProfile
     from advisor.recommendation import Recommendation
     from strategies.plan import Plan
 
@@ -74,6 +75,7 @@ def advice_values(advice: Recommendation, pictures: Mapping[str, Any], command: 
         "ruler": _ruler(advice),
         "by_depth": [(depth, f"{row['score']:.2f}") for depth, row in advice.similarity.by_depth.items()],
         "balance": _balance(profile.images_per_class),
+        "images_text": _images_text(profile),
         "sample": _by_class(pictures["sample"]),
         "findings": [_finding(one, pictures["suspects"].get(one["code"], [])) for one in profile.findings],
         "cautions": [
@@ -167,6 +169,17 @@ def _balance(counts: Mapping[str, int]) -> dict[str, Any]:
         "rows": [{"name": name, "count": count, "part": round(100 * count / most, 1)} for name, count in shown],
         "left_out": len(rows) - len(shown),
     }
+
+
+def _images_text(profile: DatasetProfile) -> str:
+    """Returns how many images of what size there are, in a sentence or two."""
+    low, high, short = profile.min_images_per_class, profile.max_images_per_class, profile.image_sizes["short_side"]
+    each = f"{low:,} of each" if low == high else f"{low:,} to {high:,} of each"
+    if profile.imbalance_ratio >= 1.05:
+        each += f"; the largest class has {profile.imbalance_ratio:.1f} times the images of the smallest"
+    sides = f"{short['min']:g} to {short['max']:,g} px, median {short['median']:g}"
+    sides = f"{short['min']:g} px" if short["min"] == short["max"] else sides
+    return f"{profile.num_images:,} images in {profile.num_classes} classes, {each}. Short sides of {sides}."
 
 
 def _finding(found: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
