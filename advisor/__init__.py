@@ -14,7 +14,7 @@ _EXPORTS = {
     "Pilot": "advisor.pilot",
     "Recommendation": "advisor.recommendation",
     "Similarity": "advisor.similarity",
-    "check_images": "advisor.health",
+    "check_images": "advisor.examination",
     "compare_recipes": "advisor.comparison",
     "measure_depth_curve": "advisor.probes",
     "measure_similarity": "advisor.similarity",

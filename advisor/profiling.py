@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from advisor.health import Look, copy_suspects, make_finding, near_links, picture_suspects
+from advisor.checks import make_finding
+from advisor.health import Look, copy_suspects, near_links, picture_suspects
 from advisor.looks import look_at_all
 from advisor.probes import sample
 from strategies.cache import default_cache
+from strategies.dataset import check_unreadable, few_unreadable
 from strategies.errors import DatasetError
 from strategies.images import SPLITS, ImageDataset, check_classes, load_dataset
 from strategies.pixels import Shelf, UnreadableImage
 from strategies.splits import components, split_dataset, with_groups
-
-NAMED_FILES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class DatasetProfile:
         images_per_split: Images in train, val and test.
         effective_num_images: Distinct images outside of the test split: exact and near copies count once. Groups do
             not reduce it: what training more layers gains follows the number of images, not of groups.
-        findings: What was found of the rows in `advisor.health.CHECKS`: `code`, `count`, `total`, `message`, `effect`,
+        findings: What was found of the rows in `advisor.checks.CHECKS`: `code`, `count`, `total`, `message`, `effect`,
             `source`, and `suspects`: `path` and `detail` of every file.
         num_looked_at: Images that were read. Where that is a sample, sizes, `num_grayscale`, copies, unreadable files
             and findings are of these; all others count as readable and as no copies.
@@ -161,20 +161,14 @@ def profile_dataset(
 def _check_unreadable(
     unreadable: Sequence[Mapping[str, str]], kept: ImageDataset, max_unreadable: float, total: int
 ) -> None:
-    named = ", ".join(f"{one['path']!r} ({one['reason']})" for one in unreadable[:NAMED_FILES])
-    named += f" and {len(unreadable) - NAMED_FILES} more" if len(unreadable) > NAMED_FILES else ""
-    if len(unreadable) > max_unreadable * total:
-        raise DatasetError(
-            f"Expected at most {max_unreadable:.1%} of the images to be unreadable. Received: {len(unreadable)} of "
-            f"{total} in {kept.source!r}: {named}. Mend or remove them, or allow more with --max-unreadable "
-            f"(max_unreadable=...)."
-        )
+    reasons = {one["path"]: one["reason"] for one in unreadable}
+    check_unreadable(reasons, total, source=kept.source, max_unreadable=max_unreadable)
     try:
         check_classes(kept)
     except DatasetError as error:
         if not unreadable:
             raise
-        raise DatasetError(f"{error} Unreadable and therefore left out: {named}.") from error
+        raise DatasetError(f"{error} Unreadable and therefore left out: {few_unreadable(reasons)}.") from error
 
 
 def clusters(digests: Sequence[bytes]) -> list[list[int]]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from advisor.cautions import find_cautions
-from advisor.health import MOST_TEST_IMAGES, health_cautions, measure_and_examine
+from advisor.checks import health_cautions
+from advisor.examination import MOST_TEST_IMAGES, measure_and_examine
 from advisor.outlook import Outlook, look_ahead
 from advisor.probes import MAX_IMAGES, DepthCurve, FrozenNetwork
 from advisor.profiling import DatasetProfile, profile_dataset

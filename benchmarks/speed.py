@@ -185,7 +185,7 @@ def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     os.environ["ADVISOR_CACHE"] = str(work / "cache")
     import strategies
     from strategies.cache import default_cache
-    from strategies.engines import OpenVino
+    from strategies.engines import CONVERTED_FOR, OpenVino
     from strategies.features import stage_network
     from strategies.pixels import decode_images
 
@@ -195,7 +195,7 @@ def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     runner, _ = network._pass
     assert isinstance(runner, OpenVino)
     shutil.copytree(default_cache().folder, work / "converted")
-    bare, batches = runner._network, np.split(pixels[:992].astype("float32"), 31)
+    bare, batches = runner._network, np.split(pixels[:992].astype("float32"), 992 // CONVERTED_FOR)
     ours, others, stored, computed = [], [], [], []
     for number in range(repeats + 1):  # the first time warms up
         started = time.perf_counter()

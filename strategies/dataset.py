@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,32 @@ def check_classes(dataset: ImageDataset) -> None:
             f"Expected training images of every class. Received: {source!r} with none of {few(absent)} in the train "
             f"split. Move some there or remove the class."
         )
+
+
+def check_unreadable(reasons: Mapping[str, str], total: int, *, source: str, max_unreadable: float) -> None:
+    """Refuses a dataset of which too many files, or all, cannot be decoded.
+
+    Args:
+        reasons: Why, by the name of the file.
+        total: Files that were read.
+        source: What the images come from.
+        max_unreadable: Largest share that may be unreadable.
+
+    Raises:
+        DatasetError: Naming some of them.
+    """
+    if len(reasons) > max_unreadable * total or len(reasons) == total > 0:
+        raise DatasetError(
+            f"Expected at most {max_unreadable:.1%} of the images to be unreadable. Received: {len(reasons)} of "
+            f"{total} in {source!r}: {few_unreadable(reasons)}. Mend or remove them, or allow more with "
+            f"--max-unreadable (max_unreadable=...)."
+        )
+
+
+def few_unreadable(reasons: Mapping[str, str], most: int = 3) -> str:
+    """Like `few`, of files that cannot be decoded and why."""
+    named = ", ".join(f"{name!r} ({why})" for name, why in list(reasons.items())[:most])
+    return named + (f" and {len(reasons) - most} more" if len(reasons) > most else "")
 
 
 def few(names: Sequence[str], most: int = 5) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from strategies.dataset import check_unreadable
 from strategies.errors import DatasetError
 from strategies.evaluation import Evaluation, evaluate_predictions
 from strategies.features import forward
@@ -128,13 +129,8 @@ def _without_unreadable(
     unreadable = tuple(
         {"path": name, "reason": reason} for name, reason in zip(dataset.names, reasons, strict=True) if reason
     )
-    if len(unreadable) > max_unreadable * len(dataset) or len(unreadable) == len(dataset):
-        named = few([f"{one['path']} ({one['reason']})" for one in unreadable], 3)
-        raise DatasetError(
-            f"Expected at most {max_unreadable:.1%} of the images to be unreadable. Received: {len(unreadable)} of "
-            f"{len(dataset)} in {dataset.source!r}: {named}. Mend or remove them, or allow more with --max-unreadable "
-            f"(max_unreadable=...)."
-        )
+    why = {one["path"]: one["reason"] for one in unreadable}
+    check_unreadable(why, len(dataset), source=dataset.source, max_unreadable=max_unreadable)
     kept = np.flatnonzero([reason is None for reason in reasons])
     return dataset.subset(kept), labels[kept], unreadable
 

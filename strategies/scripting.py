@@ -10,12 +10,13 @@ from strategies.backbones import OUTPUT, PREPROCESSING, get_backbone
 from strategies.classifier import STRENGTHS
 from strategies.errors import PlanError
 from strategies.plan import Phase, Plan, check_plan, class_weights
-from strategies.weights import BUNDLED, BUNDLED_FILE
+from strategies.weights import BUNDLED, BUNDLED_FILE, sizes_to_load
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATE = "train.py.jinja"
+LONGEST = 120  # lines
 WIDTH, MOST_LINES = 120, 8  # of a list; where it would take more lines, it takes one
 # Of a solver: its class, the class without weight decay, and other arguments.
 _OPTIMIZERS = {
@@ -53,6 +54,12 @@ def write_script(plan: Plan) -> str:
             f"Expected a plan for a network of Keras, which a script can build. Received: {plan.backbone!r}, a model "
             f"of your own. Train it with strategies.train."
         )
+    script = _fill_in(plan, MOST_LINES)
+    return script if script.count("\n") <= LONGEST else _fill_in(plan, 1)
+
+
+def _fill_in(plan: Plan, most_lines: int) -> str:
+    backbone = get_backbone(plan.backbone)
     last_layers = {stage.name: stage.last_layer for stage in plan.stages}
     kept = {name: last_layers[name] for name in (*plan.kept_stages, *plan.rebuilt_stages)}
     scaling = PREPROCESSING[backbone.preprocessing]
@@ -70,6 +77,7 @@ def write_script(plan: Plan) -> str:
         new=_new_layers(plan),
         removed=", ".join([*(name for name in last_layers if name not in kept), "the top"]),
         weights_file=_weights_file(plan) if from_file else "",
+        several_sizes=plan.weights == "imagenet" and len(sizes_to_load(backbone, plan.image_size)) > 1,
         scale=_numbers(scaling.scale) if scaling.scale else "",
         offset=_numbers(scaling.offset),
         flipped=plan.weights != "random" and scaling.order != (0, 1, 2),
@@ -91,7 +99,9 @@ def write_script(plan: Plan) -> str:
         classifier=plan.new_layers[-1].name,
         strengths=[strength / (2 if len(plan.class_names) == 2 else 1) for strength in STRENGTHS],
         columns=columns,
-        rows=[_row(phase, columns) for phase in plan.phases],
+        rows=[_row(phase, columns, most_lines) for phase in plan.phases],
+        most_lines=most_lines,
+        mixed="mixed_float16" if plan.precision == "auto" else plan.precision,
     )
 
 
@@ -116,7 +126,7 @@ def _columns(plan: Plan) -> list[str]:
     """Returns the columns of the script's `phases`, those that can be told apart by some phase alone."""
     phases = _by_steps(plan)
     flags = {
-        "augmented": any(phase.augmented or phase.views for phase in phases),
+        "augmented": bool(plan.augmentation) and any(phase.augmented or phase.views for phase in phases),
         "optional": any(phase.optional for phase in phases),
         "sgd": len({phase.solver for phase in phases}) > 1,
     }
@@ -124,7 +134,7 @@ def _columns(plan: Plan) -> list[str]:
     return ["name", "stages", *peak, "momentum", "steps", "rise", "decay", *(name for name in flags if flags[name])]
 
 
-def _row(phase: Phase, columns: Sequence[str]) -> str:
+def _row(phase: Phase, columns: Sequence[str], most_lines: int) -> str:
     """Returns the row of the script's `phases` for a phase; a head that is solved exactly takes no steps."""
     exact = phase.solver == "logistic"
     steps = 0 if exact else phase.steps
@@ -142,7 +152,7 @@ def _row(phase: Phase, columns: Sequence[str]) -> str:
         "optional": phase.optional,
         "sgd": phase.solver == "sgd",
     }
-    return _filled("    ", _pieces(tuple(values[name] for name in columns)), ",")
+    return _literal(tuple(values[name] for name in columns), "    ", ",", most_lines)
 
 
 def _optimizer(plan: Plan, *, several_rates: bool) -> tuple[str, str]:
@@ -164,9 +174,13 @@ def _numbers(values: tuple[float, float, float]) -> str:
     return repr(values[0] if len(set(values)) == 1 else [round(value, 6) for value in values])
 
 
-def _literal(value: Any, start: str = "", end: str = "") -> str:
-    """Returns a value as Python writes it; `start` and `end` are what stands before and after it on its lines."""
-    return _filled(start, _pieces(value), end)
+def _literal(value: Any, start: str = "", end: str = "", most_lines: int = MOST_LINES) -> str:
+    """Returns a value as Python writes it, on as few lines as it needs, or on one where that would be too many.
+
+    `start` and `end` are what stands before and after it on its lines.
+    """
+    lines = _filled(start, _pieces(value), end)
+    return "\n".join(lines) if len(lines) <= most_lines else " ".join([lines[0], *(line.strip() for line in lines[1:])])
 
 
 def _pieces(value: Any) -> list[str]:
@@ -189,8 +203,7 @@ def _pieces(value: Any) -> list[str]:
     return pieces
 
 
-def _filled(start: str, pieces: Sequence[str], end: str = "") -> str:
-    """Puts pieces on as few lines as they need, or on one where that would be many."""
+def _filled(start: str, pieces: Sequence[str], end: str) -> list[str]:
     indent = "    " + " " * (len(start) - len(start.lstrip()))
     lines = [start + pieces[0]]
     for place, piece in enumerate(pieces[1:], start=2):
@@ -198,7 +211,8 @@ def _filled(start: str, pieces: Sequence[str], end: str = "") -> str:
             lines.append(indent + piece)
         else:
             lines[-1] += f" {piece}"
-    return (f"{start}{' '.join(pieces)}" if len(lines) > MOST_LINES else "\n".join(lines)) + end
+    lines[-1] += end
+    return lines
 
 
 @cache

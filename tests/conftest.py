@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side: each computes in one thread, or they wait for another
@@ -16,6 +17,7 @@ from strategies.backbones import get_backbone
 from strategies.weights import BUNDLED, BUNDLED_BACKBONE, can_download, is_cached, weights_files
 
 TILE = 80
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 LONGEST = ("test_the_commands_run",)
 # A quarter of a minute and more, most of it training: a second run with other weights does without them.
 LONG = (

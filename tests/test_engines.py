@@ -1,9 +1,8 @@
 """What computes a frozen pass: the choice, and that OpenVINO says what Keras says."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
+from conftest import needs_openvino
 
 from strategies import engines
 from strategies.aside import Aside
@@ -14,8 +13,6 @@ from strategies.errors import UserError
 from strategies.features import forward, stage_network
 from strategies.pixels import decode_images
 from strategies.pretrained import build_backbone
-
-needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 
 
 def test_a_short_batch_is_filled_up_with_its_first_image():

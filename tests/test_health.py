@@ -12,18 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 
+from advisor.checks import CHECKS, faults, health_cautions, make_finding, save_suspects
 from advisor.copies import near_copies
-from advisor.health import (
-    CHECKS,
-    check_images,
-    faults,
-    health_cautions,
-    label_mistakes,
-    lookalikes,
-    make_finding,
-    save_suspects,
-    split_gap,
-)
+from advisor.examination import check_images, label_mistakes, lookalikes, split_gap
 from advisor.profiling import profile_dataset, profile_images
 from strategies.errors import DatasetError
 from strategies.images import ImageDataset, load_dataset
@@ -252,7 +243,7 @@ def test_groups_are_named_by_a_pattern_in_the_path(healthy):
 )
 def test_leaks_are_seen_without_being_told_the_groups(test_data, imagenet_weights, monkeypatch, name, pattern, leaks):
     """And are gone where the groups are named."""
-    from advisor.health import measure_and_examine
+    from advisor.examination import measure_and_examine
     from advisor.probes import FrozenNetwork
 
     monkeypatch.setattr("strategies.classifier.make_folds", lambda *_: [])  # of no matter here, and slow

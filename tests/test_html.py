@@ -160,6 +160,11 @@ def test_every_section_is_there_and_linked(page):
     assert len(found.all("svg")) >= {"advice": 1, "run": 4, "compare": 2}[name]
 
 
+def test_paper_shows_what_is_folded(page):
+    """Nobody can open it there."""
+    assert "details::details-content { content-visibility: visible" in page[1].split("@media print")[-1]
+
+
 def test_a_page_can_be_read_aloud(page):
     """Landmarks, one first heading, a name for every picture, a direction for every header of a table."""
     _, _, found = page

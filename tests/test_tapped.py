@@ -3,16 +3,15 @@
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from conftest import needs_openvino
 
 from strategies import aside, tapped
 from strategies.features import stage_network
 from strategies.pixels import Pixels
 
-needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 IMPORTED = """
 import sys
 from advisor import cli

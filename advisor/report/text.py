@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from advisor.health import NUM_EXAMPLES
+from advisor.checks import NUM_EXAMPLES
 from advisor.outlook import landmarks
 from advisor.report.costs import cost_text, costs_section, timing_text
 from advisor.report.evaluation import evaluation_sections, gain_text
