@@ -52,7 +52,7 @@ def _cost_chart(comparison: Comparison) -> Chart:
     if len(ticks) < 2:
         ticks = steps_of(low, high, most=4)
     return Chart(
-        title="Accuracy against cost",
+        title="Test accuracy by training time",
         text="; ".join(f"{one.recipe} {one.test.accuracy:.1%} in {one.seconds:.1f} s" for one in comparison.ranking),
         x=Axis(
             label="seconds of training (logarithmic)",
