@@ -70,7 +70,7 @@ def duration(seconds: float) -> str:
     """Returns a time for people.
 
     Example:
-        >>> from advisor.report.text import duration
+        >>> from advisor.report.costs import duration
         >>> duration(0.234), duration(41.2), duration(754), duration(8000)
         ('0.23 s', '41 s', '13 min', '2.2 h')
     """
