@@ -86,8 +86,6 @@ def recommend(
     if out is not None:
         check_output(out, overwrite=overwrite)
     dataset = read_images(data, column, root, follow_links, backbone)
-    if pilot:
-        start_keras()
     advice = advise(
         dataset,
         backbone=backbone,

@@ -14,7 +14,7 @@ import numpy as np
 from strategies.backbones import get_backbone, stages_at
 from strategies.errors import DatasetError
 from strategies.images import ImageDataset, load_dataset
-from strategies.pixels import Pixels, Shelf
+from strategies.pixels import Shelf
 from strategies.tapped import TappedNetwork
 from strategies.weights import native_size
 
@@ -121,11 +121,20 @@ class FrozenNetwork:
 
     def features(self, items: Sequence[Any]) -> dict[str, np.ndarray]:
         """Returns the pooled features of every stage, from the image on: `{stage: (num_images, channels)}`."""
-        values = self.network().run(Pixels(items, self._size, self.shelf), description="Extracting features")
-        return dict(zip(self._stages, values, strict=True))
+        from strategies.features import pooled_features
+
+        return pooled_features(
+            items,
+            self.backbone,
+            self._stages,
+            image_size=self._size,
+            weights=self.weights,
+            cache=self.cache,
+            shelf=self.shelf,
+        )
 
     def network(self) -> TappedNetwork:
-        """Returns the network with its stages tapped."""
+        """Returns the network that `features` sends images through."""
         from strategies.features import stage_network
 
         return stage_network(self.backbone, self._stages, image_size=self._size, weights=self.weights, cache=self.cache)
@@ -136,7 +145,7 @@ class FrozenNetwork:
 
     @property
     def _stages(self) -> tuple[str, ...]:
-        return tuple(stage.name for stage in stages_at(get_backbone(self.backbone), self._size) if not stage.dense)
+        return tuple(stage.name for stage in stages_at(get_backbone(self.backbone), self._size, dense=False))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

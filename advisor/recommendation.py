@@ -39,7 +39,6 @@ from strategies.progress import track
 from strategies.recipes import RECIPES, get_recipe
 from strategies.splits import with_groups
 from strategies.startup import start_keras
-from strategies.tapped import begin_to_load
 from strategies.weights import choose_network, native_size
 
 if TYPE_CHECKING:
@@ -242,7 +241,6 @@ def recommend(
     networks = moments_network(ruler, cache), FrozenNetwork(row.name, expected, weights, cache).network()
     counts = stage_counts(row, expected, dense=False, cache=default_cache() if cache else None)
     prepare(*(network.conversion for network in networks), counts)
-    begin_to_load(*networks)
     shelf = Shelf([ruler.image_size, expected], len(loaded))
     profile, dataset = profile_dataset(
         loaded,
@@ -272,6 +270,8 @@ def recommend(
         plan = plan_for(name, row.name, dataset, curve, image_size=size, weights=weights, seed=seed)
         return with_rates(plan, rate_factor(facts)) if name == "fine_tune_all" else plan
 
+    if pilot or timed:
+        start_keras()
     tried = None
     if pilot:
         from advisor.pilot import run_pilot
@@ -324,7 +324,6 @@ def measure_costs(plan_of: Callable[[str], Plan], dataset: ImageDataset) -> dict
         plan_of: Returns the plan of a recipe.
         dataset: The images, split.
     """
-    start_keras()
     from strategies.timing import measure_cost
 
     return {name: measure_cost(plan_of(name), dataset).to_dict() for name in track(RECIPES, "Timing the recipes")}

@@ -26,7 +26,7 @@ def compare(name: str, folder: Path) -> tuple[float, float, float]:
     shape = (row.image_size, row.image_size, 3)
     plain = getattr(keras.applications, row.constructor)
     plain(include_top=False, weights=None, input_shape=shape, **row.arguments).save_weights(weights)
-    stages = [stage.name for stage in stages_at(row, row.image_size) if not stage.dense]
+    stages = [stage.name for stage in stages_at(row, row.image_size, dense=False)]
     network = stage_network(name, stages, image_size=row.image_size, weights=str(weights), cache=False)
     made = Aside(key=name, cache=FeatureCache(folder / "cache", 2**30), make=network._tapped.convert).arrays()[0]
     model, _ = network._built

@@ -192,7 +192,7 @@ def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     photos = sorted(enlarge(datasets / "imagenet_samples", work / "photos").rglob("*.jpg"))
     network = stage_network(BACKBONE, ["stage6"], image_size=224, weights="auto", cache=True)
     pixels = decode_images(photos, 224)
-    runner, _ = network._pass
+    runner = network._pass
     assert isinstance(runner, OpenVino)
     shutil.copytree(default_cache().folder, work / "converted")
     bare, batches = runner._network, np.split(pixels[:992].astype("float32"), 992 // CONVERTED_FOR)

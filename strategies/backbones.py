@@ -337,16 +337,18 @@ def resolve_weights(backbone: Backbone, weights: str) -> str:
     return "imagenet" if backbone.model is None else "own"
 
 
-def stages_at(backbone: Backbone, image_size: int) -> tuple[Stage, ...]:
+def stages_at(backbone: Backbone, image_size: int, *, dense: bool = True) -> tuple[Stage, ...]:
     """Returns the stages that the backbone has at an input size: dense ones only at its own.
 
     Args:
         backbone: A row of `BACKBONES`.
         image_size: Side of the square input in pixels.
+        dense: Whether dense ones are among them.
 
     Example:
         >>> from strategies.backbones import get_backbone, stages_at
         >>> [stage.name for stage in stages_at(get_backbone("VGG16"), 128)]
         ['block1', 'block2', 'block3', 'block4', 'block5']
     """
-    return tuple(stage for stage in backbone.stages if not stage.dense or image_size == backbone.image_size)
+    dense = dense and image_size == backbone.image_size
+    return tuple(stage for stage in backbone.stages if dense or not stage.dense)

@@ -142,11 +142,13 @@ def check_unreadable(reasons: Mapping[str, str], total: int, *, source: str, max
 
 def few_unreadable(reasons: Mapping[str, str], most: int = 3) -> str:
     """Like `few`, of files that cannot be decoded and why."""
-    named = ", ".join(f"{name!r} ({why})" for name, why in list(reasons.items())[:most])
-    return named + (f" and {len(reasons) - most} more" if len(reasons) > most else "")
+    return _listed([f"{name!r} ({why})" for name, why in reasons.items()], most)
 
 
 def few(names: Sequence[str], most: int = 5) -> str:
     """Returns the first few names for a sentence, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(repr(name) for name in names[:most]) + more
+    return _listed([repr(name) for name in names], most)
+
+
+def _listed(texts: Sequence[str], most: int) -> str:
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

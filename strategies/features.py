@@ -155,7 +155,7 @@ def extract_features(
     """
     row = get_backbone(backbone)
     size = image_size or native_size(row, weights)
-    known = [stage.name for stage in stages_at(row, size) if not stage.dense]
+    known = [stage.name for stage in stages_at(row, size, dense=False)]
     wanted = list(stages) if stages is not None else known[-1:]
     for name in wanted:
         if name not in known:
@@ -229,6 +229,6 @@ def _tap_stages(
 
 def _maps(network: keras.Model, row: Backbone, image_size: int, stages: Sequence[str]) -> list[Any]:
     """Returns the outputs of some stages of a pretrained network."""
-    ends = {stage.name: stage.last_layer for stage in stages_at(row, image_size) if not stage.dense}
+    ends = {stage.name: stage.last_layer for stage in stages_at(row, image_size, dense=False)}
     last = list(ends)[-1]
     return [network.output if name == last else network.get_layer(ends[name]).output for name in stages]

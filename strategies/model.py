@@ -124,7 +124,7 @@ def _stage_sizes(
     row: Backbone, image_size: int, dense: bool, cache: FeatureCache | None
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Returns the number of weights of every stage, and of the channels that come out of it."""
-    stages = _stages(row, image_size, dense)
+    stages = [stage.name for stage in stages_at(row, image_size, dense=dense)]
     counted = stage_counts(row, image_size, dense=dense, cache=cache)
     arrays = None
     if counted is not None:
@@ -151,14 +151,11 @@ def stage_counts(row: Backbone, image_size: int, *, dense: bool, cache: FeatureC
 
 def _count(row: Backbone, image_size: int, dense: bool) -> list[np.ndarray]:
     network = build_backbone(row, image_size=image_size, weights="random", dense=dense)
-    owners, stages = stage_layers(network, row), _stages(row, image_size, dense)
+    owners = stage_layers(network, row)
+    stages = [stage.name for stage in stages_at(row, image_size, dense=dense)]
     counts = [sum(network.get_layer(name).count_params() for name in owners[stage]) for stage in stages]
     channels = [network.get_layer(owners[stage][-1]).output.shape[-1] for stage in stages]
     return [np.array(counts, dtype="int64"), np.array(channels, dtype="int64")]
-
-
-def _stages(row: Backbone, image_size: int, dense: bool) -> list[str]:
-    return [stage.name for stage in stages_at(row, image_size) if dense or not stage.dense]
 
 
 def start_phase(model: keras.Model, plan: Plan, phase: Phase) -> None:
@@ -231,7 +228,7 @@ def pass_frozen(
         # The network that the advice has sent images through: it may be there in a faster form, and with its answers.
         stages = [stage.name for stage in plan.stages]
         network = stage_network(plan.backbone, stages, image_size=plan.image_size, weights=plan.weights, cache=True)
-        if not last.dense and network.converts:
+        if not last.dense and network.conversion is not None:
             return network.run(inputs, description=description)[-1]
     return frozen_pass(
         head,

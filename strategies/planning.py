@@ -127,7 +127,7 @@ def _resolve_stages(
     keeps: str, row: Backbone, image_size: int, cut_stage: str | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     everything = tuple(stage.name for stage in stages_at(row, image_size))
-    features = tuple(stage.name for stage in stages_at(row, image_size) if not stage.dense)
+    features = tuple(stage.name for stage in stages_at(row, image_size, dense=False))
     if keeps == "early":
         cut = cut_stage or row.default_cut
         if cut not in features[:-1]:

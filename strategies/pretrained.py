@@ -81,7 +81,7 @@ def build_backbone(
             f"{backbone.name} needs images of at least {backbone.min_image_size} px. Received: image_size={size}. "
             f"Give a larger one."
         )
-    stages = {stage.name: stage for stage in stages_at(backbone, size) if dense or not stage.dense}
+    stages = {stage.name: stage for stage in stages_at(backbone, size, dense=dense)}
     if dense and not any(stage.dense for stage in stages.values()):
         raise UserError(
             f"Expected a backbone with fully connected layers at its own input size (VGG16 at 224 px). Received: "

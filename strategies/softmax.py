@@ -49,6 +49,8 @@ class SoftmaxRegression:
         variances, axes = np.linalg.eigh(values @ values.T if few else values.T @ values)
         kept = variances > _TINY * max(float(variances[-1]), _TINY)
         variances, axes = variances[kept], axes[:, kept]
+        if not few:
+            axes[~values.any(axis=0)] = 0.0  # a dead feature has no weight, not even a rounded one
         self._back = [values.T, axes / np.sqrt(variances)] if few else [axes]
         self._features = (axes * np.sqrt(variances) if few else values @ axes).astype("float32")
         self._variances = variances / len(values)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -34,7 +32,6 @@ MOST_SEEN = 4_000  # images, whose rows are remembered for each network within a
 NETWORK_VERSION = 2  # to be raised with any change that changes what a row, a tap or a conversion gives
 
 
-_LOADING: dict[str, Future[Any]] = {}  # networks, by the key of their conversion
 _SEEN: dict[str, dict[bytes, tuple[np.ndarray, ...]]] = {}  # by network, by content
 
 
@@ -128,7 +125,7 @@ class TappedNetwork:
             description: What a progress bar says.
         """
         if isinstance(inputs, np.ndarray):
-            return self._pass[0](inputs, description)
+            return self._pass(inputs, description)
 
         def key() -> str:
             return make_key(**inputs.identity(), pixels_version=PIXELS_VERSION, **self._identity, engine=self._engine)
@@ -138,27 +135,22 @@ class TappedNetwork:
     def _compute(self, inputs: Pixels | Views, description: str) -> list[np.ndarray]:
         """Sends those images through the network that this process has not sent through it before."""
         if self._kept_in is None or not isinstance(inputs, Pixels) or len(inputs) > MOST_SEEN:
-            return self._pass[0](inputs, description)
+            return self._pass(inputs, description)
         rows = _SEEN.setdefault(make_key(**self._identity, engine=self._engine), {})
         if len(rows) + len(inputs) > MOST_SEEN:
             rows.clear()
         new = {digest: index for index, digest in enumerate(inputs.digests) if digest not in rows}
         if new:
-            values = self._pass[0](Part(inputs, list(new.values())), description)
+            values = self._pass(Part(inputs, list(new.values())), description)
             rows |= zip(new, zip(*values, strict=True), strict=True)
             if len(new) == len(inputs):
                 return values
         return [np.stack(column) for column in zip(*(rows[digest] for digest in inputs.digests), strict=True)]
 
     @property
-    def converts(self) -> bool:
-        """Whether OpenVINO runs it."""
-        return self._engine == "openvino"
-
-    @property
     def constants(self) -> list[np.ndarray]:
         """The constants that belong to the network, such as statistics of its layers."""
-        return self._pass[1]
+        return self._built[1] if self._converted is None else self._converted[3:]
 
     @property
     def _kept_in(self) -> FeatureCache | None:
@@ -213,19 +205,22 @@ class TappedNetwork:
         return Aside(key=key, cache=self._kept_in, make=self._tapped.convert)
 
     @cached_property
-    def _pass(self) -> tuple[Pass, list[np.ndarray]]:
-        """What runs the network, and its constants."""
-        if self.conversion is not None and (loaded := self._loaded(self.conversion)) is not None:
-            return loaded
+    def _pass(self) -> Pass:
+        """What runs the network."""
+        if self._converted is not None:
+            return OpenVino(*self._converted[:3])
         from strategies.features import forward
 
-        model, constants = self._built
-        return lambda inputs, description: forward(model, inputs, description=description), constants
+        model, _ = self._built
+        return lambda inputs, description: forward(model, inputs, description=description)
 
-    def _loaded(self, conversion: Aside) -> tuple[OpenVino, list[np.ndarray]] | None:
+    @cached_property
+    def _converted(self) -> list[np.ndarray] | None:
+        """What `Tapped.convert` returns; `None` where Keras computes."""
+        if self.conversion is None:
+            return None
         try:
-            loading = _LOADING.pop(conversion.key, None)
-            arrays, new, runner = _load(conversion) if loading is None else loading.result()
+            arrays, new = self.conversion.arrays()
         except RuntimeError as error:
             print(f"OpenVINO cannot convert {self.backbone} ({error}): Keras computes instead.", file=sys.stderr)
             return None
@@ -233,32 +228,7 @@ class TappedNetwork:
             size = sum(array.nbytes for array in arrays) / 1e6
             print(
                 f"Converted {self.backbone} at {self.image_size} px for OpenVINO and kept it in the cache "
-                f"({size:,.1f} MB in {conversion.cache.folder})",
+                f"({size:,.1f} MB in {self.conversion.cache.folder})",
                 file=sys.stderr,
             )
-        return runner, arrays[3:]
-
-
-def begin_to_load(*networks: TappedNetwork) -> None:
-    """Loads networks for OpenVINO while something else is done, one after the other.
-
-    Args:
-        networks: In the order in which they will be asked for; those that Keras computes are left out.
-    """
-    wanted = {one.conversion.key: one.conversion for one in networks if one.conversion is not None}
-    futures: dict[str, Future[Any]] = {key: Future() for key in wanted}
-    _LOADING.update(futures)
-
-    def work() -> None:
-        for key, conversion in wanted.items():
-            try:
-                futures[key].set_result(_load(conversion))
-            except Exception as error:  # who waits for it shall hear of it
-                futures[key].set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-
-
-def _load(conversion: Aside) -> tuple[list[np.ndarray], bool, OpenVino]:
-    arrays, new = conversion.arrays()
-    return arrays, new, OpenVino(*arrays[:3])
+        return arrays
