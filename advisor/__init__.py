@@ -9,16 +9,16 @@ from advisor._version import __version__ as __version__
 
 _EXPORTS = {
     "Comparison": "advisor.comparison",
-    "DatasetProfile": "advisor.profiling",
-    "DepthCurve": "advisor.probes",
+    "DatasetProfile": "advisor.measure.profile",
+    "DepthCurve": "advisor.measure.probes",
     "Pilot": "advisor.pilot",
     "Recommendation": "advisor.recommendation",
-    "Similarity": "advisor.similarity",
-    "check_images": "advisor.examination",
+    "Similarity": "advisor.measure.similarity",
+    "check_images": "advisor.measure.examination",
     "compare_recipes": "advisor.comparison",
-    "measure_depth_curve": "advisor.probes",
-    "measure_similarity": "advisor.similarity",
-    "profile_images": "advisor.profiling",
+    "measure_depth_curve": "advisor.measure.probes",
+    "measure_similarity": "advisor.measure.similarity",
+    "profile_images": "advisor.measure.profile",
     "recommend": "advisor.recommendation",
     "run_pilot": "advisor.pilot",
 }

@@ -7,11 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from advisor.rules import EVIDENCE, RULES, Evidence, Facts, choose, fitted, numbers
-from advisor.similarity import calibration
+from advisor.rules import EVIDENCE, RULES, Evidence, Facts, choose
+from advisor.thresholds import Landmark, fitted, landmarks, thresholds
 
 MOST_IMAGES = 10_000_000  # no answer beyond this
 WORTH = 0.01  # an expected gain below one point of accuracy is not called worth the time
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeChange:
+    """From which number of images on the advice would be another recipe.
+
+    Attributes:
+        num_images: Effective images for training and validation.
+        more: How many more than there are.
+        recipe: The other recipe.
+    """
+
+    num_images: int
+    more: int
+    recipe: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +40,26 @@ class Outlook:
             it removed in the study (10th, 50th and 90th percentile of its cells). Zero for `head_only`.
         times_head: How many times the training time of `head_only` the recipe took in the study, at the median.
         stop_here: Whether `head_only` is the better answer for your time: less than a point is expected from more.
-        changes: The number of images from which the advice would be another recipe, all else being equal, as
-            `{"num_images", "more", "recipe"}`; `None` where no number of images would change it.
-        below: The dataset of the study that lies next to yours on the side away from ImageNet, as `{"title", "score"}`;
-            `above` the one on the side of ImageNet. `None` beyond the ends.
+        changes: From which number of images on the advice would be another recipe, all else being equal; `None` where
+            no number of images would change it.
+        below: The dataset of the study next to these images on the side away from ImageNet; `above` the one on the
+            side of ImageNet. `None` beyond the ends.
     """
 
     head_accuracy: float | None
     gain: tuple[float, float, float] | None
     times_head: float
     stop_here: bool
-    changes: Mapping[str, Any] | None
-    below: Mapping[str, Any] | None
-    above: Mapping[str, Any] | None
+    changes: RecipeChange | None
+    below: Landmark | None
+    above: Landmark | None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Outlook:
+        """Reads the outlook of `plan.json`."""
+        kinds = {"changes": RecipeChange, "below": Landmark, "above": Landmark}
+        read = {name: None if values[name] is None else kind(**values[name]) for name, kind in kinds.items()}
+        return cls(**{**values, **read})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for `plan.json`."""
@@ -58,7 +80,7 @@ def look_ahead(facts: Facts, recipe: str, *, evidence: Sequence[Evidence] = EVID
     if head is not None:
         low, middle, high = ((1 - head) * share for share in row["errors_removed"])
         gain = (low, middle, high)
-    below, above = neighbours(float(facts.similarity.score or 0))
+    below, above = neighbors(float(facts.similarity.score or 0))
     return Outlook(
         head_accuracy=head,
         gain=gain,
@@ -70,12 +92,12 @@ def look_ahead(facts: Facts, recipe: str, *, evidence: Sequence[Evidence] = EVID
     )
 
 
-def images_to_change(facts: Facts, recipe: str, *, evidence: Sequence[Evidence] = EVIDENCE) -> dict[str, Any] | None:
+def images_to_change(facts: Facts, recipe: str, *, evidence: Sequence[Evidence] = EVIDENCE) -> RecipeChange | None:
     """Returns from how many images on the advice would be another recipe, similarity and depths being equal."""
 
     def advised(count: int) -> str:
         more = replace(facts, effective_num_images=count)
-        return RULES[int(choose(more.measures(), numbers(), evidence))].recipe
+        return RULES[int(choose(more.measures(), thresholds(), evidence))].recipe
 
     now = math.ceil(facts.effective_num_images)
     if advised(now) != recipe:  # a pilot decided, not the number of images
@@ -88,25 +110,20 @@ def images_to_change(facts: Facts, recipe: str, *, evidence: Sequence[Evidence] 
     while many - few > 1:
         middle = (few + many) // 2
         few, many = (middle, many) if advised(middle) == recipe else (few, middle)
-    return {"num_images": many, "more": many - now, "recipe": advised(many)}
+    return RecipeChange(num_images=many, more=many - now, recipe=advised(many))
 
 
-def landmarks() -> list[dict[str, Any]]:
-    """Returns the datasets of the study by their similarity to ImageNet, the furthest first: `title` and `score`."""
-    return sorted(calibration()["fit"]["landmarks"], key=lambda row: row["score"])
-
-
-def neighbours(score: float) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def neighbors(score: float) -> tuple[Landmark | None, Landmark | None]:
     """Returns the landmarks next to a similarity, on the far side and on the near side.
 
     Example:
-        >>> from advisor.outlook import neighbours
-        >>> below, above = neighbours(0.3)
-        >>> below["score"] < 0.3 <= above["score"]
+        >>> from advisor.outlook import neighbors
+        >>> below, above = neighbors(0.3)
+        >>> below.score < 0.3 <= above.score
         True
     """
     rows = landmarks()
     return (
-        next((row for row in reversed(rows) if row["score"] < score), None),
-        next((row for row in rows if row["score"] >= score), None),
+        next((row for row in reversed(rows) if row.score < score), None),
+        next((row for row in rows if row.score >= score), None),
     )

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from advisor.profiling import clusters
-from strategies.cache import content_digest
-from strategies.errors import DatasetError, PlanError, UserError
-from strategies.evaluation import paired_difference
-from strategies.images import ImageDataset, few
-from strategies.plan import Plan, check_classes
-from strategies.planning import with_budget
-from strategies.splits import components, group_links, split_dataset
+from advisor.measure.profile import clusters
+from strategies.data.dataset import ImageDataset
+from strategies.data.digests import content_digest
+from strategies.data.splits import components, group_links, split_dataset
+from strategies.display.progress import note
+from strategies.errors import DatasetError, PlanError, UserError, few
+from strategies.plans.plan import Plan, check_class_names
+from strategies.plans.planning import with_budget
+from strategies.training.metrics import paired_difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,12 @@ class Pilot:
             f"difference {100 * self.difference:+.1f} ± {100 * self.standard_error:.1f} points: "
             f"{'' if self.decided else 'too close to tell, so '}{self.winner}."
         )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Pilot:
+        """Reads the pilot of `plan.json`."""
+        read = {item.name: values[item.name] for item in fields(cls)}
+        return cls(**{**read, "candidates": tuple(read["candidates"]), "accuracy": tuple(read["accuracy"])})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""
@@ -130,7 +136,7 @@ def run_pilot(
         # The trainer selects weights on validation images of its own, taken from what is not held out.
         fold = split_dataset(replace(learning, split=tuple(split.tolist())), seed=seed, duplicates=copies)
         for candidate, plan in enumerate(plans):
-            print(f"Pilot, part {number} of {len(held_out)}: {plan.recipe}", file=sys.stderr, flush=True)
+            note(f"Pilot, part {number} of {len(held_out)}: {plan.recipe}")
             correct[candidate, held] = _predict(with_budget(plan, share), fold, cache) == learning.labels[held]
     difference, error = paired_difference(*correct)
     first, second = correct.mean(axis=1).tolist()
@@ -151,7 +157,7 @@ def _check(dataset: ImageDataset, plans: Sequence[Plan], folds: int) -> None:
     if len(set(names)) != 2 or len(names) != 2:
         raise PlanError(f"Expected plans of two different recipes. Received: {names}. Give two to choose from.")
     for plan in plans:
-        check_classes(plan, dataset.class_names)
+        check_class_names(plan.class_names, dataset.class_names)
     if folds < 2:
         raise UserError(f"Expected two folds or more. Received: folds={folds}. Give more: one trains, one is held out.")
     if dataset.split is None or None in dataset.split:
@@ -161,7 +167,7 @@ def _check(dataset: ImageDataset, plans: Sequence[Plan], folds: int) -> None:
 
 
 def _predict(plan: Plan, fold: ImageDataset, cache: bool) -> np.ndarray:
-    from strategies.training import train
+    from strategies.training.trainer import train
 
     return train(plan, fold, cache=cache, baseline=False).predicted
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from advisor.probes import DepthCurve
-from advisor.similarity import Ruler, Similarity, calibration
+from advisor.measure.probes import DepthCurve
+from advisor.measure.similarity import Similarity
+from advisor.thresholds import Thresholds, fitted, thresholds
 from strategies.errors import UserError, unknown_name
 from strategies.recipes import RECIPES
 
@@ -49,12 +50,11 @@ class Facts:
     @classmethod
     def from_fingerprint(cls, fingerprint: Mapping[str, Any]) -> Facts:
         """Reads what decides from the content of `fingerprint.json`."""
-        similarity, curve = dict(fingerprint["similarity"]), fingerprint["depth_curve"]
-        ruler = Ruler(**similarity.pop("ruler"))
+        curve = fingerprint["depth_curve"]
         return cls(
             effective_num_images=fingerprint["profile"]["effective_num_images"],
             num_classes=fingerprint["profile"]["num_classes"],
-            similarity=Similarity(ruler=ruler, **similarity),
+            similarity=Similarity.from_dict(fingerprint["similarity"]),
             depth_curve=None if curve is None else DepthCurve(**curve),
         )
 
@@ -148,24 +148,21 @@ EVIDENCE: tuple[Evidence, ...] = (
     ),
 )
 
-# What a rule or a row of evidence compares with, by name; `None` where a row of evidence is switched off.
-Numbers = Mapping[str, Any]
 
-
-def sides(measures: Mapping[str, Any], numbers: Numbers, evidence: Sequence[Evidence] = EVIDENCE) -> dict[str, Any]:
+def sides(measures: Mapping[str, Any], against: Thresholds, evidence: Sequence[Evidence] = EVIDENCE) -> dict[str, Any]:
     """Answers both questions: whether each is at or above its threshold, after the evidence has had its say.
 
     Args:
-        measures: Numbers, or arrays of them, by name.
-        numbers: What they are compared with.
+        measures: Thresholds, or arrays of them, by name.
+        against: What they are compared with.
         evidence: Rows that may overrule the thresholds.
 
     Returns:
         `size` and `domain`, true for the upper side, of the measures' shape.
     """
-    answers = {question: np.asarray(measures[MEASURES[question]]) >= numbers[MEASURES[question]] for question in SIDES}
+    answers = {question: np.asarray(measures[MEASURES[question]]) >= against[MEASURES[question]] for question in SIDES}
     for row in evidence:
-        if (number := numbers.get(row.name)) is None:
+        if (number := against.get(row.name)) is None:
             continue
         applies = row.applies(measures[row.name], number)
         for question, side in row.answers.items():
@@ -174,13 +171,89 @@ def sides(measures: Mapping[str, Any], numbers: Numbers, evidence: Sequence[Evid
 
 
 @dataclass(frozen=True, kw_only=True)
+class SizeMargin:
+    """How far the number of images lies from its threshold.
+
+    Attributes:
+        value: Effective images for training and validation.
+        threshold: From which on a dataset is large.
+        factor: Value over threshold.
+        side: `small` or `large`.
+    """
+
+    value: float
+    threshold: float
+    factor: float
+    side: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityMargin:
+    """How far the similarity to ImageNet lies from its threshold.
+
+    Attributes:
+        value: The score, with its 90 % interval, `low` to `high`.
+        threshold: From which on images are similar.
+        difference: Value minus threshold.
+        side: `different` or `similar`.
+    """
+
+    value: float
+    low: float
+    high: float
+    threshold: float
+    difference: float
+    side: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margins:
+    """How far size and similarity lie from their thresholds."""
+
+    size: SizeMargin
+    similarity: SimilarityMargin
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Margins:
+        """Reads the margins of `plan.json`."""
+        return cls(size=SizeMargin(**values["size"]), similarity=SimilarityMargin(**values["similarity"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceReading:
+    """What one row of evidence says about a dataset.
+
+    Attributes:
+        name: Name of the row.
+        value: What was measured; `None` where it is not known.
+        when: `below` or `from`: on which side of its threshold the row applies.
+        number: Its threshold.
+        answers: Question -> answer, where the row applies; else empty.
+        decides: The questions that this row has the last word on.
+        overrules: Whether it changed the answer of a threshold.
+        because: Why, in words; empty where the row does not apply.
+        source: Where the idea comes from.
+    """
+
+    name: str
+    value: float | None
+    when: str
+    number: float
+    answers: Mapping[str, str]
+    decides: tuple[str, ...]
+    overrules: bool
+    because: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """The rule that applies, and by what margin.
 
     Attributes:
         rule: The row that applies.
-        margins: For `size` and `similarity`: value, threshold, margin and which side of the threshold it fell on.
-        evidence: For each row of evidence that was looked at: its value, its numbers, and what it changed.
+        margins: How far size and similarity lie from their thresholds.
+        evidence: What each row of evidence that is switched on says.
         probabilities: Of each recipe, from how far all measures lie from what they are compared with.
         runner_up: The most probable of the other recipes.
         confidence: Probability that no recipe is better by more than a point, calibrated on the study.
@@ -190,33 +263,14 @@ class Verdict:
     """
 
     rule: Rule
-    margins: Mapping[str, Mapping[str, Any]]
-    evidence: Sequence[Mapping[str, Any]]
+    margins: Margins
+    evidence: tuple[EvidenceReading, ...]
     probabilities: Mapping[str, float]
     runner_up: str
     confidence: float
     depths_disagree: bool
     because: str
     why_not: Mapping[str, str]
-
-
-def numbers(name: str = "advice", *, without_dataset: str | None = None) -> Numbers:
-    """Returns what everything measured is compared with.
-
-    Args:
-        name: `advice`, `two_by_two` (the thresholds of size and similarity, fitted without evidence) or `textbook`.
-        without_dataset: A dataset of the study: the numbers fitted on all the others. Any other name gives the numbers
-            that were fitted on all.
-    """
-    if name == "textbook":
-        return {row["measure"]: row["value"] for row in calibration()["textbook"]}
-    return fitted(without_dataset)[name]
-
-
-def fitted(without_dataset: str | None = None) -> Mapping[str, Any]:
-    """Returns everything that was fitted on the study, or on the study without one of its datasets."""
-    fit = calibration()["fit"]
-    return fit["held_out"].get(without_dataset, fit["all"])
 
 
 def evidence_rows(without: Sequence[str] = ()) -> tuple[Evidence, ...]:
@@ -243,7 +297,7 @@ def rate_factor(facts: Facts, rates: Mapping[str, float] | None = None) -> float
     return float(row["factor"]) if facts.measures()["similarity"] < row["similarity"] else 1.0
 
 
-def choose(measures: Mapping[str, Any], against: Numbers, evidence: Sequence[Evidence] = EVIDENCE) -> Any:
+def choose(measures: Mapping[str, Any], against: Thresholds, evidence: Sequence[Evidence] = EVIDENCE) -> Any:
     """Returns the index in `RULES` of the row that applies, for numbers or for arrays of them."""
     answers = sides(measures, against, evidence)
     index = np.zeros(np.broadcast(*answers.values()).shape, dtype=int)
@@ -256,7 +310,7 @@ def choose(measures: Mapping[str, Any], against: Numbers, evidence: Sequence[Evi
 
 
 def apply_rules(
-    facts: Facts, *, compared_with: Numbers | None = None, evidence: Sequence[Evidence] = EVIDENCE
+    facts: Facts, *, compared_with: Thresholds | None = None, evidence: Sequence[Evidence] = EVIDENCE
 ) -> Verdict:
     """Applies the 2 x 2 of size and similarity, and the evidence that may overrule either side.
 
@@ -265,13 +319,13 @@ def apply_rules(
         compared_with: Default: the numbers of the advice.
         evidence: Default: every row.
     """
-    against = compared_with if compared_with is not None else numbers()
+    against = compared_with if compared_with is not None else thresholds()
     measures = facts.measures()
     rule = RULES[int(choose(measures, against, evidence))]
     plain = {question: SIDES[question][int(side)] for question, side in sides(measures, against, ()).items()}
-    found = _findings(measures, against, evidence, plain)
+    readings = read_evidence(measures, against, evidence, plain)
     words = _words(measures, against, plain) | {
-        question: row["because"] for row in found for question in row["decides"]
+        question: reading.because for reading in readings for question in reading.decides
     }
     probabilities = cell_probabilities(facts, against, evidence)
     disagree = depths_disagree(measures, rule, fitted()["late_gain"])
@@ -281,7 +335,7 @@ def apply_rules(
     return Verdict(
         rule=rule,
         margins=_margins(facts, against, plain),
-        evidence=found,
+        evidence=readings,
         probabilities=probabilities,
         runner_up=max((row.recipe for row in RULES if row != rule), key=lambda name: probabilities[name]),
         confidence=calibrated_confidence(probabilities[rule.recipe], disagree),
@@ -291,54 +345,63 @@ def apply_rules(
     )
 
 
-def _margins(facts: Facts, against: Numbers, plain: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    similarity = facts.similarity
+def _margins(facts: Facts, against: Thresholds, plain: Mapping[str, str]) -> Margins:
     size, domain = against["effective_num_images"], against["similarity"]
-    return {
-        "size": {
-            "value": facts.effective_num_images,
-            "threshold": size,
-            "factor": facts.effective_num_images / size,
-            "side": plain["size"],
-        },
-        "similarity": {
-            "value": similarity.score,
-            "low": similarity.low,
-            "high": similarity.high,
-            "threshold": domain,
-            "difference": (similarity.score or 0) - domain,
-            "side": plain["domain"],
-        },
-    }
+    score = facts.similarity.score or 0.0
+    return Margins(
+        size=SizeMargin(
+            value=facts.effective_num_images,
+            threshold=size,
+            factor=facts.effective_num_images / size,
+            side=plain["size"],
+        ),
+        similarity=SimilarityMargin(
+            value=score,
+            low=facts.similarity.low or 0.0,
+            high=facts.similarity.high or 0.0,
+            threshold=domain,
+            difference=score - domain,
+            side=plain["domain"],
+        ),
+    )
 
 
-def _findings(
-    measures: Mapping[str, float], against: Numbers, evidence: Sequence[Evidence], plain: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """Returns one row for each piece of evidence that is switched on; the last to speak of a question decides it."""
-    found: list[dict[str, Any]] = []
+def read_evidence(
+    measures: Mapping[str, float], against: Thresholds, evidence: Sequence[Evidence], plain: Mapping[str, str]
+) -> tuple[EvidenceReading, ...]:
+    """Returns what each row of evidence that is switched on says; the last row to answer a question decides it.
+
+    Args:
+        measures: `Facts.measures`.
+        against: What the measures are compared with.
+        evidence: Rows of evidence.
+        plain: What the thresholds alone answer to each question.
+    """
+    readings: list[EvidenceReading] = []
     for row in evidence:
         if (number := against.get(row.name)) is None:
             continue
         value = measures[row.name]
-        said = row.answers if row.applies(value, number) else {}
-        for earlier in found:
-            earlier["decides"] = [question for question in earlier["decides"] if question not in said]
+        answers = dict(row.answers) if row.applies(value, number) else {}
+        readings = [
+            replace(earlier, decides=tuple(question for question in earlier.decides if question not in answers))
+            for earlier in readings
+        ]
         filled = {"value": value, "number": number, "points": 100 * value, "number_points": 100 * number}
-        found.append(
-            {
-                "name": row.name,
-                "value": None if math.isnan(value) else value,
-                "when": row.when,
-                "number": number,
-                "answers": dict(said),
-                "decides": list(said),
-                "overrules": any(side != plain[question] for question, side in said.items()),
-                "because": row.words.format_map(filled) if said else "",
-                "source": row.source,
-            }
+        readings.append(
+            EvidenceReading(
+                name=row.name,
+                value=None if math.isnan(value) else value,
+                when=row.when,
+                number=number,
+                answers=answers,
+                decides=tuple(answers),
+                overrules=any(side != plain[question] for question, side in answers.items()),
+                because=row.words.format_map(filled) if answers else "",
+                source=row.source,
+            )
         )
-    return found
+    return tuple(readings)
 
 
 _WORDS = {
@@ -349,7 +412,7 @@ _WORDS = {
 }
 
 
-def _words(measures: Mapping[str, float], against: Numbers, plain: Mapping[str, str]) -> dict[str, str]:
+def _words(measures: Mapping[str, float], against: Thresholds, plain: Mapping[str, str]) -> dict[str, str]:
     return {
         question: _WORDS[side].format_map({**measures, "threshold": against[MEASURES[question]]})
         for question, side in plain.items()
@@ -371,7 +434,7 @@ def _why_not(rule: Rule, words: Mapping[str, str]) -> dict[str, str]:
     return reasons
 
 
-def cell_probabilities(facts: Facts, against: Numbers, evidence: Sequence[Evidence] = EVIDENCE) -> dict[str, float]:
+def cell_probabilities(facts: Facts, against: Thresholds, evidence: Sequence[Evidence] = EVIDENCE) -> dict[str, float]:
     """Returns for each recipe the probability of its cell, were each measure drawn again with its error."""
     measures = facts.measures()
     score, low, high = measures["similarity"], facts.similarity.low or 0, facts.similarity.high or 0

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 import advisor
-from advisor.similarity import calibration
-from strategies.classifier import cross_validate, make_folds
-from strategies.features import pooled_features
-from strategies.images import load_dataset
-from strategies.weights import BUNDLED_BACKBONE
+from advisor.thresholds import calibration
+from strategies.data.loading import load_dataset
+from strategies.features.extraction import pooled_features
+from strategies.networks.weights import BUNDLED_BACKBONE
+from strategies.training.head import cross_validate, make_folds
 
 MOST_IMAGES = 1_000
 WEIGHTS = ("random", "bundled", "imagenet")

@@ -12,11 +12,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from strategies.aside import Aside
-from strategies.backbones import BACKBONES, get_backbone, stages_at
-from strategies.cache import FeatureCache
-from strategies.engines import OpenVino
-from strategies.features import forward, stage_network
+from strategies.features.background import BackgroundJob
+from strategies.features.cache import FeatureCache
+from strategies.features.engines import OpenVino
+from strategies.features.extraction import stage_network
+from strategies.features.forward import forward
+from strategies.networks.backbones import BACKBONES, get_backbone, stages_at
 
 
 def compare(name: str, folder: Path) -> tuple[float, float, float]:
@@ -28,7 +29,9 @@ def compare(name: str, folder: Path) -> tuple[float, float, float]:
     plain(include_top=False, weights=None, input_shape=shape, **row.arguments).save_weights(weights)
     stages = [stage.name for stage in stages_at(row, row.image_size, dense=False)]
     network = stage_network(name, stages, image_size=row.image_size, weights=str(weights), cache=False)
-    made = Aside(key=name, cache=FeatureCache(folder / "cache", 2**30), make=network._tapped.convert).arrays()[0]
+    made = BackgroundJob(key=name, cache=FeatureCache(folder / "cache", 2**30), make=network._tapped.convert).arrays()[
+        0
+    ]
     model, _ = network._built
     images = np.random.default_rng(0).integers(0, 256, (64, *shape), dtype="uint8")
     runner, rates, said = OpenVino(*made[:3]), [], []

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 import strategies
-from strategies.backbones import BACKBONES
+from strategies.data.dataset import ImageDataset
 from strategies.errors import UserError
-from strategies.exporting import FORMATS
-from strategies.images import ImageDataset
+from strategies.networks.backbones import BACKBONES
+from strategies.runs.exporting import FORMATS
 
 ONE_PER_CONSTRUCTOR = list({row.constructor: row.name for row in reversed(BACKBONES.values())}.values())
 NUM_IMAGES = 200

@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from strategies.encoded import Encoded
+from strategies.data.decoding import decode_image
+from strategies.data.encoded import Encoded
+from strategies.data.loading import load_dataset
 from strategies.errors import UserError
-from strategies.images import load_dataset
-from strategies.pixels import decode_image
-from strategies.plan import plan_from_dict, read_plan
-from strategies.planning import make_plan
+from strategies.plans.plan import plan_from_dict, read_plan
+from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
 
 SHOWN = 5

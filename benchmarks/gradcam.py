@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from strategies import gradcam, load_dataset, make_plan, overlay, split_dataset, train
-from strategies.pixels import decode_image, decode_images
-from strategies.training import TrainingResult
+from strategies.data.decoding import decode_image, decode_images
+from strategies.training.result import TrainingResult
 
 BACKBONES = (("MobileNetV2-0.35", "imagenet"), ("MobileNet-0.25", "imagenet"), ("MobileNetV2-0.35", "bundled"))
 FROM_SCRATCH = ("MobileNetV3Small-0.75",)

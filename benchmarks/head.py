@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from advisor.evidence.study import draw, read_datasets
-from strategies.classifier import fit_classifier
-from strategies.features import extract_features
+from strategies.features.extraction import extract_features
+from strategies.training.head import fit_head
 
 HEADS = {
     "logistic regression": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
@@ -44,7 +44,7 @@ def main():
             for seed in range(given.seeds):
                 order = np.random.default_rng(seed).permutation(pool)
                 train = np.concatenate([order[labels[order] == one][:per_class] for one in np.unique(labels)])
-                kernel, bias = fit_classifier(features[train], labels[train], len(whole.class_names), seed=seed)
+                kernel, bias = fit_head(features[train], labels[train], len(whole.class_names), seed=seed)
                 row = scores.setdefault(per_class, {})
                 answers = (features[is_test] @ kernel + bias).argmax(axis=1)
                 row.setdefault("exact head", []).append((answers == labels[is_test]).mean())

@@ -14,9 +14,9 @@ import numpy as np
 import advisor
 from advisor.evidence.study import draw
 from advisor.recommendation import plan_for
-from strategies.images import load_dataset
+from strategies.data.loading import load_dataset
 from strategies.recipes import RECIPES
-from strategies.training import train
+from strategies.training.trainer import train
 
 
 def main() -> None:

@@ -19,11 +19,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from strategies.checkpoint import FILE
+from strategies.data.loading import load_dataset
 from strategies.files import write_json
-from strategies.images import load_dataset
-from strategies.planning import make_plan
+from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
+from strategies.training.checkpoint import FILE
 
 NUM_IMAGES = 200
 COMMAND = [sys.executable, "-m", "advisor", "train"]

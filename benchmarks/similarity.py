@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 import advisor
-from advisor.similarity import MAX_IMAGES, Moments, Ruler, compare, default_ruler, measure_moments
-from strategies.images import load_images
-from strategies.pixels import decode_images
+from advisor.measure.similarity import MAX_IMAGES, Moments, Ruler, compare, default_ruler, measure_moments
+from strategies.data.decoding import decode_images
+from strategies.data.loading import load_images
 
 FEW, MANY, NUM_DRAWS = 200, 2000, 10
 MIDDLE = 0.5  # of the scale, which was fitted to it

@@ -55,7 +55,7 @@ print(json.dumps(accuracy))
 ADVICE = """
 import json, resource, sys, time
 import advisor
-from strategies.images import load_dataset
+from strategies.data.loading import load_dataset
 started = time.perf_counter()
 dataset = load_dataset(sys.argv[1])
 listed = time.perf_counter()
@@ -148,10 +148,10 @@ def many_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
 
 def head_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     """A new head from folder to saved model, and again, beside 20 epochs of Keras' guide: 2,000 photos, by seeds."""
-    from strategies.backbones import get_backbone
-    from strategies.images import load_dataset
-    from strategies.splits import split_dataset
-    from strategies.weights import weights_path
+    from strategies.data.loading import load_dataset
+    from strategies.data.splits import split_dataset
+    from strategies.networks.backbones import get_backbone
+    from strategies.networks.weights import weights_path
 
     whole = load_dataset(datasets / "intel_scenes")
     data = whole.subset(np.sort(np.random.default_rng(0).permutation(len(whole))[:2000]))
@@ -184,10 +184,10 @@ def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     """Images per second of the frozen pass beside the bare compiled network on arrays; features from the cache."""
     os.environ["ADVISOR_CACHE"] = str(work / "cache")
     import strategies
-    from strategies.cache import default_cache
-    from strategies.engines import CONVERTED_FOR, OpenVino
-    from strategies.features import stage_network
-    from strategies.pixels import decode_images
+    from strategies.data.decoding import decode_images
+    from strategies.features.cache import default_cache
+    from strategies.features.engines import IMAGES_PER_REQUEST, OpenVino
+    from strategies.features.extraction import stage_network
 
     photos = sorted(enlarge(datasets / "imagenet_samples", work / "photos").rglob("*.jpg"))
     network = stage_network(BACKBONE, ["stage6"], image_size=224, weights="auto", cache=True)
@@ -195,7 +195,7 @@ def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     runner = network._pass
     assert isinstance(runner, OpenVino)
     shutil.copytree(default_cache().folder, work / "converted")
-    bare, batches = runner._network, np.split(pixels[:992].astype("float32"), 992 // CONVERTED_FOR)
+    bare, batches = runner._network, np.split(pixels[:992].astype("float32"), 992 // IMAGES_PER_REQUEST)
     ours, others, stored, computed = [], [], [], []
     for number in range(repeats + 1):  # the first time warms up
         started = time.perf_counter()
@@ -207,7 +207,7 @@ def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
         end = time.perf_counter()
         shutil.rmtree(default_cache().folder)
         shutil.copytree(work / "converted", default_cache().folder)
-        strategies.tapped._SEEN.clear()
+        strategies.features.extractor._SEEN.clear()
         first = time.perf_counter()
         strategies.extract_features(photos, BACKBONE, image_size=224)
         second = time.perf_counter()
@@ -226,9 +226,9 @@ def step_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     import keras
 
     import strategies
-    from strategies.model import build_model, start_phase
-    from strategies.pixels import decode_images
-    from strategies.timing import measure_cost
+    from strategies.data.decoding import decode_images
+    from strategies.training.model import build_model, start_phase
+    from strategies.training.timing import measure_cost
 
     data = strategies.split_dataset(strategies.load_dataset(datasets / "intel_scenes"), seed=0)
     plan = strategies.make_plan("fine_tune_all", BACKBONE, class_names=data.class_names, num_train=1000, image_size=96)
@@ -250,8 +250,8 @@ def step_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
 def time_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
     """How long a recipe was predicted to take beside how long it took: a tenth of its steps, all evaluations made."""
     import strategies
-    from strategies.planning import with_budget
-    from strategies.timing import measure_cost
+    from strategies.plans.planning import with_budget
+    from strategies.training.timing import measure_cost
 
     whole = strategies.load_dataset(datasets / "intel_scenes")
     chosen = np.sort(np.random.default_rng(0).permutation(len(whole))[:600])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -51,3 +51,19 @@ def in_a_sentence(error: Exception) -> str:
     """Returns an error of another library as a few words within a sentence."""
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """Returns the first few names, quoted, for a sentence, and how many more there are.
+
+    Example:
+        >>> from strategies.errors import few
+        >>> few(["cat", "dog", "owl"], most=2)
+        "'cat', 'dog' and 1 more"
+    """
+    return listed([repr(name) for name in names], most)
+
+
+def listed(texts: Sequence[str], most: int) -> str:
+    """Returns the first few texts as they are, separated by commas, and how many more there are."""
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

@@ -1,17 +1,54 @@
-"""Files between stages: where they may be written, and strict JSON checked against a schema."""
+"""Reading and writing files safely: regular files only, whole or not at all, strict JSON checked against a schema."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TextIO
 
-from strategies.encoded import open_regular
 from strategies.errors import OutputError, UserError, in_a_sentence
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: Path | str, max_bytes: int | None = None) -> io.BufferedReader:
+    """Opens a regular file for reading, and nothing else: a pipe would wait for ever, a device might do anything.
+
+    Raises:
+        OSError: If it cannot be opened.
+        ValueError: If it is something else, or larger than `max_bytes`.
+    """
+    _check_regular(os.stat(path))
+    # Between the two looks it may have been replaced; opened like this, even a pipe does not wait.
+    file: io.BufferedReader = open(  # noqa: SIM115 (returned)
+        path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+    )
+    try:
+        status = os.fstat(file.fileno())
+        _check_regular(status)
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise ValueError(f"{status.st_size:,} bytes, more than the {max_bytes:,} that are read")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a file")
 
 
 def check_output(folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -32,24 +69,15 @@ def check_output(folder: str | Path, *, overwrite: bool = False) -> Path:
     return path
 
 
-def check_run(folder: str | Path, *, overwrite: bool = False, resume: bool = False) -> Path:
-    """Returns the folder of a run if it may be written to; writes nothing.
-
-    Args:
-        folder: Of the run.
-        overwrite: Whether it may hold files of an earlier run.
-        resume: Whether it may hold a run that was cut off.
+def check_new_file(path: str | Path) -> None:
+    """Checks that a file can be created; writes nothing.
 
     Raises:
-        OutputError: If it holds anything else, or a run that is finished.
+        OutputError: If something is there already, or its folder is not.
     """
-    path = Path(folder)
-    unfinished = (path / "plan.json").is_file() and not (path / "metrics.json").is_file()
-    if resume and (path / "metrics.json").is_file() and not overwrite:
-        raise OutputError(
-            f"Expected a run that was cut off. Received: {str(folder)!r}, which is finished. Name another folder."
-        )
-    return check_output(path, overwrite=overwrite or (resume and unfinished))
+    if Path(path).exists() or not Path(path).absolute().parent.is_dir():
+        problem = "which exists" if Path(path).exists() else "whose folder does not exist"
+        raise OutputError(f"Expected a new file. Received: {str(path)!r}, {problem}. Name another file.")
 
 
 @contextmanager

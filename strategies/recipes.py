@@ -1,6 +1,7 @@
 """The four documented recipes as rows: what is removed, what is new, what is frozen, and in which phases it trains.
 
-To change how a recipe is carried out, change its row; `strategies/plan.py` makes a concrete plan of it for a backbone.
+To change how a recipe is carried out, change its row. `strategies/plans/planning.py` makes a
+concrete plan of it for a network and a dataset.
 """
 
 from __future__ import annotations
@@ -9,11 +10,6 @@ from dataclasses import dataclass
 
 from strategies.errors import unknown_name
 
-# What of a backbone a recipe keeps: (kept as it is, rebuilt from the pretrained values), in words a plan resolves.
-# "features": every stage but fully connected ones; "everything": those too; "early": the stages up to the cut, the
-# later ones but the last are rebuilt with their own shapes; "all_but_last": the last stage goes.
-KEEPS = ("features", "everything", "early", "all_but_last")
-
 
 @dataclass(frozen=True, kw_only=True)
 class RecipePhase:
@@ -21,7 +17,6 @@ class RecipePhase:
 
     `trains` names groups of stages: `kept`, `rebuilt`, `new` (all new layers) or `classifier`. `solver` is `logistic`
     (the classifier alone, solved on cached features) or `adamw`. `budget` is the share of the images seen.
-    `depth_decay` multiplies the learning rate once per stage towards the input.
     """
 
     name: str
@@ -29,7 +24,6 @@ class RecipePhase:
     solver: str = "adamw"
     batch_norm: str = "inference"
     learning_rate: float = 1e-3
-    depth_decay: float = 1.0
     budget: float = 1.0
     augmented: bool = True
     optional: bool = False
@@ -37,7 +31,12 @@ class RecipePhase:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One of the four documented ways to transfer a pretrained network, in words and as data."""
+    """One of the four documented ways to transfer a pretrained network, in words and as data.
+
+    `keeps` says which stages of the backbone stay: `features`, all but fully connected ones; `everything`, those too;
+    `all_but_last`, all but the last one; `early`, those up to the cut, while later ones but the last are built again
+    from their pretrained values.
+    """
 
     name: str
     size: str

@@ -3,7 +3,6 @@
 import os
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side: each computes in one thread, or they wait for another
@@ -13,11 +12,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side: each computes
 import pytest
 from PIL import Image
 
-from strategies.backbones import get_backbone
-from strategies.weights import BUNDLED, BUNDLED_BACKBONE, can_download, is_cached, weights_files
+from strategies.networks.backbones import get_backbone
+from strategies.networks.weights import BUNDLED, BUNDLED_BACKBONE, can_download, is_cached, weights_files
 
 TILE = 80
-needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 LONGEST = ("test_the_commands_run",)
 # A quarter of a minute and more, most of it training: a second run with other weights does without them.
 LONG = (
@@ -87,7 +85,7 @@ def write_stand_in(path):
     import h5py
     import numpy as np
 
-    from strategies.pretrained import build_backbone
+    from strategies.networks.pretrained import build_backbone
 
     network = build_backbone(get_backbone(BUNDLED_BACKBONE), image_size=224, weights=BUNDLED)
     layers = [layer for layer in network.layers if layer.weights]
@@ -178,11 +176,12 @@ def check_freeze_map():
     import keras
     import numpy as np
 
-    from strategies.model import layers_by_stage, snapshot
+    from strategies.training.model import StagedModel
 
     def check(phase, model, before, plan):
-        rows, after, counts = {row.stage: row for row in plan.freeze_map}, snapshot(model), {True: 0, False: 0}
-        for stage, names in layers_by_stage(model, plan).items():
+        staged = StagedModel(plan=plan, model=model)
+        rows, after, counts = {row.stage: row for row in plan.freeze_map}, staged.snapshot(), {True: 0, False: 0}
+        for stage, names in staged.layers.items():
             cell = next(cell for cell in rows[stage].cells if cell.phase == phase.name)
             for layer in map(model.get_layer, names):
                 held = cell.state == "frozen"

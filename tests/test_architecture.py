@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
-ROOT = Path(__file__).parent.parent
 HEAVY = {"tensorflow", "keras", "sklearn", "pandas", "torch", "jax", "matplotlib", "pyarrow", "fsspec", "datasets"}
 
 
@@ -28,19 +28,118 @@ def test_importing_costs_nothing(code):
     assert not loaded & HEAVY
 
 
-def _imports(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+# Wings from the top down; a name ends where a wing is a single module. Modules of a wing import only what is below it,
+# or within it. The same holds for the two packages: `advisor` imports `strategies`, never the reverse.
+WINGS = (
+    "advisor.__main__",
+    "advisor.evidence",
+    "advisor.cli",
+    "advisor.comparison",
+    "advisor.recommendation",
+    "advisor.report",
+    "advisor.outcomes",
+    "advisor.results",
+    "advisor.advice",
+    "advisor.pilot",
+    "advisor.outlook",
+    "advisor.cautions",
+    "advisor.rules",
+    "advisor.measure",
+    "advisor.quality",
+    "advisor.thresholds",
+    "advisor._version",
+    "strategies.runs",
+    "strategies.training",
+    "strategies.plans",
+    "strategies.features",
+    "strategies.networks",
+    "strategies.data",
+    "strategies.display",
+    "strategies.recipes",
+    "strategies.files",
+    "strategies.errors",
+)
 
 
-def test_strategies_never_imports_advisor():
-    """A recipe can be carried out without the advisor."""
-    files = list((ROOT / "strategies").rglob("*.py"))
-    assert len(files) > 5
-    wrong = [path.name for path in files if any(name.split(".")[0] == "advisor" for name in _imports(path))]
+def _modules():
+    """Every module of both packages by its name, the packages themselves left out: their names are resolved lazily."""
+    found = {}
+    for package in ("advisor", "strategies"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            if "." in name:
+                found[name] = path
+    return found
+
+
+def _edges():
+    """Pairs (module, imported module), imports inside functions and under TYPE_CHECKING included."""
+    modules = _modules()
+    for name, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                wanted = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name}: relative import"
+                wanted = [node.module]
+                wanted += [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            for target in wanted:
+                if target in modules and target != name:
+                    yield name, target
+                elif target in ("advisor", "strategies"):
+                    raise AssertionError(f"{name} imports the package {target}: import from the module instead")
+
+
+def _wing(module):
+    return next(wing for wing in WINGS if module == wing or module.startswith(f"{wing}."))
+
+
+def test_every_module_belongs_to_a_wing():
+    """A new folder or file at the top needs a place in the order."""
+    modules = list(_modules())
+    assert len(modules) > 100
+    assert {_wing(module) for module in modules} == set(WINGS)
+
+
+def test_wings_import_only_downwards():
+    """Data flows forward: nothing imports from a wing above its own."""
+    order = {wing: place for place, wing in enumerate(WINGS)}
+    upwards = [f"{name} -> {target}" for name, target in _edges() if order[_wing(target)] < order[_wing(name)]]
+    assert upwards == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Imports inside functions and under TYPE_CHECKING count too."""
+    imported = {}
+    for name, target in _edges():
+        imported.setdefault(name, set()).add(target)
+    done, open_ = set(), []
+
+    def visit(module):
+        if module in open_:
+            raise AssertionError(" -> ".join([*open_[open_.index(module) :], module]))
+        if module in done:
+            return
+        open_.append(module)
+        for target in sorted(imported.get(module, ())):
+            visit(target)
+        open_.pop()
+        done.add(module)
+
+    for module in sorted(imported):
+        visit(module)
+
+
+def test_the_product_does_not_import_the_study():
+    """What both need, the format of results, has a place of its own."""
+    wrong = [
+        f"{name} -> {target}"
+        for name, target in _edges()
+        if target.startswith("advisor.evidence") and not name.startswith("advisor.evidence")
+    ]
     assert wrong == []
 
 

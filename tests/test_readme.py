@@ -15,17 +15,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
+from support import ROOT
 
 import advisor
 import strategies
 from advisor import cli
-from advisor.evidence.study import read_results
 from advisor.evidence.tables import compare_methods
-from strategies.backbones import BACKBONES
-from strategies.plan import read_plan
+from advisor.results import read_results
+from strategies.networks.backbones import BACKBONES
+from strategies.plans.plan import read_plan
 from strategies.recipes import RECIPES
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _blocks(language):
@@ -58,7 +59,7 @@ def _run(command, monkeypatch):
 
 def test_the_commands_run(folder, monkeypatch, capsys):
     """In the order in which a reader would type them; with few steps, for all four recipes are among them."""
-    monkeypatch.setattr("strategies.planning.FEWEST_SEEN", 160)
+    monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 160)
     commands = [line for block in _blocks("console") for line in block.splitlines()]
     assert len(commands) == 17
     for command in commands:
@@ -75,7 +76,7 @@ PAGES = ("README.md", "advisor/evidence/README.md", "strategies/bundled/README.m
 
 def _long_commands():
     """The commands of all pages that take hours or other people's data: `python` something."""
-    root = Path(__file__).parent.parent
+    root = ROOT
     for page in PAGES:
         blocks = re.findall(r"```(?:console|bash)\n(.*?)```", (root / page).read_text(encoding="utf-8"), re.DOTALL)
         for block in blocks:
@@ -91,7 +92,7 @@ def _long_commands():
 @pytest.mark.parametrize("command", sorted(set(_long_commands())))
 def test_a_long_command_is_understood(command, monkeypatch, tmp_path):
     """Its script is there, and its own parser takes the arguments; what follows is stopped before it begins."""
-    root, words = Path(__file__).parent.parent, shlex.split(command)[1:]
+    root, words = ROOT, shlex.split(command)[1:]
     understood = []
 
     def parse(parser, *arguments):
@@ -132,7 +133,7 @@ def test_the_two_commands_install_and_run_what_they_say():
 
 def test_the_demo_trains_on_digits(monkeypatch, capsys, tmp_path, pretrained_weights):
     """It ends with a report and says what to type next."""
-    monkeypatch.setattr("advisor.demo.DEMO_BUDGET", 0.01)
+    monkeypatch.setattr("advisor.cli.demo.DEMO_BUDGET", 0.01)
     _run(f"advisor demo --out {tmp_path / 'demo'}", monkeypatch)
     shown = capsys.readouterr().out
     assert "Test accuracy" in shown

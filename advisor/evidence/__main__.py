@@ -9,9 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from advisor.evidence.study import DEFAULT_METHODS, Setting, read_results, run_study
+from advisor.evidence.study import DEFAULT_METHODS, run_study
 from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, score_tables, variants_table
+from advisor.results import read_results
 from strategies.errors import UserError
+from strategies.networks.network import PretrainedNetwork
 
 
 def main() -> None:
@@ -68,7 +70,7 @@ def _run(given: argparse.Namespace) -> None:
     count = run_study(
         given.datasets,
         given.out,
-        Setting(backbone=given.backbone, image_size=given.image_size, weights=given.weights),
+        PretrainedNetwork(backbone=given.backbone, image_size=given.image_size, weights=given.weights),
         sizes=given.sizes.split(","),
         seeds=given.seeds,
         methods=given.methods.split(","),
@@ -87,13 +89,13 @@ def _read(paths: list[Path]) -> list[dict[str, str]]:
 
 
 def _fit(given: argparse.Namespace) -> None:
+    from advisor.evidence.cells import read_cells
     from advisor.evidence.fitting import fit
-    from advisor.evidence.outcomes import read_outcomes
 
     own = Path(str(files("advisor").joinpath("calibration.json")))
     out = given.out or own
     values: dict[str, Any] = json.loads((out if out.is_file() else own).read_text(encoding="utf-8"))
-    outcomes = read_outcomes(_read(given.results), metric=given.metric)
+    outcomes = read_cells(_read(given.results), metric=given.metric)
     values["fit"] = fit(outcomes)
     out.write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     print(json.dumps(values["fit"]["all"], indent=1))
@@ -101,7 +103,7 @@ def _fit(given: argparse.Namespace) -> None:
 
 
 def _score(given: argparse.Namespace) -> None:
-    from advisor.evidence.outcomes import read_outcomes
+    from advisor.evidence.cells import read_cells
     from advisor.evidence.scoring import score
 
     fit = None
@@ -111,7 +113,7 @@ def _score(given: argparse.Namespace) -> None:
                 f"Expected a calibration file. Received: {str(given.calibration)!r}. Write one with fit --out."
             )
         fit = json.loads(given.calibration.read_text(encoding="utf-8"))["fit"]
-    found = score(read_outcomes(_read(given.results), metric=given.metric), fit=fit)
+    found = score(read_cells(_read(given.results), metric=given.metric), fit=fit)
     print(json.dumps(found, indent=2, allow_nan=False) if given.json else score_tables(found), end="\n" * given.json)
 
 
@@ -123,12 +125,12 @@ def _page(given: argparse.Namespace) -> None:
 
 
 def _plot(given: argparse.Namespace) -> None:
-    from advisor.evidence.outcomes import read_outcomes
+    from advisor.evidence.cells import read_cells
     from advisor.evidence.plots import draw_figures
     from advisor.evidence.scoring import score
-    from advisor.rules import numbers
+    from advisor.thresholds import thresholds
 
-    for path in draw_figures(score(read_outcomes(_read(given.results))), numbers(), given.out):
+    for path in draw_figures(score(read_cells(_read(given.results))), thresholds(), given.out):
         print(path)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from strategies.backbones import get_backbone
-from strategies.evaluation import Evaluation, evaluate_predictions
-from strategies.features import forward, use_xla
-from strategies.images import ImageDataset
-from strategies.pixels import Pixels
-from strategies.pretrained import build_backbone
+from strategies.data.dataset import ImageDataset
+from strategies.data.pixels import Pixels
+from strategies.features.forward import forward
+from strategies.networks.backbones import get_backbone
+from strategies.networks.backend import use_xla
+from strategies.networks.pretrained import build_backbone
+from strategies.training.metrics import Evaluation, evaluate_predictions
 
 
 def _parts(dataset: ImageDataset, image_size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

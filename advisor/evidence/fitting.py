@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from advisor.evidence.outcomes import Outcome
+from advisor.evidence.cells import StudyCell
 from advisor.evidence.scoring import advice_policy, certainty, judge, recipes_as_advised
 from advisor.rules import EVIDENCE, RULES, choose, log_odds
-from strategies.progress import track
+from strategies.display.progress import track
 
 # What is tried. Thresholds of size lie between the sizes of the study, in the middle on a logarithmic scale.
 SIZES = (50.0, 175.0, 550.0, 2_000.0)
@@ -61,7 +61,7 @@ class Samples:
         )
 
 
-def gather(outcomes: Sequence[Outcome], rates: Mapping[str, float]) -> Samples:
+def gather(outcomes: Sequence[StudyCell], rates: Mapping[str, float]) -> Samples:
     """Returns the rows of outcomes, `fine_tune_all` at the learning rates that these numbers give it."""
     rows = [(one, seed) for one in outcomes for seed in one.seeds]
     measures = [one.facts[seed].measures() for one, seed in rows]
@@ -77,7 +77,7 @@ def gather(outcomes: Sequence[Outcome], rates: Mapping[str, float]) -> Samples:
     )
 
 
-def fit_rates(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def fit_rates(outcomes: Sequence[StudyCell]) -> dict[str, float]:
     """Fits below which similarity `fine_tune_all` trains at a multiple of its rates.
 
     That moves a recipe off its own defaults, so it must gain more than one standard error over datasets; similarity 0
@@ -95,7 +95,7 @@ def fit_rates(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return options[best] if means[best] > max(LEAST_GAIN, error) else unchanged
 
 
-def _fine_tuned(outcomes: Sequence[Outcome], rates: Mapping[str, float]) -> np.ndarray:
+def _fine_tuned(outcomes: Sequence[StudyCell], rates: Mapping[str, float]) -> np.ndarray:
     """Returns the accuracy of `fine_tune_all` in every cell, the mean over seeds."""
     return np.array(
         [np.mean([recipes_as_advised(one, seed, rates)["fine_tune_all"][0] for seed in one.seeds]) for one in outcomes]
@@ -193,7 +193,7 @@ SHARES = (0.1, 0.5, 0.9)
 FEWEST_CELLS = 5  # fewer cells than this say nothing on their own
 
 
-def fit(outcomes: Sequence[Outcome], *, on: date | None = None) -> dict[str, Any]:
+def fit(outcomes: Sequence[StudyCell], *, on: date | None = None) -> dict[str, Any]:
     """Fits every number that the advice rests on, on all datasets and on all but each one.
 
     Args:
@@ -221,7 +221,7 @@ def fit(outcomes: Sequence[Outcome], *, on: date | None = None) -> dict[str, Any
     }
 
 
-def _fit_part(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _fit_part(outcomes: Sequence[StudyCell]) -> dict[str, Any]:
     rates = fit_rates(outcomes)
     samples = gather(outcomes, rates)
     alone = fit_two_by_two(samples)
@@ -235,7 +235,7 @@ def _fit_part(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _judged(outcome: Outcome, part: Mapping[str, Any]) -> list[tuple[str, float, bool, bool]]:
+def _judged(outcome: StudyCell, part: Mapping[str, Any]) -> list[tuple[str, float, bool, bool]]:
     """Returns for each seed: dataset, log odds of the cell, whether the depths disagree, whether it was right."""
     judgement = judge(outcome, advice_policy(part), part["rates"])
     if judgement is None:
@@ -266,7 +266,7 @@ def _fit_confidence(judged: Sequence[tuple[str, float, bool, bool]]) -> dict[str
     return found
 
 
-def _fit_outlook(outcomes: Sequence[Outcome], part: Mapping[str, Any]) -> dict[str, Any]:
+def _fit_outlook(outcomes: Sequence[StudyCell], part: Mapping[str, Any]) -> dict[str, Any]:
     """Returns for each recipe what share of the errors of `head_only` it removed where it was advised, and its cost."""
     found = {}
     for rule in RULES:
@@ -287,14 +287,14 @@ def _fit_outlook(outcomes: Sequence[Outcome], part: Mapping[str, Any]) -> dict[s
     return found
 
 
-def _landmark(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _landmark(outcomes: Sequence[StudyCell]) -> dict[str, Any]:
     largest = max(outcomes, key=lambda one: max(facts.effective_num_images for facts in one.facts.values()))
     scores = [float(facts.similarity.score or 0) for facts in largest.facts.values()]
     name = largest.dataset
     return {"name": name, "title": TITLES.get(name, name), "score": float(np.mean(scores))}
 
 
-def _provenance(outcomes: Sequence[Outcome], names: Sequence[str], on: date) -> dict[str, Any]:
+def _provenance(outcomes: Sequence[StudyCell], names: Sequence[str], on: date) -> dict[str, Any]:
     measures = [facts.measures() for one in outcomes for facts in one.facts.values()]
     return {
         "datasets": list(names),

@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from advisor.evidence.outcomes import read_outcomes
+from advisor.evidence.cells import read_cells
 from advisor.evidence.scoring import score
-from advisor.evidence.study import read_results
 from advisor.evidence.tables import (
     BATCH_NORM,
     RATES,
@@ -24,8 +23,8 @@ from advisor.evidence.tables import (
     summary_table,
     variants_table,
 )
-from advisor.rules import numbers
-from advisor.similarity import calibration
+from advisor.results import read_results
+from advisor.thresholds import calibration, thresholds
 
 FOLDER = Path(__file__).parent
 METHODS = "mobilenet_0.25_96px.csv"  # every method, three seeds
@@ -42,7 +41,7 @@ def results(pattern: str) -> list[dict[str, str]]:
 @cache
 def study_score(pattern: str = STUDY) -> Mapping[str, Any]:
     """Returns the score of the advice on results in the package."""
-    return score(read_outcomes(results(pattern)))
+    return score(read_cells(results(pattern)))
 
 
 def tables() -> dict[str, str]:
@@ -90,4 +89,4 @@ def write_page(folder: Path = FOLDER) -> list[Path]:
     pages = [path for path in (folder / "README.md", folder.parent.parent / "README.md") if path.is_file()]
     for page in pages:
         page.write_text(fill(page.read_text(encoding="utf-8"), found), encoding="utf-8")
-    return [*pages, *draw_figures(study_score(), numbers(), folder / "plots")]
+    return [*pages, *draw_figures(study_score(), thresholds(), folder / "plots")]

@@ -13,10 +13,11 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from advisor.similarity import Ruler, Similarity, measure_similarity
+from advisor.measure.similarity import Similarity, measure_similarity
+from strategies.networks.network import PretrainedNetwork
 
 
-def fit_ruler(ruler: Ruler, imagenet: Path, near: Path, far: Path) -> dict[str, object]:
+def fit_ruler(ruler: PretrainedNetwork, imagenet: Path, near: Path, far: Path) -> dict[str, object]:
     """Returns one row of `rulers` in `calibration.json`.
 
     Args:
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--weights", default="imagenet")
     parser.add_argument("--image-size", type=int, default=128)
     given = parser.parse_args()
-    ruler = Ruler(backbone=given.backbone, weights=given.weights, image_size=given.image_size)
+    ruler = PretrainedNetwork(backbone=given.backbone, weights=given.weights, image_size=given.image_size)
     folders = [given.datasets / name for name in (given.imagenet, given.near, given.far)]
     json.dump(fit_ruler(ruler, *folders), sys.stdout, indent=2)
     print()

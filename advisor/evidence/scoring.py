@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from advisor.evidence.outcomes import Outcome
-from advisor.evidence.study import VARIANT
+from advisor.evidence.cells import StudyCell
+from advisor.results import VARIANT
 from advisor.rules import (
     EVIDENCE,
     RULES,
@@ -21,10 +21,9 @@ from advisor.rules import (
     cell_probabilities,
     choose,
     depths_disagree,
-    numbers,
     rate_factor,
 )
-from advisor.similarity import calibration
+from advisor.thresholds import calibration, thresholds
 from strategies.errors import UserError
 from strategies.recipes import RECIPES
 
@@ -33,7 +32,7 @@ NUM_BOOTSTRAP = 10_000
 NEAR = 0.5  # similarity from which a dataset is counted as near ImageNet, in the break-down by domain
 CONFIDENCE_BINS = (0.0, 0.6, 0.7, 0.8, 0.9, 1.0)
 RANDOM = "random"
-Policy = Callable[[Outcome, str], str]  # cell and seed -> method, or `RANDOM`
+Policy = Callable[[StudyCell, str], str]  # cell and seed -> method, or `RANDOM`
 Rates = Mapping[str, float]
 
 
@@ -58,7 +57,7 @@ class Judgement:
         return self.regret <= self.tolerance
 
 
-def judge(outcome: Outcome, policy: Policy, rates: Rates) -> Judgement | None:
+def judge(outcome: StudyCell, policy: Policy, rates: Rates) -> Judgement | None:
     """Judges a policy in one cell, on the seeds that hold what it chose; `None` where none does.
 
     Args:
@@ -90,7 +89,7 @@ def judge(outcome: Outcome, policy: Policy, rates: Rates) -> Judgement | None:
     )
 
 
-def recipes_as_advised(outcome: Outcome, seed: str, rates: Rates) -> dict[str, tuple[float, float]]:
+def recipes_as_advised(outcome: StudyCell, seed: str, rates: Rates) -> dict[str, tuple[float, float]]:
     """Returns recipe -> (accuracy, seconds), `fine_tune_all` at the rates of the advice where it was run with them."""
     factor = rate_factor(outcome.facts[seed], rates)
     found = {}
@@ -120,14 +119,14 @@ def _policies(part: Mapping[str, Any]) -> dict[str, Policy]:
     return {
         "advice": advice_policy(part),
         "two_by_two": advice_policy(part, name="two_by_two", evidence=()),
-        "textbook": advice_policy({"textbook": numbers("textbook")}, name="textbook", evidence=()),
+        "textbook": advice_policy({"textbook": thresholds("textbook")}, name="textbook", evidence=()),
         **{f"always_{name}": _always(name) for name in RECIPES},
         "random": _always(RANDOM),
         "keras_guide": _always("keras_guide"),
     }
 
 
-def score(outcomes: Sequence[Outcome], *, fit: Mapping[str, Any] | None = None, seed: int = 0) -> dict[str, Any]:
+def score(outcomes: Sequence[StudyCell], *, fit: Mapping[str, Any] | None = None, seed: int = 0) -> dict[str, Any]:
     """Scores the advice and the baselines.
 
     A dataset that the advice was fitted on is judged by the numbers that were fitted without it; any other by the
@@ -166,19 +165,19 @@ def score(outcomes: Sequence[Outcome], *, fit: Mapping[str, Any] | None = None, 
         "by_size": _groups(outcomes, judged, lambda one: one.size),
         "by_domain": _groups(outcomes, judged, _domain),
         "evidence": _ablations(outcomes, parts, advice, seed),
-        "confidence": reliability(outcomes, parts, advice),
+        "confidence": confidence_bins(outcomes, parts, advice),
         "cells": [_cell(one, parts[one.dataset], advice[index]) for index, one in enumerate(outcomes)],
     }
 
 
 def _present(judgement: Judgement | None) -> Judgement:
-    if judgement is None:  # all four recipes are there, see read_outcomes
+    if judgement is None:  # all four recipes are there, see read_cells
         raise UserError("Expected results of all four recipes. Received: a cell without them. Run the study on.")
     return judgement
 
 
 def _entry(
-    outcomes: Sequence[Outcome], rows: Sequence[Judgement | None], advice: Sequence[Judgement], seed: int
+    outcomes: Sequence[StudyCell], rows: Sequence[Judgement | None], advice: Sequence[Judgement], seed: int
 ) -> dict[str, Any]:
     there = [index for index, row in enumerate(rows) if row is not None]
     found = [_present(rows[index]) for index in there]
@@ -212,24 +211,24 @@ def _interval(values: np.ndarray, datasets: Sequence[str], seed: int) -> list[fl
     return [float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
 
 
-def _seconds_of_all(outcome: Outcome) -> float:
+def _seconds_of_all(outcome: StudyCell) -> float:
     return float(np.mean([sum(outcome.seconds[seed][name] for name in RECIPES) for seed in outcome.seeds]))
 
 
-def _mean_of(outcome: Outcome, measure: str) -> float | None:
+def _mean_of(outcome: StudyCell, measure: str) -> float | None:
     """Returns a measure's mean over seeds, or `None` where it is not known."""
     value = float(np.mean([facts.measures()[measure] for facts in outcome.facts.values()]))
     return value if math.isfinite(value) else None
 
 
-def _domain(outcome: Outcome) -> str:
+def _domain(outcome: StudyCell) -> str:
     return "near ImageNet" if (_mean_of(outcome, "similarity") or 0) >= NEAR else "far from ImageNet"
 
 
 def _groups(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[StudyCell],
     judged: Mapping[str, Sequence[Judgement | None]],
-    label: Callable[[Outcome], str],
+    label: Callable[[StudyCell], str],
 ) -> dict[str, dict[str, Any]]:
     labels = [label(one) for one in outcomes]
     found: dict[str, dict[str, Any]] = {}
@@ -243,7 +242,7 @@ def _groups(
 
 
 def _ablations(
-    outcomes: Sequence[Outcome], parts: Mapping[str, Mapping[str, Any]], advice: Sequence[Judgement], seed: int
+    outcomes: Sequence[StudyCell], parts: Mapping[str, Mapping[str, Any]], advice: Sequence[Judgement], seed: int
 ) -> dict[str, Any]:
     """Returns what each row of evidence is worth: by how much the regret grows where it is left out."""
     found = {}
@@ -273,8 +272,8 @@ def certainty(facts: Facts, part: Mapping[str, Any]) -> tuple[float, bool]:
     return cell_probabilities(facts, part["advice"])[rule.recipe], depths_disagree(measures, rule, part["late_gain"])
 
 
-def reliability(
-    outcomes: Sequence[Outcome], parts: Mapping[str, Mapping[str, Any]], advice: Sequence[Judgement]
+def confidence_bins(
+    outcomes: Sequence[StudyCell], parts: Mapping[str, Mapping[str, Any]], advice: Sequence[Judgement]
 ) -> list[dict[str, Any]]:
     """Returns, for each range of stated confidence, how often the advice was right: one count per cell and seed."""
     rows = []
@@ -299,7 +298,7 @@ def reliability(
     return found
 
 
-def _cell(outcome: Outcome, part: Mapping[str, Any], judgement: Judgement) -> dict[str, Any]:
+def _cell(outcome: StudyCell, part: Mapping[str, Any], judgement: Judgement) -> dict[str, Any]:
     means = {
         name: 100
         * float(np.mean([recipes_as_advised(outcome, seed, part["rates"])[name][0] for seed in outcome.seeds]))

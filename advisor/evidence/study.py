@@ -3,65 +3,36 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from advisor._version import __version__
-from advisor.probes import DepthCurve, measure_depth_curve
-from advisor.profiling import DatasetProfile, profile_dataset
+from advisor.measure.probes import DepthCurve, measure_depth_curve
+from advisor.measure.profile import profile_dataset
+from advisor.measure.similarity import measure_similarity
 from advisor.recommendation import plan_for
-from advisor.similarity import Similarity, measure_similarity
-from strategies.errors import DatasetError, OutputError, UserError, in_a_sentence, unknown_name
-from strategies.images import ImageDataset, few, load_dataset
-from strategies.planning import with_batch_norm, with_rates
+from advisor.results import KEY, VARIANT, append_rows, make_fingerprint, make_row, metrics_of, read_results
+from strategies.data.dataset import ImageDataset
+from strategies.data.loading import load_dataset
+from strategies.data.splits import split_dataset, with_groups
+from strategies.errors import DatasetError, UserError, unknown_name
+from strategies.networks.network import PretrainedNetwork
+from strategies.plans.planning import with_batch_norm, with_rates
 from strategies.recipes import RECIPES
-from strategies.splits import split_dataset, with_groups
-
-if TYPE_CHECKING:
-    from strategies.training import TrainingResult
 
 TEST_SHARE, MOST_TEST_IMAGES = 0.4, 1_000
 BASELINES = ("keras_guide", "keras_guide_held", "logistic_regression")
 METHODS = (*RECIPES, *BASELINES)
-# `retrain_all:inference` is that recipe with this BatchNorm policy wherever pretrained stages train, and
-# `retrain_all:x0.3` with three tenths of its learning rates there.
-VARIANT = ":"
 FACTORS = ("x0.1", "x0.3", "x3", "x10")
 CHANGES = ("inference", "train", *FACTORS)
 VARIANTS = tuple(f"{name}{VARIANT}{change}" for name in RECIPES if name != "head_only" for change in CHANGES)
 # What the fit and the score need: the recipes, `fine_tune_all` at three times its rates, and Keras' loop.
 DEFAULT_METHODS = (*RECIPES, f"fine_tune_all{VARIANT}x3", "keras_guide")
-KEY = ("dataset", "size", "seed", "backbone", "image_size", "recipe")
-COLUMNS = (
-    *KEY,
-    "num_images",
-    "accuracy",
-    "balanced_accuracy",
-    "val_accuracy",
-    "val_loss",
-    "num_test",
-    "seconds",
-    "trainer_version",
-    "device",
-    "fingerprint",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What all cells of one study share."""
-
-    backbone: str
-    image_size: int
-    weights: str = "imagenet"
 
 
 def read_datasets(folder: Path) -> dict[str, ImageDataset]:
@@ -76,7 +47,7 @@ def read_datasets(folder: Path) -> dict[str, ImageDataset]:
         with table.open(newline="", encoding="utf-8") as file:
             patterns = {row["name"]: row.get("group_by") or "" for row in csv.DictReader(file)}
     found = {}
-    for path in sorted(one for one in folder.iterdir() if one.is_dir()):
+    for path in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
         try:
             dataset = load_dataset(path)
         except DatasetError as error:
@@ -124,7 +95,7 @@ def _draw_by_class(labels: np.ndarray, size: int, seed: int, pool: np.ndarray) -
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Cell:
+class MeasuredImages:
     """The images of one cell, split, and what was measured on those that training sees."""
 
     data: ImageDataset
@@ -132,49 +103,30 @@ class Cell:
     fingerprint: str
 
 
-def measure(data: ImageDataset, setting: Setting, seed: int) -> Cell:
+def measure_images(data: ImageDataset, network: PretrainedNetwork, seed: int) -> MeasuredImages:
     """Measures what the advice would measure on the training and validation images of one cell."""
     profile, profiled = profile_dataset(data, seed=seed)
     learning = profiled.subset(np.flatnonzero(np.array(profiled.split) != "test")).without_copies()
     similarity = measure_similarity(learning, seed=seed, cache=False)
     curve = measure_depth_curve(
         learning,
-        backbone=setting.backbone,
-        image_size=setting.image_size,
-        weights=setting.weights,
+        backbone=network.backbone,
+        image_size=network.image_size,
+        weights=network.weights,
         seed=seed,
         cache=False,
     )
-    return make_cell(data, profile, similarity, curve)
+    return MeasuredImages(data=data, curve=curve, fingerprint=make_fingerprint(profile, similarity, curve))
 
 
-def make_cell(data: ImageDataset, profile: DatasetProfile, similarity: Similarity, curve: DepthCurve | None) -> Cell:
-    """Returns a cell of what was measured before; names of classes and files are left out of its fingerprint."""
-    left_out = (
-        "images_per_class",
-        "class_names",
-        "duplicates",
-        "duplicates_across_classes",
-        "ignored",
-        "source",
-        "findings",
-    )
-    fingerprint = {
-        "profile": {name: value for name, value in profile.to_dict().items() if name not in left_out},
-        "similarity": similarity.to_dict(),
-        "depth_curve": None if curve is None else curve.to_dict(),
-    }
-    return Cell(data=data, curve=curve, fingerprint=json.dumps(fingerprint))
-
-
-def run_method(name: str, cell: Cell, setting: Setting, seed: int) -> dict[str, Any]:
+def run_method(name: str, cell: MeasuredImages, network: PretrainedNetwork, seed: int) -> dict[str, Any]:
     """Runs one recipe or baseline on one cell and returns its metrics."""
     if name in BASELINES:
         from advisor.evidence import baselines
 
         started = time.perf_counter()
         test = getattr(baselines, name)(
-            cell.data, backbone=setting.backbone, image_size=setting.image_size, weights=setting.weights, seed=seed
+            cell.data, backbone=network.backbone, image_size=network.image_size, weights=network.weights, seed=seed
         )
         return {
             "accuracy": test.accuracy,
@@ -184,56 +136,15 @@ def run_method(name: str, cell: Cell, setting: Setting, seed: int) -> dict[str, 
             "num_test": test.num_images,
             "seconds": time.perf_counter() - started,
         }
-    from strategies.training import train
+    from strategies.training.trainer import train
 
     recipe, _, change = name.partition(VARIANT)
-    plan = plan_for(
-        recipe,
-        setting.backbone,
-        cell.data,
-        cell.curve,
-        image_size=setting.image_size,
-        weights=setting.weights,
-        seed=seed,
-    )
+    plan = plan_for(recipe, network, cell.data, cell.curve, seed=seed)
     if change in FACTORS:
         plan = with_rates(plan, float(change[1:]))
     elif change:
         plan = with_batch_norm(plan, change)
     return metrics_of(train(plan, cell.data, cache=False, baseline=False))
-
-
-def metrics_of(result: TrainingResult) -> dict[str, Any]:
-    """Returns the columns that say what a training reached, on validation with the weights that were kept."""
-    kept = result.history.query("phase == @result.best_phase and step == @result.best_step")
-    judged = {
-        name: float(kept[name].iloc[-1]) if kept[name].notna().any() else None for name in ("val_accuracy", "val_loss")
-    }
-    return {
-        "accuracy": result.test.accuracy,
-        "balanced_accuracy": result.test.balanced_accuracy,
-        **judged,
-        "num_test": result.test.num_images,
-        "seconds": result.seconds,
-    }
-
-
-def make_row(key: Sequence[str], metrics: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
-    """Returns a row of a results file.
-
-    Args:
-        key: Values of the columns `KEY`.
-        metrics: What `run_method` or `metrics_of` returned.
-        cell: What it was run on.
-    """
-    return {
-        **dict(zip(KEY, key, strict=True)),
-        **metrics,
-        "num_images": sum(part != "test" for part in cell.data.split or ()),
-        "trainer_version": __version__,
-        "device": _device(),
-        "fingerprint": cell.fingerprint,
-    }
 
 
 def cells(
@@ -250,7 +161,7 @@ def cells(
 def run_study(
     folder: Path,
     out: Path,
-    setting: Setting,
+    network: PretrainedNetwork,
     *,
     sizes: Sequence[str] = ("100", "300", "1000", "full"),
     seeds: int = 2,
@@ -267,7 +178,7 @@ def run_study(
     Args:
         folder: A folder of class folders.
         out: CSV file; made with its header where it is not there.
-        setting: Backbone, input size and weights.
+        network: The pretrained network that every run transfers.
         sizes: Training and validation images, or `full`.
         seeds: Number of seeds, from 0 on.
         methods: Recipes, as they are and as variants, and baselines.
@@ -289,90 +200,23 @@ def run_study(
     done = {tuple(row[name] for name in KEY) for row in read_results(out)}
     places: dict[tuple[str, str, int], int] = {}
     started, count = clock(), 0
-    cell: Cell | None = None
+    cell: MeasuredImages | None = None
     place: tuple[str, str, int] | None = None
     for dataset, size, seed, method in cells(chosen, sizes, seeds, methods):
         if budget_minutes is not None and clock() - started > budget_minutes * 60:
             break
-        key = (dataset, size, str(seed), setting.backbone, str(setting.image_size), method)
+        key = (dataset, size, str(seed), network.backbone, str(network.image_size), method)
         mine = places.setdefault((dataset, size, seed), len(places)) % part[1] == part[0] - 1
         if key in done or not mine:
             continue
         if place != (dataset, size, seed):
             place, data = (dataset, size, seed), draw(chosen[dataset], None if size == "full" else int(size), seed)
-            cell = None if data is None else measure(data, setting, seed)
+            cell = None if data is None else measure_images(data, network, seed)
         if cell is None:
             continue
         print(f"{dataset}, {size} images, seed {seed}: {method}", file=sys.stderr, flush=True)
-        append_rows(out, [make_row(key, run_method(method, cell, setting, seed), cell)])
+        metrics = run_method(method, cell, network, seed)
+        num_images = sum(part != "test" for part in cell.data.split or ())
+        append_rows(out, [make_row(key, metrics, num_images=num_images, fingerprint=cell.fingerprint)])
         count += 1
     return count
-
-
-def read_results(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a results file; none if it is not there."""
-    if not path.is_file():
-        return []
-    csv.field_size_limit(2**24)
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
-    """Refuses a file that rows cannot be appended to; one that is not there, or empty, is as good as any.
-
-    Args:
-        path: Of a results file.
-        keys: Values of the columns `KEY` of the rows that are to come.
-
-    Raises:
-        OutputError: If it is a folder, cannot be written, has other columns, or holds one of those rows already.
-    """
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "a folder" if path.is_dir() else "whose folder does not exist"
-        raise OutputError(f"Expected a CSV file to append to. Received: {str(path)!r}, {problem}. Name a file.")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise OutputError(f"Expected a file that can be written. Received: {str(path)!r}. Grant access to it.")
-    if not path.exists() or not path.stat().st_size:
-        return
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header = next(csv.reader(file))
-        rows = read_results(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise OutputError(
-            f"Expected a results file in CSV. Received: {str(path)!r} ({in_a_sentence(error)}). Name another file."
-        ) from error
-    if tuple(header) != COLUMNS:
-        raise OutputError(
-            f"Expected a results file with the columns {', '.join(COLUMNS)}. Received: {str(path)!r} with "
-            f"{few(header, 20)}. Name another file."
-        )
-    if not path.read_bytes().endswith(b"\n"):
-        raise OutputError(f"Expected a file of whole lines. Received: {str(path)!r}, cut in its last. Mend the file.")
-    there = {tuple(row[name] for name in KEY) for row in rows}
-    known = [key for key in (tuple(map(str, key)) for key in keys) if key in there]
-    if known:
-        shared = ", ".join(f"{name} {value}" for name, value in zip(KEY[:-1], known[0], strict=False))
-        raise OutputError(
-            f"Expected a file without the results of this run. Received: {str(path)!r}, which holds "
-            f"{', '.join(key[-1] for key in known)} for {shared}. Name another file, or another seed."
-        )
-
-
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends rows to a results file; makes it with its header where it is not there."""
-    new = not path.is_file() or not path.stat().st_size
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
-
-
-def _device() -> str:
-    import platform
-
-    import keras
-
-    return f"{platform.machine()}, {keras.backend.backend()}"

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from advisor.evidence.study import BASELINES, VARIANT
+from advisor.evidence.study import BASELINES
+from advisor.results import VARIANT
 from advisor.rules import EVIDENCE, MEASURES
 from strategies.errors import UserError
 from strategies.recipes import RECIPES

@@ -6,13 +6,17 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from advisor.checks import NUM_EXAMPLES
-from advisor.outlook import landmarks
+from advisor.advice import Advice
+from advisor.measure.probes import DepthCurve
+from advisor.measure.profile import DatasetProfile
+from advisor.quality.checks import Finding
 from advisor.report.costs import cost_text, costs_section
-from advisor.report.networks import freeze_table, network_pictures
+from advisor.report.freeze_map import freeze_table, network_pictures
+from advisor.report.terminal import text_of
 from advisor.report.text import (
+    NUM_EXAMPLES,
     changes_text,
     confidence_text,
     cut_text,
@@ -23,15 +27,11 @@ from advisor.report.text import (
     place_text,
     settings,
 )
-from strategies.charts import Axis, Chart, Mark, Series, share_axis
-from strategies.pages import share
+from advisor.thresholds import landmarks
+from strategies.display.charts import Axis, Chart, Mark, Series, share_axis
+from strategies.display.html import share
+from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
-
-if TYPE_CHECKING:
-    from advisor.probes import DepthCurve
-    from advisor.profiling import DatasetProfile
-    from advisor.recommendation import Recommendation
-    from strategies.plan import Plan
 
 MOST_CLASSES = 60  # in the table of the class balance: half of them the largest, half the smallest
 
@@ -60,7 +60,7 @@ SHOWN = {
 }
 
 
-def advice_values(advice: Recommendation, pictures: Mapping[str, Any], command: str | None) -> dict[str, Any]:
+def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | None) -> dict[str, Any]:
     """Returns what the templates of the advice speak of."""
     plan, outlook = advice.plan, advice.outlook
     profile = advice.profile
@@ -78,15 +78,15 @@ def advice_values(advice: Recommendation, pictures: Mapping[str, Any], command: 
         "balance": _balance(profile.images_per_class),
         "images_text": _images_text(profile),
         "sample": _by_class(pictures["sample"]),
-        "findings": [_finding(one, pictures["suspects"].get(one["code"], [])) for one in profile.findings],
+        "findings": [_finding(finding, pictures["suspects"].get(finding.code, [])) for finding in profile.findings],
         "cautions": [
-            one for one in advice.cautions if one["code"] not in {found["code"] for found in profile.findings}
+            caution for caution in advice.cautions if caution.code not in {finding.code for finding in profile.findings}
         ],
         "depth_chart": None if advice.depth_curve is None else _depth_chart(advice.depth_curve, plan),
         "depth_text": None if advice.depth_curve is None else depth_text(advice.depth_curve),
         "cut_text": cut_text(advice) if RECIPES[plan.recipe].keeps == "early" else None,
         "networks": network_pictures(plan),
-        "freeze": freeze_table(plan),
+        "freeze": freeze_texts(plan),
         "confidence_text": confidence_text(advice),
         "expectation": expectation_text(outlook, advice.recipe),
         "expected": _expected(advice),
@@ -117,23 +117,23 @@ def _again(source: str, command: str | None) -> str:
     return shlex.join(words)
 
 
-def _measures(advice: Recommendation) -> list[dict[str, Any]]:
+def _measures(advice: Advice) -> list[dict[str, Any]]:
     """Returns one row for each number that may decide: what was measured, what it is compared with, what it says."""
-    size, near = advice.margins["size"], advice.margins["similarity"]
-    overruled = {question for row in advice.evidence if row["overrules"] for question in row["decides"]}
+    size, near = advice.margins.size, advice.margins.similarity
+    overruled = {question for reading in advice.evidence if reading.overrules for question in reading.decides}
     rows = [
-        _measure("size", size["value"], size["threshold"], "from", size["side"], "size" in overruled),
-        _measure("similarity", near["value"], near["threshold"], "from", near["side"], "domain" in overruled)
-        | {"low": near["low"], "high": near["high"], "range": f"{near['low']:.2f} to {near['high']:.2f}"},
+        _measure("size", size.value, size.threshold, "from", size.side, "size" in overruled),
+        _measure("similarity", near.value, near.threshold, "from", near.side, "domain" in overruled)
+        | {"low": near.low, "high": near.high, "range": f"{near.low:.2f} to {near.high:.2f}"},
     ]
-    for row in advice.evidence:
-        said = ", ".join(row["answers"].values())
-        says = said if row["decides"] else f"{said} (a later row decides)" if said else "nothing"
-        if row["overrules"] and row["decides"]:
+    for reading in advice.evidence:
+        answer = ", ".join(reading.answers.values())
+        says = answer if reading.decides else f"{answer} (a later row decides)" if answer else "no effect"
+        if reading.overrules and reading.decides:
             says += ", overrules the threshold"
         rows.append(
-            _measure(row["name"], row["value"], row["number"], row["when"], says, False)
-            | {"text": evidence_text(row), "speaks": bool(row["decides"])}
+            _measure(reading.name, reading.value, reading.number, reading.when, says, False)
+            | {"text": evidence_text(reading), "speaks": bool(reading.decides)}
         )
     return rows
 
@@ -155,10 +155,13 @@ def _measure(name: str, value: float | None, number: float, when: str, says: str
     }
 
 
-def _ruler(advice: Recommendation) -> list[dict[str, Any]]:
-    near = advice.margins["similarity"]
-    own = {"title": "these images", "score": near["value"] or 0.0, "low": near["low"], "high": near["high"]}
-    rows = [{**row, "low": None, "high": None, "own": False} for row in landmarks()]
+def _ruler(advice: Advice) -> list[dict[str, Any]]:
+    near = advice.margins.similarity
+    own = {"title": "these images", "score": near.value, "low": near.low, "high": near.high}
+    rows = [
+        {"title": landmark.title, "score": landmark.score, "low": None, "high": None, "own": False}
+        for landmark in landmarks()
+    ]
     return sorted([*rows, own | {"own": True}], key=lambda row: -row["score"])
 
 
@@ -185,11 +188,19 @@ def _images_text(profile: DatasetProfile) -> str:
     return f"{profile.num_images:,} images in {profile.num_classes} classes, {each}. Short sides of {sides}."
 
 
-def _finding(found: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _finding(finding: Finding, pictures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns a finding with its pictures, each with what is the matter with it."""
-    details = {one["path"]: one["detail"] for one in found["suspects"]}
-    shown = [{**one, "detail": details.get(one["image"], "")} for one in pictures]
-    return {**found, "pictures": shown, "more": len(found["suspects"]) - (len(shown) or NUM_EXAMPLES)}
+    details = {suspect.path: suspect.detail for suspect in finding.suspects}
+    shown = [{**picture, "detail": details.get(picture["image"], "")} for picture in pictures]
+    more = len(finding.suspects) - (len(shown) or NUM_EXAMPLES)
+    return {
+        "code": finding.code,
+        "message": finding.message,
+        "effect": finding.effect,
+        "suspects": finding.suspects,
+        "pictures": shown,
+        "more": more,
+    }
 
 
 def _by_class(sample: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -229,7 +240,7 @@ def _depth_chart(curve: DepthCurve, plan: Plan) -> Chart:
     )
 
 
-def _expected(advice: Recommendation) -> dict[str, Any] | None:
+def _expected(advice: Advice) -> dict[str, Any] | None:
     """Returns what a new head alone and the recipe are expected to reach, for a picture."""
     outlook = advice.outlook
     if outlook.head_accuracy is None or outlook.gain is None:
@@ -240,3 +251,9 @@ def _expected(advice: Recommendation) -> dict[str, Any] | None:
     if advice.recipe != "head_only":
         rows.append((advice.recipe, middle, low, high))
     return {"rows": rows, "text": share(middle)}
+
+
+def freeze_texts(plan: Plan) -> dict[str, Any]:
+    """Returns the freeze map for the templates: `header` and `rows`, as text."""
+    header, *rows = ([text_of(cell) for cell in row] for row in freeze_table(plan))
+    return {"header": header, "rows": rows}

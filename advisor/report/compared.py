@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from advisor.outcomes import Outcomes
 from advisor.report.evaluation import interval
 from advisor.report.text import comparison_cautions, verdict
-from strategies.charts import Axis, Chart, Series, share_axis, steps_of
-
-if TYPE_CHECKING:
-    from advisor.comparison import Comparison
+from strategies.display.charts import Axis, Chart, Series, share_axis, steps_of
 
 
-def comparison_values(comparison: Comparison) -> dict[str, Any]:
+def comparison_values(comparison: Outcomes) -> dict[str, Any]:
     """Returns what the templates of a comparison speak of."""
     plan = comparison.advice.plan
     return {
@@ -43,7 +41,7 @@ def comparison_values(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _cost_chart(comparison: Comparison) -> Chart:
+def _cost_chart(comparison: Outcomes) -> Chart:
     """Returns test accuracy against seconds of all four recipes."""
     seconds = [one.seconds for one in comparison.outcomes]
     low, high = 0.7 * min(seconds), 1.5 * max(seconds)

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from advisor.report.evaluation import Section
+from strategies.plans.cost import RecipeCost
+from strategies.plans.plan import Plan
 
-if TYPE_CHECKING:
-    from strategies.plan import Plan
-
-Costs = Mapping[str, Mapping[str, Any]]
+Costs = Mapping[str, RecipeCost]
 
 
 def cost_text(costs: Costs, recipe: str) -> str:
     """Returns how long a recipe was expected to take, and how much memory."""
     cost = costs[recipe]
-    epoch = cost["seconds_per_epoch"]
-    parts = [duration(cost["seconds"]) + ("" if epoch is None else f", {duration(epoch)} an epoch")]
-    if cost["memory"] is not None:
-        parts.append(f"up to {cost['memory'] / 2**30:.1f} GiB of memory")
+    epoch = cost.seconds_per_epoch
+    parts = [duration(cost.seconds) + ("" if epoch is None else f", {duration(epoch)} an epoch")]
+    if cost.memory is not None:
+        parts.append(f"up to {cost.memory / 2**30:.1f} GiB of memory")
     return "; ".join(parts)
 
 
@@ -30,9 +29,9 @@ def costs_section(costs: Costs) -> Section:
     rows = [
         [
             name,
-            duration(cost["seconds"]),
-            "–" if cost["seconds_per_epoch"] is None else duration(cost["seconds_per_epoch"]),
-            "–" if cost["memory"] is None else f"{cost['memory'] / 2**30:.1f} GiB",
+            duration(cost.seconds),
+            "–" if cost.seconds_per_epoch is None else duration(cost.seconds_per_epoch),
+            "–" if cost.memory is None else f"{cost.memory / 2**30:.1f} GiB",
         ]
         for name, cost in costs.items()
     ]
@@ -53,15 +52,16 @@ def timing_text(plan: Plan, history: Sequence[Mapping[str, Any]], seconds: float
         history: Rows of `history.csv`, or of the history of a result.
         seconds: How long it took.
     """
-    cost = (plan.advice.get("costs") or {}).get(plan.recipe)
-    if cost is None:
+    expected = (plan.advice.get("costs") or {}).get(plan.recipe)
+    if expected is None:
         return None
-    said = f"Expected {duration(cost['seconds'])} in all if no phase ends early"
+    cost = RecipeCost(**expected)
+    said = f"Expected {duration(cost.seconds)} in all if no phase ends early"
     took = f"took {duration(seconds)}"
     rows = [row for row in history if row["phase"] == plan.phases[-1].name]
     laps = [float(row["seconds"]) - float(before["seconds"]) for before, row in pairwise(rows)]
-    if cost["seconds_per_epoch"] is not None and laps:
-        said += f", {duration(cost['seconds_per_epoch'])} an epoch"
+    if cost.seconds_per_epoch is not None and laps:
+        said += f", {duration(cost.seconds_per_epoch)} an epoch"
         took += f", {duration(median(laps))} an epoch"
     return f"{said}; {took}."
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from strategies.display.html import share
+
 MOST_PAIRS = 10  # of classes that are confused
 
 
@@ -28,7 +30,7 @@ def evaluation_sections(test: Mapping[str, Any]) -> list[Section]:
     """Returns what an evaluation found, from the content of `metrics.json` under `test`.
 
     Args:
-        test: What `strategies.evaluation.Evaluation.to_dict` returns.
+        test: What `strategies.training.metrics.Evaluation.to_dict` returns.
     """
     return [_metrics(test), _classes(test), *_confused(test), _calibration(test), *_mistakes(test)]
 
@@ -61,9 +63,9 @@ def gain_text(recipe: str, accuracy: float, head: Mapping[str, Any] | None) -> s
     )
 
 
-def share(value: float | None) -> str:
-    """Returns a fraction as per cent; a dash where there is none."""
-    return "–" if value is None else f"{value:.1%}"
+def number_text(text: str) -> str:
+    """Returns a number of `history.csv` for people; a dash where there is none."""
+    return f"{float(text):.3f}" if text else "–"
 
 
 def interval(row: Mapping[str, Any], low: str = "low", high: str = "high") -> str:
@@ -89,7 +91,8 @@ def _metrics(test: Mapping[str, Any]) -> Section:
 def _classes(test: Mapping[str, Any]) -> Section:
     return Section(
         title="Each class",
-        text="Recall: of the images of the class, those that are called so. Precision: of those called so, the right.",
+        text="Recall: share of the class's images that were found. Precision: share of its predictions that are "
+        "correct.",
         header=["class", "images", "recall", "95 % interval", "precision", "F1"],
         rows=[
             [

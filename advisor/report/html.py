@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from advisor._version import __version__
-from advisor.report.advised import advice_values
+from advisor.advice import Advice
+from advisor.outcomes import Outcomes
+from advisor.report.advised import advice_values, freeze_texts
 from advisor.report.compared import comparison_values
 from advisor.report.costs import timing_text
-from advisor.report.evaluation import baseline_section, evaluation_sections, interval
-from advisor.report.networks import freeze_table, network_pictures
+from advisor.report.evaluation import baseline_section, evaluation_sections, interval, number_text
+from advisor.report.freeze_map import network_pictures
 from advisor.report.text import facts, headline
-from strategies.charts import confusion_matrix, learning_charts, reliability_chart
-from strategies.pages import render
+from strategies.display.charts import confusion_matrix, learning_charts, reliability_chart
+from strategies.display.html import render
+from strategies.display.results import baseline_rows
+from strategies.plans.plan import Plan
 
 if TYPE_CHECKING:
-    from advisor.comparison import Comparison
-    from advisor.recommendation import Recommendation
-    from strategies.exporting import Export
-    from strategies.plan import Plan
+    from strategies.runs.exporting import Export
 
 
-def advice_page(advice: Recommendation, pictures: Mapping[str, Any], *, command: str | None = None) -> str:
+def advice_page(advice: Advice, pictures: Mapping[str, Any], *, command: str | None = None) -> str:
     """Returns the report of a recommendation as one page.
 
     Args:
@@ -38,7 +38,7 @@ def training_page(
     plan: Plan,
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, str]],
-    advice: Recommendation | None,
+    advice: Advice | None,
     pictures: Mapping[str, Any],
     exports: Sequence[Export] = (),
     *,
@@ -58,11 +58,6 @@ def training_page(
     test, baseline = metrics["test"], metrics["baseline"]
     sections = {section.title: section for section in evaluation_sections(test)}
     seen = {one["image"]: one for one in pictures["mistakes"]}
-    head = baseline["head"] if plan.recipe != "head_only" else None
-    bars: list[tuple[Any, ...]] = [("majority class", baseline["majority_accuracy"], None, None, None)]
-    if head is not None:
-        bars.append(("head alone", head["accuracy"], head["low"], head["high"], head["seconds"]))
-    bars.append((plan.recipe, test["accuracy"], test["low"], test["high"], metrics["seconds"]))
     return render(
         "training.html",
         package="advisor",
@@ -74,10 +69,10 @@ def training_page(
         baseline=baseline,
         timing=timing_text(plan, history, metrics["seconds"]),
         beside=baseline_section(plan.recipe, test, baseline, metrics["seconds"]),
-        bars=bars,
+        bars=baseline_rows(plan.recipe, metrics),
         charts=learning_charts(history),
         course=[
-            [row["phase"], f"{int(row['step']):,}", *(_number(row[name]) for name in _COURSE)]
+            [row["phase"], f"{int(row['step']):,}", *(number_text(row[name]) for name in _COURSE)]
             for row in {row["phase"]: row for row in history}.values()
         ],
         sections_found=sections,
@@ -98,7 +93,7 @@ def training_page(
         typed=command,
         versions=", ".join(f"{name} {value}" for name, value in metrics["versions"].items()),
         networks=network_pictures(plan),
-        freeze=freeze_table(plan),
+        freeze=freeze_texts(plan),
         version=__version__,
     )
 
@@ -106,7 +101,7 @@ def training_page(
 _COURSE = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
-def comparison_page(comparison: Comparison, pictures: Mapping[str, Any], *, command: str | None = None) -> str:
+def comparison_page(comparison: Outcomes, pictures: Mapping[str, Any], *, command: str | None = None) -> str:
     """Returns the report of a comparison as one page: what following the advice costs or gains, then the advice.
 
     Args:
@@ -126,7 +121,7 @@ def comparison_page(comparison: Comparison, pictures: Mapping[str, Any], *, comm
     )
 
 
-def advice_fragment(advice: Recommendation) -> str:
+def advice_fragment(advice: Advice) -> str:
     """Returns the advice as a fragment for a notebook."""
     return render(
         "notebook_advice.html",
@@ -139,24 +134,6 @@ def advice_fragment(advice: Recommendation) -> str:
     )
 
 
-def comparison_fragment(comparison: Comparison) -> str:
+def comparison_fragment(comparison: Outcomes) -> str:
     """Returns a comparison as a fragment for a notebook."""
     return render("notebook_comparison.html", package="advisor", c=comparison_values(comparison))
-
-
-def command_line(argv: Sequence[str]) -> str | None:
-    """Returns the command that is running, as it would be typed; `None` where it is not one of ours.
-
-    Example:
-        >>> from advisor.report.html import command_line
-        >>> command_line(["/usr/bin/advisor", "train", "my photos/", "--out", "run/"])
-        "advisor train 'my photos/' --out run/"
-        >>> command_line(["pytest"]) is None
-        True
-    """
-    name = argv[0].replace("\\", "/").rpartition("/")[2].removesuffix(".exe") if argv else ""
-    return shlex.join(["advisor", *argv[1:]]) if name == "advisor" else None
-
-
-def _number(text: str) -> str:
-    return f"{float(text):.3f}" if text else "–"

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from advisor._version import __version__
-from advisor.outlook import landmarks
+from advisor.advice import Advice
 from advisor.report.costs import costs_section, timing_text
-from advisor.report.evaluation import Section, baseline_section, evaluation_sections, interval, share
-from advisor.report.text import examples, facts, freeze_rows, headline
-from strategies.pages import printable
+from advisor.report.evaluation import Section, baseline_section, evaluation_sections, interval, number_text
+from advisor.report.freeze_map import freeze_table
+from advisor.report.terminal import text_of
+from advisor.report.text import examples, facts, headline
+from advisor.thresholds import Landmark, landmarks
+from strategies.display.html import printable, share
+from strategies.plans.plan import Plan
 
 if TYPE_CHECKING:
-    from advisor.recommendation import Recommendation
-    from strategies.exporting import Export
-    from strategies.plan import Plan
-    from strategies.runs import RunEvaluation
+    from strategies.runs.evaluation import RunEvaluation
+    from strategies.runs.exporting import Export
 
 _MARKUP = str.maketrans({one: f"\\{one}" for one in "\\`*_{}[]<>|#"})
 
@@ -31,13 +33,13 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines] + [""]
 
 
-def advice_markdown(advice: Recommendation) -> str:
+def advice_markdown(advice: Advice) -> str:
     """Returns the report of a recommendation."""
     return "\n".join(["# Which layers to freeze", "", *_advice_sections(advice), *_footer(advice)])
 
 
 def training_markdown(
-    plan: Plan, metrics: Mapping[str, Any], history: Sequence[Mapping[str, str]], advice: Recommendation | None
+    plan: Plan, metrics: Mapping[str, Any], history: Sequence[Mapping[str, str]], advice: Advice | None
 ) -> str:
     """Returns the report of a training run: its result first, then the advice that it followed.
 
@@ -72,7 +74,7 @@ def training_markdown(
         ["phase", "steps", "loss", "accuracy", "validation loss", "validation accuracy"],
         [
             [escape(phase), f"{int(row['step']):,}"]
-            + [_number(row[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
+            + [number_text(row[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
             for phase, row in last.items()
         ],
     )
@@ -125,22 +127,19 @@ def export_markdown(exports: Sequence[Export]) -> str:
     return "\n".join(["# Export", "", *_table(header, rows)])
 
 
-def _number(text: str) -> str:
-    return f"{float(text):.3f}" if text else "–"
-
-
-def _advice_sections(advice: Recommendation) -> list[str]:
+def _advice_sections(advice: Advice) -> list[str]:
     lines = [f"**{headline(advice)}**", "", "## Why", "", escape(advice.because), ""]
     lines += [f"Source: {advice.rule.source}.", ""]
     lines += _table(["measured", ""], [[name, escape(value)] for name, value in facts(advice)])
     lines += ["## Where these images lie", ""]
     lines += ["Similarity to ImageNet of the datasets that the advice was tested on:", ""]
-    own = {"title": "**these images**", "score": advice.similarity.score or 0}
-    rows = sorted([*landmarks(), own], key=lambda row: -row["score"])
-    lines += _table(["dataset", "similarity"], [[row["title"], f"{row['score']:.2f}"] for row in rows])
+    own = Landmark(title="**these images**", score=advice.similarity.score or 0)
+    rows = sorted([*landmarks(), own], key=lambda landmark: -landmark.score)
+    lines += _table(["dataset", "similarity"], [[landmark.title, f"{landmark.score:.2f}"] for landmark in rows])
     lines += ["## Freeze map", ""]
-    phases = [f"{one.name} ({f'{one.steps:,} steps' if one.steps else 'exact'})" for one in advice.plan.phases]
-    lines += _table(["stage", "weights", *phases], freeze_rows(advice))
+    phases = [f"{phase.name} ({f'{phase.steps:,} steps' if phase.steps else 'exact'})" for phase in advice.plan.phases]
+    cells = [[text_of(cell) for cell in row] for row in freeze_table(advice.plan)[1:]]
+    lines += _table(["stage", "weights", *phases], cells)
     lines += [
         "Frozen: not updated, BatchNorm in inference mode. New: trained, not the pretrained layer as it is. "
         "BN inference: the four tensors of BatchNorm are held although the stage is trained.",
@@ -153,7 +152,7 @@ def _advice_sections(advice: Recommendation) -> list[str]:
     if advice.costs:
         lines += _section(costs_section(advice.costs))
     if advice.cautions:
-        cautions = (f"- {escape(one['message'])} ({escape(one['source'])})" for one in advice.cautions)
+        cautions = (f"- {escape(caution.message)} ({escape(caution.source)})" for caution in advice.cautions)
         lines += ["## Cautions", "", *cautions, ""]
     lines += ["## The images", ""]
     lines += _table(
@@ -165,12 +164,12 @@ def _advice_sections(advice: Recommendation) -> list[str]:
             ["images", "of", "finding", "such as"],
             [
                 [
-                    f"{one['count']:,}",
-                    f"{one['total']:,}",
-                    escape(f"{one['message']} {one['effect']}"),
-                    escape("; ".join(examples(one))),
+                    f"{finding.count:,}",
+                    f"{finding.total:,}",
+                    escape(f"{finding.message} {finding.effect}"),
+                    escape("; ".join(examples(finding))),
                 ]
-                for one in advice.profile.findings
+                for finding in advice.profile.findings
             ],
         )
     if advice.profile.unreadable:
@@ -180,7 +179,7 @@ def _advice_sections(advice: Recommendation) -> list[str]:
     return lines
 
 
-def _footer(advice: Recommendation) -> list[str]:
+def _footer(advice: Advice) -> list[str]:
     return [
         f"transfer-advisor {__version__}, seed {advice.plan.seed}, images from {escape(advice.profile.source)}.",
         "",

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from advisor.advice import Advice
+from advisor.quality.checks import Suspect
+from strategies.data.dataset import ImageDataset
+from strategies.data.decoding import decode_image
+from strategies.data.encoded import UnreadableImage
 from strategies.errors import UserError
 from strategies.files import read_json, write_json
-from strategies.pixels import UnreadableImage, decode_image
 
 if TYPE_CHECKING:
-    from advisor.recommendation import Recommendation
-    from strategies.images import ImageDataset
-    from strategies.training import TrainingResult
+    from strategies.training.result import TrainingResult
 
 FILE = "pictures.json"
 PICTURES_VERSION = 1
@@ -30,13 +32,13 @@ MOST_SUSPECTS = 4  # of each finding
 _COPIES = ("copy of ", "looks like ")  # what the detail of a suspect says before the name of another image
 
 
-def advice_pictures(advice: Recommendation) -> dict[str, Any]:
+def advice_pictures(advice: Advice, data: ImageDataset) -> dict[str, Any]:
     """Returns the content of `pictures.json`: a few images of each class, and the suspects of the health findings.
 
     Args:
-        advice: With its images.
+        advice: The advice.
+        data: The images that it is for, split.
     """
-    data = advice.dataset
     place = {name: index for index, name in enumerate(data.names)}
     return {
         "version": PICTURES_VERSION,
@@ -46,26 +48,27 @@ def advice_pictures(advice: Recommendation) -> dict[str, Any]:
             if (jpeg := _picture(data, index)) is not None
         ],
         "suspects": {
-            finding["code"]: shown
+            finding.code: shown
             for finding in advice.profile.findings
-            if (shown := _suspects(data, place, finding["suspects"]))
+            if (shown := _suspects(data, place, finding.suspects))
         },
         "mistakes": [],
     }
 
 
-def run_pictures(advice: Recommendation, result: TrainingResult) -> dict[str, Any]:
+def run_pictures(advice: Advice, data: ImageDataset, result: TrainingResult) -> dict[str, Any]:
     """Returns the pictures of the advice, and those of the most confidently wrong test images with their heat maps.
 
     Args:
-        advice: With its images.
+        advice: The advice.
+        data: The images that it is for, split.
         result: What training on them gave.
     """
-    data, mistakes = advice.dataset, result.test.mistakes
+    mistakes = result.test.mistakes
     place = {name: index for index, name in enumerate(data.names)}
     chosen = [place[one["image"]] for one in mistakes]
     seen = [decode_image(data.items[index], SIDE) for index in chosen]
-    return advice_pictures(advice) | {
+    return advice_pictures(advice, data) | {
         "mistakes": [
             {"image": one["image"], "jpeg": encode(pixels), "heat": None if heat is None else encode(heat)}
             for one, pixels, heat in zip(mistakes, seen, _heated(result, data, chosen, seen), strict=True)
@@ -122,17 +125,16 @@ def _drawn(data: ImageDataset, seed: int) -> list[int]:
     return [int(index) for label in shown for index in order[data.labels[order] == label][:each]]
 
 
-def _suspects(
-    data: ImageDataset, place: Mapping[str, int], suspects: Sequence[Mapping[str, str]]
-) -> list[dict[str, Any]]:
+def _suspects(data: ImageDataset, place: Mapping[str, int], suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
     """Returns the first suspects that have a picture, each with the one that it is a copy of, if it is."""
     shown = []
-    for one in [one for one in suspects if one["path"] in place][:MOST_SUSPECTS]:
-        jpeg = _picture(data, place[one["path"]])
-        other = next((one["detail"].removeprefix(said) for said in _COPIES if one["detail"].startswith(said)), "")
+    for suspect in [suspect for suspect in suspects if suspect.path in place][:MOST_SUSPECTS]:
+        jpeg = _picture(data, place[suspect.path])
+        detail = suspect.detail
+        original = next((detail.removeprefix(words) for words in _COPIES if detail.startswith(words)), "")
         if jpeg is not None:
-            twin = _picture(data, place[other]) if other in place else None
-            shown.append({"image": one["path"], "jpeg": jpeg, "other": twin})
+            twin = _picture(data, place[original]) if original in place else None
+            shown.append({"image": suspect.path, "jpeg": jpeg, "other": twin})
     return shown
 
 
@@ -140,7 +142,7 @@ def _heated(
     result: TrainingResult, data: ImageDataset, chosen: Sequence[int], seen: Sequence[np.ndarray]
 ) -> Sequence[np.ndarray | None]:
     """Returns each picture with where the model looked for the class that it answered."""
-    from strategies.heatmaps import gradcam, overlay
+    from strategies.runs.heatmaps import gradcam, overlay
 
     if not chosen:
         return []

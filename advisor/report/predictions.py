@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from strategies.pages import printable
+from strategies.display.html import printable
 
 if TYPE_CHECKING:
     import pandas as pd

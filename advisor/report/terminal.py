@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from strategies.pages import printable
+from strategies.display.html import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +28,7 @@ STYLES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class StyledText:
     """Text with a meaning, a key of `STYLES`."""
 
     text: str
@@ -46,7 +46,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class KeyValues:
     """Names and what there is to say of each."""
 
     rows: Sequence[tuple[str, str]]
@@ -56,12 +56,12 @@ class Facts:
 class Grid:
     """A table, its header first; `right` are the columns of numbers."""
 
-    rows: Sequence[Sequence[str | Cell]]
+    rows: Sequence[Sequence[str | StyledText]]
     right: Sequence[int] = ()
     indent: int = 2
 
 
-Part = Line | Facts | Grid
+Part = Line | KeyValues | Grid
 
 
 def plain(parts: Sequence[Part]) -> str:
@@ -70,7 +70,7 @@ def plain(parts: Sequence[Part]) -> str:
     for part in parts:
         if isinstance(part, Line):
             lines.append(" " * part.indent + printable(part.text))
-        elif isinstance(part, Facts):
+        elif isinstance(part, KeyValues):
             width = max((len(name) for name, _ in part.rows), default=0)
             lines += [f"  {printable(name):<{width}}  {printable(value)}" for name, value in part.rows]
         else:
@@ -79,7 +79,7 @@ def plain(parts: Sequence[Part]) -> str:
 
 
 def _aligned(grid: Grid) -> list[str]:
-    rows = [[printable(_text(cell)) for cell in row] for row in grid.rows]
+    rows = [[printable(text_of(cell)) for cell in row] for row in grid.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     padded = [
         [
@@ -91,8 +91,9 @@ def _aligned(grid: Grid) -> list[str]:
     return ["  ".join(row).rstrip() for row in padded]
 
 
-def _text(cell: str | Cell) -> str:
-    return cell.text if isinstance(cell, Cell) else cell
+def text_of(cell: str | StyledText) -> str:
+    """Returns the text of a cell."""
+    return cell.text if isinstance(cell, StyledText) else cell
 
 
 def show(parts: Sequence[Part], *, quiet: bool = False) -> None:
@@ -120,13 +121,13 @@ def draw(parts: Sequence[Part], console: Console) -> None:
     for part in parts:
         if isinstance(part, Line):
             console.print(Padding(Text(printable(part.text), STYLES.get(part.style, "")), (0, 0, 0, part.indent)))
-        elif isinstance(part, Facts):
+        elif isinstance(part, KeyValues):
             console.print(_draw_facts(part))
         else:
             console.print(_draw_grid(part))
 
 
-def _draw_facts(facts: Facts) -> Any:
+def _draw_facts(facts: KeyValues) -> Any:
     from rich.table import Table
     from rich.text import Text
 
@@ -146,7 +147,9 @@ def _draw_grid(grid: Grid) -> Any:
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1), show_edge=False)
     for column, cell in enumerate(grid.rows[0]):
-        table.add_column(Text(printable(_text(cell))), justify="right" if column in grid.right else "left")
+        table.add_column(Text(printable(text_of(cell))), justify="right" if column in grid.right else "left")
     for row in grid.rows[1:]:
-        table.add_row(*(Text(printable(_text(one)), STYLES[one.style] if isinstance(one, Cell) else "") for one in row))
+        table.add_row(
+            *(Text(printable(text_of(one)), STYLES[one.style] if isinstance(one, StyledText) else "") for one in row)
+        )
     return Padding(table, (0, 0, 0, grid.indent))

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from advisor.checks import NUM_EXAMPLES
-from advisor.outlook import landmarks
+from advisor.advice import Advice
+from advisor.measure.probes import DepthCurve
+from advisor.measure.profile import DatasetProfile
+from advisor.outcomes import Outcomes
+from advisor.outlook import Outlook
+from advisor.quality.checks import Finding
 from advisor.report.costs import cost_text, costs_section, timing_text
 from advisor.report.evaluation import evaluation_sections, gain_text
-from advisor.report.terminal import Cell, Facts, Grid, Line, Part, plain
-from strategies.evaluation import Z_95
+from advisor.report.freeze_map import freeze_table
+from advisor.report.terminal import Grid, KeyValues, Line, Part, StyledText, plain
+from advisor.rules import EvidenceReading
+from advisor.thresholds import Landmark, landmarks
+from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
+from strategies.training.metrics import Z_95
 
 if TYPE_CHECKING:
-    from advisor.comparison import Comparison
-    from advisor.outlook import Outlook
-    from advisor.probes import DepthCurve
-    from advisor.profiling import DatasetProfile
-    from advisor.recommendation import Recommendation
-    from strategies.plan import FreezeCell, FreezeRow, Plan
-    from strategies.runs import RunEvaluation
-    from strategies.training import TrainingResult
+    from strategies.runs.evaluation import RunEvaluation
+    from strategies.training.result import TrainingResult
+
+NUM_EXAMPLES = 3  # suspects of a finding that are named
 
 
-def headline(advice: Recommendation) -> str:
+def headline(advice: Advice) -> str:
     """Returns the advice in one sentence, and says so where the user overruled it."""
     title = RECIPES[advice.recipe].title
     sentence = f"{advice.recipe}: {title[0].lower()}{title[1:]}."
@@ -33,10 +37,10 @@ def headline(advice: Recommendation) -> str:
     return sentence
 
 
-def facts(advice: Recommendation) -> list[tuple[str, str]]:
+def facts(advice: Advice) -> list[tuple[str, str]]:
     """Returns the numbers behind the advice as (name, value) rows, rounded for reading."""
-    profile, similarity, size = advice.profile, advice.similarity, advice.margins["size"]
-    closeness = advice.margins["similarity"]
+    profile, similarity, size = advice.profile, advice.similarity, advice.margins.size
+    closeness = advice.margins.similarity
     return [
         ("images", f"{profile.num_images:,} in {profile.num_classes} classes"),
         (
@@ -46,13 +50,13 @@ def facts(advice: Recommendation) -> list[tuple[str, str]]:
         ),
         (
             "size",
-            f"{size['value']:,} effective for training and validation: {size['side']} "
-            f"({size['factor']:.2g} × the threshold {size['threshold']:,.0f})",
+            f"{size.value:,} effective for training and validation: {size.side} "
+            f"({size.factor:.2g} × the threshold {size.threshold:,.0f})",
         ),
         (
             "similarity",
-            f"{closeness['value']:.2f} ({closeness['low']:.2f} to {closeness['high']:.2f}): {closeness['side']} "
-            f"({closeness['difference']:+.2f} from the threshold {closeness['threshold']:.2f}); "
+            f"{closeness.value:.2f} ({closeness.low:.2f} to {closeness.high:.2f}): {closeness.side} "
+            f"({closeness.difference:+.2f} from the threshold {closeness.threshold:.2f}); "
             f"{place_text(advice.outlook)}",
         ),
         (
@@ -60,7 +64,7 @@ def facts(advice: Recommendation) -> list[tuple[str, str]]:
             ", ".join(f"{depth} {row['score']:.2f}" for depth, row in similarity.by_depth.items())
             + f" (ruler {similarity.ruler.backbone} at {similarity.ruler.image_size} px)",
         ),
-        *((row["name"].replace("_", " "), evidence_text(row)) for row in advice.evidence),
+        *((reading.name.replace("_", " "), evidence_text(reading)) for reading in advice.evidence),
         ("confidence", confidence_text(advice)),
         ("expect", expectation_text(advice.outlook, advice.recipe)),
         *([("time here", cost_text(advice.costs, advice.plan.recipe))] if advice.costs else []),
@@ -82,18 +86,18 @@ def place_text(outlook: Outlook) -> str:
     return f"between {_landmark(below)} and {_landmark(above)}"
 
 
-def _landmark(row: Mapping[str, Any]) -> str:
-    return f"{row['title']} ({row['score']:.2f})"
+def _landmark(landmark: Landmark) -> str:
+    return f"{landmark.title} ({landmark.score:.2f})"
 
 
 RULER_WIDTH = 60
 
 
-def ruler_lines(score: float, landmarks: Sequence[Mapping[str, Any]]) -> list[str]:
+def ruler_lines(score: float, landmarks: Sequence[Landmark]) -> list[str]:
     """Returns a ruler from 0 to 1 with a tick for each landmark, and a mark below it where the images lie."""
     ticks = ["─"] * RULER_WIDTH
     for row in landmarks:
-        ticks[_tick(row["score"])] = "┼"
+        ticks[_tick(row.score)] = "┼"
     return [f"0 {''.join(ticks)} 1", " " * (2 + _tick(score)) + f"▲ yours, {score:.2f}"]
 
 
@@ -101,16 +105,17 @@ def _tick(score: float) -> int:
     return min(RULER_WIDTH - 1, int(score * RULER_WIDTH))
 
 
-def evidence_text(row: Mapping[str, Any]) -> str:
+def evidence_text(reading: EvidenceReading) -> str:
     """Returns what one row of evidence says, and whether it changed the answer."""
-    if not row["answers"]:
-        where = "unknown" if row["value"] is None else f"{row['value']:.3g}"
-        return f"{where}: says nothing; it would speak {row['when']} {row['number']:g}{' on' * (row['when'] == 'from')}"
-    effect = "overrules the threshold" if row["overrules"] else "agrees with the threshold"
-    return f"{row['because']}: {effect if row['decides'] else 'a later row decides'}"
+    if not reading.answers:
+        value = "unknown" if reading.value is None else f"{reading.value:.3g}"
+        where = f"from {reading.number:g} on" if reading.when == "from" else f"below {reading.number:g}"
+        return f"{value}: no effect (applies {where})"
+    effect = "overrules the threshold" if reading.overrules else "agrees with the threshold"
+    return f"{reading.because}: {effect if reading.decides else 'a later row decides'}"
 
 
-def confidence_text(advice: Recommendation) -> str:
+def confidence_text(advice: Advice) -> str:
     """Returns how sure the advice is, and what that means."""
     if advice.pilot is not None:
         return f"a pilot decided; {advice.confidence:.0%} before it; runner-up {advice.runner_up}"
@@ -141,9 +146,9 @@ def _points(share: float) -> str:
 def changes_text(outlook: Outlook) -> str:
     """Returns from how many images on the advice would change."""
     if outlook.changes is None:
-        return "no number of images changes the advice, the rest being equal"
-    row = outlook.changes
-    return f"from {row['num_images']:,} on ({row['more']:,} more), the rest being equal: {row['recipe']}"
+        return "more images alone would not change this advice"
+    change = outlook.changes
+    return f"from {change.num_images:,} on ({change.more:,} more), all else being equal: {change.recipe}"
 
 
 def depth_text(curve: DepthCurve) -> str:
@@ -152,7 +157,7 @@ def depth_text(curve: DepthCurve) -> str:
     return f"classes separated by {shares} ({curve.num_images:,} images, each held out once)"
 
 
-def cut_text(advice: Recommendation) -> str:
+def cut_text(advice: Advice) -> str:
     """Returns where the backbone is cut, and why there."""
     curve, cut = advice.depth_curve, advice.plan.cut_stage
     if curve is None:
@@ -177,47 +182,23 @@ def settings(plan: Plan) -> str:
     return ", ".join(words)
 
 
-def cell_text(row: FreezeRow, cell: FreezeCell) -> str:
-    """Returns what happens to a stage in a phase, in a few words."""
-    words = [cell.state]
-    if row.origin == "new_from_pretrained" and cell.state == "new":
-        words.append("(from pretrained)")
-    if cell.learning_rate is not None:
-        words.append(f"lr {cell.learning_rate:g}")
-    if cell.batch_norm is not None and cell.state in ("trained", "new"):
-        words.append(f"BN {cell.batch_norm}")
-    return " ".join(words[:2]) + "".join(f", {word}" for word in words[2:])
-
-
-def freeze_rows(advice: Recommendation) -> list[list[str]]:
-    """Returns the freeze map as rows of text: stage, number of weights, one cell per phase."""
-    return [
-        [
-            row.stage,
-            "" if row.parameters is None else f"{row.parameters:,}",
-            *(cell_text(row, cell) for cell in row.cells),
-        ]
-        for row in advice.plan.freeze_map
-    ]
-
-
-def summarize(advice: Recommendation) -> str:
+def summarize(advice: Advice) -> str:
     """Returns the advice as plain text: recipe, reasons, margins, freeze map, cautions."""
     return plain(advice_parts(advice))
 
 
-def advice_parts(advice: Recommendation) -> list[Part]:
+def advice_parts(advice: Advice) -> list[Part]:
     """Returns the advice in parts: recipe, reasons, margins, freeze map, cautions."""
     parts: list[Part] = [
         Line(text=headline(advice), style="title", result=True),
         Line(text=""),
         Line(text=f"Why: {advice.because}"),
         Line(text=""),
-        Facts(rows=facts(advice)),
+        KeyValues(rows=facts(advice)),
         *_titled("Similarity to ImageNet, and the datasets of the study:"),
         *(Line(text=line, indent=2) for line in ruler_lines(advice.similarity.score or 0, landmarks())),
         *_titled("Freeze map:"),
-        freeze_grid(advice.plan),
+        Grid(rows=freeze_table(advice.plan), right=[1]),
         *_titled("Why not the others:"),
         *(Line(text=reason, indent=2) for reason in advice.why_not.values()),
     ]
@@ -226,26 +207,12 @@ def advice_parts(advice: Recommendation) -> list[Part]:
         parts += [*_titled(f"{section.title}:"), Line(text=section.text, indent=2), Grid(rows=section.table)]
     if advice.cautions:
         parts += _titled("Cautions:")
-        parts += [Line(text=caution["message"], style="warning", indent=2) for caution in advice.cautions]
+        parts += [Line(text=caution.message, style="warning", indent=2) for caution in advice.cautions]
     return parts
 
 
 def _titled(title: str) -> list[Part]:
     return [Line(text=""), Line(text=title, style="title")]
-
-
-def freeze_grid(plan: Plan) -> Grid:
-    """Returns the freeze map of a plan, each cell in the colour of its state."""
-    header = ["stage", "weights", *(phase.name for phase in plan.phases)]
-    rows: list[list[str | Cell]] = [
-        [
-            row.stage,
-            "" if row.parameters is None else f"{row.parameters:,}",
-            *(Cell(text=cell_text(row, cell), style=cell.state) for cell in row.cells),
-        ]
-        for row in plan.freeze_map
-    ]
-    return Grid(rows=[header, *rows], right=[1])
 
 
 def result_parts(result: TrainingResult) -> list[Part]:
@@ -267,11 +234,6 @@ def result_parts(result: TrainingResult) -> list[Part]:
         text = gain_text(result.plan.recipe, test.accuracy, result.head.to_dict())
         parts.append(Line(text=text, style="good" if better else ""))
     return parts
-
-
-def summarize_evaluation(found: RunEvaluation) -> str:
-    """Returns what a saved run reaches on other images as plain text."""
-    return plain(evaluation_parts(found))
 
 
 def evaluation_parts(found: RunEvaluation) -> list[Part]:
@@ -300,11 +262,6 @@ def evaluation_parts(found: RunEvaluation) -> list[Part]:
 NAMED = 20  # files; a hidden folder may hold thousands
 
 
-def summarize_profile(profile: DatasetProfile) -> str:
-    """Returns a dataset's profile as plain text."""
-    return plain(profile_parts(profile))
-
-
 def profile_parts(profile: DatasetProfile) -> list[Part]:
     """Returns a dataset's profile in parts: what there is, what may be wrong, how many images each class has."""
     short, more = profile.image_sizes["short_side"], len(profile.ignored) - NAMED
@@ -325,8 +282,8 @@ def profile_parts(profile: DatasetProfile) -> list[Part]:
         *([("", f"and {more:,} more; --json names them")] if more > 0 else []),
     ]
     longest = max(profile.images_per_class.values(), default=1)
-    counts: list[list[str | Cell]] = [
-        [name, f"{count:,}", Cell(text="#" * max(1, round(BAR * count / longest)), style="quiet")]
+    counts: list[list[str | StyledText]] = [
+        [name, f"{count:,}", StyledText(text="#" * max(1, round(BAR * count / longest)), style="quiet")]
         for name, count in profile.images_per_class.items()
     ]
     return [
@@ -335,7 +292,7 @@ def profile_parts(profile: DatasetProfile) -> list[Part]:
             style="title",
             result=True,
         ),
-        Facts(rows=rows),
+        KeyValues(rows=rows),
         Line(text=""),
         *_finding_parts(profile),
         Line(text=""),
@@ -343,14 +300,9 @@ def profile_parts(profile: DatasetProfile) -> list[Part]:
     ]
 
 
-def summarize_health(profile: DatasetProfile) -> str:
-    """Returns what was found of the health of a dataset as plain text."""
-    return plain(health_parts(profile))
-
-
 def health_parts(profile: DatasetProfile) -> list[Part]:
     """Returns what was found of the health of a dataset in parts: each finding with a few suspects."""
-    found = [one["code"].replace("_", " ") for one in profile.findings]
+    found = [finding.code.replace("_", " ") for finding in profile.findings]
     return [
         Line(
             text=f"{profile.source}: {profile.num_images:,} images; {', '.join(found) or 'nothing was found'}",
@@ -366,54 +318,54 @@ def _finding_parts(profile: DatasetProfile) -> list[Part]:
     if not profile.findings:
         return [Line(text="Nothing was found that may be wrong.", style="good")]
     parts: list[Part] = []
-    for one in profile.findings:
-        text = f"{one['code'].replace('_', ' ')}: {one['message']} {one['effect']}"
+    for finding in profile.findings:
+        text = f"{finding.code.replace('_', ' ')}: {finding.message} {finding.effect}"
         parts.append(Line(text=text, style="warning"))
-        parts += [Line(text=example, indent=4) for example in examples(one)]
+        parts += [Line(text=example, indent=4) for example in examples(finding)]
     return parts
 
 
-def examples(finding: Mapping[str, Any]) -> list[str]:
+def examples(finding: Finding) -> list[str]:
     """Returns a few suspects of a finding, and how many more there are."""
-    suspects = finding["suspects"]
+    suspects = finding.suspects
     more = [f"and {len(suspects) - NUM_EXAMPLES:,} more"] if len(suspects) > NUM_EXAMPLES else []
-    return [f"{one['path']}: {one['detail']}" for one in suspects[:NUM_EXAMPLES]] + more
+    return [f"{suspect.path}: {suspect.detail}" for suspect in suspects[:NUM_EXAMPLES]] + more
 
 
 BAR = 16  # characters
 
 
-def summarize_comparison(comparison: Comparison) -> str:
+def summarize_comparison(comparison: Outcomes) -> str:
     """Returns what the four recipes reached as plain text: a table, the best first, and what the advice costs."""
     return plain(comparison_parts(comparison))
 
 
-def comparison_parts(comparison: Comparison) -> list[Part]:
+def comparison_parts(comparison: Outcomes) -> list[Part]:
     """Returns what the four recipes reached in parts: a table, the best first, and what the advice costs."""
     plan, ranking = comparison.advice.plan, comparison.ranking
     num_test = ranking[0].test.num_images
     slowest = max(one.seconds for one in ranking)
-    table: list[list[str | Cell]] = [
+    table: list[list[str | StyledText]] = [
         ["", "recipe", "test accuracy (95% interval)", "", "balanced", "validation", "seconds", "", "steps"]
     ]
     for one in ranking:
         table.append(
             [
                 ">" if one is comparison.advised else "",
-                Cell(text=one.recipe, style="title") if one is comparison.advised else one.recipe,
+                StyledText(text=one.recipe, style="title") if one is comparison.advised else one.recipe,
                 f"{one.test.accuracy:.1%} ({one.test.low:.1%} to {one.test.high:.1%})",
-                Cell(text="#" * round(BAR * one.test.accuracy), style="good"),
+                StyledText(text="#" * round(BAR * one.test.accuracy), style="good"),
                 f"{one.test.balanced_accuracy:.1%}",
                 "none" if one.val_accuracy is None else f"{one.val_accuracy:.1%}",
                 f"{one.seconds:.1f}",
-                Cell(text="#" * max(1, round(BAR * one.seconds / slowest)), style="quiet"),
+                StyledText(text="#" * max(1, round(BAR * one.seconds / slowest)), style="quiet"),
                 f"{one.share:.0%}",
             ]
         )
     best = comparison.best == comparison.advised.recipe
     return [
         Line(
-            text=f"{comparison.advice.dataset.source}: {len(comparison.advice.dataset) - num_test:,} images for "
+            text=f"{comparison.advice.profile.source}: {comparison.advice.profile.num_images - num_test:,} images for "
             f"training and validation, {num_test:,} for testing; {plan.backbone} at {plan.image_size} px, seed "
             f"{plan.seed}"
         ),
@@ -425,7 +377,7 @@ def comparison_parts(comparison: Comparison) -> list[Part]:
     ]
 
 
-def verdict(comparison: Comparison) -> str:
+def verdict(comparison: Outcomes) -> str:
     """Returns what following the advice costs or gains, in one sentence."""
     advised, rival = comparison.advised, comparison.rival
     points = 100 * abs(advised.test.accuracy - rival.test.accuracy)
@@ -439,7 +391,7 @@ def verdict(comparison: Comparison) -> str:
     return f"Following the advice ({advised.recipe}) would have {gain} the next best ({rival.recipe}) and {times}."
 
 
-def comparison_cautions(comparison: Comparison) -> list[str]:
+def comparison_cautions(comparison: Outcomes) -> list[str]:
     """Returns what keeps the verdict from being certain, in one sentence each."""
     difference, error = comparison.lead
     num_test, chosen = comparison.advised.test.num_images, comparison.chosen_on_validation
@@ -458,3 +410,8 @@ def comparison_cautions(comparison: Comparison) -> list[str]:
     if share < 1:
         cautions.append(f"The steps were cut to {share:.0%}; with all of them the order may be another.")
     return cautions
+
+
+def difference_text(difference: float) -> str:
+    """Returns by how much the probabilities of an exported model differ from those of the model."""
+    return "probabilities are identical" if difference == 0 else f"probabilities differ by at most {difference:.1e}"

@@ -1,0 +1,62 @@
+"""The command line. Each command is a thin layer over the Python API: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+
+import typer
+
+from advisor.cli.advice import compare, recommend
+from advisor.cli.catalog import backbones, recipes
+from advisor.cli.demo import demo
+from advisor.cli.images import check, profile
+from advisor.cli.runs import evaluate, export, predict, report, script
+from advisor.cli.training import train
+from strategies.display.html import printable
+from strategies.errors import UserError
+
+COMMANDS = (
+    recommend,
+    train,
+    evaluate,
+    report,
+    compare,
+    predict,
+    export,
+    script,
+    profile,
+    check,
+    recipes,
+    backbones,
+    demo,
+)
+
+app = typer.Typer(
+    name="advisor",
+    help="Measures your images, recommends a transfer-learning recipe for a network pretrained on ImageNet, and "
+    "carries it out in Keras.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> None:
+    """Runs a command. Errors that the user can fix are printed as one sentence on stderr, with exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", module="PIL")  # about odd metadata, where the pixels are whole
+    # Each training traces functions of its own; TensorFlow warns of several in one process as of a mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        app()
+    except UserError as error:
+        print(f"advisor: {printable(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("advisor: interrupted; continue a training with --resume", file=sys.stderr)
+        sys.exit(130)

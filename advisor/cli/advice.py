@@ -1,0 +1,139 @@
+"""The commands that advise: `recommend`, and `compare`, which checks the advice by training all four recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advisor.cli.options import (
+    Cache,
+    GroupBy,
+    ImageOptions,
+    MaxUnreadable,
+    NetworkOptions,
+    Out,
+    OutputOptions,
+    Overwrite,
+    Seed,
+    with_options,
+)
+from advisor.cli.output import print_json, typed_command
+from strategies.display.progress import note
+
+
+@with_options
+def recommend(
+    images: ImageOptions,
+    network: NetworkOptions,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Evidence to leave out: images_per_class, late_gain or headroom.")
+    ] = None,
+    pilot: Annotated[bool, typer.Option("--pilot", help="Let a short head-to-head on your images decide.")] = False,
+    time: Annotated[
+        bool, typer.Option("--time", help="Run a few steps of each recipe to tell how long it takes here.")
+    ] = False,
+    seed: Seed = 0,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    group_by: GroupBy = None,
+    cache: Cache = True,
+    *,
+    output: OutputOptions,
+) -> None:
+    """Recommend a recipe, and say why and by what margin. Writes nothing without --out."""
+    from advisor.recommendation import recommend as advise
+    from advisor.report.terminal import show
+    from advisor.report.text import advice_parts
+    from advisor.rules import evidence_rows
+    from strategies.files import check_output
+
+    evidence_rows(without or ())
+    network.check()
+    if out is not None:
+        check_output(out, overwrite=overwrite)
+    advice = advise(
+        images.load(),
+        backbone=network.backbone,
+        weights=network.weights,
+        image_size=network.image_size,
+        without=without or (),
+        pilot=pilot,
+        timed=time,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        group_by=group_by,
+        cache=cache,
+    )
+    if out is not None:
+        advice.save(out, overwrite=overwrite, command=typed_command())
+        note(f"Wrote fingerprint.json, plan.json, report.md and report.html to {out}")
+    if output.as_json:
+        print_json({"fingerprint": advice.fingerprint(), "plan": advice.plan.to_dict()})
+    else:
+        show(advice_parts(advice), quiet=output.quiet)
+
+
+@with_options
+def compare(
+    images: ImageOptions,
+    network: NetworkOptions,
+    seed: Seed = 0,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time for all four trainings. Shortens them alike. Default: no limit.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="CSV file to append one row per recipe to.")] = None,
+    report: Annotated[str | None, typer.Option(help="New HTML file for the comparison as a page.")] = None,
+    max_unreadable: MaxUnreadable = 0.05,
+    group_by: GroupBy = None,
+    cache: Cache = True,
+    *,
+    output: OutputOptions,
+) -> None:
+    """Train all four recipes and say what following the advice costs or gains.
+
+    Writes nothing without --out and --report.
+    """
+    from advisor.comparison import compare_recipes
+    from advisor.report.terminal import show
+    from advisor.report.text import comparison_parts
+    from advisor.results import check_results
+    from strategies.files import check_new_file
+    from strategies.networks.backend import start_keras
+
+    network.check()
+    if out is not None:
+        check_results(Path(out))
+    if report is not None:
+        check_new_file(report)
+    dataset = images.load()
+    start_keras()
+    comparison = compare_recipes(
+        dataset,
+        backbone=network.backbone,
+        weights=network.weights,
+        image_size=network.image_size,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        group_by=group_by,
+        cache=cache,
+        minutes=minutes,
+        out=out,
+    )
+    if out is not None:
+        note(f"Appended {len(comparison.outcomes)} rows to {out}")
+    if report is not None:
+        note(f"Wrote {comparison.save_html(report, command=typed_command())}")
+    if output.as_json:
+        advice = comparison.advice
+        print_json(
+            {
+                "fingerprint": advice.fingerprint(),
+                "plan": advice.plan.to_dict(),
+                "comparison": comparison.to_dict(),
+            }
+        )
+    else:
+        show(comparison_parts(comparison), quiet=output.quiet)

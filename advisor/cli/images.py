@@ -1,0 +1,86 @@
+"""The commands that look at images: `profile` and `check`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from advisor.cli.options import (
+    Cache,
+    GroupBy,
+    ImageOptions,
+    MaxUnreadable,
+    OutputOptions,
+    Seed,
+    column_names,
+    with_options,
+)
+from advisor.cli.output import print_json
+from strategies.display.progress import note
+
+
+@with_options
+def profile(
+    images: ImageOptions,
+    seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 0.05,
+    group_by: GroupBy = None,
+    *,
+    output: OutputOptions,
+) -> None:
+    """Show the size, balance, resolution and quality of a dataset."""
+    from advisor.measure.profile import profile_images
+    from advisor.report.terminal import show
+    from advisor.report.text import profile_parts
+
+    found = profile_images(
+        images.data,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        group_by=group_by,
+        root=images.root,
+        follow_links=images.follow_links,
+        **column_names(images.column),
+    )
+    if output.as_json:
+        print_json({"profile": found.to_dict()})
+    else:
+        show(profile_parts(found), quiet=output.quiet)
+
+
+@with_options
+def check(
+    images: ImageOptions,
+    group_by: GroupBy = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 if anything is found that may be wrong.")
+    ] = False,
+    seed: Seed = 0,
+    out: Annotated[str | None, typer.Option(help="New CSV file for the suspects: path, finding, detail.")] = None,
+    cache: Cache = True,
+    *,
+    output: OutputOptions,
+) -> None:
+    """Check a dataset for unreadable files, copies, leaks, unusual images and likely wrong labels.
+
+    Nothing is moved, changed or deleted. Writes nothing without --out.
+    """
+    from advisor.measure.examination import check_images
+    from advisor.quality.checks import faults, save_suspects
+    from advisor.report.terminal import show
+    from advisor.report.text import health_parts
+    from strategies.files import check_new_file
+
+    if out is not None:
+        check_new_file(out)
+    found = check_images(images.load(), group_by=group_by, seed=seed, cache=cache)
+    if out is not None:
+        save_suspects(found.findings, out)
+        note(f"Wrote {sum(len(finding.suspects) for finding in found.findings):,} suspects to {out}")
+    if output.as_json:
+        print_json({"profile": found.to_dict()})
+    else:
+        show(health_parts(found), quiet=output.quiet)
+    if strict and faults(found.findings):
+        raise typer.Exit(1)

@@ -1,0 +1,166 @@
+"""The commands for a finished run: evaluate, report, predict, export; and a plan as a script."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from advisor.cli.options import ImageOptions, MaxUnreadable, Out, OutputOptions, Overwrite, Run, with_options
+from advisor.cli.output import print_json
+from strategies.display.progress import note
+from strategies.errors import UserError, few
+from strategies.networks.backend import start_keras
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
+
+
+@with_options
+def evaluate(
+    run: Run,
+    images: ImageOptions,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    *,
+    output: OutputOptions,
+) -> None:
+    """Evaluate a run on other images of its classes: their test split if they have one, otherwise all of them.
+
+    Writes nothing without --out.
+    """
+    from advisor.report.files import save_evaluation, was_trained_on
+    from advisor.report.terminal import show
+    from advisor.report.text import evaluation_parts
+    from strategies.files import check_output
+    from strategies.runs.evaluation import evaluate_run
+    from strategies.runs.run_folder import read_run
+
+    if out is not None:
+        check_output(out, overwrite=overwrite)
+    folder = read_run(run)
+    dataset = images.load(for_training=False)
+    start_keras()
+    found = evaluate_run(folder, dataset, max_unreadable=max_unreadable)
+    if found.images == "all" and was_trained_on(run, images.data):
+        note("advisor: the run was trained on these images, so this accuracy says little about new images")
+    if out is not None:
+        save_evaluation(found, out, overwrite=overwrite)
+        note(f"Wrote evaluation.json and evaluation.md to {out}")
+    if output.as_json:
+        print_json({"evaluation": found.to_dict()})
+    else:
+        show(evaluation_parts(found), quiet=output.quiet)
+
+
+def report(run: Annotated[str, typer.Argument(help="A run folder or an advice folder.")]) -> None:
+    """Write report.md and report.html again from the other files of a folder, without images or TensorFlow."""
+    from advisor.report.files import write_report
+
+    write_report(run)
+    note(f"Wrote report.md and report.html to {run}")
+
+
+def predict(
+    run: Run,
+    images: Annotated[list[str], typer.Argument(help="Files, folders of images, or glob patterns in quotes.")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: AsJson = False,
+    all_classes: Annotated[bool, typer.Option("--all", help="Give the probability of every class.")] = False,
+    out: Annotated[
+        str | None, typer.Option(help="New file to write to instead of stdout; .csv and .json say the format too.")
+    ] = None,
+) -> None:
+    """Say which class a trained model gives each image: a table, CSV or JSON."""
+    from advisor.report import predictions
+    from strategies.files import new_file
+    from strategies.runs.prediction import find_images, predict_in_parts
+    from strategies.runs.run_folder import read_run
+
+    if as_csv and as_json:
+        raise UserError("Expected one format. Received: --csv and --json. Leave one of them out.")
+    folder = read_run(run)
+    paths = find_images(images)
+    suffix = "" if out is None else Path(out).suffix.lower()
+    with contextlib.ExitStack() as stack:
+        stream = sys.stdout if out is None else stack.enter_context(new_file(out))
+        start_keras()
+        unreadable: list[str] = []
+        parts = _noting(unreadable, predict_in_parts(folder, paths, all_classes=all_classes))
+        if as_json or (suffix == ".json" and not as_csv):
+            lines = predictions.as_json(parts)
+        elif as_csv or suffix == ".csv":
+            lines = predictions.as_csv(parts)
+        else:
+            lines = predictions.as_table(parts, folder.class_names)
+        stream.writelines(lines)
+    if unreadable:
+        note(f"{len(unreadable):,} of {len(paths):,} images cannot be read: {few(unreadable)}")
+    if out is not None:
+        note(f"Wrote {len(paths):,} predictions to {out}")
+
+
+def export(
+    run: Run,
+    format: Annotated[str, typer.Option(help="keras, savedmodel, onnx or litert.")],  # noqa: A002 - Keras' word
+    out: Annotated[
+        str | None, typer.Option(help="Folder to write to. Default: export/FORMAT in the run folder.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="What the run was trained on. Its test images are used for the check. Default: synthetic images."
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Export a trained model, and check the export in a fresh process against the model."""
+    from advisor.report.files import write_report
+    from advisor.report.text import difference_text
+    from strategies.data.loading import load_dataset
+    from strategies.runs.exporting import check_format
+    from strategies.runs.exporting import export as export_run
+    from strategies.runs.run_folder import read_run
+
+    check_format(format)
+    folder = read_run(run)
+    dataset = None if data is None else load_dataset(data)
+    start_keras()
+    result = export_run(folder, format, out, data=dataset, overwrite=overwrite)
+    if (folder.path / "report.md").is_file():
+        write_report(folder.path)
+    if as_json:
+        print_json({"export": result.to_dict()})
+        return
+    print(
+        f"Wrote {result.path} ({result.num_bytes / 1e6:.1f} MB). Checked with {result.runtime} in a separate process: "
+        f"the same class as the model for {result.top1_agreement:.2%} of {result.num_images:,} {result.images}; "
+        f"{difference_text(result.largest_difference)}."
+    )
+
+
+def script(
+    plan: Annotated[str, typer.Argument(help="A plan.json, or an advice or run folder that holds one.")],
+) -> None:
+    """Print a plan as a Keras script of its own, which needs TensorFlow and Keras but not this package."""
+    from strategies.networks.weights import BUNDLED, BUNDLED_FILE
+    from strategies.plans.plan import read_plan
+    from strategies.plans.script import write_script
+
+    path = Path(plan)
+    wanted = read_plan(path / "plan.json" if path.is_dir() else path)
+    sys.stdout.write(write_script(wanted))
+    if wanted.weights == BUNDLED:
+        note(f"The script takes the weights of this package as its third argument: {BUNDLED_FILE}")
+
+
+def _noting(unreadable: list[str], parts: Iterable[Any]) -> Iterator[Any]:
+    """Passes frames of predictions on, and adds the paths that cannot be read to a list."""
+    for part in parts:
+        unreadable.extend(part.loc[part["unreadable"].notna(), "path"])
+        yield part

@@ -1,0 +1,108 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from advisor.cli.options import (
+    Cache,
+    GroupBy,
+    ImageOptions,
+    ImageSize,
+    MaxUnreadable,
+    OutputOptions,
+    Overwrite,
+    RecipeName,
+    with_options,
+)
+from advisor.cli.output import print_json, typed_command
+from strategies.display.progress import note
+from strategies.errors import PlanError, UserError
+
+
+@with_options
+def train(
+    images: ImageOptions,
+    out: Annotated[str, typer.Option(help="Run folder for the model and the report. It must be new or empty.")],
+    plan: Annotated[str | None, typer.Option(help="A plan.json to carry out, as it was written or edited.")] = None,
+    recipe: RecipeName = None,
+    backbone: Annotated[str | None, typer.Option(help="Network. Default: the plan's, or MobileNetV2.")] = None,
+    weights: Annotated[str | None, typer.Option(help="As for recommend. Default: the plan's, or 'auto'.")] = None,
+    image_size: ImageSize = None,
+    seed: Annotated[int | None, typer.Option(help="The one seed. Default: the plan's, or 0.")] = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an earlier run in that folder that was interrupted.")
+    ] = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    group_by: GroupBy = None,
+    cache: Cache = True,
+    tensorboard: Annotated[str | None, typer.Option(help="Folder for TensorBoard's logs.")] = None,
+    *,
+    output: OutputOptions,
+) -> None:
+    """Carry out the advice, a plan, or a recipe that overrules the advice."""
+    from advisor.recommendation import recommend as advise
+    from advisor.report.terminal import show
+    from advisor.report.text import result_parts
+    from strategies.networks.backbones import get_backbone
+    from strategies.networks.backend import start_keras
+    from strategies.plans.plan import read_plan
+    from strategies.recipes import get_recipe
+    from strategies.training.run_files import PLAN, check_run
+
+    check_run(out, overwrite=overwrite, resume=resume)
+    if resume and plan is None and (Path(out) / PLAN).is_file():
+        plan = str(Path(out) / PLAN)
+    if tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
+        raise UserError(
+            "Expected TensorBoard for --tensorboard. Received: an environment without it. Install tensorboard."
+        )
+    options: dict[str, Any] = {"backbone": backbone, "weights": weights, "image_size": image_size, "seed": seed}
+    given = {name: value for name, value in options.items() if value is not None}
+    wanted = None if plan is None else read_plan(plan)
+    if wanted is not None:
+        if recipe is not None:
+            given["recipe"] = recipe
+        for name, value in given.items():
+            if value != getattr(wanted, name):
+                option = name.replace("_", "-")
+                raise PlanError(
+                    f"Expected a plan for --{option} {value}. Received: {plan!r}, a plan for {getattr(wanted, name)}. "
+                    f"Leave --{option} out, or ask for a new plan with 'advisor recommend'."
+                )
+        given = {name: getattr(wanted, name) for name in options}
+    if given.get("backbone") is not None:  # a typing mistake is answered before any image is listed
+        get_backbone(given["backbone"])
+    if recipe is not None:
+        get_recipe(recipe)
+    advice = advise(
+        images.load(),
+        **given,
+        recipe=recipe,
+        max_unreadable=max_unreadable,
+        group_by=group_by,
+        every_image=True,
+        cache=cache,
+    )
+    if wanted is not None:
+        advice = advice.with_plan(wanted)
+    start_keras()
+    note(f"Training {advice.plan.recipe} with {advice.plan.network}")
+    callbacks = []
+    if tensorboard is not None:
+        import keras
+
+        callbacks.append(keras.callbacks.TensorBoard(tensorboard))
+    result = advice.train(
+        out, command=typed_command(), overwrite=overwrite, resume=resume, cache=cache, callbacks=callbacks
+    )
+    note(f"Wrote model.keras, metrics.json, report.md, report.html and what led to them to {out}")
+    if output.as_json:
+        print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
+    else:
+        show(result_parts(result), quiet=output.quiet)

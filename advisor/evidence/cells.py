@@ -1,0 +1,95 @@
+"""Rows of the study -> outcomes: what every method reached on a dataset at one size, and what was known beforehand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from advisor.rules import Facts
+from strategies.errors import UserError
+from strategies.recipes import RECIPES
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyCell:
+    """One dataset at one size with one backbone: a cell of the study.
+
+    Attributes:
+        dataset: Name of the dataset.
+        size: Training and validation images as they were asked for: a number, or `full`.
+        backbone: Name of the backbone, and `image_size` the side of its input in pixels.
+        accuracy: Seed -> method -> test accuracy, a fraction.
+        seconds: Seed -> method -> seconds of training and evaluation.
+        facts: Seed -> what was measured on the training and validation images.
+        trainer_versions: Versions of this package that the recipes were run with.
+    """
+
+    dataset: str
+    size: str
+    backbone: str
+    image_size: int
+    accuracy: Mapping[str, Mapping[str, float]]
+    seconds: Mapping[str, Mapping[str, float]]
+    facts: Mapping[str, Facts]
+    trainer_versions: frozenset[str] = frozenset()
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """Returns the seeds that all four recipes were run with."""
+        return tuple(self.accuracy)
+
+
+def read_cells(rows: Iterable[Mapping[str, str]], *, metric: str = "accuracy") -> list[StudyCell]:
+    """Groups rows of the study into outcomes.
+
+    A seed counts where all four recipes were run; others are named on stderr, as their regret cannot be known. Of rows
+    with the same key the first counts.
+
+    Args:
+        rows: From `read_results`, of any datasets and backbones.
+        metric: `accuracy` or `balanced_accuracy`.
+
+    Raises:
+        UserError: If no cell has all four recipes.
+    """
+    cells: dict[tuple[str, str, str, str], dict[str, dict[str, Mapping[str, str]]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for row in rows:
+        key = (row["backbone"], row["image_size"], row["dataset"], row["size"])
+        cells[key][row["seed"]].setdefault(row["recipe"], row)
+    outcomes = []
+    for (backbone, image_size, dataset, size), seeds in cells.items():
+        whole = {seed: methods for seed, methods in seeds.items() if set(RECIPES) <= set(methods)}
+        for seed in sorted(set(seeds) - set(whole)):
+            missing = ", ".join(name for name in RECIPES if name not in seeds[seed])
+            print(f"left out: {dataset}, {size} images, seed {seed}, {backbone}: without {missing}", file=sys.stderr)
+        if not whole:
+            continue
+        outcomes.append(
+            StudyCell(
+                dataset=dataset,
+                size=size,
+                backbone=backbone,
+                image_size=int(image_size),
+                accuracy=_values(whole, metric),
+                seconds=_values(whole, "seconds"),
+                facts={
+                    seed: Facts.from_fingerprint(json.loads(next(iter(methods.values()))["fingerprint"]))
+                    for seed, methods in whole.items()
+                },
+                trainer_versions=frozenset(
+                    row["trainer_version"] for methods in whole.values() for row in methods.values()
+                ),
+            )
+        )
+    if not outcomes:
+        raise UserError(f"Expected rows of all of {', '.join(RECIPES)}. Received: no such cell. Run the study on.")
+    return outcomes
+
+
+def _values(seeds: Mapping[str, Mapping[str, Mapping[str, str]]], column: str) -> dict[str, dict[str, float]]:
+    return {seed: {name: float(row[column]) for name, row in methods.items()} for seed, methods in seeds.items()}

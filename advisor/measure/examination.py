@@ -1,0 +1,130 @@
+"""One frozen pass over labelled images: how well each stage separates the classes, and what may be wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from advisor.measure.probes import Probe, probe
+from advisor.measure.profile import DatasetProfile, profile_dataset
+from advisor.measure.sampling import sample
+from advisor.measure.similarity import default_ruler
+from advisor.quality.checks import CHECKS, Finding, Suspect, make_finding
+from advisor.quality.features import label_mistakes, lookalikes, split_gap
+from strategies.data.dataset import ImageDataset
+from strategies.data.loading import load_dataset
+from strategies.data.pixels import PixelCache
+from strategies.data.splits import with_groups
+from strategies.features.cache import default_cache
+from strategies.features.extraction import stage_extractor
+from strategies.features.extractor import FeatureExtractor
+
+MAX_CHECKED = 2_000  # images for training that `check_images` sends through a network, and as many for testing
+LEAKING = 0.1  # share of test images with a lookalike from which a split leaks
+
+
+def examine(
+    profile: DatasetProfile,
+    dataset: ImageDataset,
+    extractor: FeatureExtractor,
+    *,
+    max_images: int,
+    max_tested: int,
+    seed: int,
+    pixel_cache: PixelCache | None = None,
+    whole: bool = True,
+) -> tuple[DatasetProfile, Probe]:
+    """Sends images through a frozen network once; returns the profile with what that shows, and the probe.
+
+    Args:
+        profile: Profile of the dataset.
+        dataset: Images with their split.
+        extractor: Feature extractor for the stages of the network.
+        max_images: Images for training and validation that are measured; a random sample where there are more.
+        max_tested: Test images, likewise.
+        seed: Seed of the samples, the folds and the splits.
+        pixel_cache: Where some of the images may lie decoded.
+        whole: Whether every stage is judged, or the last alone.
+    """
+    is_test = np.array(dataset.split) == "test"
+    learning, tested = (dataset.subset(np.flatnonzero(part)).without_copies() for part in (~is_test, is_test))
+    drawn = np.random.default_rng(seed).permutation(len(tested))[:max_tested]
+    probed = probe(
+        learning.subset(sample(learning.labels, max_images, seed)),
+        extractor,
+        seed=seed,
+        pixel_cache=pixel_cache,
+        tested=tested.subset(np.sort(drawn)),
+        whole=whole,
+    )
+    order = [check.code for check in CHECKS]
+    findings = [*profile.findings, *_find(probed, seed)]
+    findings.sort(key=lambda finding: order.index(finding.code))
+    return replace(profile, findings=tuple(findings)), probed
+
+
+def _find(probed: Probe, seed: int) -> list[Finding]:
+    """Returns what features show: likely wrong labels, a split that leaks, and what a random split would hide."""
+    images, tested = probed.images, probed.tested
+    features = list(probed.features.values())
+    found = []
+    if len(tested):
+        nearest = lookalikes(list(probed.tested_features.values()), features)
+        alike = np.flatnonzero(nearest >= 0)
+        if len(alike) >= LEAKING * len(tested):
+            suspects = [
+                Suspect(path=tested.names[index], detail=f"looks like {images.names[nearest[index]]}")
+                for index in alike
+            ]
+            found.append(make_finding("lookalikes", suspects, total=len(tested)))
+    if probed.probabilities is not None:
+        other = label_mistakes(probed.probabilities, images.labels)
+        suspects = [
+            Suspect(path=images.names[index], detail=f"looks like {images.class_names[other[index]]}")
+            for index in np.flatnonzero(other >= 0)
+        ]
+        if suspects:
+            found.append(make_finding("label_mistakes", suspects, total=len(images)))
+    if images.group is not None and probed.curve is not None:
+        random, grouped = split_gap(images, features[-1], seed=seed)
+        values = {"gap": 100 * (random - grouped), "random": random, "grouped": grouped}
+        found.append(make_finding("groups", [], total=len(images), count=len(set(images.group)), **values))
+    return found
+
+
+def check_images(
+    source: Any, *, group_by: str | None = None, seed: int = 0, cache: bool = True, **columns: Any
+) -> DatasetProfile:
+    """Looks for everything in `advisor.quality.checks.CHECKS`.
+
+    Every image is read. Up to 2,000 for training and as many for testing, drawn at random where there are more, also go
+    through the network that similarity is measured with: a finding says how many were looked at. Nothing of yours is
+    moved, changed or deleted.
+
+    Args:
+        source: Anything `advisor.recommend` takes.
+        group_by: As in `advisor.recommend`.
+        seed: Seed of the split and of what is drawn.
+        cache: Whether frozen features are kept on disk and read from there.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
+
+    Returns:
+        A `DatasetProfile`; its `findings` say what was found, and name the files.
+
+    Raises:
+        DatasetError: If the images or labels cannot be used.
+
+    Example:
+        >>> import advisor
+        >>> profile = advisor.check_images("photos/", group_by="patient[0-9]+")  # doctest: +SKIP
+        >>> [(finding.code, finding.count) for finding in profile.findings]  # doctest: +SKIP
+        [('near_copies', 12), ('label_mistakes', 3)]
+    """
+    dataset = with_groups(load_dataset(source, **columns), group_by)
+    profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0, cache=cache)
+    extractor = stage_extractor(default_ruler(), cache=default_cache() if cache else None)
+    return examine(profile, dataset, extractor, max_images=MAX_CHECKED, max_tested=MAX_CHECKED, seed=seed, whole=False)[
+        0
+    ]

@@ -1,0 +1,253 @@
+"""Images -> `DatasetProfile`: size, balance, resolution and health of a dataset, and its split."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from advisor.measure.sampling import sample
+from advisor.quality.checks import Finding, Suspect, make_finding
+from advisor.quality.image_statistics import ImageStatistics
+from advisor.quality.scan import scan_images
+from advisor.quality.suspects import copy_suspects, near_links, picture_suspects
+from strategies.data.dataset import SPLITS, ImageDataset, check_classes, check_unreadable, few_unreadable
+from strategies.data.encoded import UnreadableImage
+from strategies.data.loading import load_dataset
+from strategies.data.pixels import PixelCache
+from strategies.data.splits import components, split_dataset, with_groups
+from strategies.errors import DatasetError
+from strategies.features.cache import default_cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetProfile:
+    """What was found in the files. Counts are of readable images.
+
+    Attributes:
+        source: What the images come from, as the user gave it.
+        imbalance_ratio: Size of the largest class over the size of the smallest.
+        image_sizes: `{"short_side": {"min", "median", "max"}, "long_side": ...}` of the originals, in pixels.
+        num_grayscale: Images without colour, whatever the mode of their file.
+        unreadable: `path` and `reason` of every file that could not be decoded.
+        ignored: Files that lie among the images but are not used.
+        duplicates: Clusters of files with identical content, by name.
+        num_duplicates: Images beyond the first of each cluster.
+        duplicates_across_classes: Those clusters whose members carry different labels.
+        images_per_split: Images in train, val and test.
+        effective_num_images: Distinct images outside of the test split: exact and near copies count once. Groups do
+            not reduce it: what training more layers gains follows the number of images, not of groups.
+        findings: What the checks of `advisor.quality.checks.CHECKS` found.
+        num_looked_at: Images that were read. Where that is a sample, sizes, `num_grayscale`, copies, unreadable files
+            and findings are of these; all others count as readable and as no copies.
+        sampled: Whether only a part of the files was read.
+    """
+
+    source: str
+    num_images: int
+    num_classes: int
+    class_names: tuple[str, ...]
+    images_per_class: Mapping[str, int]
+    min_images_per_class: int
+    median_images_per_class: float
+    max_images_per_class: int
+    imbalance_ratio: float
+    image_sizes: Mapping[str, Mapping[str, float]]
+    num_grayscale: int
+    unreadable: tuple[Mapping[str, str], ...]
+    ignored: tuple[str, ...]
+    duplicates: tuple[tuple[str, ...], ...]
+    num_duplicates: int
+    duplicates_across_classes: tuple[tuple[str, ...], ...]
+    images_per_split: Mapping[str, int] | None
+    effective_num_images: int
+    findings: tuple[Finding, ...] = ()
+    num_looked_at: int = 0
+    sampled: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = [self.imbalance_ratio, self.median_images_per_class]
+        numbers += [number for side in self.image_sizes.values() for number in side.values()]
+        if not all(math.isfinite(number) for number in numbers):
+            raise DatasetError(f"Expected finite measures of a dataset. Received: {numbers}. Check the images.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for `fingerprint.json`."""
+        return json.loads(json.dumps(asdict(self), allow_nan=False))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DatasetProfile:
+        """Reads the profile of `fingerprint.json`."""
+        findings = tuple(Finding.from_dict(finding) for finding in values["findings"])
+        return cls(**{**values, "findings": findings})
+
+
+def profile_images(
+    source: Any, *, seed: int = 0, max_unreadable: float = 0.05, group_by: str | None = None, **columns: Any
+) -> DatasetProfile:
+    """Reads every image once and tells the size, balance, resolution and health of the dataset.
+
+    Args:
+        source: Anything `advisor.recommend` takes: see `strategies.load_dataset`.
+        seed: Seed of the split.
+        max_unreadable: Largest share of files that may be unreadable.
+        group_by: As in `advisor.recommend`.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
+            `follow_links`.
+
+    Returns:
+        A `DatasetProfile`.
+
+    Raises:
+        DatasetError: If the images or labels cannot be used, or too many files are unreadable.
+
+    Example:
+        >>> import advisor, numpy as np
+        >>> images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype="uint8")
+        >>> profile = advisor.profile_images((images, ["cat", "dog"] * 10))
+        >>> profile.num_images, profile.images_per_class, profile.images_per_split
+        (20, {'cat': 10, 'dog': 10}, {'train': 12, 'val': 4, 'test': 4})
+    """
+    dataset = with_groups(load_dataset(source, **columns), group_by)
+    return profile_dataset(dataset, seed=seed, max_unreadable=max_unreadable)[0]
+
+
+def profile_dataset(
+    dataset: ImageDataset,
+    *,
+    seed: int = 0,
+    max_unreadable: float = 0.05,
+    max_images: int | None = None,
+    cache: bool = False,
+    pixel_cache: PixelCache | None = None,
+) -> tuple[DatasetProfile, ImageDataset]:
+    """Profiles a dataset and returns it without unreadable files and with every image assigned to a split.
+
+    Args:
+        dataset: What `strategies.load_dataset` returned.
+        seed: Seed of the split, in which exact and near copies stay together, and of the sample.
+        max_unreadable: Largest share of files that may be unreadable, of those that are looked at.
+        most: Look at a random sample of at most this many, with every class in it; the others count, unseen. Default:
+            look at all.
+        cache: Whether what is seen of the images is kept on disk and read from there.
+        pixel_cache: Where pixels are put that will be asked for again.
+
+    Raises:
+        DatasetError: If more are unreadable, or a class is left with fewer than two images.
+    """
+    check_classes(dataset)
+    if not 0 <= max_unreadable <= 1:
+        raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Give a fraction.")
+    seen = np.arange(len(dataset)) if max_images is None else sample(dataset.labels, max_images, seed)
+    items: list[Any] = [dataset.items[index] for index in seen.tolist()]
+    results = scan_images(items, cache=default_cache() if cache else None, pixel_cache=pixel_cache)
+    statistics = [result for result in results if isinstance(result, ImageStatistics)]
+    unreadable = tuple(
+        {"path": dataset.names[index], "reason": result.reason}
+        for index, result in zip(seen.tolist(), results, strict=True)
+        if isinstance(result, UnreadableImage)
+    )
+    readable = np.ones(len(dataset), dtype=bool)
+    readable[seen] = [isinstance(result, ImageStatistics) for result in results]
+    kept = dataset.subset(np.flatnonzero(readable))
+    places = (np.cumsum(readable) - 1)[seen[readable[seen]]]  # in what is kept, of each image that was looked at
+    _check_unreadable(unreadable, kept, max_unreadable, len(items))
+    duplicates = clusters([image.digest for image in statistics])
+    near = near_links(statistics, duplicates)
+    links = [places[np.array(link)].tolist() for link in (*duplicates, *near)]
+    split = split_dataset(kept, seed=seed, duplicates=links)
+    split = replace(split, picture=tuple(components(len(split), links)))
+    return _profile(split, split.subset(places), statistics, unreadable, duplicates, near), split
+
+
+def _check_unreadable(
+    unreadable: Sequence[Mapping[str, str]], kept: ImageDataset, max_unreadable: float, total: int
+) -> None:
+    reasons = {file["path"]: file["reason"] for file in unreadable}
+    check_unreadable(reasons, total, source=kept.source, max_unreadable=max_unreadable)
+    try:
+        check_classes(kept)
+    except DatasetError as error:
+        if not unreadable:
+            raise
+        raise DatasetError(f"{error} Unreadable and therefore left out: {few_unreadable(reasons)}.") from error
+
+
+def clusters(digests: Sequence[bytes]) -> list[list[int]]:
+    """Returns the indices of each set of two or more equal digests."""
+    members = defaultdict(list)
+    for index, digest in enumerate(digests):
+        members[digest].append(index)
+    return [indices for indices in members.values() if len(indices) > 1]
+
+
+def _profile(
+    dataset: ImageDataset,
+    seen: ImageDataset,
+    statistics: Sequence[ImageStatistics],
+    unreadable: tuple[Mapping[str, str], ...],
+    duplicates: Sequence[Sequence[int]],
+    near: Sequence[Sequence[int]],
+) -> DatasetProfile:
+    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    sides = np.sort([image.size for image in statistics], axis=1)
+    names = [tuple(seen.names[index] for index in cluster) for cluster in duplicates]
+    labels = [{int(seen.labels[index]) for index in cluster} for cluster in duplicates]
+    per_split = Counter(dataset.split)
+    originals = components(len(seen), [*duplicates, *near])
+    learning = [root for root, part in zip(originals, seen.split or (), strict=True) if part != "test"]
+    copies = len(learning) - len(set(learning))
+    return DatasetProfile(
+        source=dataset.source,
+        num_images=len(dataset),
+        num_classes=len(dataset.class_names),
+        class_names=dataset.class_names,
+        images_per_class={name: int(count) for name, count in zip(dataset.class_names, counts, strict=True)},
+        min_images_per_class=int(counts.min()),
+        median_images_per_class=float(np.median(counts)),
+        max_images_per_class=int(counts.max()),
+        imbalance_ratio=float(counts.max() / counts.min()),
+        image_sizes={"short_side": _spread(sides[:, 0]), "long_side": _spread(sides[:, 1])},
+        num_grayscale=sum(image.grayscale for image in statistics),
+        unreadable=unreadable,
+        ignored=dataset.ignored,
+        duplicates=tuple(names),
+        num_duplicates=sum(len(cluster) - 1 for cluster in duplicates),
+        duplicates_across_classes=tuple(
+            cluster for cluster, classes in zip(names, labels, strict=True) if len(classes) > 1
+        ),
+        images_per_split={part: per_split[part] for part in SPLITS},
+        effective_num_images=len(dataset) - per_split["test"] - copies,
+        findings=_findings(seen, statistics, unreadable, duplicates, near),
+        num_looked_at=len(seen),
+        sampled=len(seen) < len(dataset),
+    )
+
+
+def _findings(
+    dataset: ImageDataset,
+    statistics: Sequence[ImageStatistics],
+    unreadable: Sequence[Mapping[str, str]],
+    duplicates: Sequence[Sequence[int]],
+    near: Sequence[Sequence[int]],
+) -> tuple[Finding, ...]:
+    suspects = {
+        "unreadable": [Suspect(path=file["path"], detail=file["reason"]) for file in unreadable],
+        "ignored": [Suspect(path=name, detail="not used") for name in dataset.ignored],
+        **copy_suspects(dataset, duplicates, near),
+        **picture_suspects(dataset.names, statistics),
+    }
+    totals = {"unreadable": len(dataset) + len(unreadable), "ignored": len(dataset.ignored)}
+    totals["copies_across_splits"] = sum(part == "test" for part in dataset.split or ())
+    return tuple(
+        make_finding(code, found, total=totals.get(code, len(dataset))) for code, found in suspects.items() if found
+    )
+
+
+def _spread(sides: np.ndarray) -> dict[str, float]:
+    return {"min": int(sides.min()), "median": float(np.median(sides)), "max": int(sides.max())}

@@ -1,0 +1,88 @@
+"""Image statistics: what one pass over an image measures."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from advisor.quality.near_copies import picture_hash, thumbnail
+from strategies.data.decoding import decode_image, decode_sizes
+from strategies.data.digests import content_digest
+from strategies.data.encoded import Encoded, UnreadableImage, open_encoded, readable
+from strategies.data.pixels import PixelCache
+
+MEASURED_SIZE = 128  # pixels, square: what every image is looked at in
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStatistics:
+    """What one pass over an image keeps of it: about a kilobyte.
+
+    Attributes:
+        digest: Of the content of the file, or of the array.
+        size: Width and height of the original in pixels.
+        grayscale: Whether it is without colour.
+        deviation: Standard deviation of the gray levels at 128 px.
+        brightest: 99th percentile of the gray levels.
+        sharpness: Variance of the Laplacian at 128 px.
+        hash: For near copies.
+        thumbnail: Likewise, uint8 of shape `(1024,)`.
+    """
+
+    digest: bytes
+    size: tuple[int, int]
+    grayscale: bool
+    deviation: float
+    brightest: float
+    sharpness: float
+    hash: int
+    thumbnail: np.ndarray
+
+
+def measure_image(
+    item: Path | Encoded | np.ndarray, pixel_cache: PixelCache | None = None
+) -> ImageStatistics | UnreadableImage:
+    """Reads an image once, to its end.
+
+    Args:
+        item: A file, encoded bytes, or an array: see `ImageDataset.items`.
+        pixel_cache: Where its pixels are put at the sizes that will be asked for.
+    """
+    if isinstance(item, np.ndarray):
+        return _statistics(content_digest(item), (item.shape[1], item.shape[0]), decode_image(item, MEASURED_SIZE))
+    try:
+        with readable(item), open_encoded(item) as file:
+            content = file.read()
+            sizes = pixel_cache.sizes if pixel_cache is not None else ()
+            # Small, yet every byte of the file goes through the decoder, so that cut-off files are found.
+            size, (pixels, *others) = decode_sizes(content, (MEASURED_SIZE, *sizes))
+    except UnreadableImage as error:
+        return error
+    for other, decoded in zip(sizes, others, strict=True):
+        assert pixel_cache is not None
+        pixel_cache.put(item, other, decoded)
+    return _statistics(hashlib.sha256(content).digest(), size, pixels)
+
+
+def _statistics(digest: bytes, size: tuple[int, int], pixels: np.ndarray) -> ImageStatistics:
+    gray = Image.fromarray(pixels).convert("L")
+    values, counts = np.arange(256), np.array(gray.histogram())
+    mean = (values * counts).sum() / counts.sum()
+    levels = np.asarray(gray).astype("float32")
+    inner = 4 * levels[1:-1, 1:-1]
+    laplacian = inner - levels[:-2, 1:-1] - levels[2:, 1:-1] - levels[1:-1, :-2] - levels[1:-1, 2:]
+    return ImageStatistics(
+        digest=digest,
+        size=size,
+        grayscale=bool((pixels == pixels[..., :1]).all()),
+        deviation=math.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()),
+        brightest=float(np.searchsorted(counts.cumsum(), 0.99 * counts.sum())),
+        sharpness=float(laplacian.var()),
+        hash=picture_hash(gray),
+        thumbnail=thumbnail(gray),
+    )

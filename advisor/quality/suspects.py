@@ -1,0 +1,116 @@
+"""Which images are suspect: unusual ones, and exact and near copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from advisor.quality.checks import CHECK_OF, CHECKS, Suspect
+from advisor.quality.image_statistics import MEASURED_SIZE, ImageStatistics
+from advisor.quality.near_copies import near_copies
+from strategies.data.dataset import ImageDataset
+from strategies.data.splits import components
+
+
+def measures(statistics: Sequence[ImageStatistics]) -> dict[str, np.ndarray]:
+    """Returns what single pictures are judged by, one array each; NaN where a measure says nothing."""
+    width, height = np.array([image.size for image in statistics], dtype="float64").T
+    deviation = np.array([image.deviation for image in statistics])
+    short = np.minimum(width, height)
+    # Enlarging blurs, and a blank picture has no edge: both are found by measures of their own.
+    judged = (short >= MEASURED_SIZE) & (deviation >= CHECK_OF["blank"].limit)
+    return {
+        "deviation": deviation,
+        "brightest": np.where(
+            deviation >= CHECK_OF["blank"].limit, np.array([image.brightest for image in statistics]), np.nan
+        ),
+        "sharpness": np.where(judged, np.array([image.sharpness for image in statistics]), np.nan),
+        "short_side": short,
+        "shape": _times_median(width / height),
+        "size": _times_median(np.sqrt(width * height)),
+    }
+
+
+def _times_median(values: np.ndarray) -> np.ndarray:
+    ratio = values / np.median(values)
+    return np.maximum(ratio, 1 / ratio)
+
+
+def picture_suspects(names: Sequence[str], statistics: Sequence[ImageStatistics]) -> dict[str, list[Suspect]]:
+    """Returns what the checks of single pictures find.
+
+    Args:
+        names: Of the images.
+        statistics: One for each.
+    """
+    found, values = {}, measures(statistics)
+    for check in CHECKS:
+        if check.measure:
+            value = values[check.measure]
+            suspect = value > check.limit if check.above else value < check.limit
+            found[check.code] = [
+                Suspect(path=names[int(index)], detail=check.detail.format(value=value[index]))
+                for index in np.flatnonzero(suspect)
+            ]
+    return found
+
+
+def near_links(statistics: Sequence[ImageStatistics], duplicates: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """Returns pairs of indices of near copies; of exact copies the first alone is looked at.
+
+    Args:
+        statistics: One for each image.
+        duplicates: Clusters of indices of identical images.
+    """
+    copies = {index for cluster in duplicates for index in cluster[1:]}
+    kept = np.array([index for index in range(len(statistics)) if index not in copies])
+    hashes = np.array([statistics[index].hash for index in kept], dtype="uint64")
+    pairs = near_copies(hashes, np.array([statistics[index].thumbnail for index in kept]))
+    return [(int(kept[first]), int(kept[second])) for first, second in pairs]
+
+
+def copy_suspects(
+    dataset: ImageDataset, duplicates: Sequence[Sequence[int]], near: Sequence[Sequence[int]]
+) -> dict[str, list[Suspect]]:
+    """Returns what is found of exact and near copies, within and across classes and splits.
+
+    Args:
+        dataset: The images with their split.
+        duplicates: Clusters of indices of identical images.
+        near: Pairs of indices of near copies.
+    """
+    names, labels = dataset.names, dataset.labels
+    found: dict[str, list[Suspect]] = {
+        code: [] for code in ("duplicates", "near_copies", *_ACROSS.values(), "copies_across_splits")
+    }
+    for code, links in (("duplicates", duplicates), ("near_copies", near)):
+        roots = components(len(dataset), links)
+        members: dict[int, list[int]] = {}
+        for index, root in enumerate(roots):
+            members.setdefault(root, []).append(index)
+        for root, cluster in members.items():
+            found[code] += [_copy(names, index, root) for index in cluster[1:]]
+            first = {int(labels[index]): index for index in reversed(cluster)}  # of each label
+            if len(first) > 1:
+                for index in cluster:
+                    other = min(image for label, image in first.items() if label != labels[index])
+                    found[_ACROSS[code]].append(_copy(names, index, other))
+    trained: dict[int, int] = {}
+    roots, split = components(len(dataset), [*duplicates, *near]), dataset.split or ()
+    for index, part in enumerate(split):
+        if part != "test":
+            trained.setdefault(roots[index], index)
+    found["copies_across_splits"] = [
+        _copy(names, index, trained[roots[index]])
+        for index, part in enumerate(split)
+        if part == "test" and roots[index] in trained
+    ]
+    return found
+
+
+def _copy(names: Sequence[str], index: int, original: int) -> Suspect:
+    return Suspect(path=names[index], detail=f"copy of {names[original]}")
+
+
+_ACROSS = {"duplicates": "duplicates_across_classes", "near_copies": "near_copies_across_classes"}

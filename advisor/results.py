@@ -1,0 +1,158 @@
+"""The format of a results file: a CSV file with one row per training, which the study and `compare` share."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advisor._version import __version__
+from advisor.measure.probes import DepthCurve
+from advisor.measure.profile import DatasetProfile
+from advisor.measure.similarity import Similarity
+from strategies.errors import OutputError, few, in_a_sentence
+
+if TYPE_CHECKING:
+    from strategies.training.result import TrainingResult
+
+# `retrain_all:inference` is that recipe with this BatchNorm policy wherever pretrained stages train, and
+# `retrain_all:x0.3` is that recipe with three tenths of its learning rates there.
+VARIANT = ":"
+KEY = ("dataset", "size", "seed", "backbone", "image_size", "recipe")
+COLUMNS = (
+    *KEY,
+    "num_images",
+    "accuracy",
+    "balanced_accuracy",
+    "val_accuracy",
+    "val_loss",
+    "num_test",
+    "seconds",
+    "trainer_version",
+    "device",
+    "fingerprint",
+)
+
+
+# Columns of the profile that name classes or files, or that are large.
+_LEFT_OUT = (
+    "images_per_class",
+    "class_names",
+    "duplicates",
+    "duplicates_across_classes",
+    "ignored",
+    "source",
+    "findings",
+)
+
+
+def make_fingerprint(profile: DatasetProfile, similarity: Similarity, curve: DepthCurve | None) -> str:
+    """Returns what was measured on a dataset as JSON, without names of classes and files."""
+    return json.dumps(
+        {
+            "profile": {name: value for name, value in profile.to_dict().items() if name not in _LEFT_OUT},
+            "similarity": similarity.to_dict(),
+            "depth_curve": None if curve is None else curve.to_dict(),
+        }
+    )
+
+
+def metrics_of(result: TrainingResult) -> dict[str, Any]:
+    """Returns the columns that say what a training reached, on validation with the weights that were kept."""
+    kept = result.history.query("phase == @result.best_phase and step == @result.best_step")
+    judged = {
+        name: float(kept[name].iloc[-1]) if kept[name].notna().any() else None for name in ("val_accuracy", "val_loss")
+    }
+    return {
+        "accuracy": result.test.accuracy,
+        "balanced_accuracy": result.test.balanced_accuracy,
+        **judged,
+        "num_test": result.test.num_images,
+        "seconds": result.seconds,
+    }
+
+
+def make_row(key: Sequence[str], metrics: Mapping[str, Any], *, num_images: int, fingerprint: str) -> dict[str, Any]:
+    """Returns a row of a results file.
+
+    Args:
+        key: Values of the columns `KEY`.
+        metrics: What `metrics_of` returned, or the same columns from elsewhere.
+        num_images: Images for training and validation.
+        fingerprint: From `make_fingerprint`.
+    """
+    import keras
+
+    return {
+        **dict(zip(KEY, key, strict=True)),
+        **metrics,
+        "num_images": num_images,
+        "trainer_version": __version__,
+        "device": f"{platform.machine()}, {keras.backend.backend()}",
+        "fingerprint": fingerprint,
+    }
+
+
+def read_results(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a results file; none if it is not there."""
+    if not path.is_file():
+        return []
+    csv.field_size_limit(2**24)
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
+    """Refuses a file that rows cannot be appended to; one that is not there, or empty, is as good as any.
+
+    Args:
+        path: Of a results file.
+        keys: Values of the columns `KEY` of the rows that are to come.
+
+    Raises:
+        OutputError: If it is a folder, cannot be written, has other columns, or holds one of those rows already.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "a folder" if path.is_dir() else "whose folder does not exist"
+        raise OutputError(f"Expected a CSV file to append to. Received: {str(path)!r}, {problem}. Name a file.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputError(f"Expected a file that can be written. Received: {str(path)!r}. Grant access to it.")
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header = next(csv.reader(file))
+        rows = read_results(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise OutputError(
+            f"Expected a results file in CSV. Received: {str(path)!r} ({in_a_sentence(error)}). Name another file."
+        ) from error
+    if tuple(header) != COLUMNS:
+        raise OutputError(
+            f"Expected a results file with the columns {', '.join(COLUMNS)}. Received: {str(path)!r} with "
+            f"{few(header, 20)}. Name another file."
+        )
+    if not path.read_bytes().endswith(b"\n"):
+        raise OutputError(f"Expected a file of whole lines. Received: {str(path)!r}, cut in its last. Mend the file.")
+    there = {tuple(row[name] for name in KEY) for row in rows}
+    known = [key for key in (tuple(map(str, key)) for key in keys) if key in there]
+    if known:
+        shared = ", ".join(f"{name} {value}" for name, value in zip(KEY[:-1], known[0], strict=False))
+        raise OutputError(
+            f"Expected a file without the results of this run. Received: {str(path)!r}, which holds "
+            f"{', '.join(key[-1] for key in known)} for {shared}. Name another file, or another seed."
+        )
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Appends rows to a results file; makes it with its header where it is not there."""
+    new = not path.is_file() or not path.stat().st_size
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)

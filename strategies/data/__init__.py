@@ -1,0 +1,1 @@
+"""Images: datasets and their sources, pixels, splits, batches."""

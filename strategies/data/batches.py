@@ -1,0 +1,118 @@
+"""What training reads: an endless, seeded stream of batches, and augmented copies of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from strategies.data.pixels import Pixels
+
+
+class AugmentedViews:
+    """Augmented copies of `Pixels`, one of each image; the same seed gives the same copies.
+
+    Args:
+        pixels: The images.
+        augmentation: As in a plan.
+        seed: Numbers that name the copies, such as the plan's seed and the number of the view.
+    """
+
+    def __init__(self, pixels: Pixels, augmentation: Mapping[str, Any], *, seed: Sequence[int]) -> None:
+        self._pixels, self._augmentation, self._seed = pixels, dict(augmentation), list(seed)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        generator = np.random.default_rng([*self._seed, 2, key.start])
+        return augment(self._pixels[key], generator, **self._augmentation)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what distinguishes these copies from others, for the key of a cache."""
+        return {**self._pixels.identity(), "augmentation": self._augmentation, "seed": self._seed}
+
+
+class Batches(keras.utils.PyDataset):
+    """An endless stream of shuffled batches, cut into epochs of `num_steps`; the same seed gives the same stream.
+
+    Args:
+        inputs: `Pixels`, or an array of features of shape `(num_images, ...)`.
+        targets: Label of each input, as the loss wants it: class indices or one-hot rows.
+        batch_size: Images per batch; every batch is full, passes over the data follow each other without a gap.
+        num_steps: Batches per epoch.
+        seed: Numbers that name the stream, such as the plan's seed and the number of the phase.
+        augmentation: `{"horizontal_flip": bool, "shift": share of the side}`; `None` leaves the images as they are.
+        sample_weights: Weight of each input in the loss, or `None`.
+        epoch: The epoch to begin with.
+    """
+
+    def __init__(
+        self,
+        inputs: Pixels | np.ndarray,
+        targets: np.ndarray,
+        *,
+        batch_size: int,
+        num_steps: int,
+        seed: Sequence[int],
+        augmentation: Mapping[str, Any] | None = None,
+        sample_weights: np.ndarray | None = None,
+        epoch: int = 0,
+    ) -> None:
+        super().__init__()
+        self._inputs, self._targets = inputs, targets
+        self._batch_size, self._num_steps, self._seed = batch_size, num_steps, list(seed)
+        self._augmentation, self._sample_weights = augmentation, sample_weights
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._num_steps
+
+    def on_epoch_end(self) -> None:
+        """Goes on to the batches of the next epoch; Keras calls it."""
+        self._epoch += 1
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        step = self._epoch * self._num_steps + index
+        chosen = self._indices(step)
+        images = self._inputs[chosen]
+        if self._augmentation is not None:
+            images = augment(images, np.random.default_rng([*self._seed, 1, step]), **self._augmentation)
+        batch = (images.astype("float32"), self._targets[chosen])
+        return batch if self._sample_weights is None else (*batch, self._sample_weights[chosen])
+
+    def _indices(self, step: int) -> np.ndarray:
+        positions = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
+        turns, places = np.divmod(positions, len(self._targets))
+        orders = {
+            turn: np.random.default_rng([*self._seed, 0, turn]).permutation(len(self._targets))
+            for turn in np.unique(turns).tolist()
+        }
+        return np.array([orders[turn][place] for turn, place in zip(turns.tolist(), places.tolist(), strict=True)])
+
+
+def augment(
+    images: np.ndarray, generator: np.random.Generator, *, horizontal_flip: bool = True, shift: float = 0.1
+) -> np.ndarray:
+    """Flips and shifts each image at random; what a shift uncovers mirrors the border.
+
+    Args:
+        images: Array of shape `(n, height, width, channels)`.
+        generator: Where the random numbers come from.
+        horizontal_flip: Whether every second image, at random, is mirrored left to right.
+        shift: Largest shift in each direction, as a share of the side.
+    """
+    images = images.copy()
+    if horizontal_flip:
+        flipped = generator.random(len(images)) < 0.5
+        images[flipped] = images[flipped, :, ::-1]
+    margin = round(shift * images.shape[1])
+    if margin:
+        height, width = images.shape[1:3]
+        padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
+        corners = generator.integers(0, 2 * margin + 1, size=(len(images), 2))
+        for image, source, (top, left) in zip(images, padded, corners, strict=True):
+            image[:] = source[top : top + height, left : left + width]
+    return images

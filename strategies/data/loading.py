@@ -1,0 +1,129 @@
+"""Whatever a user's images lie in -> `ImageDataset`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from strategies.data.dataset import EXTENSIONS, ImageDataset, check_classes
+from strategies.data.sources.arrays import check_arrays, numbered
+from strategies.data.sources.folders import list_folder
+from strategies.data.sources.forms import find_source
+from strategies.data.sources.paths import is_path
+from strategies.data.sources.shards import is_tfrecord, is_webdataset
+from strategies.data.sources.streams import is_tf_data, stream_tf_data
+from strategies.data.sources.tables import check_any_exists
+from strategies.errors import DatasetError, few
+
+
+def load_dataset(
+    source: Any,
+    *,
+    path_column: str = "path",
+    label_column: str = "label",
+    split_column: str = "split",
+    group_column: str = "group",
+    root: str | Path | None = None,
+    follow_links: bool = False,
+    for_training: bool = True,
+) -> ImageDataset:
+    """Lists labelled images without decoding files.
+
+    Args:
+        source: A class folder (`root/<class>/*`, or `root/{train,val,test}/<class>/*`, which is respected), or the same
+            in a zip or tar archive, or in object storage by a URL; a table (columns `path,label[,split,group]`) as a
+            CSV file, a Parquet file or a pandas DataFrame; arrays `(x, y)` of values 0-255 and shape `(num_images,
+            height, width[, channels])`, or an `.npz` file of them; TFRecord files or WebDataset tar shards, by path,
+            pattern or list; a `datasets.Dataset`; a TFDS builder; a `tf.data.Dataset` or `keras.utils.PyDataset` of
+            images and labels, which is read into memory once; a dictionary from `"train"`, `"val"` and `"test"` to any
+            of these; or an `ImageDataset`, which is returned as it is. `SOURCES` in `data/sources/forms.py` lists them.
+        path_column: Column of a table with the files; `label_column`, `split_column` and `group_column` likewise.
+        root: Folder that a table's paths are relative to; default: the table file's, or the working folder.
+        follow_links: Whether links in a class folder that lead to folders or out of it are followed; otherwise they
+            are ignored, by name.
+        for_training: Whether there must be two classes with two images each; `False` takes what there is.
+
+    Returns:
+        An `ImageDataset`. Classes are sorted as text; whole numbers in arrays keep the order of the numbers, so labels
+        0 to n - 1 are the class indices.
+
+    Raises:
+        DatasetError: If there are not two classes with two images each, or one image has several labels.
+
+    Example:
+        >>> import numpy as np
+        >>> from strategies.data.loading import load_dataset
+        >>> dataset = load_dataset((np.zeros((4, 32, 32, 3), dtype="uint8"), ["dog", "cat", "cat", "dog"]))
+        >>> dataset.class_names, dataset.labels.tolist()
+        (('cat', 'dog'), [1, 0, 0, 1])
+    """
+    options: dict[str, tuple[Any, Any]] = {  # each with its default
+        "path_column": (path_column, "path"),
+        "label_column": (label_column, "label"),
+        "split_column": (split_column, "split"),
+        "group_column": (group_column, "group"),
+        "root": (root, None),
+        "follow_links": (follow_links, False),
+    }
+    given = {name: value for name, (value, default) in options.items() if value != default}
+    row = find_source(source)
+    without_effect = [name for name in given if name not in row.options]
+    if without_effect:
+        raise DatasetError(
+            f"Expected options that fit the source: root and column names for a table, follow_links for a folder. "
+            f"Received: {few(without_effect)} for {row.form}, where they have no effect. Leave them out."
+        )
+    dataset = row.read(source, **given)
+    if for_training and dataset is not source:
+        check_classes(dataset)
+    return dataset
+
+
+def load_images(source: Any) -> ImageDataset:
+    """Lists images whose labels are not needed.
+
+    Args:
+        source: A folder (all images below it), a list of files, an array of shape `(num_images, height, width[,
+            channels])` and values 0-255, a list of arrays, a `tf.data.Dataset` of images or of images and labels, or
+            anything else that `load_dataset` takes; labels are dropped.
+
+    Raises:
+        DatasetError: If there is no image.
+    """
+    ignored: list[str] = []
+    items: Sequence[Any]
+    if is_path(source) and os.path.isdir(source):
+        listing = list_folder(Path(source))
+        items, names, text = list(listing.images.values()), list(listing.images), str(source)
+        ignored = listing.ignored
+    elif is_tf_data(source):
+        items = check_arrays(stream_tf_data(source, labelled=False)[0])
+        names, text = numbered(items), "tf.data.Dataset"
+    elif _is_list_of_files(source):
+        items, names, text = [Path(item) for item in source], [str(item) for item in source], "list of files"
+        check_any_exists(items, text)
+    elif isinstance(source, np.ndarray | list) and not (len(source) and all(map(is_path, source))):
+        items = check_arrays(source)
+        names, text = numbered(items), "arrays"
+    else:
+        dataset = find_source(source).read(source)
+        items, names, text, ignored = dataset.items, list(dataset.names), dataset.source, list(dataset.ignored)
+    if not items:
+        raise DatasetError(f"Expected images. Received: {text!r} with none. Images end in {', '.join(EXTENSIONS)}.")
+    return ImageDataset(
+        class_names=(),
+        labels=np.full(len(items), -1, dtype="int64"),
+        items=items,
+        names=tuple(names),
+        source=text,
+        ignored=tuple(ignored),
+    )
+
+
+def _is_list_of_files(source: Any) -> bool:
+    is_list = isinstance(source, list | tuple) and bool(source) and all(map(is_path, source))
+    return is_list and not is_tfrecord(source) and not is_webdataset(source)

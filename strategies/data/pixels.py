@@ -1,0 +1,108 @@
+"""Decoded images of one size: decoded on demand, each once, kept as far as memory allows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from strategies.data.decoding import decode_image
+from strategies.data.digests import content_digest
+from strategies.data.encoded import Encoded
+
+MAX_BYTES = 2 * 2**30  # of decoded images that one `Pixels` keeps
+MAX_CACHE_BYTES = 2**29  # of all images in one `PixelCache`
+
+
+class PixelCache:
+    """Pixels and digests that one step of a command computes and a later step of the same command needs again.
+
+    Args:
+        sizes: Sides of the squares that will be asked for.
+        num_images: Number of images. Where all of them do not fit into `MAX_CACHE_BYTES`, nothing is kept.
+    """
+
+    def __init__(self, sizes: Iterable[int], num_images: int) -> None:
+        wanted = tuple(sorted(set(sizes)))
+        fits = num_images * sum(3 * size**2 for size in wanted) <= MAX_CACHE_BYTES
+        self.sizes = wanted if fits else ()
+        self._kept: dict[tuple[Any, int], np.ndarray] = {}
+        self._digests: dict[Any, bytes] = {}
+
+    def put(self, item: Path | Encoded, image_size: int, pixels: np.ndarray) -> None:
+        """Keeps the pixels of an item at one of the sizes."""
+        self._kept[item, image_size] = pixels
+
+    def put_digests(self, items: Sequence[Any], digests: Sequence[bytes]) -> None:
+        """Keeps the content digests of items."""
+        pairs = zip(items, digests, strict=True)
+        self._digests |= {item: digest for item, digest in pairs if not isinstance(item, np.ndarray)}
+
+    def digest(self, item: Path | Encoded | np.ndarray) -> bytes:
+        """Returns the digest that was kept, or computes it: see `content_digest`."""
+        kept = None if isinstance(item, np.ndarray) else self._digests.get(item)
+        return content_digest(item) if kept is None else kept
+
+    def decode(self, item: Path | Encoded | np.ndarray, image_size: int) -> np.ndarray:
+        """Returns the pixels that were kept, or decodes them: see `decode_image`."""
+        kept = None if isinstance(item, np.ndarray) else self._kept.get((item, image_size))
+        return decode_image(item, image_size) if kept is None else kept
+
+
+class Pixels:
+    """Images of one size as an array that is decoded piece by piece and kept up to `MAX_BYTES`.
+
+    Indexing with a slice or an array of indices returns uint8 RGB of shape `(n, image_size, image_size, 3)`.
+
+    Args:
+        items: As `ImageDataset.items` holds them.
+        image_size: Side of the square in pixels.
+        pixel_cache: Where some of the images may lie decoded.
+    """
+
+    def __init__(self, items: Sequence[Any], image_size: int, pixel_cache: PixelCache | None = None) -> None:
+        self._items, self._size, self._pixel_cache = items, image_size, pixel_cache or PixelCache([], 0)
+        self._kept: dict[int, np.ndarray] = {}
+        self._room = MAX_BYTES // (image_size * image_size * 3)
+        self._pool = ThreadPoolExecutor(os.cpu_count())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what distinguishes these images from others, for a cache key: the content of every file."""
+        digest = hashlib.sha256(b"".join(self.digests)).digest()
+        return {"images": digest, "num_images": len(self._items), "image_size": self._size}
+
+    @cached_property
+    def digests(self) -> list[bytes]:
+        """Content digest of each image, whatever its file is called."""
+        return list(self._pool.map(self._pixel_cache.digest, self._items))
+
+    def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
+        indices = np.arange(len(self._items))[key].tolist()
+        missing = sorted({index for index in indices if index not in self._kept})
+        decoded = self._pool.map(lambda index: self._pixel_cache.decode(self._items[index], self._size), missing)
+        fresh = dict(zip(missing, decoded, strict=True))
+        for index in missing[: max(0, self._room - len(self._kept))]:
+            self._kept[index] = fresh[index]
+        return np.stack([fresh[index] if index in fresh else self._kept[index] for index in indices])
+
+
+class PixelSubset:
+    """Some images of a `Pixels`, to be sent through a network: has a length and is sliced like it."""
+
+    def __init__(self, pixels: Pixels, indices: Sequence[int]) -> None:
+        self._pixels, self._indices = pixels, np.array(indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        return self._pixels[self._indices[key]]

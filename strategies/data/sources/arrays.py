@@ -1,0 +1,96 @@
+"""Arrays of pixels, in memory or in an `.npz` file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from strategies.data.dataset import ImageDataset
+from strategies.data.sources.archives import check_zip
+from strategies.data.sources.labels import encode_labels
+from strategies.data.sources.paths import existing_file
+from strategies.errors import DatasetError, few, in_a_sentence
+from strategies.files import open_regular
+
+
+def is_pair(source: Any) -> bool:
+    """Returns whether `source` is a tuple of images and labels."""
+    return isinstance(source, tuple) and len(source) == 2
+
+
+def read_arrays(source: Any) -> ImageDataset:
+    """Reads arrays `(x, y)`; see `from_arrays`."""
+    images, labels = source
+    return from_arrays(images, labels, "arrays")
+
+
+def read_npz(source: Any) -> ImageDataset:
+    """Reads the arrays `x` and `y` of an `.npz` file; arrays of Python objects are refused, for they may hold code."""
+    path = existing_file(source, "an .npz file")
+    try:
+        with open_regular(path) as file:
+            check_zip(file, str(source))
+            with np.load(file, allow_pickle=False) as arrays:
+                missing = [name for name in ("x", "y") if name not in arrays]
+                if missing:
+                    raise DatasetError(
+                        f"Expected an .npz file with the arrays x and y. Received: {str(source)!r} without "
+                        f"{few(missing)}; it has {few(arrays.files)}. Save it with np.savez(path, x=images, y=labels)."
+                    )
+                images, labels = arrays["x"], arrays["y"]
+    except DatasetError:
+        raise
+    except Exception as error:  # what NumPy and zipfile raise differs by what is wrong
+        raise DatasetError(
+            f"Expected an .npz file with numbers and text alone. Received: {str(source)!r} ({in_a_sentence(error)}). "
+            f"Save it anew with np.savez."
+        ) from error
+    return from_arrays(images, labels, str(source))
+
+
+def from_arrays(images: Any, labels: Any, source: str) -> ImageDataset:
+    """Returns images of values 0-255 and shape `(num_images, height, width[, channels])`, or a list of such images.
+
+    Raises:
+        DatasetError: If shapes, values or labels are others.
+    """
+    items = check_arrays(images)
+    class_names, indices = encode_labels(labels)
+    return ImageDataset(
+        class_names=class_names, labels=indices, items=items, names=tuple(numbered(items)), source=source
+    )
+
+
+def numbered(items: Sequence[Any]) -> list[str]:
+    """Returns the names of images that have none."""
+    return [f"image {index}" for index in range(len(items))]
+
+
+def check_arrays(images: Any) -> list[np.ndarray]:
+    """Returns images as a list of arrays after checking shapes and values."""
+    if not isinstance(images, list | tuple):
+        images = np.asarray(images)
+        if images.ndim not in (3, 4) or (images.ndim == 3 and images.shape[-1] in (1, 3, 4)):
+            raise _wrong_arrays(f"one array of shape {images.shape}", "Put the images first: (num_images, ...)")
+    arrays = [np.asarray(image) for image in images]
+    largest = 0.0
+    for index, array in enumerate(arrays):
+        is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+        if not is_image or not array.size or array.dtype.kind not in "uif":
+            raise _wrong_arrays(f"image {index} of shape {array.shape} and type {array.dtype}", "Convert it")
+        low, high = float(array.min()), float(array.max())
+        if not (low >= 0 and high <= 255):  # NaN is neither
+            raise _wrong_arrays(f"image {index} with values from {low:g} to {high:g}", "Scale the images to 0-255")
+        largest = max(largest, high)
+    if largest <= 1 and any(array.dtype.kind == "f" for array in arrays):
+        raise _wrong_arrays(f"floats that are nowhere above {largest:g}", "Multiply the images by 255")
+    return arrays
+
+
+def _wrong_arrays(received: str, mend: str) -> DatasetError:
+    return DatasetError(
+        f"Expected images of shape (height, width) or (height, width, 1, 3 or 4 channels) with values 0-255. "
+        f"Received: {received}. {mend}."
+    )

@@ -1,0 +1,94 @@
+"""The forms that a dataset may have, as rows: how each is recognised and read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from strategies.data.dataset import ImageDataset
+from strategies.data.sources.archives import is_archive, read_archive
+from strategies.data.sources.arrays import is_pair, read_arrays, read_npz
+from strategies.data.sources.folders import read_folder
+from strategies.data.sources.hub import is_hub_dataset, read_hub_dataset
+from strategies.data.sources.parts import is_parts, read_parts
+from strategies.data.sources.paths import ends_in, is_path
+from strategies.data.sources.remote import is_url, read_url
+from strategies.data.sources.shards import is_tfrecord, is_webdataset, read_tfrecord, read_webdataset
+from strategies.data.sources.streams import (
+    is_builder,
+    is_py_dataset,
+    is_tf_data,
+    is_with_info,
+    read_builder,
+    read_py_dataset,
+    read_tf_data,
+    read_with_info,
+)
+from strategies.data.sources.tables import is_frame, read_csv, read_frame, read_parquet
+from strategies.errors import DatasetError
+
+TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "root")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A form that a dataset may have.
+
+    Attributes:
+        form: What it is, for a sentence.
+        recognises: Whether something has this form; opens nothing but a tar file, and imports nothing heavy.
+        read: Makes an `ImageDataset` of it.
+        options: Keywords that `read` takes.
+    """
+
+    form: str
+    recognises: Callable[[Any], bool]
+    read: Callable[..., ImageDataset]
+    options: tuple[str, ...] = ()
+
+
+# The first row that recognises a source reads it. A path that is nothing else is a class folder, there or not.
+SOURCES = (
+    Source("an ImageDataset", lambda source: isinstance(source, ImageDataset), lambda source: source),
+    Source("a pandas DataFrame", is_frame, read_frame, TABLE_OPTIONS),
+    Source("a class folder", lambda source: is_path(source) and os.path.isdir(source), read_folder, ("follow_links",)),
+    Source("a URL of a class folder in object storage", is_url, read_url),
+    Source("a CSV file", lambda source: ends_in(source, ".csv"), read_csv, TABLE_OPTIONS),
+    Source("a Parquet file", lambda source: ends_in(source, ".parquet"), read_parquet, TABLE_OPTIONS),
+    Source("an .npz file with x and y", lambda source: ends_in(source, ".npz"), read_npz),
+    Source("TFRecord files", is_tfrecord, read_tfrecord),
+    Source("WebDataset tar shards", is_webdataset, read_webdataset),
+    Source("a zip, tar or tar.gz of a class folder", is_archive, read_archive),
+    Source("a datasets.Dataset", is_hub_dataset, read_hub_dataset),
+    Source("a TFDS dataset with its info", is_with_info, read_with_info),
+    Source("a TFDS builder", is_builder, read_builder),
+    Source("a tf.data.Dataset of images and labels", is_tf_data, read_tf_data),
+    Source("a keras.utils.PyDataset", is_py_dataset, read_py_dataset),
+    Source("a dictionary of train, val and test", is_parts, lambda source: read_parts(source, read=_read_any)),
+    Source("arrays (x, y)", is_pair, read_arrays),
+    Source("the path of one of these", is_path, read_folder, ("follow_links",)),
+)
+
+
+def find_source(source: Any) -> Source:
+    """Returns the row for a source.
+
+    Raises:
+        DatasetError: If there is none.
+
+    Example:
+        >>> from strategies.data.sources.forms import find_source
+        >>> find_source("photos.zip").form
+        'a zip, tar or tar.gz of a class folder'
+    """
+    for row in SOURCES:
+        if row.recognises(source):
+            return row
+    forms = ", ".join(row.form for row in SOURCES[1:-1])
+    raise DatasetError(f"Expected one of {forms}. Received: {type(source).__name__}. Give one of these.")
+
+
+def _read_any(source: Any) -> ImageDataset:
+    return find_source(source).read(source)

@@ -1,0 +1,66 @@
+"""A dictionary of splits, each in any form -> one `ImageDataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from strategies.data.dataset import ImageDataset
+from strategies.data.sources.paths import SPLIT_NAMES
+from strategies.errors import DatasetError, few
+
+
+def is_parts(source: Any) -> bool:
+    """Returns whether `source` is a dictionary, such as `{"train": ..., "test": ...}`."""
+    return isinstance(source, Mapping)
+
+
+def read_parts(source: Any, *, read: Callable[[Any], ImageDataset]) -> ImageDataset:
+    """Reads each part as a source of its own, and keeps which image is of which part.
+
+    Args:
+        source: A dictionary from `train`, `val` (or `valid`, `validation`) and `test` to anything that
+            `strategies.load_dataset` takes.
+        read: Reads one part.
+
+    Raises:
+        DatasetError: If a part has another name, or `train` is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> import strategies
+        >>> images, labels = np.zeros((4, 8, 8), dtype="uint8"), ["cat", "dog", "cat", "dog"]
+        >>> strategies.load_dataset({"train": (images, labels), "test": (images[:2], labels[:2])})
+        ImageDataset(6 images, 2 classes, from 'train: arrays, test: arrays')
+    """
+    strange = [str(name) for name in source if str(name).lower() not in SPLIT_NAMES]
+    if strange or "train" not in source:
+        raise DatasetError(
+            f"Expected a dictionary with train and, if you like, val and test. Received: one with "
+            f"{few([str(name) for name in source]) or 'nothing'}. Take the parts with these names, or join them."
+        )
+    parts = {str(name): read(part) for name, part in source.items()}
+    class_names = sorted({name for part in parts.values() for name in part.class_names}, key=_by_number(parts))
+    items: list[Any] = [item for part in parts.values() for item in part.items]
+    labels = [
+        np.array([class_names.index(name) for name in part.class_names], dtype="int64")[part.labels]
+        for part in parts.values()
+    ]
+    return ImageDataset(
+        class_names=tuple(class_names),
+        labels=np.concatenate(labels),
+        items=items,
+        names=tuple(f"{name}/{one}" for name, part in parts.items() for one in part.names),
+        source=", ".join(f"{name}: {part.source}" for name, part in parts.items()),
+        split=tuple(SPLIT_NAMES[name.lower()] for name, part in parts.items() for _ in part.items),
+        ignored=tuple(f"{name}/{one}" for name, part in parts.items() for one in part.ignored),
+    )
+
+
+def _by_number(parts: Mapping[str, ImageDataset]) -> Any:
+    """Returns the order of the classes: of numbers, where no part has them in the order of text."""
+    numbers = all(name.isdecimal() for part in parts.values() for name in part.class_names)
+    as_text = all(list(part.class_names) == sorted(part.class_names) for part in parts.values())
+    return int if numbers and not as_text else str

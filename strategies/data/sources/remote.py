@@ -1,0 +1,55 @@
+"""A class folder in object storage, by a URL of fsspec; images are fetched when asked for, each time anew."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+from strategies.data.dataset import ImageDataset
+from strategies.data.encoded import MAX_FILE_BYTES, Encoded
+from strategies.data.sources.folders import Listing, by_folder, folders_of
+from strategies.errors import DatasetError, in_a_sentence
+
+_LOCAL = ("file", "local")
+
+
+def is_url(source: Any) -> bool:
+    """Returns whether `source` is text that begins as `s3://` does."""
+    return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)", source) is not None
+
+
+def read_url(source: Any) -> ImageDataset:
+    """Reads a class folder, with or without train, val and test, whose files fsspec lists.
+
+    Raises:
+        DatasetError: If fsspec or what it takes for this storage is missing, or the storage does not answer.
+    """
+    if re.split("://|::", source)[0].lower() in _LOCAL or "::" in source:
+        raise DatasetError(
+            f"Expected a URL of object storage, such as 's3://bucket/photos'. Received: {source!r}. Give the path of "
+            f"a folder or archive instead."
+        )
+    try:
+        import fsspec
+
+        storage, root = fsspec.core.url_to_fs(source)
+        found = storage.find(root, detail=True)
+    except ImportError as error:
+        raise DatasetError(
+            f"Expected fsspec and its package for this storage. Received: {source!r} and an environment without "
+            f"({in_a_sentence(error)}). Run: pip install 'transfer-advisor[remote]', and that package."
+        ) from error
+    except Exception as error:  # each storage has errors of its own
+        raise DatasetError(
+            f"Expected a folder in object storage. Received: {source!r} ({in_a_sentence(error)}). Check the URL and "
+            f"your access to it."
+        ) from error
+    listing, start = Listing(), len(root.rstrip("/")) + 1
+    for path, details in sorted(found.items()):
+        name = path[start:].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if name:
+            usable = details.get("type") == "file" and (details.get("size") or 0) <= MAX_FILE_BYTES
+            listing.add(name, Encoded(path, partial(storage.cat_file, path)), usable=usable)
+    listing.folders = folders_of([*listing.images, *listing.ignored])
+    return by_folder(listing, source)

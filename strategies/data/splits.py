@@ -1,0 +1,193 @@
+"""Training, validation and test splits: by class, with groups and copies on one side."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from strategies.data.dataset import SPLITS, ImageDataset, check_classes
+from strategies.errors import DatasetError, few
+
+
+def split_dataset(
+    dataset: ImageDataset,
+    *,
+    seed: int,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+    duplicates: Sequence[Sequence[int]] = (),
+) -> ImageDataset:
+    """Assigns every image to the train, val or test split, by class.
+
+    A split that the user gave is kept; the parts that are missing are carved out of the training images. Images of one
+    group and copies of one image stay on one side; copies count as one image, so they do not change the split. Every
+    class keeps a training image, and has a test image where it has two images to share out.
+
+    Args:
+        dataset: What `load_dataset` returned.
+        seed: The same seed gives the same split.
+        val_fraction: Share of each class for validation, of the images that are shared out; `test_fraction` likewise.
+        duplicates: Clusters of indices of identical images.
+
+    Raises:
+        DatasetError: If only some images have a split, or a class has no training image.
+    """
+    check_classes(dataset)
+    if min(val_fraction, test_fraction) < 0 or not val_fraction + test_fraction < 1:
+        raise DatasetError(
+            f"Expected fractions from 0 whose sum is below 1. Received: val_fraction={val_fraction}, "
+            f"test_fraction={test_fraction}. Leave some images for training."
+        )
+    split = list(dataset.split or ["train"] * len(dataset))
+    wrong = sorted({str(part) for part in split} - set(SPLITS))
+    if wrong:
+        raise DatasetError(
+            f"Expected a split of {', '.join(SPLITS)} for every image or for none. Received: {few(wrong)} in "
+            f"{dataset.source!r}. Fill it in or leave the split out."
+        )
+    fractions = {"test": test_fraction, "val": val_fraction}
+    fractions = {part: fraction for part, fraction in fractions.items() if part not in split}
+    units = _units(dataset, [index for index, part in enumerate(split) if part == "train"], duplicates)
+    # A copy with the same label is no further image: counted once.
+    originals = components(len(dataset), duplicates)
+    counts = [Counter(label for _, label in {(originals[i], int(dataset.labels[i])) for i in unit}) for unit in units]
+    for unit, part in zip(units, _assign(counts, fractions, np.random.default_rng(seed)), strict=True):
+        for index in unit:
+            split[index] = part
+    return replace(dataset, split=tuple(split))
+
+
+def components(size: int, links: Iterable[Sequence[int]]) -> list[int]:
+    """Returns, for each of `size` items, the smallest index among the items that it is linked to, near or far."""
+    parent = list(range(size))
+
+    def find(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for link in links:
+        for index in link:
+            one, other = sorted((find(link[0]), find(index)))
+            parent[other] = one
+    return [find(index) for index in range(size)]
+
+
+def with_groups(dataset: ImageDataset, pattern: str | None) -> ImageDataset:
+    """Returns the dataset with the groups that a pattern finds in the names of its files; `None` changes nothing.
+
+    Args:
+        dataset: Images from files.
+        pattern: A regular expression that is searched for in the path relative to the root, such as `hand\\d+` in
+            `a/hand1_left.jpg`. Files with the same match are one group; one without a match is a group of its own.
+
+    Raises:
+        DatasetError: If it is no regular expression, names no two groups, or the images are no files or have groups.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from strategies.data.dataset import ImageDataset
+        >>> from strategies.data.splits import with_groups
+        >>> names = ("a/hand1_left.jpg", "a/hand2_left.jpg", "b/hand1_top.jpg", "b/other.jpg")
+        >>> dataset = ImageDataset(
+        ...     class_names=("a", "b"), labels=np.array([0, 0, 1, 1]), items=[Path(name) for name in names],
+        ...     names=names, source="photos")
+        >>> with_groups(dataset, "hand\\\\d+").group
+        ('hand1', 'hand2', 'hand1', 'b/other.jpg')
+    """
+    if pattern is None:
+        return dataset
+    expected, mend = "Expected a pattern that names groups of files.", "Write for example --group-by 'hand\\d+'."
+    try:
+        search = re.compile(pattern).search
+    except re.error as error:
+        raise DatasetError(f"{expected} Received: {pattern!r} ({error}). {mend}") from error
+    if dataset.group is not None:
+        raise DatasetError(f"{expected} Received: one and a column of groups. Leave one of them out.")
+    if not all(isinstance(item, Path) for item in dataset.items):
+        raise DatasetError(f"{expected} Received: {dataset.source!r}, which has no files. Give a table with groups.")
+    matches = [search(name) for name in dataset.names]
+    group = tuple(match[0] if match else name for match, name in zip(matches, dataset.names, strict=True))
+    if not any(matches) or len(set(group)) < 2:
+        what = "all files as one group" if any(matches) else "no file"
+        raise DatasetError(f"{expected} Received: {pattern!r}, which matches {what}, such as {group[0]!r}. {mend}")
+    return replace(dataset, group=group)
+
+
+def group_links(dataset: ImageDataset) -> list[list[int]]:
+    """Returns the indices of each group of two images or more."""
+    members = defaultdict(list)
+    for index, group in enumerate(dataset.group or ()):
+        members[group].append(index)
+    return [indices for indices in members.values() if len(indices) > 1]
+
+
+def _units(dataset: ImageDataset, chosen: Sequence[int], duplicates: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Returns the chosen images as lists that must stay together."""
+    inside = set(chosen)
+    links = [[index for index in link if index in inside] for link in (*duplicates, *group_links(dataset))]
+    units = defaultdict(list)
+    roots = components(len(dataset), links)
+    for index in chosen:
+        units[roots[index]].append(index)
+    return list(units.values())
+
+
+def _assign(units: Sequence[Counter[int]], fractions: Mapping[str, float], generator: np.random.Generator) -> list[str]:
+    """Returns a part for each unit: the largest first, each to where the most images of its classes are still due."""
+    totals: Counter[int] = Counter()
+    for unit in units:
+        totals.update(unit)
+    due = _quotas(totals, fractions)
+    parts = [""] * len(units)
+    for number in sorted(generator.permutation(len(units)).tolist(), key=lambda number: -units[number].total()):
+        unit = units[number]
+        part = max(due, key=lambda part: sum(count * due[part][label] / totals[label] for label, count in unit.items()))
+        parts[number] = part
+        due[part].subtract(unit)
+    # Large groups may have left a class without training images, or without test images.
+    for part in ("train", "test"):
+        if part == "train" or fractions.get(part):
+            _fill(part, units, parts)
+    return parts
+
+
+def _quotas(totals: Counter[int], fractions: Mapping[str, float]) -> dict[str, Counter[int]]:
+    """Returns how many images of each class each part is due; of two images, one trains and one tests."""
+    due = {part: Counter[int]() for part in ("train", *fractions)}
+    for label, total in totals.items():
+        left = total
+        for part, fraction in fractions.items():
+            wanted = int(total * fraction + 0.5)
+            if part == "test" and fraction > 0:
+                wanted = max(wanted, 1)
+            due[part][label] = min(wanted, left - 1)
+            left -= due[part][label]
+        due["train"][label] = left
+    return due
+
+
+def _fill(part: str, units: Sequence[Counter[int]], parts: list[str]) -> None:
+    """Moves the smallest unit that can be spared to `part`, for each class that has nothing there."""
+    holders = defaultdict(list)
+    for number, unit in enumerate(units):
+        for label in unit:
+            holders[label].append(number)
+    for label in sorted(holders):
+        if any(parts[number] == part for number in holders[label]):
+            continue
+        spared = [
+            number
+            for number in holders[label]
+            if part == "train"
+            or all(any(parts[other] == "train" for other in holders[one] if other != number) for one in units[number])
+        ]
+        if spared:
+            parts[min(spared, key=lambda number: units[number].total())] = part

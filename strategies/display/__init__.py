@@ -1,0 +1,1 @@
+"""What results are shown with: HTML, charts, progress."""

@@ -1,0 +1,45 @@
+"""What a training reached, as a fragment of HTML for a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from strategies.display.charts import confusion_matrix, learning_charts, reliability_chart
+from strategies.display.html import render, share
+
+
+def result_html(*, recipe: str, network: str, metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a training's result as a fragment of HTML.
+
+    Args:
+        recipe: Name of the recipe that was carried out.
+        network: The pretrained network, in words.
+        metrics: Content of `metrics.json`.
+        history: Rows of `history.csv`.
+    """
+    test, seconds = metrics["test"], metrics["seconds"]
+    return render(
+        "result.html",
+        title=f"{recipe}: test accuracy {share(test['accuracy'])}",
+        sentence=f"95 % interval {share(test['low'])} to {share(test['high'])} on {test['num_images']:,} images that "
+        f"training never saw. {network}, {seconds:.0f} s.",
+        charts=[*learning_charts(history), reliability_chart(test["reliability"])],
+        rows=baseline_rows(recipe, metrics),
+        confusion=confusion_matrix(list(test["per_class"]), test["confusion"]),
+    )
+
+
+def baseline_rows(recipe: str, metrics: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Returns what a recipe is compared with, then the recipe: name, accuracy, low, high, seconds.
+
+    Args:
+        recipe: Name of the recipe.
+        metrics: Content of `metrics.json`.
+    """
+    test, head = metrics["test"], metrics["baseline"]["head"]
+    rows: list[tuple[Any, ...]] = [("majority class", metrics["baseline"]["majority_accuracy"], None, None, None)]
+    if head is not None and recipe != "head_only":
+        rows.append(("head alone", head["accuracy"], head["low"], head["high"], head["seconds"]))
+    rows.append((recipe, test["accuracy"], test["low"], test["high"], metrics["seconds"]))
+    return rows

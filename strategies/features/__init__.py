@@ -1,0 +1,1 @@
+"""Frozen forward passes: feature extraction, inference engines, the cache."""

@@ -1,0 +1,137 @@
+"""Features of a pretrained network at chosen stages, to be used in a model of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from strategies.data.decoding import decode_images
+from strategies.data.loading import load_images
+from strategies.data.pixels import PixelCache, Pixels
+from strategies.errors import unknown_name
+from strategies.features.cache import FeatureCache, default_cache
+from strategies.features.extractor import FeatureExtractor
+from strategies.features.forward import forward
+from strategies.networks.backbones import get_backbone, resolve_weights
+from strategies.networks.network import PretrainedNetwork
+from strategies.networks.pretrained import build_network
+from strategies.networks.weights import native_size
+
+if TYPE_CHECKING:
+    import keras
+
+
+def extract_features(
+    images: Any,
+    backbone: str = "MobileNetV2",
+    *,
+    stages: Sequence[str] | None = None,
+    image_size: int | None = None,
+    weights: str = "auto",
+    pool: bool = True,
+    cache: bool = True,
+) -> dict[str, np.ndarray]:
+    """Takes features out of a pretrained backbone at chosen stages, to be used in a model of your own.
+
+    The second of the two ways to use pretrained knowledge: instead of freezing layers and training the others, compute
+    what the frozen layers say once and train anything on it.
+
+    Args:
+        images: A folder, a list of files, an array `(num_images, height, width, channels)` of values 0-255, a
+            `tf.data.Dataset` or an `ImageDataset`; labels are not needed.
+        backbone: A name that `advisor backbones` lists.
+        stages: Names of stages; default: the last convolutional one.
+        image_size: Side of the square input in pixels; default: the backbone's own.
+        weights: `"auto"` (ImageNet's; for a model of your own: its weights), `"bundled"`, `"random"`, or the path of a
+            weights file.
+        pool: Average over the image plane; `False` keeps the feature maps.
+        cache: Whether pooled features are kept on disk and read from there.
+
+    Returns:
+        `{stage: array}`, shape `(num_images, channels)` when pooled, else `(num_images, height, width, channels)`.
+
+    Raises:
+        UnknownNameError: If the backbone or a stage does not exist.
+        WeightsError: If the weights cannot be had.
+
+    Example:
+        >>> import numpy as np
+        >>> import strategies
+        >>> photos = np.zeros((4, 32, 32, 3), dtype="uint8")
+        >>> features = strategies.extract_features(
+        ...     photos, "MobileNetV2-0.35", stages=["stem"], image_size=32, weights="random")
+        >>> features["stem"].shape
+        (4, 16)
+    """
+    row = get_backbone(backbone)
+    network = PretrainedNetwork(
+        backbone=row.name, weights=resolve_weights(row, weights), image_size=image_size or native_size(row, weights)
+    )
+    known = [stage.name for stage in network.stages(dense=False)]
+    wanted = list(stages) if stages is not None else known[-1:]
+    for name in wanted:
+        if name not in known:
+            raise unknown_name(f"stage of {row.name}", name, known)
+    items = load_images(images).items
+    if pool:
+        extractor = stage_extractor(network, wanted, cache=default_cache() if cache else None)
+        return extract_stages(extractor, items)
+    import keras
+
+    built = build_network(network)
+    model = keras.Model(built.input, _maps(built, network, wanted))
+    values = forward(model, decode_images(items, network.image_size), description="Extracting features")
+    return dict(zip(wanted, values, strict=True))
+
+
+def extract_stages(
+    extractor: FeatureExtractor, items: Sequence[Any], pixel_cache: PixelCache | None = None
+) -> dict[str, np.ndarray]:
+    """Returns the pooled features of each stage by one pass, or from the cache: `{stage: (num_images, channels)}`.
+
+    Args:
+        extractor: From `stage_extractor`.
+        items: Files or arrays, as `ImageDataset.items` holds them.
+        pixel_cache: Where some of the images may lie decoded.
+    """
+    pixels = Pixels(items, extractor.network.image_size, pixel_cache)
+    values = extractor.run(pixels, description="Extracting features")
+    return dict(zip(extractor.outputs, values, strict=False))  # the last name says that maps are pooled
+
+
+def stage_extractor(
+    network: PretrainedNetwork, stages: Sequence[str] | None = None, *, cache: FeatureCache | None
+) -> FeatureExtractor:
+    """Returns a feature extractor for some stages of a network, averaged over the image plane.
+
+    Args:
+        network: The pretrained network.
+        stages: Names of stages; default: all but fully connected ones, from the image on.
+        cache: Where the converted network and its features are kept, or `None`.
+    """
+    names = [stage.name for stage in network.stages(dense=False)] if stages is None else list(stages)
+    return FeatureExtractor(
+        network=network,
+        outputs=(*names, "pooled"),
+        select=partial(_pool_stages, network=network, stages=tuple(names)),
+        cache=cache,
+    )
+
+
+def _pool_stages(
+    built: keras.Model, network: PretrainedNetwork, stages: Sequence[str]
+) -> tuple[list[Any], list[np.ndarray]]:
+    from keras.layers import GlobalAveragePooling2D
+
+    maps = _maps(built, network, stages)
+    return [GlobalAveragePooling2D()(value) if len(value.shape) == 4 else value for value in maps], []
+
+
+def _maps(built: keras.Model, network: PretrainedNetwork, stages: Sequence[str]) -> list[Any]:
+    """Returns the outputs of some stages of a built network."""
+    ends = {stage.name: stage.last_layer for stage in network.stages(dense=False)}
+    last = list(ends)[-1]
+    return [built.output if name == last else built.get_layer(ends[name]).output for name in stages]

@@ -1,0 +1,206 @@
+"""A frozen network with several outputs: named without being built, run by the fastest engine, cached on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from strategies.data.decoding import PIXELS_VERSION
+from strategies.data.digests import weights_digest
+from strategies.data.pixels import Pixels, PixelSubset
+from strategies.display.progress import note
+from strategies.features.background import BackgroundJob
+from strategies.features.cache import FeatureCache, cached, make_key
+from strategies.features.engines import IMAGES_PER_REQUEST, OpenVino, choose_engine, import_openvino
+from strategies.features.forward import forward
+from strategies.features.transposes import sink_transposes
+from strategies.networks.backend import keras_backend
+from strategies.networks.network import PretrainedNetwork
+from strategies.networks.pretrained import build_network
+from strategies.networks.weights import weights_path
+
+if TYPE_CHECKING:
+    import keras
+
+    from strategies.data.batches import AugmentedViews
+
+Pass = Callable[[Any, str], list[np.ndarray]]
+# From a built network: its outputs, one vector per image each, and constants that belong to it.
+SelectOutputs = Callable[["keras.Model"], tuple[list[Any], list[np.ndarray]]]
+MOST_REMEMBERED = 4_000  # images whose outputs one process remembers, for each network
+NETWORK_VERSION = 2  # raise it with any change that changes what a row, an output or a conversion gives
+
+_REMEMBERED: dict[str, dict[bytes, tuple[np.ndarray, ...]]] = {}  # by network, then by content of the image
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureExtractor:
+    """A frozen pretrained network and the outputs that are taken from it.
+
+    Where OpenVINO is the engine, the network is converted once, in a background process, and cached under a key made
+    of the row, the content of its weights file, the input size and the outputs. Then this process imports neither Keras
+    nor its backend.
+
+    Args:
+        network: The pretrained network.
+        outputs: Names of the outputs, for cache keys.
+        select: Returns from the built network its outputs and constants. A function of a module, or a
+            `functools.partial` of one, since it is sent to another process.
+        cache: Where the converted network and its outputs are kept; with `None` Keras computes and nothing is kept.
+        weights_size: As in `build_backbone`.
+    """
+
+    network: PretrainedNetwork
+    outputs: tuple[str, ...]
+    select: SelectOutputs
+    cache: FeatureCache | None
+    weights_size: int | None = None
+
+    def run(self, inputs: np.ndarray | Pixels | AugmentedViews, *, description: str) -> list[np.ndarray]:
+        """Returns every output for images, one array each, from the cache if they are there.
+
+        Args:
+            inputs: Images of the input size. Those of an array have no identity and are not cached.
+            description: Label of the progress bar.
+        """
+        if isinstance(inputs, np.ndarray):
+            return self._pass(inputs, description)
+
+        def key() -> str:
+            return make_key(**inputs.identity(), pixels_version=PIXELS_VERSION, **self._identity, engine=self._engine)
+
+        return cached(self._kept_in, key, len(inputs), lambda: self._compute(inputs, description))
+
+    def _compute(self, inputs: Pixels | AugmentedViews, description: str) -> list[np.ndarray]:
+        """Sends only those images through the network that this process has not sent through it before."""
+        if self._kept_in is None or not isinstance(inputs, Pixels) or len(inputs) > MOST_REMEMBERED:
+            return self._pass(inputs, description)
+        rows = _REMEMBERED.setdefault(make_key(**self._identity, engine=self._engine), {})
+        if len(rows) + len(inputs) > MOST_REMEMBERED:
+            rows.clear()
+        new = {digest: index for index, digest in enumerate(inputs.digests) if digest not in rows}
+        if new:
+            values = self._pass(PixelSubset(inputs, list(new.values())), description)
+            rows |= zip(new, zip(*values, strict=True), strict=True)
+            if len(new) == len(inputs):
+                return values
+        return [np.stack(column) for column in zip(*(rows[digest] for digest in inputs.digests), strict=True)]
+
+    @property
+    def constants(self) -> list[np.ndarray]:
+        """The constants that belong to the network, such as statistics of its layers."""
+        return self._built[1] if self._converted is None else self._converted[3:]
+
+    @property
+    def _kept_in(self) -> FeatureCache | None:
+        """Random weights are different each time, so there is nothing to keep."""
+        kept = self.network.weights != "random" and self.cache is not None and self.cache.max_bytes
+        return self.cache if kept else None
+
+    @cached_property
+    def _file(self) -> Path | None:
+        return weights_path(self.network, self.weights_size)
+
+    @cached_property
+    def _engine(self) -> str:
+        """Without a cache the conversion would cost more than it saves; without a file it could not be found again."""
+        convertible = self._kept_in is not None and self._file is not None
+        return "openvino" if convertible and choose_engine() == "openvino" else keras_backend()
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        if self._file is None:
+            weights = weights_digest(self._built[0].get_weights())
+        else:
+            with self._file.open("rb") as file:
+                weights = hashlib.file_digest(file, "sha256").hexdigest()
+        return {
+            "network_version": NETWORK_VERSION,
+            "backbone": self.network.backbone,
+            "taps": list(self.outputs),
+            "network_size": self.network.image_size,
+            "weights": weights,
+        }
+
+    @cached_property
+    def _built(self) -> tuple[keras.Model, list[np.ndarray]]:
+        return _build(self.network, self.weights_size, self.select)
+
+    @cached_property
+    def conversion(self) -> BackgroundJob | None:
+        """The job that converts the network for OpenVINO; `None` where Keras computes."""
+        if self._engine != "openvino" or self._kept_in is None:
+            return None
+        key = make_key(**self._identity, converted_by=version("openvino"))
+        convert = partial(_convert, self.network, self.weights_size, self.select)
+        return BackgroundJob(key=key, cache=self._kept_in, make=convert)
+
+    @cached_property
+    def _pass(self) -> Pass:
+        """The function that runs the network."""
+        if self._converted is not None:
+            return OpenVino(*self._converted[:3])
+        model, _ = self._built
+        return lambda inputs, description: forward(model, inputs, description=description)
+
+    @cached_property
+    def _converted(self) -> list[np.ndarray] | None:
+        """What `_convert` returns; `None` where Keras computes."""
+        if self.conversion is None:
+            return None
+        try:
+            arrays, new = self.conversion.arrays()
+        except RuntimeError as error:
+            note(f"OpenVINO cannot convert {self.network.backbone} ({error}): Keras computes instead.")
+            return None
+        if new:
+            size = sum(array.nbytes for array in arrays) / 1e6
+            note(
+                f"Converted {self.network} for OpenVINO and kept it in the cache "
+                f"({size:,.1f} MB in {self.conversion.cache.folder})"
+            )
+        return arrays
+
+
+def _build(
+    network: PretrainedNetwork, weights_size: int | None, select: SelectOutputs
+) -> tuple[keras.Model, list[np.ndarray]]:
+    """Returns the Keras model with the selected outputs, and the constants."""
+    built = build_network(network, weights_size=weights_size)
+    import keras
+
+    outputs, constants = select(built)
+    return keras.Model(built.input, outputs), constants
+
+
+def _convert(network: PretrainedNetwork, weights_size: int | None, select: SelectOutputs) -> list[np.ndarray]:
+    """Converts a network for OpenVINO, in float32 and for a few images per request; Keras' backend is OpenVINO.
+
+    Returns:
+        Structure and weights as bytes, two arrays of uint8, the width of each output, and the constants.
+    """
+    openvino = import_openvino()
+    model, constants = _build(network, weights_size, select)
+    import keras
+
+    widths = np.array([output.shape[-1] for output in model.outputs])
+    # A single output: OpenVINO does not promise the order of several.
+    joined = model.outputs[0] if len(widths) == 1 else keras.ops.concatenate(model.outputs, axis=1)
+    signature = [keras.InputSpec(shape=(IMAGES_PER_REQUEST, *model.input.shape[1:]), dtype="float32")]
+    with tempfile.TemporaryDirectory(prefix="advisor-openvino-") as folder:
+        exported, path = Path(folder, "exported.xml"), Path(folder, "network.xml")
+        whole = keras.Model(model.input, joined)
+        whole.export(str(exported), format="openvino", verbose=False, input_signature=signature)
+        graph = openvino.Core().read_model(exported)
+        sink_transposes(graph)
+        openvino.save_model(graph, path, compress_to_fp16=False)
+        structure, weights = (np.fromfile(file, dtype="uint8") for file in (path, path.with_suffix(".bin")))
+    return [structure, weights, widths, *constants]

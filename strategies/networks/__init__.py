@@ -1,0 +1,1 @@
+"""Pretrained networks: backbones as rows, their weights, a user's own model."""

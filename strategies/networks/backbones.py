@@ -1,0 +1,354 @@
+"""Pretrained networks as rows: stages, cut, preprocessing, input size, weights; and how a row becomes a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from strategies.errors import unknown_name
+
+if TYPE_CHECKING:
+    import keras
+
+# Names of the layers that every built backbone has: its input, its scaling, and the end of a network whose own last
+# layer is numbered by Keras (`activation_17`), so that its name depends on what was built before.
+INPUT = "image"
+PREPROCESSING_LAYER = "preprocessing"
+OUTPUT = "backbone_output"
+# What a plan puts on top. No stage of a user's own model may bear these names, nor one of its layers theirs.
+NEW_STAGES = ("new_stage", "classifier")
+RESERVED_LAYERS = frozenset(
+    {INPUT, PREPROCESSING_LAYER, OUTPUT, "pool", "classifier", "classifier_dropout"}
+    | {f"new_stage_{part}" for part in ("conv", "bn", "relu")}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A run of layers: all that lead to `last_layer` and do not belong to an earlier stage.
+
+    Attributes:
+        name: `stem`, `stage1`, ... from the image on; `block1`, ... and `fc` for VGG16.
+        last_layer: Name of the Keras layer that ends the stage.
+        dense: Whether these are fully connected layers, which need the backbone's own input size.
+    """
+
+    name: str
+    last_layer: str
+    dense: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How RGB pixels 0-255 become what a network was trained on: `pixels * scale + offset`, per channel.
+
+    What else a network expects of its input is put into the kernel of its first convolution once the weights are
+    loaded: `order` (the input channels in the order of the file's kernel) and `factor`, per channel.
+    """
+
+    scale: tuple[float, float, float] | None
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    order: tuple[int, int, int] = (0, 1, 2)
+    factor: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+PREPROCESSING: dict[str, Preprocessing] = {
+    # The network takes pixels as they are, or holds all of its scaling.
+    "none": Preprocessing(scale=None),
+    "-1..1": Preprocessing(scale=(1 / 127.5,) * 3, offset=(-1.0,) * 3),
+    # EfficientNetV2S divides by 128, not by 127.5.
+    "-1..0.99": Preprocessing(scale=(1 / 128,) * 3, offset=(-1.0,) * 3),
+    "torch": Preprocessing(
+        scale=(1 / (255 * _STD[0]), 1 / (255 * _STD[1]), 1 / (255 * _STD[2])),
+        offset=(-_MEAN[0] / _STD[0], -_MEAN[1] / _STD[1], -_MEAN[2] / _STD[2]),
+    ),
+    # BGR minus its mean: the flip is in the kernel, the mean stays in RGB.
+    "caffe": Preprocessing(scale=(1.0,) * 3, offset=(-123.68, -116.779, -103.939), order=(2, 1, 0)),
+    # EfficientNetB0-B7 scale by statistics in their weights, and once more by 1/sqrt(std): Keras adds a layer for that
+    # only with weights="imagenet", here it is in the kernel wherever the weights come from.
+    "built-in": Preprocessing(scale=None, factor=(_STD[0] ** -0.5, _STD[1] ** -0.5, _STD[2] ** -0.5)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A network pretrained on ImageNet, or the user's own (`strategies.add_backbone`).
+
+    Attributes:
+        name: What the user calls it; a width other than 1.0 is part of it.
+        constructor: Attribute of `keras.applications`; empty for the user's own.
+        arguments: Arguments of the constructor that make this row.
+        image_size: Side in pixels of the square images that it was trained on.
+        min_image_size: Smallest side that the constructor accepts.
+        preprocessing: Row of `PREPROCESSING`.
+        stages: From the image to the end of the network without its top; VGG16's fully connected layers come after.
+        default_cut: The stage up to which a recipe keeps the early layers when nothing says better: about a third of
+            the depth, where the feature map is mostly an eighth of the image.
+        weights_file: Name of Keras' file; `{size}` is one of `weights_sizes`, `{top}` is empty with dense stages.
+        weights_sizes: Input sizes for which there is a file of its own; empty if one file serves all.
+        source: Paper.
+        model: The user's own network with its weights, models within it included; `None` for all of Keras'.
+    """
+
+    name: str
+    constructor: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    image_size: int = 224
+    min_image_size: int = 32
+    preprocessing: str = "-1..1"
+    stages: tuple[Stage, ...]
+    default_cut: str = "stage2"
+    has_batch_norm: bool = True
+    weights_file: str = ""
+    weights_sizes: tuple[int, ...] = ()
+    source: str
+    model: keras.Model | None = field(default=None, repr=False)
+
+
+def _stages(*last_layers: str) -> tuple[Stage, ...]:
+    names = ("stem", *(f"stage{number}" for number in range(1, len(last_layers))))
+    return tuple(Stage(name=name, last_layer=layer) for name, layer in zip(names, last_layers, strict=True))
+
+
+def _widths(
+    constructor: str,
+    widths: Mapping[float, str],
+    weights_file: str,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    **shared: Any,
+) -> tuple[Backbone, ...]:
+    """The rows of a family that differ in `alpha`; `widths` says how the name of the weights file writes each."""
+    return tuple(
+        Backbone(
+            name=constructor if alpha == 1.0 else f"{constructor}-{alpha}",
+            constructor=constructor,
+            arguments={"alpha": alpha, **(arguments or {})},
+            weights_file=weights_file.replace("{alpha}", text),
+            **shared,
+        )
+        for alpha, text in widths.items()
+    )
+
+
+def _efficientnet(variant: str, image_size: int, repeats: tuple[int, ...]) -> Backbone:
+    """A row of EfficientNetB0-B7; a block that is repeated ends in an addition, a single one in a projection."""
+    ends = [
+        f"block{block}{'abcdefgh'[count - 1]}_{'add' if count > 1 else 'project_bn'}"
+        for block, count in enumerate(repeats, start=1)
+    ]
+    return Backbone(
+        name=f"EfficientNet{variant}",
+        constructor=f"EfficientNet{variant}",
+        image_size=image_size,
+        preprocessing="built-in",
+        stages=_stages("stem_activation", *ends[1:6], "top_activation"),
+        weights_file=f"efficientnet{variant.lower()}_notop.h5",
+        source="Tan & Le 2019, EfficientNet (arXiv:1905.11946)",
+    )
+
+
+def _efficientnet_v2(variant: str, image_size: int, preprocessing: str, repeats: tuple[int, ...]) -> Backbone:
+    ends = [f"block{block}{'abcdefghijklmno'[count - 1]}_add" for block, count in enumerate(repeats, start=2)]
+    return Backbone(
+        name=f"EfficientNetV2{variant}",
+        constructor=f"EfficientNetV2{variant}",
+        arguments={"include_preprocessing": False},
+        image_size=image_size,
+        preprocessing=preprocessing,
+        stages=_stages("stem_activation", *ends, "top_activation"),
+        weights_file=f"efficientnetv2-{variant.lower()}_notop.h5",
+        source="Tan & Le 2021, EfficientNetV2 (arXiv:2104.00298)",
+    )
+
+
+_MOBILENET_V3 = "Howard et al. 2019, Searching for MobileNetV3 (arXiv:1905.02244)"
+
+# Boundaries are ends of blocks at which the useful activation leaves: after the addition and its activation, after the
+# linear projection of an inverted residual block, after the transition of a dense block; where the activation follows
+# the addition in the next block (ResNet50V2, Xception) or a normalisation does (ConvNeXt), after that one.
+BACKBONES: dict[str, Backbone] = {
+    backbone.name: backbone
+    for backbone in (
+        *_widths(
+            "MobileNet",
+            {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"},
+            "mobilenet_{alpha}_{size}_tf_no_top.h5",
+            weights_sizes=(128, 160, 192, 224),
+            stages=_stages("conv1_relu", *(f"conv_pw_{block}_relu" for block in (3, 5, 8, 11, 13))),
+            source="Howard et al. 2017, MobileNets (arXiv:1704.04861)",
+        ),
+        *_widths(
+            "MobileNetV2",
+            {0.35: "0.35", 0.5: "0.5", 0.75: "0.75", 1.0: "1.0", 1.3: "1.3", 1.4: "1.4"},
+            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}_no_top.h5",
+            weights_sizes=(96, 128, 160, 192, 224),
+            stages=_stages("Conv1_relu", *(f"block_{block}_add" for block in (2, 5, 9, 12, 15)), "out_relu"),
+            source="Sandler et al. 2018, MobileNetV2 (arXiv:1801.04381)",
+        ),
+        *_widths(
+            "MobileNetV3Small",
+            {0.75: "0.75", 1.0: "1.0"},
+            "weights_mobilenet_v3_small_224_{alpha}_float_no_top_v2.h5",
+            arguments={"include_preprocessing": False},
+            stages=_stages("expanded_conv_project_bn", *(f"expanded_conv_{block}_add" for block in (2, 5, 7)), OUTPUT),
+            default_cut="stage1",
+            source=_MOBILENET_V3,
+        ),
+        *_widths(
+            "MobileNetV3Large",
+            {0.75: "0.75", 1.0: "1.0"},
+            "weights_mobilenet_v3_large_224_{alpha}_float_no_top_v2.h5",
+            arguments={"include_preprocessing": False},
+            stages=_stages("expanded_conv_add", *(f"expanded_conv_{block}_add" for block in (2, 5, 9, 11)), OUTPUT),
+            source=_MOBILENET_V3,
+        ),
+        Backbone(
+            name="ResNet50",
+            constructor="ResNet50",
+            preprocessing="caffe",
+            stages=_stages(
+                "pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"
+            ),
+            weights_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            source="He et al. 2015, Deep Residual Learning for Image Recognition (arXiv:1512.03385)",
+        ),
+        Backbone(
+            name="ResNet50V2",
+            constructor="ResNet50V2",
+            stages=_stages(*(f"conv{block}_block1_preact_relu" for block in (2, 3, 4, 5)), "post_relu"),
+            weights_file="resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            source="He et al. 2016, Identity Mappings in Deep Residual Networks (arXiv:1603.05027)",
+        ),
+        _efficientnet("B0", 224, (1, 2, 2, 3, 3, 4, 1)),
+        _efficientnet("B1", 240, (2, 3, 3, 4, 4, 5, 2)),
+        _efficientnet("B2", 260, (2, 3, 3, 4, 4, 5, 2)),
+        _efficientnet("B3", 300, (2, 3, 3, 5, 5, 6, 2)),
+        _efficientnet_v2("B0", 224, "torch", (2, 2, 3, 5)),
+        _efficientnet_v2("S", 384, "-1..0.99", (4, 4, 6, 9)),
+        Backbone(
+            name="DenseNet121",
+            constructor="DenseNet121",
+            preprocessing="torch",
+            stages=_stages("pool1", "pool2_pool", "pool3_pool", "pool4_pool", "relu"),
+            weights_file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            source="Huang et al. 2016, Densely Connected Convolutional Networks (arXiv:1608.06993)",
+        ),
+        Backbone(
+            name="Xception",
+            constructor="Xception",
+            image_size=299,
+            min_image_size=71,
+            stages=_stages(
+                "block1_conv2_act", *(f"block{block}_sepconv1_act" for block in (4, 5, 9, 13)), "block14_sepconv2_act"
+            ),
+            weights_file="xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            source="Chollet 2016, Xception (arXiv:1610.02357)",
+        ),
+        Backbone(
+            name="InceptionV3",
+            constructor="InceptionV3",
+            image_size=299,
+            min_image_size=75,
+            # The convolutions before the first Inception block have no names of their own.
+            stages=_stages("mixed0", "mixed2", "mixed5", "mixed7", "mixed10"),
+            default_cut="stage1",
+            weights_file="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            source="Szegedy et al. 2015, Rethinking the Inception Architecture (arXiv:1512.00567)",
+        ),
+        Backbone(
+            name="NASNetMobile",
+            constructor="NASNetMobile",
+            stages=_stages("reduction_concat_stem_2", *(f"normal_concat_{cell}" for cell in (1, 3, 6, 8)), OUTPUT),
+            weights_file="nasnet_mobile_no_top.h5",
+            source="Zoph et al. 2017, Learning Transferable Architectures (arXiv:1707.07012)",
+        ),
+        Backbone(
+            name="VGG16",
+            constructor="VGG16",
+            preprocessing="caffe",
+            stages=(
+                *(Stage(name=f"block{block}", last_layer=f"block{block}_pool") for block in (1, 2, 3, 4, 5)),
+                Stage(name="fc", last_layer="fc2", dense=True),
+            ),
+            default_cut="block2",
+            has_batch_norm=False,
+            weights_file="vgg16_weights_tf_dim_ordering_tf_kernels{top}.h5",
+            source="Simonyan & Zisserman 2014, Very Deep Convolutional Networks (arXiv:1409.1556)",
+        ),
+        Backbone(
+            name="ConvNeXtTiny",
+            constructor="ConvNeXtTiny",
+            arguments={"include_preprocessing": False},
+            preprocessing="torch",
+            stages=_stages(
+                "convnext_tiny_stem_layernorm",
+                *(f"convnext_tiny_downsampling_layernorm_{index}" for index in (0, 1, 2)),
+                OUTPUT,
+            ),
+            has_batch_norm=False,
+            weights_file="convnext_tiny_notop.h5",
+            source="Liu et al. 2022, A ConvNet for the 2020s (arXiv:2201.03545)",
+        ),
+    )
+}
+
+
+def get_backbone(name: str) -> Backbone:
+    """Returns the backbone of that name.
+
+    Args:
+        name: A key of `BACKBONES`; the width 1.0 may be written out (`MobileNetV2-1.0`).
+
+    Raises:
+        UnknownNameError: If there is no such backbone; the text suggests the nearest name. The user's own are known
+            only in the process that added them.
+
+    Example:
+        >>> from strategies.networks.backbones import get_backbone
+        >>> get_backbone("MobileNetV2-0.35").default_cut
+        'stage2'
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    row = BACKBONES.get(name.removesuffix("-1.0"))
+    if row is None or row.arguments.get("alpha") != 1.0:
+        raise unknown_name("backbone", name, BACKBONES, hint="A model of your own: strategies.add_backbone first.")
+    return row
+
+
+def resolve_weights(backbone: Backbone, weights: str) -> str:
+    """Returns the weights that are meant: `"auto"` is `"own"` for a user's own model and `"imagenet"` for others.
+
+    Args:
+        backbone: A row of `BACKBONES`.
+        weights: `"auto"`, `"imagenet"`, `"own"`, `"bundled"`, `"random"`, or the path of a weights file.
+
+    Example:
+        >>> from strategies.networks.backbones import get_backbone, resolve_weights
+        >>> resolve_weights(get_backbone("MobileNetV2"), "auto")
+        'imagenet'
+    """
+    if weights not in ("auto", "imagenet"):
+        return weights
+    return "imagenet" if backbone.model is None else "own"
+
+
+def stages_at(backbone: Backbone, image_size: int, *, dense: bool = True) -> tuple[Stage, ...]:
+    """Returns the stages that the backbone has at an input size: dense ones only at its own.
+
+    Args:
+        backbone: A row of `BACKBONES`.
+        image_size: Side of the square input in pixels.
+        dense: Whether dense ones are among them.
+
+    Example:
+        >>> from strategies.networks.backbones import get_backbone, stages_at
+        >>> [stage.name for stage in stages_at(get_backbone("VGG16"), 128)]
+        ['block1', 'block2', 'block3', 'block4', 'block5']
+    """
+    dense = dense and image_size == backbone.image_size
+    return tuple(stage for stage in backbone.stages if dense or not stage.dense)

@@ -1,0 +1,65 @@
+"""Keras and its backend: started quietly, its name, and whether it computes on a GPU or compiles with XLA."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def start_keras() -> None:
+    """Imports Keras where that was not done yet; TensorFlow's messages at start-up do not reach stderr."""
+    if "keras" in sys.modules:
+        return
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without stderr
+        import keras
+
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras
+
+        keras.ops.zeros(1)  # the first operation looks for devices
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def keras_backend() -> str:
+    """Returns the name of Keras' backend without importing it."""
+    if "keras" in sys.modules:
+        import keras
+
+        return str(keras.backend.backend())
+    if os.environ.get("KERAS_BACKEND"):
+        return os.environ["KERAS_BACKEND"]
+    try:
+        settings = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+        return str(json.loads(settings.read_text(encoding="utf-8")).get("backend", "tensorflow"))
+    except (OSError, ValueError, AttributeError):
+        return "tensorflow"
+
+
+def has_gpu() -> bool:
+    """Returns whether the Keras backend computes on a GPU."""
+    import keras
+
+    if keras.backend.backend() == "torch":  # for which keras.distribution knows no devices
+        import torch
+
+        return bool(torch.cuda.is_available())
+    return any(device.startswith("gpu") for device in keras.distribution.list_devices())
+
+
+def use_xla() -> bool:
+    """Returns whether Keras should compile with XLA: not for TensorFlow on a CPU, where it is several times slower."""
+    import keras
+
+    backend = keras.backend.backend()
+    return backend == "jax" or (backend == "tensorflow" and has_gpu())

@@ -1,0 +1,46 @@
+"""`PretrainedNetwork`: a backbone, its weights and its input size, the one value that names a pretrained network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from strategies.networks.backbones import Backbone, Stage, get_backbone, stages_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedNetwork:
+    """A pretrained network: which backbone, with which weights, at which input size. Nothing is built or loaded.
+
+    Attributes:
+        backbone: Name of a row of `BACKBONES`.
+        weights: `"imagenet"`, `"own"` (a user's own model), `"bundled"`, `"random"`, or the path of a weights file.
+        image_size: Side of the square input in pixels.
+
+    Example:
+        >>> from strategies.networks.network import PretrainedNetwork
+        >>> network = PretrainedNetwork(backbone="MobileNetV2-0.35", weights="imagenet", image_size=96)
+        >>> print(network)
+        MobileNetV2-0.35 at 96 px
+        >>> [stage.name for stage in network.stages()][:2]
+        ['stem', 'stage1']
+    """
+
+    backbone: str
+    weights: str
+    image_size: int
+
+    def __str__(self) -> str:
+        return f"{self.backbone} at {self.image_size} px"
+
+    @property
+    def row(self) -> Backbone:
+        """The row of the backbone."""
+        return get_backbone(self.backbone)
+
+    def stages(self, *, dense: bool = True) -> tuple[Stage, ...]:
+        """Returns the stages at this input size; see `stages_at`."""
+        return stages_at(self.row, self.image_size, dense=dense)
+
+    def at(self, image_size: int) -> PretrainedNetwork:
+        """Returns the same network at another input size in pixels."""
+        return replace(self, image_size=image_size)

@@ -1,0 +1,295 @@
+"""How a row of `backbones.py` becomes a Keras model: flat, with its own scaling and pretrained weights."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strategies.errors import UserError, WeightsError, in_a_sentence, unknown_name
+from strategies.networks.backbones import (
+    INPUT,
+    OUTPUT,
+    PREPROCESSING,
+    PREPROCESSING_LAYER,
+    RESERVED_LAYERS,
+    Backbone,
+    Preprocessing,
+    resolve_weights,
+    stages_at,
+)
+from strategies.networks.backend import start_keras
+from strategies.networks.flattening import copy_model, flatten
+from strategies.networks.network import PretrainedNetwork
+from strategies.networks.weights import (
+    BUNDLED,
+    bundled_file,
+    can_download,
+    missing,
+    sizes_to_load,
+    weights_files,
+    weights_path,
+)
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build_backbone(
+    backbone: Backbone,
+    *,
+    image_size: int | None = None,
+    weights: str = "auto",
+    dense: bool = False,
+    last_stage: str | None = None,
+    weights_size: int | None = None,
+) -> keras.Model:
+    """Builds the pretrained network of a row, as a flat functional model that holds its own scaling.
+
+    Args:
+        backbone: A row of `BACKBONES`.
+        image_size: Side of the square input in pixels; default: the backbone's own.
+        weights: `"auto"`: `"own"`, the model's, for one of the user's, else `"imagenet"`: Keras' cache, else its
+            download. Or `"bundled"`, the small network in this package, `"random"`, or the path of a weights file of
+            the plain Keras network or of the user's model (`.h5` or `.weights.h5`).
+        dense: Whether the fully connected stage is kept (VGG16 at its own size).
+        last_stage: The stage whose output is the model's; default: the last one.
+        weights_size: Input size whose ImageNet file is used, for backbones that have several; default: that of
+            `image_size`, and where it cannot be had, of the backbone's own size.
+
+    Returns:
+        A model from RGB pixels 0-255, float32 of shape `(image_size, image_size, 3)`, to the output of `last_stage`.
+
+    Raises:
+        UserError: If the image is too small, or there is no dense stage at that size.
+        UnknownNameError: If `last_stage` does not exist.
+        WeightsError: If the weights cannot be had or do not fit.
+
+    Example:
+        >>> from strategies.networks.backbones import get_backbone
+        >>> from strategies.networks.pretrained import build_backbone
+        >>> row = get_backbone("MobileNetV2-0.35")
+        >>> build_backbone(row, image_size=96, weights="random", last_stage="stage2").output_shape
+        (None, 12, 12, 16)
+    """
+    start_keras()
+    import keras
+
+    size = backbone.image_size if image_size is None else image_size
+    if size < backbone.min_image_size:
+        raise UserError(
+            f"{backbone.name} needs images of at least {backbone.min_image_size} px. Received: image_size={size}. "
+            f"Give a larger one."
+        )
+    stages = {stage.name: stage for stage in stages_at(backbone, size, dense=dense)}
+    if dense and not any(stage.dense for stage in stages.values()):
+        raise UserError(
+            f"Expected a backbone with fully connected layers at its own input size (VGG16 at 224 px). Received: "
+            f"dense=True for {backbone.name} at {size} px. Leave dense out, or change the image size."
+        )
+    end = list(stages)[-1] if last_stage is None else last_stage
+    if end not in stages:
+        raise unknown_name(f"stage of {backbone.name}", end, stages)
+
+    if backbone.model is not None:
+        network = build_own(backbone, backbone.model, size, resolve_weights(backbone, weights))
+    else:
+        network = _construct(backbone, size, dense)
+        if weights in ("auto", "imagenet"):
+            _load_imagenet(network, backbone, size, weights_size, dense)
+        elif weights == BUNDLED:
+            _load_file(network, backbone, bundled_file(backbone))
+        elif weights != "random":
+            _load_file(network, backbone, Path(weights), dense)
+        if weights != "random":
+            _adapt_first_kernel(network, PREPROCESSING[backbone.preprocessing])
+        if any(isinstance(layer, keras.Model) for layer in network.layers):  # ConvNeXt has four
+            network = flatten(network)
+    if stages[end].last_layer == OUTPUT:
+        output = keras.layers.Identity(name=OUTPUT)(network.outputs[0])
+    else:
+        output = network.get_layer(stages[end].last_layer).output
+    return keras.Model(network.inputs[0], output, name=backbone.name)
+
+
+def build_network(
+    network: PretrainedNetwork,
+    *,
+    dense: bool = False,
+    last_stage: str | None = None,
+    weights_size: int | None = None,
+) -> keras.Model:
+    """Builds a pretrained network; like `build_backbone`, with backbone, weights and input size as one value."""
+    return build_backbone(
+        network.row,
+        image_size=network.image_size,
+        weights=network.weights,
+        dense=dense,
+        last_stage=last_stage,
+        weights_size=weights_size,
+    )
+
+
+def stage_layers(model: keras.Model, backbone: Backbone) -> dict[str, tuple[str, ...]]:
+    """Returns the names of a model's layers by stage of its backbone, in topological order.
+
+    The input, the preprocessing and layers that were put on top belong to no stage.
+
+    Args:
+        model: What `build_backbone` returned, cut or whole, alone or with other layers on top.
+        backbone: The row that it was built of.
+
+    Returns:
+        `{stage: names}` of the stages that the model has; the last name of each is where the stage ends.
+
+    Raises:
+        UserError: If the model has no stage of that backbone.
+
+    Example:
+        >>> from strategies.networks.backbones import get_backbone
+        >>> from strategies.networks.pretrained import build_backbone, stage_layers
+        >>> row = get_backbone("MobileNetV2-0.35")
+        >>> stage_layers(build_backbone(row, image_size=32, weights="random"), row)["stem"]
+        ('Conv1', 'bn_Conv1', 'Conv1_relu')
+    """
+    import keras
+
+    # By type, since those that are built in have numbered names.
+    apart = (keras.layers.InputLayer, keras.layers.Rescaling, keras.layers.Normalization)
+    names = [layer.name for layer in model.layers]
+    seen = {layer.name for layer in model.layers if isinstance(layer, apart)}
+    found = {}
+    for stage in backbone.stages:
+        if stage.last_layer not in names:
+            break
+        ancestors = keras.Model(model.input, model.get_layer(stage.last_layer).output).layers
+        own = {layer.name for layer in ancestors} - seen
+        found[stage.name] = tuple(name for name in names if name in own)
+        seen |= own
+    if not found:
+        raise UserError(
+            f"Expected a model built on {backbone.name}. Received: {model.name!r}, which has no layer "
+            f"{backbone.stages[0].last_layer!r}. Give the backbone that it was built on."
+        )
+    return found
+
+
+def build_own(backbone: Backbone, model: keras.Model, size: int, weights: str) -> keras.Model:
+    """Builds a copy of the user's own model at an input size, flat, on top of the input and the scaling.
+
+    Args:
+        backbone: The row that `strategies.add_backbone` made of it, or is about to.
+        model: The user's model, which is left as it is.
+        size: Side of the square input in pixels.
+        weights: `"own"`, `"random"`, or the path of a weights file of the model.
+
+    Raises:
+        UserError: If the layers do not allow that input size.
+        WeightsError: If the file does not fit.
+    """
+    import keras
+
+    if weights not in ("own", "random"):
+        model = copy_model(model)
+        _load_file(model, backbone, Path(weights))
+    inputs = keras.Input((size, size, 3), name=INPUT)
+    row = PREPROCESSING[backbone.preprocessing]
+    scaled = _scale(inputs, row)
+    if row.order != (0, 1, 2):
+        # Not in a kernel, as with Keras' networks: which one comes first, and whether only one does, is not known here.
+        scaled = keras.ops.take(scaled, list(row.order), axis=-1)
+    try:
+        # Flat first: a model within the model would insist on the input size that it was built for.
+        outputs = flatten(copy_model(model, RESERVED_LAYERS)).call(scaled)
+        return flatten(keras.Model(inputs, outputs), weights=weights != "random")
+    except UserError:
+        raise
+    except Exception as error:  # layers of any kind may refuse a shape
+        raise UserError(
+            f"Expected an image size that the layers of {backbone.name} allow, such as its own, {backbone.image_size} "
+            f"px. Received: image_size={size} ({in_a_sentence(error)}). Leave image_size out."
+        ) from error
+
+
+def _scale(inputs: keras.KerasTensor, row: Preprocessing) -> keras.KerasTensor:
+    from keras.layers import Rescaling
+
+    if row.scale is None:
+        return inputs
+    return Rescaling(list(row.scale), offset=list(row.offset), name=PREPROCESSING_LAYER)(inputs)
+
+
+def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None = None) -> keras.Model:
+    """The plain Keras network on top of the input and the scaling."""
+    import keras
+
+    inputs = keras.Input((size, size, 3), name=INPUT)
+    scaled = _scale(inputs, PREPROCESSING[backbone.preprocessing])
+    constructor = getattr(keras.applications, backbone.constructor)
+    return constructor(
+        include_top=dense,
+        weights=weights,
+        input_shape=(size, size, 3),
+        input_tensor=scaled,
+        **backbone.arguments,
+    )
+
+
+def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, weights_size: int | None, dense: bool) -> None:
+    """Loads Keras' ImageNet weights: a file in its cache before a download, that of `size` before the native one."""
+    import keras
+
+    imagenet = PretrainedNetwork(backbone=backbone.name, weights="imagenet", image_size=size)
+    files = weights_files(backbone, sizes_to_load(backbone, size, weights_size), dense=dense)
+    # Keras itself overlooks the files of a cache that it cannot write to.
+    if (path := weights_path(imagenet, weights_size, dense=dense)) is not None:
+        _load_file(network, backbone, path, dense)
+        return
+    reason = "its server does not answer"
+    for file_size in files.values() if can_download() else ():
+        try:
+            # Keras reports its download on stdout, where a command may be writing its result.
+            with contextlib.redirect_stdout(sys.stderr):
+                pretrained = _construct(backbone, file_size, dense, weights="imagenet")
+        except Exception as error:  # Keras raises plain Exceptions here
+            reason = in_a_sentence(error)
+        else:
+            network.set_weights(pretrained.get_weights())
+            for layer in network.layers:
+                if isinstance(layer, keras.layers.Normalization):
+                    layer.finalize_state()  # it works with what it computed from its weights before
+            return
+    raise WeightsError(missing(backbone, reason, list(files)[-1]))
+
+
+def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool = False) -> None:
+    known = "'imagenet', 'bundled'" if backbone.model is None else "'own'"
+    if not path.is_file() or path.suffix != ".h5":
+        why = "is not an .h5 file" if path.is_file() else "does not exist"
+        raise WeightsError(
+            f"Expected weights {known}, 'random' or the path of an .h5 or .weights.h5 file. "
+            f"Received: {str(path)!r}, which {why}. Check the path."
+        )
+    try:
+        network.load_weights(path)
+    except Exception as error:  # what h5py and Keras raise differs by version and by what is wrong
+        arguments = "".join(f", {key}={value!r}" for key, value in backbone.arguments.items())
+        plain = f"keras.applications.{backbone.constructor}(include_top={dense}{arguments})"
+        raise WeightsError(
+            f"Expected weights of {plain if backbone.model is None else backbone.name}. Received: "
+            f"{str(path)!r}, which does not fit ({in_a_sentence(error)}). Give the file of this network."
+        ) from error
+
+
+def _adapt_first_kernel(network: keras.Model, row: Preprocessing) -> None:
+    from keras.layers import Conv2D
+
+    if (row.order, row.factor) == ((0, 1, 2), (1.0, 1.0, 1.0)):
+        return
+    first = next(layer for layer in network.layers if isinstance(layer, Conv2D))
+    kernel, *others = first.get_weights()
+    kernel = kernel[:, :, list(row.order)]
+    for channel, factor in enumerate(row.factor):
+        kernel[:, :, channel] *= factor
+    first.set_weights([kernel, *others])

@@ -1,0 +1,1 @@
+"""A recipe made concrete for a network and a dataset: plan, freeze map, script."""

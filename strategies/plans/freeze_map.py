@@ -1,0 +1,77 @@
+"""The freeze map: what happens to each stage in each phase, derived from a plan for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from strategies.plans.phase import NewLayer, Phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeCell:
+    """What happens to one stage in one phase: `frozen`, `trained`, `new` (trained, not pretrained as is), `removed`."""
+
+    phase: str
+    state: str
+    learning_rate: float | None
+    batch_norm: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeRow:
+    """One stage of the freeze map. `origin`: `pretrained`, `new_from_pretrained`, `new` or `removed`."""
+
+    stage: str
+    origin: str
+    parameters: int | None
+    cells: tuple[FreezeCell, ...]
+
+
+def derive_freeze_map(
+    *,
+    stages: Sequence[str],
+    kept: Sequence[str],
+    rebuilt: Sequence[str],
+    new_layers: Sequence[NewLayer],
+    phases: Sequence[Phase],
+    has_batch_norm: bool,
+    parameters: Mapping[str, int],
+) -> tuple[FreezeRow, ...]:
+    """Returns one row for each stage of the backbone, for its top, and for each new layer.
+
+    Args:
+        stages: All stages of the backbone, from the image on.
+        kept: Those that stay as they are.
+        rebuilt: Those that are built again from their pretrained values.
+        new_layers: What is put on top.
+        phases: What is trained, in order.
+        has_batch_norm: Whether the stages of the backbone have BatchNorm.
+        parameters: Number of weights of each stage, where known.
+    """
+    norms = dict.fromkeys(stages, has_batch_norm) | {layer.name: layer.kind != "classifier" for layer in new_layers}
+    new = [layer.name for layer in new_layers]
+    rows = []
+    for stage in (*stages, "top", *new):
+        if stage in new:
+            origin = "new"
+        elif stage in rebuilt:
+            origin = "new_from_pretrained"
+        else:
+            origin = "pretrained" if stage in kept else "removed"
+        cells = tuple(_cell(stage, origin, phase, norms.get(stage, has_batch_norm)) for phase in phases)
+        rows.append(FreezeRow(stage=stage, origin=origin, parameters=parameters.get(stage), cells=cells))
+    return tuple(rows)
+
+
+def _cell(stage: str, origin: str, phase: Phase, has_batch_norm: bool) -> FreezeCell:
+    if origin == "removed":
+        return FreezeCell(phase=phase.name, state="removed", learning_rate=None, batch_norm=None)
+    trained = stage in phase.trains
+    state = ("trained" if origin == "pretrained" else "new") if trained else "frozen"
+    batch_norm = None
+    if has_batch_norm:
+        policy = phase.batch_norm.get(stage, {"mode": "inference"}) if trained else {"mode": "inference"}
+        batch_norm = f"train, momentum {policy['momentum']:g}" if policy["mode"] == "train" else "inference"
+    rate = phase.learning_rate.get(stage) if trained else None
+    return FreezeCell(phase=phase.name, state=state, learning_rate=rate, batch_norm=batch_norm)

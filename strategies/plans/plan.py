@@ -1,0 +1,301 @@
+"""A plan and its phases: reading, checking, writing, and the freeze map.
+
+`phases` are the truth. The freeze map is derived from them, for reading; a plan whose freeze map says something else
+than its phases is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from strategies.errors import PlanError, in_a_sentence
+from strategies.files import check_schema, load_json
+from strategies.networks.backbones import Stage
+from strategies.networks.network import PretrainedNetwork
+from strategies.plans.freeze_map import FreezeRow, derive_freeze_map
+from strategies.plans.phase import NewLayer, Phase
+from strategies.recipes import get_recipe
+
+PLAN_VERSION = 1
+DEFAULT_BATCH_SIZE = 32
+# Strengths of the head's regularization (scikit-learn's C) that the `logistic` solver tries, the strongest first.
+STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything training needs to know, as it stands in `plan.json`.
+
+    Attributes:
+        recipe: Which of the documented recipes this is.
+        network: The pretrained network that is transferred.
+        cut_stage: The last stage of the backbone that is kept as it is.
+        rebuilt_stages: Stages after the cut that are built anew with their own shapes, from their pretrained values.
+        new_layers: What is put on top, the classifier last.
+        phases: What is trained, in order.
+        augmentation: `{"horizontal_flip": bool, "shift": share of the side}`, for phases that are augmented.
+        class_weights: Weight of each class in the loss, by name; `None` means all equal.
+        label_smoothing: Share of the label that is spread over all classes, in phases that are trained by steps.
+        metric: What validation images are judged by: `accuracy` or `balanced_accuracy`.
+        precision: `float32`, `mixed_float16`, `mixed_bfloat16`, or `auto`: `mixed_float16` on a GPU, else `float32`.
+        advice: Why this plan: what `advisor.recommend` decided and by what margins; empty if nobody advised.
+        parameters: Number of weights of each stage, for the freeze map.
+    """
+
+    recipe: str
+    network: PretrainedNetwork
+    seed: int
+    class_names: tuple[str, ...]
+    cut_stage: str
+    rebuilt_stages: tuple[str, ...]
+    new_layers: tuple[NewLayer, ...]
+    phases: tuple[Phase, ...]
+    batch_size: int = DEFAULT_BATCH_SIZE
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    class_weights: Mapping[str, float] | None = None
+    label_smoothing: float = 0.0
+    metric: str = "accuracy"
+    precision: str = "auto"
+    advice: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        return self.network.backbone
+
+    @property
+    def weights(self) -> str:
+        """Where the pretrained weights come from."""
+        return self.network.weights
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.network.image_size
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages of the backbone at this input size."""
+        return self.network.stages()
+
+    @property
+    def kept_stages(self) -> tuple[str, ...]:
+        """The stages kept as they are: all up to the cut."""
+        names = [stage.name for stage in self.stages]
+        return tuple(names[: names.index(self.cut_stage) + 1])
+
+    @property
+    def last_stage(self) -> str:
+        """The last stage of the backbone that the model has: the new layers stand on it."""
+        return (*self.kept_stages, *self.rebuilt_stages)[-1]
+
+    @property
+    def built_stages(self) -> tuple[str, ...]:
+        """Every stage of the model that is trained: kept, rebuilt and new."""
+        return self.kept_stages + self.rebuilt_stages + tuple(layer.name for layer in self.new_layers)
+
+    @property
+    def freeze_map(self) -> tuple[FreezeRow, ...]:
+        """What is frozen, trained, removed and new, stage by stage and phase by phase."""
+        return derive_freeze_map(
+            stages=[stage.name for stage in self.stages],
+            kept=self.kept_stages,
+            rebuilt=self.rebuilt_stages,
+            new_layers=self.new_layers,
+            phases=self.phases,
+            has_batch_norm=self.network.row.has_batch_norm,
+            parameters=self.parameters,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the content of `plan.json`."""
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "parameters"}
+        network = values.pop("network")
+        values = {"recipe": values.pop("recipe"), **asdict(network), **values}
+        for name in ("new_layers", "phases"):
+            values[name] = [asdict(part) for part in values[name]]
+        values["freeze_map"] = [asdict(row) for row in self.freeze_map]
+        return {"version": PLAN_VERSION, **json.loads(json.dumps(values, allow_nan=False))}
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuses an impossible or contradictory plan.
+
+    Raises:
+        PlanError: With one sentence that says what contradicts what.
+        UnknownNameError: If the recipe or backbone does not exist.
+    """
+    get_recipe(plan.recipe)
+    row = plan.network.row
+    names = [stage.name for stage in plan.stages]
+    if plan.image_size < row.min_image_size:
+        _refuse(f"{row.name} needs images of at least {row.min_image_size} px", f"image_size={plan.image_size}")
+    if len(plan.class_names) < 2 or len(set(plan.class_names)) < len(plan.class_names):
+        _refuse("a plan needs two or more different class names", f"class_names={list(plan.class_names)}")
+    if plan.cut_stage not in names:
+        _refuse(f"cut_stage must be a stage of {row.name} at {plan.image_size} px ({', '.join(names)})", plan.cut_stage)
+    after = tuple(names[len(plan.kept_stages) :])
+    if plan.rebuilt_stages != after[: len(plan.rebuilt_stages)]:
+        _refuse(
+            f"rebuilt_stages must follow the cut without a gap ({', '.join(after)})",
+            f"cut_stage={plan.cut_stage!r}, rebuilt_stages={list(plan.rebuilt_stages)}",
+        )
+    _check_new_layers(plan)
+    if not plan.phases:
+        _refuse("a plan needs at least one phase", "phases=[]")
+    if len({phase.name for phase in plan.phases}) < len(plan.phases):
+        _refuse("phases must have different names", ", ".join(phase.name for phase in plan.phases))
+    for phase in plan.phases:
+        _check_phase(plan, phase)
+    trained = {stage for phase in plan.phases for stage in phase.trains}
+    for layer in plan.new_layers:
+        if layer.name not in trained:
+            _refuse(f"the new layer {layer.name!r} starts from random values and must train in some phase", "none does")
+    if plan.class_weights is not None and set(plan.class_weights) != set(plan.class_names):
+        _refuse("class_weights must name every class", f"class_weights for {sorted(plan.class_weights)}")
+
+
+def _refuse(expected: str, received: str) -> None:
+    raise PlanError(f"The plan cannot be carried out: {expected}. Received: {received}. Edit the plan.")
+
+
+def _check_new_layers(plan: Plan) -> None:
+    kinds = [layer.kind for layer in plan.new_layers]
+    if not kinds or kinds[-1] != "classifier" or kinds.count("classifier") > 1:
+        _refuse("new_layers must end with the one classifier", f"{kinds}")
+    if plan.new_layers[-1].units != len(plan.class_names):
+        _refuse(
+            f"the classifier must be as wide as there are classes ({len(plan.class_names)})",
+            f"units={plan.new_layers[-1].units}",
+        )
+    dense = {stage.name for stage in plan.stages if stage.dense}
+    if len(kinds) > 1 and dense & {*plan.kept_stages, *plan.rebuilt_stages}:
+        _refuse("a convolution cannot stand on fully connected layers", f"new_layers={kinds}, kept {sorted(dense)}")
+    names = [layer.name for layer in plan.new_layers]
+    if len({*names, *(stage.name for stage in plan.stages), "top"}) < len(names) + len(plan.stages) + 1:
+        _refuse("new_layers must have names of their own", f"{names}")
+
+
+def _check_phase(plan: Plan, phase: Phase) -> None:
+    label = f"phase {phase.name!r}"
+    for stage in phase.trains:
+        if stage not in plan.built_stages:
+            removed = stage in {one.name for one in plan.stages} or stage == "top"
+            why = "removes" if removed else "does not have"
+            _refuse(f"{label} can train only {', '.join(plan.built_stages)}", f"{stage!r}, which the plan {why}")
+    if not phase.trains or len(set(phase.trains)) < len(phase.trains):
+        _refuse(f"{label} must train one or more different stages", f"trains={list(phase.trains)}")
+    if phase.solver != "logistic" and set(phase.learning_rate) != set(phase.trains):
+        _refuse(
+            f"{label} needs one learning_rate for each stage that it trains ({', '.join(phase.trains)})",
+            f"learning_rate for {', '.join(phase.learning_rate) or 'none'}",
+        )
+    if not all(math.isfinite(rate) and rate > 0 for rate in phase.learning_rate.values()):
+        _refuse(f"learning rates of {label} must be above 0", f"{dict(phase.learning_rate)}")
+    for stage, policy in phase.batch_norm.items():
+        if stage not in phase.trains and policy["mode"] == "train":
+            _refuse(
+                f"{label} freezes {stage!r}, so its BatchNorm must be in inference mode",
+                f"batch_norm[{stage!r}]={dict(policy)}",
+            )
+        if policy["mode"] == "train" and not 0 <= policy.get("momentum", -1) < 1:
+            _refuse(f"{label}: BatchNorm in training mode needs a momentum in [0, 1)", f"{dict(policy)}")
+    if phase.solver == "logistic":
+        if phase.trains != (plan.new_layers[-1].name,) or len(plan.new_layers) > 1:
+            _refuse(f"{label}: the logistic solver fits the classifier alone", f"trains={list(phase.trains)}")
+    elif phase.steps < 1:
+        _refuse(f"{label} must have at least one step", f"steps={phase.steps}")
+
+
+def check_class_names(planned: Sequence[str], received: Sequence[str]) -> None:
+    """Refuses images whose classes are not those of a plan.
+
+    Args:
+        planned: Class names of the plan, in order.
+        received: Class names of the images, in order.
+
+    Raises:
+        PlanError: Naming the classes that differ.
+    """
+    if tuple(planned) == tuple(received):
+        return
+    missing = sorted(set(planned) - set(received))[:5]
+    extra = sorted(set(received) - set(planned))[:5]
+    raise PlanError(
+        f"The plan is for other classes: it expects {len(planned)} classes, those not in the data: {missing}. "
+        f"Received: {len(received)} classes, those not in the plan: {extra}. "
+        f"Ask for a new plan with 'advisor recommend'."
+    )
+
+
+def class_weights(plan: Plan) -> np.ndarray | None:
+    """Returns the weight of each class in the loss, in the order of the classes; `None` where all are equal."""
+    if plan.class_weights is None:
+        return None
+    return np.array([plan.class_weights[name] for name in plan.class_names], dtype="float32")
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Reads and checks a `plan.json`, which a person may have edited.
+
+    Raises:
+        PlanError: If the file is missing, is not JSON of the plan's schema, is impossible or contradicts itself.
+    """
+    try:
+        values = load_json(path)
+    except OSError as error:
+        raise PlanError(f"Expected a plan file. Received: {str(path)!r} ({error.strerror}). Check the path.") from error
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"Expected a plan in JSON. Received: {str(path)!r} ({error}). Mend the file.") from error
+    return plan_from_dict(values)
+
+
+def plan_from_dict(values: Mapping[str, Any]) -> Plan:
+    """Returns the checked plan that a `plan.json` holds; the inverse of `Plan.to_dict`."""
+    check_schema(values, "plan", package="strategies", error=PlanError)
+    _check_finite(values)
+    known = {item.name for item in fields(Plan)}
+    given = {key: value for key, value in values.items() if key in known}
+    network = {item.name: values[item.name] for item in fields(PretrainedNetwork)}
+    phases = tuple(Phase(**{**phase, "trains": tuple(phase["trains"])}) for phase in values["phases"])
+    plan = Plan(
+        **{
+            **given,
+            "network": PretrainedNetwork(**network),
+            "class_names": tuple(values["class_names"]),
+            "rebuilt_stages": tuple(values["rebuilt_stages"]),
+            "new_layers": tuple(NewLayer(**layer) for layer in values["new_layers"]),
+            "phases": phases,
+            "parameters": {
+                row["stage"]: row["parameters"] for row in values["freeze_map"] if row["parameters"] is not None
+            },
+        }
+    )
+    check_plan(plan)
+    derived = {row["stage"]: row for row in plan.to_dict()["freeze_map"]}
+    for row in values["freeze_map"]:
+        if row != derived.get(row["stage"]):
+            expected = derived.get(row["stage"], {"cells": "no row"})["cells"]
+            raise PlanError(
+                f"The plan contradicts itself: by its phases the freeze map of stage {row['stage']!r} is {expected}. "
+                f"Received: {row['cells']}. Edit phases, and set freeze_map to []: it follows from them."
+            )
+    return plan
+
+
+def _check_finite(values: Mapping[str, Any]) -> None:
+    # JSON has no NaN and no infinity, but Python reads and holds them.
+    try:
+        json.dumps(values, allow_nan=False)
+    except ValueError as error:
+        raise PlanError(
+            f"Expected finite numbers in a plan. Received: NaN or infinity ({in_a_sentence(error)}). Mend it."
+        ) from error

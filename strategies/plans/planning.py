@@ -1,0 +1,259 @@
+"""Recipe -> plan: a recipe made concrete for a backbone and a dataset, and plans changed as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from strategies.errors import PlanError
+from strategies.networks.backbones import Backbone, get_backbone, resolve_weights, stages_at
+from strategies.networks.network import PretrainedNetwork
+from strategies.networks.weights import native_size
+from strategies.plans.phase import NewLayer, Phase
+from strategies.plans.plan import DEFAULT_BATCH_SIZE, Plan, check_plan
+from strategies.recipes import RecipePhase, get_recipe
+
+# Images seen by a phase at full budget: so many passes over the training images, within what two CPU cores can afford.
+PASSES, FEWEST_SEEN, MOST_SEEN = 16, 3_000, 60_000
+NEW_STAGE_FILTERS = 512
+# From this ratio of the largest to the smallest class on, classes are weighted and balanced accuracy selects.
+IMBALANCED = 3.0
+
+
+def images_seen(num_train: int) -> int:
+    """Returns how many images a phase of full budget shows the network, given the number of training images."""
+    return min(max(PASSES * num_train, FEWEST_SEEN), MOST_SEEN)
+
+
+def balancing_weights(images_per_class: Sequence[int]) -> list[float] | None:
+    """Returns a weight for each class where they are imbalanced: the root of the inverse frequency, mean 1 over images.
+
+    Args:
+        images_per_class: Training images of each class.
+
+    Returns:
+        One weight per class, or `None` if the largest class has fewer than three times the images of the smallest.
+
+    Example:
+        >>> from strategies.plans.planning import balancing_weights
+        >>> balancing_weights([50, 40]), balancing_weights([80, 20])
+        (None, [0.8333333333333333, 1.6666666666666665])
+    """
+    counts = [max(1, count) for count in images_per_class]
+    if max(counts) < IMBALANCED * min(counts):
+        return None
+    roots = [math.sqrt(count) for count in counts]
+    return [sum(counts) / sum(roots) / root for root in roots]
+
+
+def make_plan(
+    recipe: str,
+    backbone: str = "MobileNetV2",
+    *,
+    class_names: Sequence[str],
+    num_train: int,
+    images_per_class: Sequence[int] | None = None,
+    image_size: int | None = None,
+    weights: str = "auto",
+    seed: int = 0,
+    cut_stage: str | None = None,
+    budget: float = 1.0,
+) -> Plan:
+    """Makes a recipe concrete for a backbone: stages, phases, rates and steps.
+
+    Args:
+        recipe: Name of one of the four recipes.
+        backbone: A name that `advisor backbones` lists.
+        class_names: The classes of the target dataset, in the order of the labels.
+        num_train: Number of training images; it sets the number of steps.
+        images_per_class: Training images of each class. Where they differ by a factor of three, classes are weighted
+            and balanced accuracy selects the weights. Default: balanced.
+        image_size: Side of the square input in pixels; default: the backbone's own.
+        weights: `"auto"` (`"imagenet"`, or `"own"` for a model of your own), `"bundled"`, `"random"`, or the path of a
+            weights file.
+        seed: The one seed of everything random.
+        cut_stage: Where `keep_early_layers` cuts; default: the backbone row's.
+        budget: Factor on the number of steps, 1.0 for the defaults.
+
+    Returns:
+        A checked `Plan`.
+
+    Raises:
+        UnknownNameError: If recipe, backbone or stage does not exist.
+        PlanError: If the parts do not fit together.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("head_only", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> plan.phases[0].trains
+        ('classifier',)
+    """
+    row, wanted = get_backbone(backbone), get_recipe(recipe)
+    size = image_size or native_size(row, weights)
+    kept, rebuilt = _resolve_stages(wanted.keeps, row, size, cut_stage)
+    new = [NewLayer(name="classifier", kind="classifier", units=len(class_names), dropout=0.2)]
+    if wanted.new_stage:
+        new.insert(0, NewLayer(name="new_stage", kind="separable_conv", units=NEW_STAGE_FILTERS))
+    groups = {
+        "kept": kept,
+        "rebuilt": rebuilt,
+        "new": tuple(layer.name for layer in new),
+        "classifier": ("classifier",),
+    }
+    normed = {*(kept + rebuilt if row.has_batch_norm else ()), *(layer.name for layer in new[:-1])}
+    total = images_seen(num_train) * budget
+    names = tuple(str(name) for name in class_names)
+    balance = None if images_per_class is None else balancing_weights(images_per_class)
+    plan = Plan(
+        recipe=recipe,
+        network=PretrainedNetwork(backbone=row.name, weights=resolve_weights(row, weights), image_size=size),
+        seed=seed,
+        class_names=names,
+        cut_stage=kept[-1],
+        rebuilt_stages=rebuilt,
+        new_layers=tuple(new),
+        phases=tuple(_make_phase(phase, groups, normed, total) for phase in wanted.phases),
+        augmentation={"horizontal_flip": True, "shift": 0.1},
+        class_weights=None if balance is None else dict(zip(names, balance, strict=True)),
+        metric="accuracy" if balance is None else "balanced_accuracy",
+    )
+    check_plan(plan)
+    return plan
+
+
+def _resolve_stages(
+    keeps: str, row: Backbone, image_size: int, cut_stage: str | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    everything = tuple(stage.name for stage in stages_at(row, image_size))
+    features = tuple(stage.name for stage in stages_at(row, image_size, dense=False))
+    if keeps == "early":
+        cut = cut_stage or row.default_cut
+        if cut not in features[:-1]:
+            raise PlanError(
+                f"Expected a stage to cut after that leaves the last one to be replaced, one of "
+                f"{', '.join(features[:-1])}. Received: {cut!r}. Name one of them."
+            )
+        index = features.index(cut) + 1
+        return features[:index], features[index:-1]
+    if cut_stage is not None:
+        raise PlanError(f"Only keep_early_layers has a cut to choose. Received: cut_stage={cut_stage!r}. Leave it out.")
+    return {"features": features, "everything": everything, "all_but_last": features[:-1]}[keeps], ()
+
+
+def _make_phase(phase: RecipePhase, groups: Mapping[str, tuple[str, ...]], normed: set[str], total: float) -> Phase:
+    trains = tuple(name for group in phase.trains for name in groups[group])
+    steps = 0 if phase.solver == "logistic" else max(1, round(total * phase.budget / DEFAULT_BATCH_SIZE))
+    new = set(groups["new"])
+    policies = {
+        name: _train_policy(steps)
+        for name in trains
+        if name in normed and (phase.batch_norm == "train" or (name in new and not phase.optional))
+    }
+    rates = dict.fromkeys(trains, phase.learning_rate)
+    return Phase(
+        name=phase.name,
+        trains=trains,
+        learning_rate={} if phase.solver == "logistic" else rates,
+        batch_norm=policies,
+        solver=phase.solver,
+        steps=steps,
+        augmented=phase.augmented,
+        optional=phase.optional,
+    )
+
+
+def with_batch_norm(plan: Plan, mode: str) -> Plan:
+    """Returns the plan with another BatchNorm policy wherever it trains pretrained stages; new layers keep theirs.
+
+    Args:
+        plan: Any plan.
+        mode: `inference` (the four tensors of each BatchNorm are held) or `train`.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("retrain_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> held = strategies.with_batch_norm(plan, "inference")
+        >>> {cell.batch_norm for row in held.freeze_map if row.origin == "pretrained" for cell in row.cells}
+        {'inference'}
+    """
+    if mode not in ("inference", "train"):
+        raise PlanError(f"Expected a BatchNorm policy 'inference' or 'train'. Received: {mode!r}. Name one of them.")
+    pretrained = {*plan.kept_stages, *plan.rebuilt_stages} if plan.network.row.has_batch_norm else set()
+
+    def change(phase: Phase) -> Phase:
+        policies = {name: policy for name, policy in phase.batch_norm.items() if name not in pretrained}
+        if mode == "train":
+            policies |= {name: _train_policy(phase.steps) for name in phase.trains if name in pretrained}
+        return replace(phase, batch_norm=policies)
+
+    return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
+
+
+def _train_policy(steps: int) -> dict[str, Any]:
+    # The moving statistics must catch up within the phase: about a hundredth of the steps, never below 0.9.
+    return {"mode": "train", "momentum": round(min(0.99, max(0.9, 1 - 100 / max(steps, 1))), 3)}
+
+
+def with_rates(plan: Plan, factor: float) -> Plan:
+    """Returns the plan with every learning rate of its phases that train pretrained stages multiplied by `factor`.
+
+    Args:
+        plan: Any plan.
+        factor: Above 0.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("fine_tune_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> faster = strategies.with_rates(plan, 2)
+        >>> plan.phases[1].learning_rate["stem"], faster.phases[1].learning_rate["stem"]
+        (0.0003, 0.0006)
+    """
+    if not factor > 0:
+        raise PlanError(f"Expected a factor above 0 for the learning rates. Received: {factor!r}. Give a larger one.")
+    pretrained = {*plan.kept_stages, *plan.rebuilt_stages}
+
+    def change(phase: Phase) -> Phase:
+        if not pretrained & set(phase.trains):
+            return phase
+        return replace(phase, learning_rate={name: rate * factor for name, rate in phase.learning_rate.items()})
+
+    return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
+
+
+def with_budget(plan: Plan, factor: float) -> Plan:
+    """Returns the plan with the steps of every phase that is trained by steps multiplied by `factor`.
+
+    For a short version of a plan, or a longer one. A head that is solved exactly has no steps and stays; where
+    BatchNorm trains, its momentum is fitted to the new number of steps.
+
+    Args:
+        plan: Any plan.
+        factor: Above 0; 1 leaves the plan as it is. Steps are rounded up, so that each phase keeps at least one.
+
+    Raises:
+        PlanError: If the factor is not a number above 0.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("retrain_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> [phase.steps for phase in plan.phases], [phase.steps for phase in strategies.with_budget(plan, 0.25).phases]
+        ([47, 94], [12, 24])
+    """
+    if not 0 < factor < math.inf:
+        raise PlanError(f"Expected a factor above 0 for the steps. Received: {factor!r}. Give a larger one.")
+
+    def change(phase: Phase) -> Phase:
+        if phase.solver == "logistic":
+            return phase
+        steps = max(1, math.ceil(round(phase.steps * factor, 6)))  # 100 * 0.07 is a little more than 7
+        if steps == phase.steps:
+            return phase
+        policies = {
+            name: _train_policy(steps) if policy["mode"] == "train" else policy
+            for name, policy in phase.batch_norm.items()
+        }
+        return replace(phase, steps=steps, batch_norm=policies)
+
+    return replace(plan, phases=tuple(change(phase) for phase in plan.phases))

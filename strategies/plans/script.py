@@ -1,0 +1,231 @@
+"""A plan -> the same training as one Keras script, for whoever wants the code in their own hands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from strategies.errors import PlanError
+from strategies.networks.backbones import OUTPUT, PREPROCESSING, get_backbone
+from strategies.networks.weights import BUNDLED, BUNDLED_FILE, sizes_to_load
+from strategies.plans.plan import STRENGTHS, Phase, Plan, check_plan, class_weights
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATE = "train.py.jinja"
+LONGEST = 120  # lines
+WIDTH, MOST_LINES = 120, 8  # of a list; where it would take more lines, it takes one
+# Of a solver: its class, the class without weight decay, and other arguments.
+_OPTIMIZERS = {
+    "adamw": ("keras.optimizers.AdamW", "keras.optimizers.Adam", ""),
+    "sgd": ("keras.optimizers.SGD", "keras.optimizers.SGD", ", momentum=0.9, nesterov=True"),
+}
+
+
+def write_script(plan: Plan) -> str:
+    """Writes a plan as a standalone Keras script of at most 120 lines, which needs TensorFlow and Keras alone.
+
+    The script is called with a class folder and a new file for the model. It builds the same model, splits by the same
+    seed, freezes and trains the same stages in the same phases, prints what each phase freezes and what the test images
+    say, and saves the model. In its head it says where it is simpler than `strategies.train`.
+
+    Args:
+        plan: From `strategies.make_plan`, `strategies.read_plan` or a recommendation; of a network of Keras.
+
+    Returns:
+        The text of the script.
+
+    Raises:
+        PlanError: If the plan is impossible, or its backbone is a model of your own, which no script can name.
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("head_only", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> [line for line in strategies.write_script(plan).splitlines() if line.startswith("NEW")]
+        ['NEW = {"classifier": "classifier"}  # layers put on top']
+    """
+    check_plan(plan)
+    backbone = get_backbone(plan.backbone)
+    if backbone.model is not None:
+        raise PlanError(
+            f"Expected a plan for a network of Keras, which a script can build. Received: {plan.backbone!r}, a model "
+            f"of your own. Train it with strategies.train."
+        )
+    script = _fill_in(plan, MOST_LINES)
+    return script if script.count("\n") <= LONGEST else _fill_in(plan, 1)
+
+
+def _fill_in(plan: Plan, most_lines: int) -> str:
+    backbone = get_backbone(plan.backbone)
+    last_layers = {stage.name: stage.last_layer for stage in plan.stages}
+    kept = {name: last_layers[name] for name in (*plan.kept_stages, *plan.rebuilt_stages)}
+    scaling = PREPROCESSING[backbone.preprocessing]
+    from_file = plan.weights not in ("imagenet", "random")
+    weights = class_weights(plan)
+    columns = _columns(plan)
+    optimizer, base = _optimizer(plan, several_rates="peak" not in columns)
+    return _template().render(
+        plan=plan,
+        backbone=backbone,
+        arguments="".join(f", {name}={value!r}" for name, value in backbone.arguments.items()),
+        classes=list(plan.class_names),
+        weights=None if weights is None else {place: float(f"{one:.6g}") for place, one in enumerate(weights)},
+        stages=kept,
+        new=_new_layers(plan),
+        removed=", ".join([*(name for name in last_layers if name not in kept), "the top"]),
+        weights_file=_weights_file(plan) if from_file else "",
+        several_sizes=plan.weights == "imagenet" and len(sizes_to_load(backbone, plan.image_size)) > 1,
+        scale=_numbers(scaling.scale) if scaling.scale else "",
+        offset=_numbers(scaling.offset),
+        flipped=plan.weights != "random" and scaling.order != (0, 1, 2),
+        scaled_kernel=from_file and set(scaling.factor) != {1.0},
+        finalized=plan.weights != "random" and backbone.preprocessing == "built-in",
+        nested=backbone.constructor.startswith("ConvNeXt"),
+        dense=any(stage.dense for stage in plan.stages if stage.name in kept),
+        last_layer=kept[plan.last_stage],
+        named_output=kept[plan.last_stage] == OUTPUT,
+        flip=plan.augmentation.get("horizontal_flip", True),
+        margin=round(plan.augmentation.get("shift", 0.1) * plan.image_size),
+        exact=any(phase.solver == "logistic" for phase in plan.phases),
+        by_steps=bool(_by_steps(plan)),
+        several_rates="peak" not in columns,
+        optimizer=optimizer,
+        base=base,
+        loss=_loss(plan),
+        long_compile=bool(plan.label_smoothing) or {"sgd", "peak"} & {*columns} != {"peak"},
+        classifier=plan.new_layers[-1].name,
+        strengths=[strength / (2 if len(plan.class_names) == 2 else 1) for strength in STRENGTHS],
+        columns=columns,
+        rows=[_row(phase, columns, most_lines) for phase in plan.phases],
+        most_lines=most_lines,
+        mixed="mixed_float16" if plan.precision == "auto" else plan.precision,
+    )
+
+
+def _by_steps(plan: Plan) -> list[Phase]:
+    return [phase for phase in plan.phases if phase.solver != "logistic"]
+
+
+def _new_layers(plan: Plan) -> dict[str, str]:
+    """Returns the layers on top that have weights, and what they belong to."""
+    parts = {"separable_conv": ("_conv", "_bn"), "classifier": ("",)}
+    return {layer.name + part: layer.name for layer in plan.new_layers for part in parts[layer.kind]}
+
+
+def _weights_file(plan: Plan) -> str:
+    """Returns what the file of weights is, without its path: that is of one machine."""
+    if plan.weights == BUNDLED:
+        return f"strategies/bundled/{BUNDLED_FILE.name} of transfer-advisor"
+    return "those that the plan names"
+
+
+def _columns(plan: Plan) -> list[str]:
+    """Returns the columns of the script's `phases`, those that can be told apart by some phase alone."""
+    phases = _by_steps(plan)
+    flags = {
+        "augmented": bool(plan.augmentation) and any(phase.augmented or phase.views for phase in phases),
+        "optional": any(phase.optional for phase in phases),
+        "sgd": len({phase.solver for phase in phases}) > 1,
+    }
+    peak = [] if any(len(set(phase.learning_rate.values())) > 1 for phase in phases) else ["peak"]
+    return ["name", "stages", *peak, "momentum", "steps", "rise", "decay", *(name for name in flags if flags[name])]
+
+
+def _row(phase: Phase, columns: Sequence[str], most_lines: int) -> str:
+    """Returns the row of the script's `phases` for a phase; a head that is solved exactly takes no steps."""
+    exact = phase.solver == "logistic"
+    steps = 0 if exact else phase.steps
+    rates = dict.fromkeys(phase.trains, 0.0) if exact else dict(phase.learning_rate)
+    values = {
+        "name": phase.name,
+        "stages": list(rates) if "peak" in columns else rates,
+        "peak": max(rates.values()),
+        "momentum": {name: row["momentum"] for name, row in phase.batch_norm.items() if row["mode"] == "train"},
+        "steps": steps,
+        "rise": max(0, min(steps - 1, round(phase.warmup * steps))),  # as `optimizers.warm_up_and_cosine` counts
+        "decay": phase.weight_decay,
+        # AugmentedViews of frozen features are images that were changed at random too.
+        "augmented": phase.augmented or phase.views > 0,
+        "optional": phase.optional,
+        "sgd": phase.solver == "sgd",
+    }
+    return _literal(tuple(values[name] for name in columns), "    ", ",", most_lines)
+
+
+def _optimizer(plan: Plan, *, several_rates: bool) -> tuple[str, str]:
+    """Returns what the script makes its optimizer by, and the class that its own is made of for several rates."""
+    rows = [_OPTIMIZERS[solver] for solver in sorted({phase.solver for phase in _by_steps(plan)}, reverse=True)]
+    own = (f"StageRates(rate{arguments})" for _, _, arguments in rows)
+    plain = (f"{name}(rate{arguments}, weight_decay=decay)" for name, _, arguments in rows)
+    return " if sgd else ".join(own if several_rates else plain), " if sgd else ".join(base for _, base, _ in rows)
+
+
+def _loss(plan: Plan) -> str:
+    if not plan.label_smoothing:
+        return '"categorical_crossentropy"'
+    return f"keras.losses.CategoricalCrossentropy(label_smoothing={plan.label_smoothing!r})"
+
+
+def _numbers(values: tuple[float, float, float]) -> str:
+    """Returns one number for each channel; a single one where all are equal."""
+    return repr(values[0] if len(set(values)) == 1 else [round(value, 6) for value in values])
+
+
+def _literal(value: Any, start: str = "", end: str = "", most_lines: int = MOST_LINES) -> str:
+    """Returns a value as Python writes it, on as few lines as it needs, or on one where that would be too many.
+
+    `start` and `end` are what stands before and after it on its lines.
+    """
+    lines = _filled(start, _pieces(value), end)
+    return "\n".join(lines) if len(lines) <= most_lines else " ".join([lines[0], *(line.strip() for line in lines[1:])])
+
+
+def _pieces(value: Any) -> list[str]:
+    """Returns a value as Python writes it, in pieces after which a line may end."""
+    if isinstance(value, str):
+        # Whatever a name holds, it stays a name. An apostrophe in it makes Python choose double quotes.
+        quoted = repr("'" + value)
+        return [f'"{quoted[2:]}' if quoted.startswith('"') else repr(value)]
+    if isinstance(value, Mapping):
+        brackets, parts = "{}", [[f"{_literal(key)}: {_literal(item)}"] for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        brackets, parts = "[]" if isinstance(value, list) else "()", [_pieces(item) for item in value]
+    else:
+        return [repr(value)]
+    if not parts:
+        return [brackets]
+    pieces = [piece for part in parts for piece in (*part[:-1], f"{part[-1]},")]
+    pieces[0] = brackets[0] + pieces[0]
+    pieces[-1] = pieces[-1][:-1] + brackets[1]
+    return pieces
+
+
+def _filled(start: str, pieces: Sequence[str], end: str) -> list[str]:
+    indent = "    " + " " * (len(start) - len(start.lstrip()))
+    lines = [start + pieces[0]]
+    for place, piece in enumerate(pieces[1:], start=2):
+        if len(f"{lines[-1]} {piece}{end if place == len(pieces) else ''}") > WIDTH:
+            lines.append(indent + piece)
+        else:
+            lines[-1] += f" {piece}"
+    lines[-1] += end
+    return lines
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # It is Python that is written, where `literal` quotes.
+    environment = Environment(
+        loader=PackageLoader("strategies.plans"),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["literal"] = _literal
+    return environment.get_template(TEMPLATE)

@@ -1,0 +1,77 @@
+"""Exported models, each by its own runtime: `python runtimes.py FORMAT MODEL BATCH_SIZE PIXELS.npy PROBABILITIES.npy`.
+
+`strategies.export` runs this file as a process of its own to check what it wrote. It imports nothing of ours, and of
+Keras and TensorFlow only what the format needs: what runs here runs anywhere.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def load_keras(path: str) -> Predict:
+    """Returns the model of a `.keras` file as a function of float32 pixels `(num_images, height, width, 3)`."""
+    import keras
+
+    model = keras.models.load_model(path, compile=False)
+    model.jit_compile = False  # the compiler would take longer than the images
+    return lambda batch: np.asarray(model.predict_on_batch(batch))
+
+
+def load_savedmodel(path: str) -> Predict:
+    """Returns the endpoint `serve` of a TensorFlow SavedModel as such a function."""
+    import tensorflow as tf
+
+    model = tf.saved_model.load(path)
+    return lambda batch: model.serve(batch).numpy()
+
+
+def load_onnx(path: str) -> Predict:
+    """Returns an ONNX file as such a function, by ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (image,) = session.get_inputs()
+    return lambda batch: session.run(None, {image.name: batch})[0]
+
+
+def load_litert(path: str) -> Predict:
+    """Returns a `.tflite` file as such a function, by LiteRT, one image at a time as on a phone."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path)
+    interpreter.allocate_tensors()
+    (image,), (probabilities,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        rows = []
+        for one in batch:
+            interpreter.set_tensor(image["index"], one[None])
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(probabilities["index"])[0])
+        return np.array(rows)
+
+    return predict
+
+
+RUNTIMES = {"keras": load_keras, "savedmodel": load_savedmodel, "onnx": load_onnx, "litert": load_litert}
+
+
+def main(name: str, model: str, batch_size: int, pixels: str, probabilities: str) -> None:
+    """Reads uint8 pixels, writes probabilities; in full batches, the last one padded."""
+    predict, images, rows = RUNTIMES[name](model), np.load(pixels), []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size].astype("float32")
+        padding = np.repeat(batch[:1], batch_size - len(batch), axis=0)
+        rows.append(predict(np.concatenate([batch, padding]))[: len(batch)])
+    np.save(probabilities, np.concatenate(rows))
+
+
+if __name__ == "__main__":
+    name, model, size, *files = sys.argv[1:]
+    main(name, model, int(size), *files)

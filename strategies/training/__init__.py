@@ -1,0 +1,1 @@
+"""A plan carried out in Keras: phases, optimizers, best weights, metrics."""

@@ -1,0 +1,335 @@
+"""One phase of a plan: what is frozen runs once, the rest is compiled and trained or solved, the state kept on disk."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from strategies.data.batches import AugmentedViews, Batches
+from strategies.data.pixels import Pixels
+from strategies.display.progress import note, redraw
+from strategies.features.cache import FeatureCache
+from strategies.networks.backend import use_xla
+from strategies.plans.phase import Phase
+from strategies.plans.plan import Plan, class_weights
+from strategies.training.best_weights import BalancedAccuracy, BestWeights
+from strategies.training.checkpoint import Checkpoint, State, assign, values_of, variables
+from strategies.training.head import fit_head
+from strategies.training.model import CutModel, StagedModel
+from strategies.training.optimizers import make_optimizer
+
+MAX_EVALUATIONS = 10  # of the validation images, per phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """What all phases of one training share.
+
+    Attributes:
+        staged: The model that is trained.
+        pixels: Images of each split, `train`, `val` and `test`; `labels` are their class indices.
+        best: Remembers the best weights over all phases.
+        callbacks: The user's own.
+        optimizer: The user's own, used instead of the plan's; `None` otherwise.
+        cache: Where frozen features are kept, or `None`.
+        checkpoint: Where the state is kept.
+    """
+
+    staged: StagedModel
+    pixels: Mapping[str, Pixels]
+    labels: Mapping[str, np.ndarray]
+    best: BestWeights
+    callbacks: Sequence[keras.callbacks.Callback]
+    optimizer: keras.optimizers.Optimizer | None
+    cache: FeatureCache | None
+    checkpoint: Checkpoint
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that is carried out."""
+        return self.staged.plan
+
+    @property
+    def model(self) -> keras.Model:
+        """The whole model."""
+        return self.staged.model
+
+    def features(self, cut: CutModel, inputs: Pixels | AugmentedViews, description: str) -> np.ndarray:
+        """Returns what the frozen part of the model computes from images, cached where this run has a cache."""
+        return cut.features(inputs, cache=self.cache, precision=self.staged.precision, description=description)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        phase: Number of the phase.
+        epoch: Epochs done in all phases; `epochs_before` in the phases before this one.
+        stopped: Whether the phase has ended early.
+        accumulate: Batches whose gradients make one step.
+        before: Weights at the start of the phase, by path.
+        trainable: How many weights each phase trained, so far.
+    """
+
+    phase: int
+    epoch: int
+    epochs_before: int
+    stopped: bool = False
+    accumulate: int = 1
+    before: Mapping[str, np.ndarray]
+    trainable: Mapping[str, int]
+
+
+def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
+    """Trains one phase, or what is left of it, and returns how many epochs all phases have run so far.
+
+    Args:
+        run: What all phases share.
+        start: Progress at the start of the phase.
+        resumed: The state within this phase from which to continue, if there is one.
+    """
+    phase = run.plan.phases[start.phase]
+    inputs: Mapping[str, Any] = run.pixels
+    labels, trained = run.labels, run.model
+    if (cut := run.staged.cut(phase)) is not None:
+        trained = cut.trained
+        inputs, labels = _frozen_features(run, cut)
+    if phase.solver == "logistic":
+        _solve_head(run, inputs, labels)
+        return start.epochs_before
+    progress = start
+    remembered, kept = run.best.remembered(), run.best.weights
+    if resumed is not None:
+        progress = replace(start, **{name: resumed.values[name] for name in ("epoch", "stopped", "accumulate")})
+    while True:
+        _compile(run, trained, phase, progress.accumulate)
+        if resumed is not None and progress.epoch > start.epoch:
+            assign(trained.optimizer.variables, resumed.arrays["optimizer"])
+        try:
+            return _fit(run, trained, progress, inputs, labels)
+        except Exception as error:  # every backend has its own
+            if not is_out_of_memory(error) or 2 * progress.accumulate > run.plan.batch_size:
+                raise
+        progress = replace(start, accumulate=2 * progress.accumulate)
+        note(
+            f"Out of memory: {phase.name} starts again with {run.plan.batch_size // progress.accumulate} images per "
+            f"batch and {progress.accumulate} batches per step."
+        )
+        for weight in run.model.weights:
+            weight.assign(start.before[weight.path])
+        rows = [dict(row) for row in remembered["rows"] if row["phase"] != phase.name]
+        run.best.restore({**remembered, "rows": rows}, kept)
+        run.best.start(phase, run.model)
+
+
+def save_state(run: TrainingRun, progress: Progress, optimizer: Sequence[Any]) -> None:
+    """Writes how far a run is to its run folder, if it has one."""
+    if not run.checkpoint.keeps:
+        return
+    arrays = {
+        "variables": values_of(variables(run.model)),
+        "optimizer": values_of(optimizer),
+        "kept": run.best.weights,
+        "before": list(progress.before.values()),
+    }
+    values = {
+        "phase": progress.phase,
+        "epoch": progress.epoch,
+        "epochs_before": progress.epochs_before,
+        "stopped": progress.stopped,
+        "accumulate": progress.accumulate,
+        "trainable": dict(progress.trainable),
+        "selection": run.best.remembered(),
+    }
+    run.checkpoint.write(State(arrays=arrays, values=values))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether a backend says that it ran out of memory."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
+        or "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
+def _solve_head(run: TrainingRun, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> None:
+    plan = run.plan
+    kernel, bias = fit_head(
+        features["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=class_weights(plan)
+    )
+    run.model.get_layer(plan.new_layers[-1].name).set_weights([kernel, bias])
+    run.best.record(_metrics_of_head(features, labels, kernel, bias))
+
+
+def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: int) -> None:
+    """Compiles the part that is trained; what `trainable` says takes effect here."""
+    plan = run.plan
+    optimizer = make_optimizer(
+        phase.solver,
+        run.staged.learning_rates(phase),
+        trained.trainable_weights,
+        steps=phase.steps,
+        warmup=phase.warmup,
+        weight_decay=phase.weight_decay,
+        own=run.optimizer,
+        accumulate=accumulate,
+    )
+    trained.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
+        # Metrics that exist before the first step: TensorFlow would trace that step twice for those made within it.
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), BalancedAccuracy(len(plan.class_names))],
+        jit_compile=use_xla(),
+    )
+
+
+def _fit(
+    run: TrainingRun,
+    trained: keras.Model,
+    progress: Progress,
+    inputs: Mapping[str, Any],
+    labels: Mapping[str, np.ndarray],
+) -> int:
+    if progress.stopped:
+        return progress.epoch
+    number, accumulate = progress.phase, progress.accumulate
+    plan, phase = run.plan, run.plan.phases[number]
+    targets = {name: np.eye(len(plan.class_names), dtype="float32")[part] for name, part in labels.items()}
+    weights = class_weights(plan)
+    per_epoch = steps_per_evaluation(phase.steps, len(labels["train"]), plan.batch_size)
+    batches = Batches(
+        inputs["train"],
+        targets["train"],
+        batch_size=plan.batch_size // accumulate,
+        num_steps=per_epoch * accumulate,
+        seed=(plan.seed, number),
+        augmentation=plan.augmentation if phase.augmented and plan.augmentation else None,
+        sample_weights=None if weights is None else weights[labels["train"]],
+        epoch=progress.epoch - progress.epochs_before,
+    )
+    run.best.accumulate = accumulate
+    lines = _ProgressLine(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", phase.steps * accumulate)
+    history = trained.fit(
+        batches,
+        initial_epoch=progress.epoch,
+        epochs=progress.epochs_before + math.ceil(phase.steps / per_epoch),
+        validation_data=_WholeSplit(inputs["val"], targets["val"]) if len(labels["val"]) else None,
+        verbose=0,
+        shuffle=False,
+        callbacks=[run.best, lines, *run.callbacks, _StateSaver(run, progress)],
+    )
+    return progress.epoch + len(history.epoch)
+
+
+def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:
+    """Returns the number of steps between two evaluations on the validation images: one pass over the data or more.
+
+    Args:
+        steps: Steps of the whole phase.
+        num_train: Training images.
+        batch_size: Images per step.
+    """
+    return min(steps, math.ceil(max(steps / MAX_EVALUATIONS, num_train / batch_size)))
+
+
+def _frozen_features(run: TrainingRun, cut: CutModel) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Runs the frozen part once over the images, and over augmented copies of the training images."""
+    plan, phase, labels = run.plan, cut.phase, dict(run.labels)
+    inputs = {
+        name: run.features(cut, run.pixels[name], f"Features ({name})")
+        for name in ("train", "val")
+        if len(labels[name])
+    }
+    inputs.setdefault("val", inputs["train"][:0])
+    if phase.views and plan.augmentation:
+        copies = [
+            run.features(
+                cut,
+                AugmentedViews(run.pixels["train"], plan.augmentation, seed=(plan.seed, view)),
+                f"Features (view {view} of {phase.views})",
+            )
+            for view in range(1, phase.views + 1)
+        ]
+        inputs["train"] = np.concatenate([inputs["train"], *copies])
+        labels["train"] = np.tile(labels["train"], phase.views + 1)
+    return inputs, labels
+
+
+class _WholeSplit(keras.utils.PyDataset):
+    """All images of a split once, in order."""
+
+    def __init__(self, inputs: Any, targets: np.ndarray, batch_size: int = 64) -> None:
+        super().__init__()
+        self._inputs, self._targets, self._batch_size = inputs, targets, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._targets) / self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        part = slice(index * self._batch_size, (index + 1) * self._batch_size)
+        return self._inputs[part].astype("float32"), self._targets[part]
+
+
+def _metrics_of_head(
+    inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], kernel: np.ndarray, bias: np.ndarray
+) -> dict[str, float]:
+    metrics = {}
+    for name, prefix in (("train", ""), ("val", "val_")):
+        if len(labels[name]):
+            logits = inputs[name] @ kernel + bias
+            logits -= logits.max(axis=1, keepdims=True)
+            chosen = logits[np.arange(len(logits)), labels[name]]
+            metrics[f"{prefix}loss"] = float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
+            hits = logits.argmax(axis=1) == labels[name]
+            metrics[f"{prefix}accuracy"] = float(hits.mean())
+            recall = [hits[labels[name] == label].mean() for label in np.unique(labels[name])]
+            metrics[f"{prefix}balanced_accuracy"] = float(np.mean(recall))
+    return metrics
+
+
+class _ProgressLine(keras.callbacks.Callback):
+    """Shows on stderr how far a phase is: one line, redrawn, on a terminal; one line per phase elsewhere."""
+
+    def __init__(self, label: str, num_steps: int) -> None:
+        super().__init__()
+        self._label, self._num_steps, self._started = label, num_steps, time.perf_counter()
+        self._done, self._shown, self._accuracy = 0, 0.0, ""
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._done += 1
+        now = time.perf_counter()
+        if now - self._shown > 0.2:
+            self._shown = now
+            left = (now - self._started) / self._done * (self._num_steps - self._done)
+            redraw(f"{self._text()}, {left:.0f} s left")
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        if logs and "val_accuracy" in logs:
+            self._accuracy = f", validation accuracy {logs['val_accuracy']:.3f}"
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        redraw("")
+        note(self._text())
+
+    def _text(self) -> str:
+        return f"{self._label}: step {self._done} of {self._num_steps}{self._accuracy}"
+
+
+class _StateSaver(keras.callbacks.Callback):
+    """Writes the state of the run at the end of every epoch, after the weights have been judged."""
+
+    def __init__(self, run: TrainingRun, progress: Progress) -> None:
+        super().__init__()
+        self._run, self._progress = run, progress
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        progress = replace(self._progress, epoch=epoch + 1, stopped=bool(self.model.stop_training))
+        save_state(self._run, progress, self.model.optimizer.variables)

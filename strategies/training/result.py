@@ -1,0 +1,93 @@
+"""`TrainingResult`: a trained model, how it was trained and what it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from strategies.files import replacing, write_json
+from strategies.plans.plan import Plan
+from strategies.training.baseline import HeadBaseline
+from strategies.training.metrics import Evaluation
+from strategies.training.run_files import CLASS_NAMES, HISTORY, METRICS, MODEL, PLAN
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+METRICS_VERSION = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TrainingResult:
+    """A trained model, how it was trained and what it reaches.
+
+    Attributes:
+        plan: The plan that was carried out.
+        model: The Keras model with the best weights over all phases. RGB pixels 0-255 in, probabilities out.
+        history: One row per evaluation: phase, step, loss and accuracy on training and validation images.
+        test: Metrics on the test split, which nothing but this evaluation has read.
+        predicted: Class index that the model predicts for each image of the test split, in the order of the data.
+        best_phase: Name of the phase whose weights were kept, and `best_step`, the step within it.
+        head: What a new head alone reaches on the same images, and the gain over it; `None` where it was left out.
+        num_trainable_by_phase: How many weights each phase trained.
+        seconds: Wall-clock time from decoding to evaluation, without the time of `head`.
+        versions: Software that computed the result.
+    """
+
+    plan: Plan
+    model: keras.Model
+    history: pd.DataFrame
+    test: Evaluation
+    predicted: np.ndarray
+    best_phase: str
+    best_step: int
+    head: HeadBaseline | None
+    num_trainable_by_phase: Mapping[str, int]
+    seconds: float
+    versions: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"TrainingResult({self.plan.recipe!r}, test accuracy {self.test.accuracy:.3f}, {self.seconds:.0f} s)"
+
+    def _repr_html_(self) -> str:
+        from strategies.display.results import result_html
+
+        return result_html(
+            recipe=self.plan.recipe,
+            network=str(self.plan.network),
+            metrics=self.to_dict(),
+            history=self.history.to_dict("records"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the content of `metrics.json`."""
+        test = self.test.to_dict()
+        baseline: dict[str, Any] = {key: test.pop(key) for key in ("majority_class", "majority_accuracy")}
+        baseline["head"] = None if self.head is None else self.head.to_dict()
+        return {
+            "version": METRICS_VERSION,
+            "test": test,
+            "baseline": baseline,
+            "best_phase": self.best_phase,
+            "best_step": self.best_step,
+            "num_trainable_by_phase": dict(self.num_trainable_by_phase),
+            "seconds": self.seconds,
+            "versions": dict(self.versions),
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `model.keras`, `plan.json`, `class_names.json`, `history.csv` and `metrics.json` into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / MODEL) as temporary:
+            self.model.save(temporary)
+        with replacing(folder / HISTORY) as temporary:
+            self.history.to_csv(temporary, index=False)
+        write_json(folder / PLAN, self.plan.to_dict())
+        write_json(folder / CLASS_NAMES, {"version": 1, "class_names": list(self.plan.class_names)})
+        write_json(folder / METRICS, self.to_dict())

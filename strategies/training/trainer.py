@@ -1,0 +1,258 @@
+"""Carries a plan out in Keras, phase by phase, and keeps the best weights over all phases."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from strategies.data.dataset import SPLITS, ImageDataset
+from strategies.data.loading import load_dataset
+from strategies.data.pixels import Pixels
+from strategies.data.splits import split_dataset
+from strategies.errors import DatasetError, PlanError
+from strategies.features.cache import default_cache
+from strategies.features.forward import forward
+from strategies.files import write_json
+from strategies.plans.phase import Phase
+from strategies.plans.plan import Plan, check_class_names, check_plan
+from strategies.training.baseline import measure_baseline
+from strategies.training.best_weights import BestWeights
+from strategies.training.calibration import fit_temperature
+from strategies.training.checkpoint import FILE as CHECKPOINT
+from strategies.training.checkpoint import Checkpoint, assign, locked, variables
+from strategies.training.metrics import evaluate_predictions
+from strategies.training.model import StagedModel, resolve_precision
+from strategies.training.phases import Progress, TrainingRun, run_phase, save_state
+from strategies.training.result import TrainingResult
+from strategies.training.run_files import PLAN, check_run
+
+PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
+
+
+def train(
+    plan: Plan,
+    data: Any,
+    run: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    optimizer: keras.optimizers.Optimizer | None = None,
+    cache: bool = True,
+    baseline: bool = True,
+    on_phase_end: PhaseHook | None = None,
+) -> TrainingResult:
+    """Carries a plan out: builds the model, trains it phase by phase, evaluates it on the test split.
+
+    Each phase sets what is frozen, compiles with a fresh optimizer and trains. Over all phases, the latest weights are
+    kept that the validation split cannot tell from the best. Weights that the freeze map calls frozen are checked to be
+    unchanged. The random generators of Python, NumPy and Keras are seeded with the plan's seed.
+
+    Args:
+        plan: From `strategies.make_plan`, `strategies.read_plan` or a recommendation.
+        data: Anything `advisor.recommend` takes; without a split of its own it is split by the plan's seed.
+        run: Folder to write model, plan, history and metrics to; `None` writes nothing.
+        overwrite: Whether that folder may hold files already.
+        resume: Go on where an earlier run in that folder was cut off, after its last epoch; begin anew where there is
+            none. The result is that of a run that was not cut off. Callbacks of your own start anew.
+        callbacks: Keras callbacks for the phases that are trained by steps, such as `TensorBoard`; epochs are counted
+            through all phases. Where everything but the new layers is frozen, the model that they see is those layers.
+        optimizer: Your own, used instead of the plan's in every phase that is trained by steps: a fresh copy of it,
+            with its own learning rate for the stages that learn fastest and proportionally lower ones for the others.
+        cache: Whether frozen features are kept on disk and read from there; see `strategies/cache.py`.
+        baseline: Whether a head alone is fitted too, on frozen features, to count the gain of the recipe from.
+        on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` before the kept weights are restored;
+            `weights_at_start` maps the path of every weight to a copy of its value.
+
+    Returns:
+        A `TrainingResult`.
+
+    Raises:
+        DatasetError: If the data's classes are not the plan's.
+        OutputError: If the folder holds files and `overwrite` is false, if another process is writing to it, if the run
+            that is to be resumed had other images or another plan, or if the disk is full.
+        PlanError: If the plan contradicts itself.
+    """
+    check_plan(plan)
+    folder = None if run is None else check_run(run, overwrite=overwrite, resume=resume)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if folder is not None:
+            if not resume:
+                (folder / CHECKPOINT).unlink(missing_ok=True)
+            write_json(folder / PLAN, plan.to_dict())
+        started = time.perf_counter()
+        parts = _split(plan, data)
+        training = _prepare(plan, parts, folder, callbacks, optimizer, cache)
+        trainable = _run_phases(training, on_phase_end)
+        result = _judge(training, parts["test"].names, trainable, started, baseline)
+        if folder is not None:
+            result.save(folder)
+            training.checkpoint.remove()
+    return result
+
+
+def _split(plan: Plan, data: Any) -> dict[str, ImageDataset]:
+    """Returns the images of each split; those without a split are split by the plan's seed."""
+    dataset = load_dataset(data)
+    check_class_names(plan.class_names, dataset.class_names)
+    if dataset.split is None or None in dataset.split:
+        dataset = split_dataset(dataset, seed=plan.seed)
+    split = np.array(dataset.split)
+    parts = {name: dataset.subset(np.flatnonzero(split == name)) for name in SPLITS}
+    for name in ("train", "test"):
+        if not len(parts[name]):
+            raise DatasetError(f"Expected images in the {name} split. Received none in {dataset.source!r}. Add some.")
+    return parts
+
+
+def _prepare(
+    plan: Plan,
+    parts: Mapping[str, ImageDataset],
+    folder: Path | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    optimizer: keras.optimizers.Optimizer | None,
+    cache: bool,
+) -> TrainingRun:
+    """Builds the model, and gathers what all phases share."""
+    keras.utils.set_random_seed(plan.seed)
+    pixels = {name: Pixels(part.items, plan.image_size) for name, part in parts.items()}
+    return TrainingRun(
+        staged=StagedModel.build(plan, precision=resolve_precision(plan.precision)),
+        pixels=pixels,
+        labels={name: part.labels for name, part in parts.items()},
+        best=BestWeights(plan.metric, len(parts["val"])),
+        callbacks=callbacks,
+        optimizer=optimizer,
+        cache=default_cache() if cache else None,
+        checkpoint=Checkpoint(folder, _identity(plan, pixels, parts) if folder is not None else {}),
+    )
+
+
+def _run_phases(run: TrainingRun, on_phase_end: PhaseHook | None) -> dict[str, int]:
+    """Trains all phases, or what is left of them, and leaves the best weights in the model.
+
+    Returns:
+        How many weights each phase trained.
+    """
+    model, best = run.model, run.best
+    first, epochs, trainable = 0, 0, dict[str, int]()
+    if (state := run.checkpoint.read()) is not None:
+        assign(variables(model), state.arrays["variables"])
+        best.restore(state.values["selection"], list(state.arrays["kept"]))
+        first, epochs, trainable = state.values["phase"], state.values["epochs_before"], dict(state.values["trainable"])
+    for number, phase in enumerate(run.plan.phases):
+        if number < first:
+            continue
+        run.staged.start_phase(phase)
+        before = run.staged.snapshot()
+        resumed = state if state is not None and state.is_within(number) else None
+        if resumed is not None:
+            before = dict(zip(before, resumed.arrays["before"], strict=True))
+        best.start(phase, model, resumed=resumed is not None)
+        trainable[phase.name] = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        start = Progress(phase=number, epoch=epochs, epochs_before=epochs, before=before, trainable=trainable)
+        epochs = run_phase(run, start, resumed)
+        run.staged.check_frozen(phase, before)
+        if on_phase_end:
+            on_phase_end(phase, model, before)
+        if best.weights:
+            model.set_weights(best.weights)  # the next phase starts from the best weights so far
+        done = Progress(phase=number + 1, epoch=epochs, epochs_before=epochs, before={}, trainable=trainable)
+        save_state(run, done, [])
+    if not best.weights:
+        raise PlanError(
+            f"Training diverged: no evaluation gave a finite loss. Received: learning rates "
+            f"{[dict(phase.learning_rate) for phase in run.plan.phases]}. Lower them in the plan."
+        )
+    return trainable
+
+
+def _judge(
+    run: TrainingRun, test_names: Sequence[str], trainable: Mapping[str, int], started: float, baseline: bool
+) -> TrainingResult:
+    """Evaluates the trained model on the test images, and a new head alone beside it if asked to."""
+    import pandas as pd
+
+    plan, labels, precision = run.plan, run.labels, run.staged.precision
+    finished = StagedModel(plan=plan, model=run.staged.finished())
+    probabilities = _probabilities(finished, run, "test", "Testing")
+    predicted = probabilities.argmax(axis=1)
+    temperature = None
+    if len(labels["val"]):  # images that training has not fitted
+        temperature = fit_temperature(_probabilities(finished, run, "val", "Calibrating"), labels["val"])
+    test = evaluate_predictions(
+        probabilities,
+        labels["test"],
+        labels["train"],
+        plan.class_names,
+        temperature=temperature,
+        names=test_names,
+        seed=plan.seed,
+    )
+    seconds = time.perf_counter() - started
+    head = None
+    if baseline:
+        head = measure_baseline(
+            plan,
+            run.pixels,
+            labels,
+            test=test,
+            predicted=predicted,
+            seconds=seconds,
+            cache=run.cache,
+            precision=precision,
+        )
+    backend = keras.backend.backend()
+    versions = {"python": platform.python_version(), "backend": backend, "precision": precision}
+    return TrainingResult(
+        plan=plan,
+        model=finished.model,
+        history=pd.DataFrame(run.best.rows),
+        test=test,
+        predicted=predicted,
+        best_phase=run.best.place[0],
+        best_step=run.best.place[1],
+        head=head,
+        num_trainable_by_phase=trainable,
+        seconds=seconds,
+        versions=versions | {name: version(name) for name in ("keras", "numpy", backend)},
+    )
+
+
+def _identity(plan: Plan, pixels: Mapping[str, Pixels], parts: Mapping[str, ImageDataset]) -> dict[str, Any]:
+    """Returns what a run depends on: its plan, its images and the software that computes."""
+    values = plan.to_dict()
+    values.pop("advice", None)
+    return {
+        "plan": values,
+        "images": {
+            name: [pixels[name].identity()["images"].hex(), part.labels.tolist()] for name, part in parts.items()
+        },
+        "versions": [keras.version(), keras.backend.backend()],
+    }
+
+
+def _probabilities(finished: StagedModel, run: TrainingRun, part: str, description: str) -> np.ndarray:
+    """Returns the trained model's probabilities for a split; a backbone that stayed frozen throughout is cached.
+
+    Args:
+        finished: The trained model.
+        run: The run.
+        part: Name of the split.
+        description: Label of the progress bar.
+    """
+    plan = run.plan
+    cut = finished.cut(plan.phases[-1]) if len(plan.phases) == 1 else None
+    if cut is None:
+        return forward(finished.model, run.pixels[part], description=description)[0]
+    features = cut.features(run.pixels[part], cache=run.cache, precision="float32", description=description)
+    return forward(cut.trained, features, description=description)[0]

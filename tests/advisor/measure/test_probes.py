@@ -1,0 +1,59 @@
+"""The probe curve and the cut that follows from it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from advisor.measure.probes import choose_depth, measure_depth_curve
+
+
+def _hits(share):
+    return np.arange(100) < round(100 * share)
+
+
+def test_the_shallowest_stage_within_one_standard_error_is_chosen():
+    """The best stage is 90 per cent; one that errs on other images is within a paired standard error, 70 is not."""
+    other = _hits(0.89)[::-1]
+    curve = choose_depth({"a": _hits(0.7), "b": other, "c": _hits(0.9), "d": _hits(0.8)}, chance=0.5)
+    assert (curve.best_stage, curve.chosen_stage, curve.cut("c")) == ("c", "b", "b")
+    assert curve.accuracy == (0.7, 0.89, 0.9, 0.8)
+    assert curve.standard_error[2] == 0
+
+
+def test_the_cut_is_never_deeper_than_the_backbone_allows():
+    """Where only the last stage separates the classes, the early ones up to the default cut are kept."""
+    curve = choose_depth({"a": _hits(0.2), "b": _hits(0.5), "c": _hits(0.9)}, chance=0.5)
+    assert (curve.chosen_stage, curve.cut("b")) == ("c", "b")
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=20, max_size=20), min_size=2, max_size=7))
+def test_the_chosen_stage_is_never_deeper_than_the_best(hits):
+    """Whatever was measured, it lies within one standard error of the best."""
+    curve = choose_depth({f"s{index}": np.array(row) for index, row in enumerate(hits)}, chance=0.5)
+    chosen, best = curve.stages.index(curve.chosen_stage), curve.stages.index(curve.best_stage)
+    assert chosen <= best
+    assert max(curve.accuracy) - curve.accuracy[chosen] <= curve.standard_error[chosen] + 1e-12
+
+
+def test_colour_is_separable_at_the_first_stage_of_a_random_network():
+    """Dark and light images need no depth; a class with one image cannot be measured."""
+    generator = np.random.default_rng(0)
+    images = np.concatenate([generator.integers(low, low + 60, (20, 32, 32, 3)) for low in (0, 190)]).astype("uint8")
+    labels = np.repeat(["dark", "light"], 20)
+    options = {"backbone": "MobileNet-0.25", "image_size": 32, "weights": "random", "cache": False}
+    curve = measure_depth_curve((images, labels), **options)
+    assert curve.accuracy[0] > 0.9
+    assert (curve.chance, curve.num_images) == (0.5, 40)
+    assert measure_depth_curve((images, labels), max_images=10, **options).num_images == 10
+
+
+@pytest.mark.parametrize("name", ["flowers5", "skin7"])
+def test_later_stages_separate_photos_better_and_lesions_not(name, test_data, imagenet_weights):
+    """On flowers the last stage is needed, on skin lesions an early one does as well."""
+    curve = measure_depth_curve(test_data / name, backbone="MobileNetV2-0.35", image_size=96, max_images=600)
+    first_half = max(curve.accuracy[: len(curve.stages) // 2])
+    if name == "flowers5":
+        assert curve.accuracy[-1] > first_half + 0.05
+    else:
+        assert curve.accuracy[-1] < first_half + 0.05

@@ -1,0 +1,48 @@
+"""Looks at many images, kept for the next time."""
+
+import numpy as np
+import pytest
+
+from advisor.quality import scan as module
+from advisor.quality.scan import scan_images
+from strategies.data.decoding import decode_image
+from strategies.data.encoded import UnreadableImage
+from strategies.data.pixels import PixelCache
+from strategies.features.cache import FeatureCache
+
+
+@pytest.fixture
+def items(photos, tmp_path):
+    """Photos, a file that is none, one that is not there, and an array."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    files = sorted(photos.rglob("*.png"))[:6]
+    return [*files[:3], broken, tmp_path / "missing.png", decode_image(files[3]), *files[4:]]
+
+
+def _plain(look):
+    if isinstance(look, UnreadableImage):
+        return look.path, look.reason
+    return {name: np.asarray(value).tolist() for name, value in vars(look).items()}
+
+
+def test_what_is_kept_is_what_was_seen(items, tmp_path, monkeypatch):
+    """In the same order; of what cannot be read the reason; and no image is decoded again."""
+    cache = FeatureCache(tmp_path / "cache", 10_000_000)
+    expected = [_plain(look) for look in scan_images(items)]
+    assert [_plain(look) for look in scan_images(items, cache=cache)] == expected
+    monkeypatch.setattr(module, "measure_image", None)
+    assert [_plain(look) for look in scan_images(items, cache=cache)] == expected
+    monkeypatch.undo()
+    items[0], items[1] = items[1], items[0]
+    changed = [_plain(look) for look in scan_images(items, cache=cache)]
+    assert changed == [expected[1], expected[0], *expected[2:]]
+
+
+def test_the_pixels_that_will_be_asked_for_are_put_on_the_shelf(items):
+    """As they would be decoded later."""
+    pixel_cache = PixelCache([32, 48], len(items))
+    scan_images(items, pixel_cache=pixel_cache)
+    for size in (32, 48):
+        assert (pixel_cache.decode(items[0], size) == decode_image(items[0], size)).all()
+        assert (items[0], size) in pixel_cache._kept

@@ -1,0 +1,282 @@
+"""All four recipes on real images: what the comparison says, what it appends, and what it refuses."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import advisor
+from advisor.comparison import Comparison, compare_recipes, fit_budget
+from advisor.evidence.study import Setting, measure
+from advisor.evidence.tables import RATES, methods_table, variants_table
+from advisor.recommendation import plan_for
+from advisor.results import COLUMNS, KEY, check_results, read_results
+from strategies.errors import OutputError, UnknownNameError, UserError
+from strategies.plans.planning import make_plan, with_budget
+from strategies.recipes import RECIPES
+from strategies.training.timing import Cost
+from strategies.training.trainer import train
+
+OPTIONS = {"backbone": "MobileNet-0.25", "weights": "random", "image_size": 32}
+
+
+@pytest.fixture(scope="module")
+def short_plans():
+    """Plans of a few steps, from the start: what is compared is each recipe's own plan all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("strategies.plans.planning.FEWEST_SEEN", 320)
+        yield
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A results file that is not there yet."""
+    return tmp_path_factory.mktemp("comparison") / "results.csv"
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Recipe -> what training it gave, filled by `comparison`."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def comparison(photos, pretrained_weights, short_plans, out, trained):
+    """The four recipes on scikit-learn's two photos, with all of their steps."""
+
+    def keep(plan, *arguments, **options):
+        trained[plan.recipe] = train(plan, *arguments, **options)
+        return trained[plan.recipe]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("strategies.training.trainer.train", keep)
+        return compare_recipes(photos, out=out, **OPTIONS)
+
+
+def _as_if(comparison, accuracy, seconds, val_accuracy):
+    """The same comparison with other results on 100 test images: the first so many of them are right."""
+    outcomes = []
+    for name, right, took, judged in zip(RECIPES, accuracy, seconds, val_accuracy, strict=True):
+        metrics = {"accuracy": right / 100, "val_accuracy": judged, "val_loss": 1.0, "seconds": took}
+        test = replace(comparison[name].test, accuracy=right / 100, num_images=100)
+        correct = np.arange(100) < right
+        outcomes.append(replace(comparison[name], metrics=metrics, test=test, correct=correct))
+    return Comparison(advice=comparison.advice, outcomes=tuple(outcomes))
+
+
+def test_all_four_recipes_are_carried_out_on_one_split(comparison):
+    """The advised one by the very plan of the advice, the others by the plan that they would have been advised with."""
+    advice = comparison.advice
+    assert [one.recipe for one in comparison.outcomes] == list(RECIPES)
+    for one in comparison.outcomes:
+        expected = plan_for(one.recipe, advice.plan.backbone, advice.dataset, None, **_rest(one.plan))
+        if one.recipe == advice.plan.recipe:
+            assert one.plan == advice.plan
+        else:
+            assert replace(one.plan, cut_stage=expected.cut_stage) == expected or one.recipe == "keep_early_layers"
+        assert one.share == 1
+        assert one.correct.shape == (advice.profile.images_per_split["test"],)
+        assert one.correct.mean() == one.test.accuracy
+        assert one.seconds > 0
+        assert 0 <= one.val_accuracy <= 1
+    assert comparison.best == comparison.ranking[0].recipe
+    assert comparison.regret >= 0
+    with pytest.raises(UnknownNameError, match="Did you mean 'head_only'"):
+        comparison["head"]
+
+
+def _rest(plan):
+    return {"image_size": plan.image_size, "weights": plan.weights, "seed": plan.seed}
+
+
+def test_the_rows_are_those_of_the_study(comparison, out):
+    """Every column is filled, by the study's own measure of the same images."""
+    rows = read_results(out)
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["recipe"] for row in rows] == list(RECIPES)
+    advice = comparison.advice
+    cell = measure(advice.dataset, Setting(**OPTIONS), 0)
+    for row, one in zip(rows, comparison.outcomes, strict=True):
+        assert all(row.values())
+        assert (row["dataset"], row["size"], row["num_images"]) == ("photos", "34", "34")
+        assert float(row["accuracy"]) == one.test.accuracy
+        found, expected = json.loads(row["fingerprint"]), json.loads(cell.fingerprint)
+        # Random weights are others each time, and with them the curve.
+        assert found.pop("depth_curve").keys() == expected.pop("depth_curve").keys()
+        # With a cache the ruler may have been run by another engine, which rounds otherwise.
+        scores = [one.pop("similarity")["score"] for one in (found, expected)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+        assert found == expected
+
+
+def test_results_that_are_there_already_are_refused_before_anything_is_trained(
+    comparison, photos, out, monkeypatch, short_plans
+):
+    """In a sentence that names them; the file stays as it is."""
+    monkeypatch.setattr("strategies.training.trainer.train", None)
+    before = out.read_bytes()
+    with pytest.raises(OutputError, match=r"holds head_only, fine_tune_all, .*seed 0"):
+        compare_recipes(photos, out=out, **OPTIONS)
+    assert out.read_bytes() == before
+
+
+def test_rows_are_appended_to_what_is_there(comparison, out, tmp_path):
+    """Other rows do not matter, an empty file is as good as none; another kind of file is refused as it is."""
+    keys = [[row[name] for name in KEY] for row in read_results(out)]
+    check_results(tmp_path / "new.csv", keys)
+    (tmp_path / "empty.csv").touch()
+    check_results(tmp_path / "empty.csv", keys)
+    check_results(out, [[*key[:-1], f"{key[-1]}:budget0.25"] for key in keys])
+    for content, problem in (
+        (b"path,label\n1.png,cat\n", "'path', 'label'"),
+        (b"\xff\xfe\x00", "CSV"),
+        (out.read_bytes()[:-2], "whole lines"),
+    ):
+        (tmp_path / "other.csv").write_bytes(content)
+        with pytest.raises(OutputError, match=problem):
+            check_results(tmp_path / "other.csv")
+        assert (tmp_path / "other.csv").read_bytes() == content
+    with pytest.raises(OutputError, match="a folder"):
+        check_results(tmp_path)
+    with pytest.raises(OutputError, match="does not exist"):
+        check_results(tmp_path / "nowhere" / "new.csv")
+
+
+def test_what_the_advice_costs_is_said_in_one_sentence(comparison):
+    """In points and seconds against the best, which only hindsight knows; nothing is hidden where it is chance."""
+    advised = comparison.advice.plan.recipe
+    others = [name for name in RECIPES if name != advised]
+    accuracy, seconds = dict.fromkeys(RECIPES, 60), dict.fromkeys(RECIPES, 20.0)
+    accuracy |= {advised: 70, others[0]: 90}
+    seconds |= {advised: 12.0, others[0]: 40.0}
+    worse = _as_if(comparison, accuracy.values(), seconds.values(), [0.5] * 4)
+    assert worse.best == others[0]
+    assert worse.regret == pytest.approx(0.2)
+    assert worse.extra_seconds == -28
+    sentence = f"Following the advice ({advised}) would have cost 20.0 points against the best ({others[0]}) and taken"
+    assert f"{sentence} 12 s instead of 40 s." in str(worse)
+    assert "may be chance" not in str(worse)
+    close = _as_if(comparison, (accuracy | {others[0]: 72}).values(), seconds.values(), [0.5] * 4)
+    assert "On 100 test images that may be chance: the difference lies between -4.7 and +0.7 points" in str(close)
+    assert close.lead[1] == pytest.approx(np.sqrt(0.02 * 0.98 / 100))
+    best = _as_if(comparison, (accuracy | {advised: 95}).values(), seconds.values(), [0.5] * 4)
+    assert (best.best, best.regret, best.extra_seconds) == (advised, 0, 0)
+    assert f"would have gained 5.0 points over the next best ({others[0]})" in str(best)
+    equal = _as_if(comparison, [80] * 4, seconds.values(), [0.5] * 4)
+    assert equal.best == advised
+    assert "been as accurate as the next best" in str(equal)
+
+
+def test_the_table_ranks_the_recipes_and_marks_the_advised_one(comparison):
+    """Best first, with bars as long as the numbers say; what validation would have chosen is told apart."""
+    found = _as_if(comparison, [50, 95, 70, 60], [1.0, 20.0, 10.0, 5.0], [0.9, 0.5, 0.5, None])
+    rows = [line for line in str(found).splitlines() if any(f" {name} " in line for name in RECIPES) and "#" in line]
+    assert [row[1:].split()[0] for row in rows] == ["fine_tune_all", "keep_early_layers", "retrain_all", "head_only"]
+    assert [row.count("#") for row in rows] == [15 + 16, 11 + 8, 10 + 4, 8 + 1]
+    assert [row.startswith(">") for row in rows].count(True) == 1
+    assert next(row for row in rows if row.startswith(">")).split()[1] == found.advice.plan.recipe
+    assert found.chosen_on_validation == "head_only"
+    assert "by validation accuracy head_only would have been chosen, 50.0%" in str(found)
+    values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert values["best"] == "fine_tune_all"
+    assert [one["recipe"] for one in values["recipes"]] == [one.recipe for one in found.ranking]
+    assert _as_if(comparison, [50] * 4, [1.0] * 4, [None] * 4).chosen_on_validation is None
+
+
+def _cost(recipe, start):
+    plan = make_plan(recipe, "MobileNet-0.25", class_names=["cat", "dog"], num_train=3_200, image_size=32)
+    trained = [phase for phase in plan.phases if phase.solver != "logistic"]
+    return Cost(
+        plan=plan,
+        images={"train": 3_200, "val": 0, "test": 0},
+        start=start,
+        per_step=(0.1,) * len(trained),
+        per_image=0.0,
+    )
+
+
+def test_a_budget_takes_the_largest_share_that_fits():
+    """One for all plans, with a tenth left over; a head that is solved has its time and no steps."""
+    costs = [_cost("head_only", 4.0), _cost("fine_tune_all", 10.0)]
+    steps = costs[1].plan.phases[-1].steps
+    assert costs[0].seconds(0.1) == costs[0].seconds() == 4
+    assert costs[1].seconds() == pytest.approx(10 + 0.1 * steps)
+    assert fit_budget(costs, 1_000) == 1
+    half = (14 + 0.1 * steps * 0.5) / 60 / 0.9
+    assert fit_budget(costs, half * 1.001) == 0.5
+    assert fit_budget(costs, half * 0.999) == 0.49
+    with pytest.raises(UserError, match=r"Received: minutes=0\.1, where about 0\.3 are needed at least"):
+        fit_budget(costs, 0.1)
+
+
+def test_the_command_shortens_all_recipes_and_names_them_so(
+    comparison, trained, photos, tmp_path, monkeypatch, advisor
+):
+    """JSON alone on stdout; the rows do not pass as the recipes' own, and no table counts them in."""
+    plans = {}
+
+    def again(plan, data, **options):
+        plans[plan.recipe] = plan
+        return trained[plan.recipe]
+
+    out, options = tmp_path / "results.csv", ["--minutes", "1", "--json", "--out", str(tmp_path / "results.csv")]
+    monkeypatch.setattr("strategies.training.timing.measure_cost", lambda plan, data: _cost(plan.recipe, 1.0))
+    costs = [_cost(name, 1.0) for name in RECIPES]
+    share = fit_budget(costs, 1)
+    assert 0.01 < share < 0.2
+    monkeypatch.setattr("strategies.training.trainer.train", again)
+    code, shown, said = _compare(advisor, photos, *options)
+    assert code == 0, said
+    values = json.loads(shown)
+    assert set(values) == {"version", "fingerprint", "plan", "comparison"}
+    found = {one["recipe"]: one["share"] for one in values["comparison"]["recipes"]}
+    assert found == {name: 1.0 if name == "head_only" else share for name in RECIPES}
+    full = comparison["retrain_all"].plan
+    assert plans["retrain_all"] == with_budget(full, share) != full
+    rows = read_results(out)
+    assert [row["recipe"] for row in rows] == [
+        name if name == "head_only" else f"{name}:budget{share:g}" for name in RECIPES
+    ]
+    for table in (methods_table, lambda rows: variants_table(rows, RATES)):
+        with pytest.raises(UserError):
+            table(rows)
+    before = out.read_bytes()
+    code, shown, said = _compare(advisor, photos, *options)
+    assert (code, shown) == (2, "")
+    assert "another seed" in said
+    assert out.read_bytes() == before
+
+
+def _compare(advisor, photos, *options):
+    arguments = ["--backbone", "MobileNet-0.25", "--weights", "random", "--image-size", "32", *options]
+    return advisor("compare", photos, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--minutes", "0"], "minutes above 0"),
+        (["--out", "nowhere/results.csv"], "does not exist"),
+        (["--out", "mine.csv"], "'name', 'age'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(photos, options, sentence, tmp_path, monkeypatch, advisor):
+    """One sentence, exit code 2, and a file of the user's stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "mine.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["name", "age"], ["Ada", 36]])
+    before = (tmp_path / "mine.csv").read_bytes()
+    code, shown, said = _compare(advisor, photos, *options)
+    assert (code, shown) == (2, "")
+    assert sentence in said
+    assert len(said.strip().splitlines()) == 1
+    assert (tmp_path / "mine.csv").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
+
+
+def test_the_comparison_is_a_public_name():
+    """Beside the function that makes it."""
+    assert advisor.Comparison is Comparison
+    assert advisor.compare_recipes is compare_recipes

@@ -1,0 +1,225 @@
+"""From images to advice, on real datasets and with a real ruler."""
+
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from synthetic_study import fingerprint
+
+import advisor
+from advisor.pilot import Pilot, run_pilot
+from advisor.recommendation import after_pilot, default_image_size
+from advisor.rules import EVIDENCE, Facts, apply_rules
+from strategies.errors import OutputError, PlanError, UnknownNameError
+from strategies.files import check_schema
+from strategies.networks.backbones import get_backbone
+from strategies.plans.plan import plan_from_dict, read_plan
+from strategies.plans.planning import make_plan
+from strategies.recipes import RECIPES
+
+BACKBONE = "MobileNetV2-0.35"
+
+
+@pytest.fixture(scope="module")
+def advice(test_data, pretrained_weights):
+    """Advice on two real datasets, one near ImageNet and one far from it."""
+    return {name: advisor.recommend(test_data / name, backbone=BACKBONE) for name in ("flowers5", "skin7")}
+
+
+def test_flowers_and_skin_lesions_get_different_advice_for_reasons_that_are_given(advice):
+    """Flowers lie nearer to ImageNet, and each says so with its numbers."""
+    near, far = advice["flowers5"], advice["skin7"]
+    assert near.similarity.low > far.similarity.high
+    assert far.recipe == "retrain_all"
+    for one in (near, far):
+        assert f"{one.similarity.score:.2f}" in str(one)
+        assert one.plan.recipe == one.recipe
+        assert one.plan.recipe in str(one)
+        assert one.depth_curve is not None
+        assert set(one.why_not) == set(RECIPES) - {one.plan.recipe}
+        assert one.textbook_recipe != one.plan.recipe
+
+
+def test_the_files_follow_their_schemas_and_are_read_back(advice, tmp_path):
+    """fingerprint.json and plan.json are versioned, strict JSON; the plan read back is the plan."""
+    for name, one in advice.items():
+        folder = one.save(tmp_path / name)
+        assert {path.name for path in folder.iterdir()} == {
+            "fingerprint.json", "plan.json", "pictures.json", "report.md", "report.html",
+        }  # fmt: skip
+        fingerprint = json.loads((folder / "fingerprint.json").read_text())
+        check_schema(fingerprint, "fingerprint", package="advisor")
+        assert fingerprint["similarity"]["score"] == one.similarity.score
+        assert read_plan(folder / "plan.json") == plan_from_dict(one.plan.to_dict())
+        values = json.loads((folder / "plan.json").read_text())
+        assert values["advice"]["textbook_recipe"] == one.textbook_recipe
+        assert all(row["parameters"] for row in values["freeze_map"] if row["stage"] != "top")
+
+
+def test_every_form_of_the_same_images_gets_the_same_measurements(photos, pretrained_weights):
+    """Folder, table, arrays and tf.data differ in nothing but the form."""
+    import tensorflow as tf
+
+    files = sorted(photos.rglob("*.png"))
+    labels = [path.parent.name for path in files]
+    arrays = np.stack([np.asarray(Image.open(path)) for path in files])
+    indices = np.array([sorted(set(labels)).index(label) for label in labels])
+    forms = {
+        "folder": photos,
+        "table": pd.DataFrame({"path": [str(path) for path in files], "label": labels}),
+        "arrays": (arrays, np.array(labels)),
+        "tf.data": tf.data.Dataset.from_tensor_slices((arrays, indices)).batch(7),
+    }
+    found = {name: advisor.recommend(form, backbone=BACKBONE) for name, form in forms.items()}
+    assert len({one.plan.recipe for one in found.values()}) == 1
+    assert len({one.profile.effective_num_images for one in found.values()}) == 1
+    scores = [one.similarity.score for one in found.values()]
+    assert max(scores) - min(scores) < 0.02
+
+
+def test_the_users_recipe_overrules_the_advice_and_both_are_kept(photos, pretrained_weights):
+    """The plan is for the named recipe; the advice still says what the rule says."""
+    one = advisor.recommend(photos, backbone=BACKBONE, recipe="retrain_all")
+    assert one.plan.recipe == "retrain_all"
+    assert one.plan.advice["recipe"] == one.recipe != "retrain_all"
+    assert "as you asked" in str(one)
+
+
+def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
+    """A typo costs no time."""
+    with pytest.raises(UnknownNameError, match="Did you mean 'MobileNetV2'"):
+        advisor.recommend(tmp_path / "nothing", backbone="MobilenetV2")
+    with pytest.raises(UnknownNameError, match="Did you mean 'head_only'"):
+        advisor.recommend(tmp_path / "nothing", recipe="headonly")
+
+
+def test_the_same_seed_gives_the_same_advice(photos, pretrained_weights):
+    """Plan and fingerprint are equal."""
+    first, again = (advisor.recommend(photos, backbone=BACKBONE, seed=5) for _ in range(2))
+    assert first.plan == again.plan
+    assert first.fingerprint() == again.fingerprint()
+
+
+def test_a_plan_for_another_backbone_or_other_classes_is_refused(photos, pretrained_weights):
+    """An edited plan must still be for these images."""
+    one = advisor.recommend(photos, backbone=BACKBONE)
+    names = one.plan.class_names
+    with pytest.raises(PlanError, match=r"MobileNet-0\.25"):
+        one.with_plan(make_plan("head_only", "MobileNet-0.25", class_names=names, num_train=10))
+    with pytest.raises(PlanError, match="zebra"):
+        one.with_plan(make_plan("head_only", BACKBONE, class_names=["zebra", "horse"], num_train=10))
+
+
+def test_training_writes_the_run_folder(photos, pretrained_weights, tmp_path):
+    """Everything of the run, its metrics by their schema, and a report that names result and baseline."""
+    one = advisor.recommend(photos, backbone=BACKBONE, recipe="head_only")
+    result = one.train(tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "fingerprint.json", "plan.json", "pictures.json", "report.md", "report.html", "model.keras", "class_names.json",
+        "history.csv", "metrics.json",
+    }  # fmt: skip
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    check_schema(metrics, "metrics", package="strategies")
+    check_schema(json.loads((tmp_path / "run" / "class_names.json").read_text()), "class_names", package="strategies")
+    assert metrics["test"]["accuracy"] == result.test.accuracy
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert f"{result.test.accuracy:.1%}" in report
+    assert f"{result.test.majority_accuracy:.1%}" in report
+    with pytest.raises(OutputError):
+        one.train(tmp_path / "run")
+
+
+def test_small_images_get_a_small_input(photos):
+    """Enlarging adds blur, not detail; the backbone's own size is the most, its smallest the least."""
+    profile = advisor.profile_images(photos)
+    assert default_image_size(get_backbone(BACKBONE), profile) == 96
+    assert default_image_size(get_backbone("InceptionV3"), profile) == 96
+
+
+def test_a_notebook_shows_the_advice_as_a_table(advice):
+    """And the network as a picture; names are escaped, as `test_html.py` shows."""
+    assert len(repr(advice["flowers5"])) < 200
+    shown = advice["flowers5"]._repr_html_()
+    assert "<table>" in shown
+    assert 'class="network"' in shown
+    assert advice["flowers5"].recipe in shown
+
+
+def test_evidence_can_be_left_out(photos, pretrained_weights):
+    """Then size and similarity decide alone, and the advice lists no evidence."""
+    one = advisor.recommend(photos, backbone=BACKBONE, without=[row.name for row in EVIDENCE])
+    assert one.evidence == []
+    assert one.rule.domain == one.margins["similarity"]["side"]
+    with pytest.raises(UnknownNameError, match="row of evidence"):
+        advisor.recommend(photos, backbone=BACKBONE, without=["late"])
+
+
+def test_a_copy_of_every_image_changes_nothing(photos, pretrained_weights, tmp_path):
+    """Copies are no further images, and none may be known already when it is held out."""
+    shutil.copytree(photos, tmp_path / "twice")
+    for path in sorted((tmp_path / "twice").rglob("*.png")):
+        shutil.copy(path, path.with_name(f"copy_{path.name}"))
+    one, twice = (
+        advisor.recommend(folder, backbone=BACKBONE, image_size=32) for folder in (photos, tmp_path / "twice")
+    )
+    assert twice.profile.num_images == 2 * one.profile.num_images
+    assert twice.profile.effective_num_images == one.profile.effective_num_images
+    assert twice.similarity.score == pytest.approx(one.similarity.score)
+    assert twice.depth_curve == one.depth_curve
+    assert twice.recipe == one.recipe
+    assert twice.confidence == pytest.approx(one.confidence)
+    assert twice.plan.phases == one.plan.phases
+
+
+def test_a_pilot_replaces_the_guess(photos, pretrained_weights, monkeypatch):
+    """The recipe and its runner-up meet on the user's images, and the winner is what is advised."""
+    monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 320)
+    monkeypatch.setattr("advisor.pilot.run_pilot", partial(run_pilot, folds=2))
+    one = advisor.recommend(photos, backbone="MobileNet-0.25", weights="random", image_size=32, pilot=True)
+    assert one.recipe == one.pilot.winner
+    assert set(one.pilot.candidates) == {one.recipe, one.runner_up}
+    assert str(one.pilot) in one.because
+    assert one.plan.advice["pilot"]["winner"] == one.plan.recipe
+    assert set(one.why_not) == set(RECIPES) - {one.recipe}
+    assert not one.borderline
+    assert "a pilot decided" in str(one)
+    plan_from_dict(one.plan.to_dict())
+
+
+def test_what_loses_the_pilot_is_the_runner_up():
+    """And the reason against it is that it lost."""
+    measured = {"similarity": 0.9, "late_gain": 0.2}
+    verdict = apply_rules(Facts.from_fingerprint(fingerprint(**measured)))
+    pilot = Pilot(
+        candidates=(verdict.rule.recipe, verdict.runner_up),
+        accuracy=(0.6, 0.7),
+        difference=-0.1,
+        standard_error=0.02,
+        num_images=100,
+        num_folds=3,
+        share=0.2,
+        seconds=9.0,
+    )
+    after = after_pilot(verdict, pilot)
+    assert (after.rule.recipe, after.runner_up) == (verdict.runner_up, verdict.rule.recipe)
+    assert "lost the pilot by 10.0 points" in after.why_not[verdict.rule.recipe]
+    assert set(after.why_not) == set(RECIPES) - {after.rule.recipe}
+    kept = after_pilot(verdict, replace(pilot, difference=0.1))
+    assert kept.rule == verdict.rule
+
+
+def test_the_advice_says_what_to_expect_and_where_the_images_lie(advice):
+    """What a head alone reaches, what more is worth, what would change the recipe, and between which datasets."""
+    for one in advice.values():
+        shown = str(one)
+        assert "cross-validated on your images" in shown
+        assert "▲ yours" in shown
+        assert "between" in shown
+        assert one.outlook.head_accuracy == one.depth_curve.accuracy[-1]
+        assert one.plan.advice["outlook"]["times_head"] == one.outlook.times_head

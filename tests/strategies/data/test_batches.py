@@ -1,0 +1,94 @@
+"""The stream of batches and its augmentation."""
+
+import numpy as np
+
+from strategies.data import pixels as module
+from strategies.data.batches import AugmentedViews, Batches, augment
+from strategies.data.pixels import Pixels
+
+
+def _stream(seed=(0, 0), count=10, **options):
+    images = np.arange(count, dtype="uint8").reshape(-1, 1, 1, 1) * np.ones((1, 8, 8, 3), dtype="uint8")
+    return Batches(images, np.arange(count), batch_size=4, num_steps=5, seed=seed, **options)
+
+
+def test_every_image_is_seen_once_per_pass():
+    """Five batches of four over ten images are two passes."""
+    labels = np.concatenate([_stream()[index][1] for index in range(5)])
+    assert sorted(labels[:10]) == sorted(labels[10:]) == list(range(10))
+    assert labels[:10].tolist() != list(range(10))
+
+
+def test_the_same_seed_gives_the_same_stream_and_another_seed_another():
+    """Order and augmentation follow from the seed alone."""
+    options = {"augmentation": {"horizontal_flip": True, "shift": 0.25}}
+    first, again, other = (_stream(seed, **options) for seed in ((1, 0), (1, 0), (2, 0)))
+    assert all((first[index][0] == again[index][0]).all() for index in range(5))
+    assert any((first[index][1] != other[index][1]).any() for index in range(5))
+
+
+def test_the_next_epoch_goes_on_where_the_last_one_ended():
+    """Batches of the second epoch are not those of the first."""
+    stream = _stream()
+    first = [stream[index][1].tolist() for index in range(5)]
+    stream.on_epoch_end()
+    assert first != [stream[index][1].tolist() for index in range(5)]
+
+
+def test_weights_of_images_come_with_their_images():
+    """The third part of a batch is the weight of each image in the loss."""
+    _, targets, weights = _stream(count=2, sample_weights=np.array([1.0, 3.0]))[0]
+    assert weights.tolist() == [1.0 if target == 0 else 3.0 for target in targets]
+
+
+def test_views_are_augmented_copies_that_depend_on_their_seed_alone(photos):
+    """One of each image, the same for the same seed, and another key in a cache than the images themselves."""
+    pixels = Pixels(sorted((photos / "china").glob("*.png")), 32)
+    augmentation = {"horizontal_flip": True, "shift": 0.2}
+    one, again, other = (AugmentedViews(pixels, augmentation, seed=(0, seed)) for seed in (1, 1, 2))
+    assert len(one) == len(pixels)
+    assert (one[0:8] == again[0:8]).all()
+    assert (one[0:8] != other[0:8]).any()
+    assert (one[0:8] != pixels[0:8]).any()
+    assert one.identity() == again.identity()
+    assert len({str(each.identity()) for each in (pixels, one, other)}) == 3
+
+
+def test_the_identity_of_pixels_is_the_content_of_the_files(photos, tmp_path):
+    """A copy elsewhere is the same, another order or another size is not."""
+    files = sorted((photos / "china").glob("*.png"))[:3]
+    copies = [tmp_path / f"{index}.png" for index in range(3)]
+    for source, copy in zip(files, copies, strict=True):
+        copy.write_bytes(source.read_bytes())
+    assert Pixels(files, 32).identity() == Pixels(copies, 32).identity()
+    assert Pixels(files, 32).identity() != Pixels(files[::-1], 32).identity()
+    assert Pixels(files, 32).identity() != Pixels(files, 64).identity()
+
+
+def test_augmentation_keeps_shape_type_and_content():
+    """A flip is a mirror image; without flip and shift nothing changes."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (64, 16, 16, 3), dtype="uint8")
+    flipped = augment(images, generator, horizontal_flip=True, shift=0)
+    mirrored = (flipped == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert mirrored.any()
+    assert ((flipped == images).all(axis=(1, 2, 3)) | mirrored).all()
+    assert (augment(images, generator, horizontal_flip=False, shift=0) == images).all()
+    shifted = augment(images, generator, horizontal_flip=False, shift=0.2)
+    assert shifted.shape == images.shape
+    assert shifted.dtype == images.dtype
+    assert (shifted != images).any()
+
+
+def test_pixels_are_the_same_whether_they_are_kept_or_decoded_again(monkeypatch):
+    """Beyond the memory that is allowed for them, images are decoded when asked for."""
+    generator = np.random.default_rng(0)
+    images = list(generator.integers(0, 256, (5, 20, 30, 3), dtype="uint8"))
+    kept = Pixels(images, 16)
+    monkeypatch.setattr(module, "CACHE_BYTES", 2 * 16 * 16 * 3)
+    tight = Pixels(images, 16)
+    order = np.array([4, 0, 0, 3, 1, 2])
+    for _ in range(2):
+        assert (kept[order] == tight[order]).all()
+    assert (kept[1:3] == kept[order][[4, 5]]).all()
+    assert len(kept) == 5

@@ -1,0 +1,85 @@
+"""What computes a frozen pass: the choice, and that OpenVINO says what Keras says."""
+
+import numpy as np
+import pytest
+from support import needs_openvino
+
+from strategies.data.decoding import decode_images
+from strategies.errors import UserError
+from strategies.features import engines
+from strategies.features.background import BackgroundJob
+from strategies.features.cache import FeatureCache
+from strategies.features.engines import OpenVino, choose_engine
+from strategies.features.extraction import stage_network
+from strategies.features.forward import forward, padded
+from strategies.networks.backbones import get_backbone
+from strategies.networks.backend import keras_backend
+from strategies.networks.pretrained import build_backbone
+
+
+def test_a_short_batch_is_filled_up_with_its_first_image():
+    """So that every batch has the same shape."""
+    images = np.arange(6, dtype="uint8").reshape(2, 1, 1, 3)
+    batch = padded(images)
+    assert (batch.shape, batch.dtype) == ((32, 1, 1, 3), np.dtype("float32"))
+    assert (batch[:2] == images).all()
+    assert (batch[2:] == images[0]).all()
+    assert padded(batch) is batch
+
+
+@needs_openvino
+@pytest.mark.parametrize("backbone", ["MobileNetV2-0.35", "MobileNetV3Small-0.75", "EfficientNetV2B0", "DenseNet121"])
+def test_openvino_says_what_keras_says(backbone, photos, tmp_path):
+    """At every stage, for a number of images that does not fill the last batch, to a ten-thousandth of the largest."""
+    row, weights = get_backbone(backbone), tmp_path / "random.weights.h5"
+    build_backbone(row, image_size=64, weights="random").save_weights(weights)
+    images = decode_images(sorted(photos.rglob("*.png"))[:35], 64)
+    stages = [stage.name for stage in row.stages if not stage.dense]
+    network = stage_network(backbone, stages, image_size=64, weights=str(weights), cache=False)
+    aside = BackgroundJob(key="network", cache=FeatureCache(tmp_path, 2**30), make=network._tapped.convert)
+    structure, values, widths, *_ = aside.arrays()[0]
+    runner = OpenVino(structure, values, widths)
+    layers = [str(node.get_rt_info()["layerType"].value) for node in runner._network.get_runtime_model().get_ops()]
+    assert layers.count("Transpose") <= 1  # of the images, as they come in
+    model, _ = network._built
+    found = runner(images, "Frozen pass")
+    for expected, one in zip(forward(model, images), found, strict=True):
+        assert one.shape == expected.shape
+        assert np.abs(one - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@needs_openvino
+def test_openvino_is_chosen_where_it_is_and_can_be_turned_off(monkeypatch):
+    """Whichever backend Keras has."""
+    monkeypatch.setattr(engines, "GPU_DEVICES", ())
+    monkeypatch.delenv("ADVISOR_ENGINE", raising=False)
+    assert choose_engine() == "openvino"
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert choose_engine() == "openvino"
+    monkeypatch.setenv("ADVISOR_ENGINE", "keras")
+    assert choose_engine() == "keras"
+
+
+def test_without_openvino_keras_computes_and_asking_for_it_is_a_mistake(monkeypatch):
+    """The sentence says what to install."""
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.delenv("ADVISOR_ENGINE", raising=False)
+    assert choose_engine() == "keras"
+    monkeypatch.setenv("ADVISOR_ENGINE", "openvino")
+    with pytest.raises(UserError, match=r"without it.*\[openvino\]"):
+        choose_engine()
+    monkeypatch.setenv("ADVISOR_ENGINE", "torch")
+    with pytest.raises(UserError, match=r"auto, keras, openvino.*'torch'"):
+        choose_engine()
+
+
+def test_the_backend_is_known_without_keras(monkeypatch, tmp_path):
+    """From the environment, else from Keras' file, as Keras itself does."""
+    monkeypatch.delitem(engines.sys.modules, "keras")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert keras_backend() == "tensorflow"
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    assert keras_backend() == "jax"
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert keras_backend() == "torch"

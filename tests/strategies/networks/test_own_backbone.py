@@ -1,0 +1,457 @@
+"""A user's own model as a backbone: what becomes of it, and what is refused."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import advisor
+import strategies
+from strategies.errors import UnknownNameError, UserError, WeightsError
+from strategies.networks.backbones import BACKBONES, PREPROCESSING, get_backbone
+from strategies.networks.flattening import flatten, name_leaves
+from strategies.networks.pretrained import build_backbone, stage_layers
+from strategies.plans.plan import read_plan
+from strategies.recipes import RECIPES
+from strategies.training.model import layers_by_stage
+
+SIZE = 32
+SMALL = {"stem": "relu0", "middle": "add", "late": "relu2", "end": "pool"}
+NESTED = {f"stage{index}": f"conv_pw_{block}_relu" for index, block in enumerate((1, 3, 5, 11, 13))}
+
+
+@pytest.fixture(autouse=True)
+def only_here():
+    """What a test adds is gone after it."""
+    before = dict(BACKBONES)
+    yield
+    BACKBONES.clear()
+    BACKBONES.update(before)
+
+
+@pytest.fixture
+def pixels():
+    """Twenty-four images of noise."""
+    return np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype="uint8")
+
+
+def _shaken(model):
+    """Moves biases, scales and statistics away from the 0 and 1 that they start at."""
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([weight + rng.uniform(0, 0.1, weight.shape) for weight in layer.get_weights()])
+    return model
+
+
+def _block(x, filters, index):
+    x = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv{index}")(x)
+    return layers.ReLU(name=f"relu{index}")(layers.BatchNormalization(name=f"bn{index}")(x))
+
+
+def small(size=SIZE, *, scaled=True):
+    """A functional network with its scaling, BatchNorm, an operation, and an end that is named as a plan's is."""
+    inputs = keras.Input((size, size, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs) if scaled else inputs
+    x = _block(x, 8, 0)
+    x = _block(x, 16, 1)
+    x = layers.Add(name="add")([x, keras.ops.sigmoid(x) * 0.5])
+    x = _block(x, 24, 2)
+    return _shaken(keras.Model(inputs, layers.GlobalAveragePooling2D(name="pool")(x)))
+
+
+def nested():
+    """A pretrained network within the user's model, held at inference as in Keras' guide, after a Sequential one."""
+    base = keras.applications.MobileNet(alpha=0.25, weights=None, include_top=False, input_shape=(SIZE, SIZE, 3))
+    before = keras.Sequential([layers.Rescaling(1 / 127.5, offset=-1)], name="before")
+    for layer in base.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.0
+    # Statistics of noise: with those that it starts from, a random network says the same of every image.
+    base(np.random.default_rng(1).uniform(-1, 1, (32, SIZE, SIZE, 3)).astype("float32"), training=True)
+    inputs = keras.Input((SIZE, SIZE, 3))
+    model = keras.Model(inputs, base(before(inputs), training=False))
+    model.compile("adam", loss=lambda true, predicted: predicted)  # which no copy could take along
+    return model
+
+
+MODELS = {"small": (small, SMALL), "nested": (nested, NESTED)}
+
+
+def _plan(recipe="head_only", **options):
+    given = {"class_names": ["a", "b", "c"], "num_train": 100, "budget": 0.001} | options
+    return strategies.make_plan(recipe, "mine", **given)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_each_recipe_does_to_it_what_its_freeze_map_says(recipe, kind, pixels, check_freeze_map):
+    """Tensor by tensor at the end of each phase; the model that was given stays what it is, bit for bit."""
+    make, stages = MODELS[kind]
+    model = make()
+    given = model.get_weights()
+    row = strategies.add_backbone("mine", model, stages=stages)
+    plan = _plan(recipe)
+    seen, frozen, moved = [], 0, 0
+
+    def check(phase, trained, before):
+        nonlocal frozen, moved
+        seen.append(phase.name)
+        assert set(layers_by_stage(trained, plan)) == set(plan.built_stages)
+        held, changed = check_freeze_map(phase, trained, before, plan)
+        frozen, moved = frozen + held, moved + changed
+
+    result = strategies.train(plan, (pixels, ["a", "b", "c"] * 8), on_phase_end=check)
+    assert seen == [phase.name for phase in plan.phases]
+    assert frozen
+    assert moved
+    assert result.plan.weights == "own"
+    assert row.has_batch_norm
+    for now, then in zip(model.get_weights(), given, strict=True):
+        assert np.array_equal(now, then)
+
+
+def _says(model, name, pixels):
+    return np.asarray(keras.Model(model.input, model.get_layer(name).output)(pixels.astype("float32"), training=False))
+
+
+def test_features_are_what_the_model_says(pixels):
+    """At every stage of a flat model, averaged where they are maps."""
+    model = small()
+    strategies.add_backbone("mine", model, stages=list(SMALL.items()))
+    found = strategies.extract_features(pixels, "mine", stages=list(SMALL))
+    for stage, layer in SMALL.items():
+        expected = _says(model, layer, pixels)
+        expected = expected.mean(axis=(1, 2)) if expected.ndim == 4 else expected
+        np.testing.assert_allclose(found[stage], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_features_of_a_model_within_the_model_are_what_it_says(pixels):
+    """A stage may end within it."""
+    model = nested()
+    strategies.add_backbone("mine", model, stages=NESTED)
+    found = strategies.extract_features(pixels, "mine", stages=["stage1", "stage4"], pool=False)
+    early = _says(model.get_layer("mobilenet_0.25_32"), "conv_pw_3_relu", pixels / 127.5 - 1)
+    for values, expected in ((found["stage1"], early), (found["stage4"], model(pixels, training=False))):
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_built_model_is_flat_and_its_stages_share_out_the_layers():
+    """Scaling belongs to no stage, wherever it stood."""
+    row = strategies.add_backbone("mine", nested(), stages=NESTED)
+    network = build_backbone(row)
+    owned = [name for names in stage_layers(network, row).values() for name in names]
+    assert not any(isinstance(layer, keras.Model) for layer in network.layers)
+    scaling = (layers.InputLayer, layers.Rescaling)
+    assert {layer.name for layer in network.layers if not isinstance(layer, scaling)} == set(owned)
+    assert len(set(owned)) == len(owned)
+    assert row.default_cut == "stage1"
+
+
+def test_another_input_size_is_built_where_the_layers_allow_it(pixels):
+    """With the same weights; below and above the model's own size, and for a model that has none."""
+    model = small()
+    row = strategies.add_backbone("mine", model, stages=SMALL)
+    assert (row.image_size, row.min_image_size) == (SIZE, 1)
+    for size in (16, 48):
+        same = small(size)
+        same.set_weights(model.get_weights())
+        images = np.random.default_rng(2).uniform(0, 255, (2, size, size, 3)).astype("float32")
+        np.testing.assert_allclose(build_backbone(row, image_size=size)(images), same(images), atol=1e-5)
+    with pytest.raises(UserError, match=r"Expected image_size for a model whose input has no fixed size"):
+        strategies.add_backbone("mine", small(None), stages=SMALL)
+    assert strategies.add_backbone("mine", small(None), stages=SMALL, image_size=40).image_size == 40
+    assert strategies.add_backbone("mine", small(), stages=SMALL, image_size=40).image_size == 40
+
+
+def test_a_model_for_one_input_size_keeps_it():
+    """A Dense layer on flattened maps has weights for one size only; others are refused, when they are asked for."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Flatten()(layers.Conv2D(4, 3, strides=4, name="conv")(inputs))
+    model = keras.Model(inputs, layers.Dense(5, name="dense")(x))
+    stages = {"conv": "conv", "dense": "dense"}
+    row = strategies.add_backbone("mine", model, stages=stages)
+    assert (row.min_image_size, row.has_batch_norm) == (SIZE, False)
+    with pytest.raises(UserError, match=r"such as its own, 32 px. Received: image_size=64"):
+        build_backbone(row, image_size=64)
+    with pytest.raises(UserError, match=r"Received: image_size=64"):
+        strategies.add_backbone("mine", model, stages=stages, image_size=64)
+
+
+@pytest.mark.parametrize("preprocessing", ["none", "-1..1", "-1..0.99", "torch", "caffe"])
+def test_pixels_become_what_the_model_expects(preprocessing, pixels, tmp_path):
+    """As by Keras' `preprocess_input`, without a change to any kernel; also after saving and loading in safe mode."""
+    model = small(scaled=False)
+    row = strategies.add_backbone("mine", model, stages=SMALL, preprocessing=preprocessing)
+    images = pixels.astype("float32")
+    if preprocessing in ("torch", "caffe"):
+        prepared = keras.applications.imagenet_utils.preprocess_input(images.copy(), mode=preprocessing)
+    else:
+        prepared = {"none": images, "-1..1": images / 127.5 - 1, "-1..0.99": images / 128 - 1}[preprocessing]
+    network = build_backbone(row)
+    kernels = [one.get_layer("conv0").get_weights()[0] for one in (network, model)]
+    np.testing.assert_array_equal(*kernels)
+    network.save(tmp_path / "model.keras")
+    for one in (network, keras.models.load_model(tmp_path / "model.keras", safe_mode=True)):
+        np.testing.assert_allclose(one(images), model(prepared), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(
+        network.get_layer("conv0").get_weights()[0], model.get_layer("conv0").get_weights()[0]
+    )
+
+
+def test_preprocessing_that_would_change_a_kernel_is_refused():
+    """ "built-in" means Keras' EfficientNet, whose first kernel takes a factor; "none" is what is meant."""
+    assert set(PREPROCESSING["none"].factor) == {1.0}
+    for name in ("built-in", "minus-one"):
+        with pytest.raises(UnknownNameError, match=r"Unknown preprocessing .*'none' leaves all scaling to the model."):
+            strategies.add_backbone("mine", small(), stages=SMALL, preprocessing=name)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_weights_are_the_models_own_unless_something_else_is_said(tmp_path):
+    """By default "own", in plans and in `build_backbone`; random ones are drawn anew; a file of the model is read."""
+    model = nested()
+    row = strategies.add_backbone("mine", model, stages=NESTED)
+    assert _plan().weights == "own"
+    assert _plan(weights="random").weights == "random"
+    kernels = [name for name, leaf in name_leaves(model).items() if leaf.weights and "bn" not in name]
+
+    def weights(**options):
+        network = build_backbone(row, **options)
+        return [network.get_layer(name).get_weights()[0] for name in kernels]
+
+    own, random = weights(), weights(weights="random")
+    assert all(np.array_equal(*pair) for pair in zip(own, weights(weights="own"), strict=True))
+    assert not any(np.array_equal(*pair) for pair in zip(own, random, strict=True))
+    # What is done to the model later is no matter of the backbone's.
+    model.get_layer("mobilenet_0.25_32").set_weights([w + 1 for w in model.get_weights()])
+    assert all(np.array_equal(*pair) for pair in zip(own, weights(), strict=True))
+    path = tmp_path / "later.weights.h5"
+    model.save_weights(path)
+    assert all(np.allclose(one, two + 1) for one, two in zip(weights(weights=str(path)), own, strict=True))
+    small().save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(WeightsError, match=r"Expected weights of mine. Received: .*which does not fit"):
+        weights(weights=str(tmp_path / "other.weights.h5"))
+    with pytest.raises(WeightsError, match=r"Expected weights 'own', 'random' or the path"):
+        weights(weights="absent.h5")
+
+
+def test_the_mean_and_variance_of_normalization_stay_with_random_weights():
+    """They scale pixels, and were not learned by training."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    scaling = layers.Normalization(name="scaling")
+    scaling.adapt(np.random.default_rng(0).uniform(0, 255, (8, SIZE, SIZE, 3)))
+    x = layers.Conv2D(4, 3, name="a")(scaling(inputs))
+    model = keras.Model(inputs, layers.Conv2D(4, 3, name="b")(x))
+    row = strategies.add_backbone("mine", model, stages={"a": "a", "b": "b"})
+    network = build_backbone(row, weights="random")
+    pixels = np.full((1, SIZE, SIZE, 3), 99, "float32")
+    np.testing.assert_allclose(network.get_layer("scaling")(pixels), scaling(pixels), rtol=1e-5)
+    assert not np.array_equal(network.get_layer("a").get_weights()[0], model.get_layer("a").get_weights()[0])
+
+
+def test_a_file_of_a_model_is_as_good_as_the_model(tmp_path, pixels):
+    """It is read in safe mode when the backbone is added."""
+    model = small()
+    model.save(tmp_path / "model.keras")
+    row = strategies.add_backbone("mine", tmp_path / "model.keras", stages=SMALL)
+    np.testing.assert_allclose(build_backbone(row)(pixels), model(pixels), atol=1e-5)
+    with pytest.raises(UserError, match=r"Expected a .keras file that Keras loads in safe mode. Received: .*absent"):
+        strategies.add_backbone("mine", str(tmp_path / "absent.keras"), stages=SMALL)
+
+
+def test_layers_of_one_name_are_told_apart():
+    """The outer one keeps its name, the inner one is preceded by its model's; operations too."""
+    inner_inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(4, 3, name="conv", use_bias=False)(inner_inputs)
+    inner = keras.Model(inner_inputs, keras.ops.add(x, x), name="inner")
+    inputs = keras.Input((SIZE, SIZE, 3), name="preprocessing")
+    x = layers.Conv2D(4, 3, name="conv", use_bias=False)(inner(layers.Conv2D(3, 1, name="first")(inputs)))
+    model = keras.Model(inputs, layers.Identity(name="classifier")(x), name="outer")
+    row = strategies.add_backbone(
+        "mine", model, stages={"a": "first", "b": "inner_conv", "c": "conv", "d": "classifier"}
+    )
+    assert [stage.last_layer for stage in row.stages] == ["first", "inner_conv", "conv", "outer_classifier"]
+    network = build_backbone(row)
+    for layer, meant in (("inner_conv", inner.get_layer("conv")), ("conv", model.get_layer("conv"))):
+        np.testing.assert_array_equal(network.get_layer(layer).get_weights()[0], meant.get_weights()[0])
+    assert strategies.build_model(_plan("keep_early_layers")).output_shape == (None, 3)
+
+
+def test_models_within_models_within_a_sequential_one_are_taken_apart(pixels):
+    """However deep, with the same output and none of them left."""
+    deep = keras.Sequential([keras.Input((SIZE, SIZE, 3)), keras.Sequential([nested()]), layers.ReLU(name="end")])
+    expected = np.asarray(deep(pixels, training=False))
+    flat = flatten(deep)
+    assert not any(isinstance(layer, keras.Model) for layer in flat.layers)
+    np.testing.assert_allclose(flat(pixels, training=False), expected, atol=1e-5)
+
+
+def test_a_name_is_replaced_if_it_was_added_and_refused_if_it_is_keras():
+    """The width 1.0 of a network of Keras has two names."""
+    strategies.add_backbone("mine", small(), stages=SMALL)
+    row = strategies.add_backbone("mine", small(), stages=SMALL, default_cut="stem", source="me")
+    assert get_backbone("mine") is row
+    assert (row.default_cut, row.source) == ("stem", "me")
+    for name in ("VGG16", "MobileNetV2-1.0"):
+        with pytest.raises(UserError, match=f"Received: '{name}', a network of Keras"):
+            strategies.add_backbone(name, small(), stages=SMALL)
+    with pytest.raises(UserError, match="without '/'"):
+        strategies.add_backbone("my/model", small(), stages=SMALL)
+
+
+def test_a_plan_is_read_only_where_its_backbone_was_added(tmp_path):
+    """In a process that has not added it, the sentence says how to."""
+    strategies.add_backbone("mine", small(), stages=SMALL)
+    plan = _plan("keep_early_layers")
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(plan.to_dict()))
+    assert read_plan(path) == plan
+    del BACKBONES["mine"]
+    with pytest.raises(UnknownNameError, match=r"Unknown backbone 'mine'.* strategies.add_backbone first.$"):
+        read_plan(path)
+
+
+def test_similarity_can_be_measured_with_it(pixels):
+    """What its BatchNorm layers hold is the reference, uncalibrated; without BatchNorm it is refused."""
+    strategies.add_backbone("mine", nested(), stages=NESTED)
+    found = advisor.measure_similarity(pixels, ruler="mine", image_size=SIZE)
+    assert (found.calibrated, found.ruler.weights) == (False, "own")
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(4, 3, name="a")(inputs)
+    strategies.add_backbone("mine", keras.Model(inputs, layers.ReLU(name="b")(x)), stages={"a": "a", "b": "b"})
+    with pytest.raises(UserError, match="a ruler with BatchNormalization"):
+        advisor.measure_similarity(pixels, ruler="mine", image_size=SIZE)
+
+
+def test_advice_is_given_for_it(pixels, pretrained_weights):
+    """The plan says whose weights they are."""
+    strategies.add_backbone("mine", small(), stages=SMALL)
+    advice = advisor.recommend((pixels, ["a", "b", "c"] * 8), backbone="mine", image_size=SIZE)
+    assert advice.plan.weights == "own"
+    assert "weights own" in str(advice)
+    assert set(advice.plan.parameters) >= set(SMALL)
+
+
+class Subclassed(keras.Model):
+    """A model whose layers Keras cannot list."""
+
+    def call(self, inputs):
+        """Does nothing."""
+        return inputs
+
+
+@keras.saving.register_keras_serializable()
+class Composite(layers.Layer):
+    """A layer that holds BatchNormalization within."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.norm = layers.BatchNormalization()
+
+    def call(self, inputs):
+        """Normalises."""
+        return self.norm(inputs)
+
+
+class Forgetful(layers.Layer):
+    """A layer whose configuration does not say all."""
+
+    factor = 1.0
+
+    def call(self, inputs):
+        """Multiplies."""
+        return inputs * self.factor
+
+
+def _ending_in(*more, shape=(SIZE, SIZE, 3), first=None):
+    """A small model that ends in the layers given, as a Sequential one."""
+    return keras.Sequential([keras.Input(shape), first or layers.Conv2D(4, 3, name="a"), *more])
+
+
+def _two_inputs():
+    one, two = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
+    return keras.Model([one, two], layers.ReLU(name="b")(layers.Conv2D(4, 3, name="a")(one + two)))
+
+
+def _two_outputs():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(4, 3, name="a")(inputs)
+    return keras.Model(inputs, [x, layers.ReLU(name="b")(x)])
+
+
+def _shared():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    conv = layers.Conv2D(3, 3, padding="same", name="shared")
+    return keras.Model(inputs, layers.ReLU(name="b")(conv(layers.ReLU(name="a")(conv(inputs)))))
+
+
+def _branches():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    left, right = (layers.Conv2D(4, 3, name=name)(inputs) for name in ("a", "side"))
+    return keras.Model(inputs, layers.Conv2D(4, 3, name="b")(layers.Add()([left, right])))
+
+
+def _ends_in_an_operation():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(4, 3, name="b")(layers.Conv2D(4, 3, name="a")(inputs))
+    return keras.Model(inputs, x * 2)
+
+
+def _forgetful():
+    layer = Forgetful(name="b")
+    layer.factor = 2.0
+    return _ending_in(layer)
+
+
+AB = {"one": "a", "two": "b"}
+
+
+@pytest.mark.parametrize(
+    ("make", "stages", "sentence"),
+    [
+        (lambda: Subclassed(), AB, r"Expected a functional keras.Model.*Received: a Subclassed"),
+        (lambda: ["no", "model"], AB, r"Expected a functional keras.Model.*Received: a list"),
+        (lambda: keras.Sequential([layers.Conv2D(4, 3)]), AB, r"give a Sequential model its keras.Input"),
+        (lambda: _ending_in(Subclassed(name="b")), AB, r"Received: 'b', a Subclassed"),
+        (_two_inputs, AB, r"Received: 2 inputs and 1 outputs"),
+        (_two_outputs, AB, r"Received: 1 inputs and 2 outputs"),
+        (_shared, AB, r"Received: 'shared', which is used 2 times"),
+        (_branches, {"one": "a", "two": "side", "end": "b"}, r"'side', which does not follow 'a'"),
+        (_branches, {"two": "b", "one": "a"}, r"'one' ending at 'a', which is scaling or belongs to an earlier stage"),
+        (_branches, {"one": "a", "two": "side"}, r"does not follow"),
+        (_branches, {"one": "a"}, r"Expected two or more stages"),
+        (_branches, [("one", "a"), ("one", "b")], r"Expected different names of stages"),
+        (_branches, {"one": "a", "classifier": "b"}, r"none of them top, new_stage, classifier"),
+        (_branches, {"one": "a", "two": "c"}, r"Unknown layer of mine 'c'.*Known: a, "),
+        (_ends_in_an_operation, AB, r"'b', while the model ends at 'b'|Expected a last stage that ends the model"),
+        (lambda: _ending_in(layers.ReLU(name="b"), layers.ReLU(name="c")), AB, r"while the model ends at 'c'"),
+        (lambda: _ending_in(layers.ReLU(name="b"), first=layers.Rescaling(2.0, name="a")), AB, r"which is scaling"),
+        (lambda: _ending_in(layers.Reshape((-1, 4), name="b")), AB, r"Received: shape \(None, 900, 4\)"),
+        (lambda: _ending_in(layers.ReLU(name="b"), shape=(SIZE, SIZE, 1)), AB, r"\(None, side, side, 3\)"),
+        (lambda: _ending_in(layers.ReLU(name="b"), shape=(SIZE, 16, 3)), AB, r"\(None, 32, 16, 3\)"),
+        (lambda: _ending_in(layers.Flatten(name="b"), layers.Dense(3, "softmax", name="c")), AB, r"softmax of 'c'"),
+        (
+            lambda: _ending_in(layers.Flatten(name="b"), layers.Dense(3, name="c")),
+            {**AB, "end": "c"},
+            r"Received: stage 'two' ending at 'b' with shape \(None, 3600\)",
+        ),
+        (lambda: _ending_in(Composite(name="b")), AB, r"Received: 'b', a Composite that holds it within"),
+        (_forgetful, AB, r"whose copy differs by"),
+        (lambda: _ending_in(layers.Lambda(lambda x: x, name="b")), AB, r"Received: 'b', a Lambda"),
+    ],
+)
+def test_what_cannot_be_a_backbone_is_refused_with_a_sentence(make, stages, sentence):
+    """What was received, what was expected, what to do; and nothing is added."""
+    with pytest.raises(UserError, match=sentence) as caught:
+        strategies.add_backbone("mine", make(), stages=stages)
+    assert "\n" not in str(caught.value)
+    assert "mine" not in BACKBONES
+
+
+def test_a_cut_after_the_last_stage_is_refused():
+    """It would leave nothing to replace."""
+    with pytest.raises(UnknownNameError, match=r"Unknown stage of mine to cut after 'end'.*Known: late, middle, stem"):
+        strategies.add_backbone("mine", small(), stages=SMALL, default_cut="end")

@@ -1,0 +1,147 @@
+"""Which weights a network gets: cache, download, or those in the package."""
+
+import http.server
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import advisor
+from advisor.measure.similarity import default_ruler, measure_similarity
+from strategies.data.loading import load_dataset
+from strategies.errors import UnknownNameError, WeightsError
+from strategies.features.extraction import extract_features
+from strategies.networks import weights
+from strategies.networks.backbones import BACKBONES, get_backbone
+from strategies.networks.pretrained import build_backbone
+from strategies.networks.weights import (
+    BUNDLED_FILE,
+    BUNDLED_IMAGE_SIZE,
+    can_download,
+    choose_network,
+    native_size,
+    weights_files,
+)
+from strategies.training.head import cross_validate, make_folds
+
+
+def _put(cache, name):
+    cache.mkdir(parents=True, exist_ok=True)
+    for file in weights_files(BACKBONES[name], [BACKBONES[name].image_size]):
+        (cache / file).touch()
+
+
+def test_without_a_name_and_a_network_the_bundled_backbone_is_used_and_that_is_said(no_network):
+    """The main job must still be done."""
+    chosen = choose_network()
+    assert (chosen.backbone, chosen.weights) == ("MobileNetV2-0.35", "bundled")
+    assert "MobileNetV2 are not in" in chosen.note
+    assert "small network in this package" in chosen.note
+    assert "\n" not in chosen.note
+
+
+@pytest.mark.parametrize(("cached", "expected"), [("MobileNetV2", "MobileNetV2"), ("MobileNetV2-0.35",) * 2])
+def test_what_is_in_the_cache_comes_first(no_network, cached, expected):
+    """The default backbone, or a smaller one, which is then named."""
+    _put(no_network, cached)
+    chosen = choose_network()
+    assert (chosen.backbone, chosen.weights) == (expected, "imagenet")
+    assert bool(chosen.note) == (expected != "MobileNetV2")
+
+
+def test_a_named_backbone_that_cannot_be_had_is_an_error_that_says_what_to_do(no_network):
+    """Nobody gets another network than the one that was named."""
+    for weights_given in ("auto", "imagenet"):
+        with pytest.raises(WeightsError, match="--weights bundled"):
+            choose_network("ResNet50", weights_given)
+    with pytest.raises(WeightsError, match="whose weights are in this package"):
+        choose_network("ResNet50", "bundled")
+    with pytest.raises(UnknownNameError, match="Did you mean"):
+        choose_network("ResNet5")
+
+
+def test_what_is_named_is_kept(no_network):
+    """Random weights and files of the user's are for the code that reads them."""
+    assert choose_network("ResNet50", "random").weights == "random"
+    assert choose_network("ResNet50", "mine.weights.h5").weights == "mine.weights.h5"
+    assert choose_network("MobileNetV2-0.35", "bundled").weights == "bundled"
+
+
+@pytest.mark.parametrize("answer", [200, 404, None])
+def test_a_server_that_answers_is_a_network(monkeypatch, answer):
+    """One that refuses is none, nor is one that never answers, which takes no longer than the limit."""
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            if answer is None:
+                time.sleep(3)
+            self.send_response(answer or 200)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(weights, "KERAS_URL", f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setattr(weights, "SECONDS_TO_ANSWER", 1.0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    can_download.cache_clear()
+    try:
+        assert can_download() is (answer == 200)
+    finally:
+        server.shutdown()
+        can_download.cache_clear()
+
+
+def test_the_bundled_file_is_small_and_in_half_precision():
+    """A package of a megabyte, not of fourteen."""
+    import h5py
+
+    assert BUNDLED_FILE.stat().st_size < 1.5e6
+    kinds = set()
+    with h5py.File(BUNDLED_FILE) as file:
+        file.visititems(lambda _, one: kinds.add(str(one.dtype)) if isinstance(one, h5py.Dataset) else None)
+    assert kinds == {"float16"}
+
+
+def test_the_bundled_backbone_sees_more_than_a_random_one(test_data):
+    """Ten points of accuracy on flowers at the least, by a linear classifier on its features."""
+    flowers = load_dataset(test_data / "flowers5")
+    flowers = flowers.subset(np.random.default_rng(0).permutation(len(flowers))[:300])
+    folds, found = make_folds(flowers.labels, 0), {}
+    for name in ("bundled", "random"):
+        features = extract_features(flowers, "MobileNetV2-0.35", weights=name, image_size=96, cache=False)["stage6"]
+        found[name] = cross_validate(features, flowers.labels, folds).correct.mean()
+    assert found["bundled"] > found["random"] + 0.1
+
+
+def test_a_bundled_network_of_another_name_is_not_built():
+    """Its weights fit one network."""
+    with pytest.raises(WeightsError, match="Leave the backbone out"):
+        build_backbone(get_backbone("MobileNet-0.25"), image_size=96, weights="bundled")
+    assert native_size(get_backbone("MobileNetV2-0.35"), "bundled") == BUNDLED_IMAGE_SIZE
+    assert native_size(get_backbone("MobileNetV2-0.35"), "imagenet") == 224
+
+
+def test_similarity_is_measured_with_what_there_is(no_network, photos):
+    """The bundled ruler is calibrated too, and the result names it."""
+    assert default_ruler().weights == "bundled"
+    found = measure_similarity(photos)
+    assert found.calibrated
+    assert found.ruler == default_ruler()
+    assert 0 < found.score <= 1
+
+
+def test_advice_without_a_network_names_its_weights(no_network, photos, tmp_path):
+    """In the plan, in the report and in a caution; the same images with named weights give the same plan."""
+    advice = advisor.recommend(photos, cache=False)
+    assert (advice.plan.backbone, advice.plan.weights, advice.plan.image_size) == ("MobileNetV2-0.35", "bundled", 96)
+    assert {"other_network", "bundled_ruler"} <= {row["code"] for row in advice.cautions}
+    assert "weights bundled" in str(advice)
+    assert json.loads((advice.save(tmp_path / "advice") / "plan.json").read_text())["weights"] == "bundled"
+    named = advisor.recommend(photos, weights="bundled", cache=False)
+    assert named.plan.phases == advice.plan.phases
+    assert "other_network" not in {row["code"] for row in named.cautions}

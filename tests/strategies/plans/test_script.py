@@ -1,0 +1,258 @@
+"""Plans written as scripts: they run without this package, and do what the plan says."""
+
+import ast
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import strategies
+from strategies.errors import PlanError
+from strategies.networks.backbones import BACKBONES
+from strategies.plans import script as scripting
+from strategies.plans.plan import STRENGTHS
+from strategies.plans.planning import with_rates
+from strategies.recipes import RECIPES
+from strategies.training import head as classifier
+
+NAMES = tuple(BACKBONES)  # before other tests add models of their own
+NETWORK = "MobileNet-0.25"  # with random weights: the cheapest to train
+SIZE, NUM_TRAIN = 96, 84
+EXACT = ("fine_tune_all", "keep_early_layers")
+# Runs scripts one after the other where this package cannot be imported.
+DRIVER = """
+import runpy, sys
+sys.modules["advisor"] = sys.modules["strategies"] = None
+_, photos, weights, *names = sys.argv
+for name in names:
+    print("#", name)
+    sys.argv = ["train.py", photos, name + ".keras", *([] if name == "head_only" else [weights])]
+    runpy.run_path(name + ".py")
+"""
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    """A class folder: 60 tiles of each of scikit-learn's two photos, of the size of the plans: nothing is resized."""
+    from sklearn.datasets import load_sample_image
+
+    root = tmp_path_factory.mktemp("tiles") / "photos"
+    for name in ("china", "flower"):
+        (root / name).mkdir(parents=True)
+        photo = load_sample_image(f"{name}.jpg")
+        for index in range(60):
+            left, top = 54 * (index % 10), 55 * (index // 10)
+            Image.fromarray(photo[top : top + SIZE, left : left + SIZE]).save(root / name / f"{index:02}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def weights(tiles, tmp_path_factory):
+    """Random weights of the network whose BatchNorm knows the tiles: what comes out of it differs from tile to tile."""
+    import keras
+
+    network = keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
+    for layer in network.layers:
+        layer.momentum = 0.0
+    network(_pixels(tiles) / 127.5 - 1, training=True)
+    path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
+    network.save_weights(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def plans(weights, pretrained_weights):
+    """A short plan of each recipe; that of `fine_tune_all` was edited wherever a plan can be.
+
+    Two of them leave nothing to chance: every batch is all of the images, as they are.
+    """
+    names = ["china", "flower"]
+    made = {
+        recipe: strategies.make_plan(
+            recipe, NETWORK, class_names=names, num_train=NUM_TRAIN, image_size=SIZE, weights=weights, budget=0.2
+        )
+        for recipe in RECIPES
+    }
+    made["head_only"] = strategies.make_plan(
+        "head_only", "MobileNetV2-0.35", class_names=names, num_train=NUM_TRAIN, image_size=SIZE
+    )
+    for recipe in EXACT:
+        plan = made[recipe]
+        phases = tuple(phase if phase.solver == "logistic" else replace(phase, steps=3) for phase in plan.phases)
+        layers = tuple(replace(layer, dropout=0.0) for layer in plan.new_layers)
+        plan = replace(plan, phases=phases, new_layers=layers, batch_size=NUM_TRAIN, augmentation={})
+        made[recipe] = with_rates(plan, 0.03)  # a network that starts at random would blow rounding up
+    head, whole = made["fine_tune_all"].phases
+    rates = {stage: rate / 10 if stage == "stem" else rate for stage, rate in whole.learning_rate.items()}
+    made["fine_tune_all"] = replace(
+        made["fine_tune_all"],
+        phases=(head, replace(whole, learning_rate=rates, solver="sgd", warmup=0.5)),
+        class_weights={"china": 0.5, "flower": 1.5},
+        metric="balanced_accuracy",
+        label_smoothing=0.1,
+    )
+    made["retrain_all"] = replace(made["retrain_all"], precision="mixed_bfloat16")
+    return made
+
+
+@pytest.fixture(scope="module")
+def runs(plans, tiles, weights, tmp_path_factory):
+    """`(printed, model)` of the script of each plan, run in a process that has TensorFlow and Keras but not this."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("scripts")
+    for recipe, plan in plans.items():
+        with pytest.MonkeyPatch.context() as patch:
+            if recipe in EXACT:
+                patch.setattr(scripting, "STRENGTHS", (10.0,))
+            (folder / f"{recipe}.py").write_text(strategies.write_script(plan), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(tiles), weights, *plans],
+        cwd=folder, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    texts = done.stdout.split("# ")[1:]
+    return {text.split()[0]: (text, keras.models.load_model(folder / f"{text.split()[0]}.keras")) for text in texts}
+
+
+def _pixels(folder):
+    return np.stack([np.array(Image.open(path)) for path in sorted(folder.glob("*/*.png"))]).astype("float32")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatch):
+    """The same freeze map and layers as `strategies.train`, as good a model, and the same where nothing is drawn."""
+    plan, (printed, model) = plans[recipe], runs[recipe]
+    freeze_map = {
+        (cell.phase, row.stage): cell.state for row in plan.freeze_map for cell in row.cells if cell.state != "removed"
+    }
+    found = re.findall(r"^(\w+) (\w+) (frozen|trained|new)$", printed, re.MULTILINE)
+    # Rebuilt stages start from their pretrained values: the script calls them trained.
+    rebuilt = {(phase.name, stage) for phase in plan.phases for stage in plan.rebuilt_stages}
+    expected = {
+        place: "trained" if place in rebuilt and state == "new" else state for place, state in freeze_map.items()
+    }
+    assert {(phase, stage): state for phase, stage, state in found} == expected
+    if recipe in EXACT:
+        monkeypatch.setattr(classifier, "STRENGTHS", (10.0,))
+    result = strategies.train(plan, tiles, cache=False, baseline=False)
+    learnt = dict(re.findall(r"^(\w+): (\d+) weights learnt", printed, re.MULTILINE))
+    assert {phase: int(number) for phase, number in learnt.items()} == result.num_trainable_by_phase
+    assert [weight.path for weight in model.weights] == [weight.path for weight in result.model.weights]
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert f" on {result.test.num_images} images" in printed
+    if recipe in EXACT:
+        start = strategies.build_model(plan).get_weights()
+        moved = zip(model.weights, start, result.model.get_weights(), model.get_weights(), strict=True)
+        for weight, first, ours, theirs in moved:
+            far, apart = np.linalg.norm(ours - first), np.linalg.norm(theirs - ours)
+            assert apart <= 0.2 * far + 1e-7, (weight.path, far, apart)
+    pixels, truth = _pixels(tiles), np.repeat([0, 1], 60)
+    ours, theirs = ((one.predict(pixels, verbose=0).argmax(axis=1) == truth).mean() for one in (result.model, model))
+    assert abs(theirs - ours) < 0.1
+
+
+def test_a_script_solves_the_head_exactly(runs, tiles):
+    """Its head is scikit-learn's, for the strength of the regularisation that the validation images choose."""
+    import keras
+    from sklearn.linear_model import LogisticRegression
+
+    model = runs["head_only"][1]
+    dataset = strategies.split_dataset(strategies.load_dataset(tiles), seed=0)
+    features = keras.Model(model.input, model.get_layer("pool").output).predict(_pixels(tiles), verbose=0)
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    train, val = (np.array(dataset.split) == part for part in ("train", "val"))
+    heads = []
+    for strength in STRENGTHS:
+        head = LogisticRegression(C=strength, fit_intercept=False, tol=1e-8, max_iter=10_000)
+        head.fit((features / length)[train], dataset.labels[train])
+        chances = head.predict_proba((features / length)[val])[np.arange(val.sum()), dataset.labels[val]]
+        heads.append((-np.log(chances).mean(), head.coef_[0] / length[train].mean()))
+    kernel, bias = model.get_layer("classifier").get_weights()
+    expected = min(heads, key=lambda pair: pair[0])[1]
+    np.testing.assert_allclose(kernel[:, 1] - kernel[:, 0], expected, atol=0.01 * np.abs(expected).max())
+    assert not bias.any()
+
+
+def test_every_script_is_short_and_needs_keras_alone():
+    """All networks and recipes, with every kind of weights: 120 lines at most, that compile."""
+    for name in NAMES:
+        for recipe in RECIPES:
+            for weights in ("imagenet", "random", "file.h5", *(["bundled"] if name == "MobileNetV2-0.35" else [])):
+                plan = strategies.make_plan(
+                    recipe, name, class_names="abc", num_train=100, images_per_class=[80, 10, 10], weights=weights
+                )
+                script = strategies.write_script(plan)
+                lines = script.splitlines()
+                assert len(lines) <= 120, (name, recipe, weights)
+                assert max(map(len, lines)) <= 120, (name, recipe, weights)
+                modules = {
+                    alias.name.split(".")[0]
+                    for node in ast.walk(ast.parse(script))
+                    if isinstance(node, ast.Import | ast.ImportFrom)
+                    for alias in ([ast.alias(node.module)] if isinstance(node, ast.ImportFrom) else node.names)
+                }
+                assert modules - {"os"} == {"sys", "pathlib", "keras", "numpy", "tensorflow"}
+
+
+def test_a_script_of_many_classes_and_edits_is_short_too():
+    """What its lists need is made up for: they take one line each."""
+    names = [f"a class of number {index}" for index in range(60)]
+    for name, weights, size in (("ConvNeXtTiny", "file.h5", 224), ("MobileNetV2", "imagenet", 96)):
+        plan = strategies.make_plan(
+            "fine_tune_all", name, class_names=names, num_train=900, images_per_class=[310, *59 * [10]],
+            weights=weights, image_size=size,
+        )  # fmt: skip
+        head, whole = plan.phases
+        edited = replace(plan, phases=(head, replace(whole, solver="sgd", optional=True)), label_smoothing=0.1)
+        for one in (plan, edited):
+            script = strategies.write_script(one)
+            assert script.count("\n") <= 120
+            ast.parse(script)
+
+
+def test_names_stay_names():
+    """Whatever a class or a phase is called, it is text in the script."""
+    names = ('"""\nimport os\n', "it's", 'say "no"', "\\", "{{ 7 * 7 }}", "é\u202e")
+    plan = strategies.make_plan("retrain_all", NETWORK, class_names=names, num_train=80, weights="random")
+    first, last = plan.phases
+    plan = replace(plan, phases=(replace(first, name='", quit(), "'), last))
+    values = {
+        node.targets[0].id: node.value
+        for node in ast.parse(strategies.write_script(plan)).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    assert tuple(ast.literal_eval(values["CLASSES"])) == names
+    assert ast.literal_eval(values["phases"])[0][0] == '", quit(), "'
+
+
+def test_a_model_of_ones_own_has_no_script():
+    """A script could not build it; the sentence says what to do instead."""
+    import keras
+
+    inputs = keras.Input((32, 32, 3))
+    edges = keras.layers.Conv2D(4, 3, name="edges")(inputs)
+    model = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="parts")(edges))
+    strategies.add_backbone("script_test", model, stages={"early": "edges", "late": "parts"})
+    try:
+        plan = strategies.make_plan("head_only", "script_test", class_names=["a", "b"], num_train=80)
+        with pytest.raises(PlanError, match=r"a network of Keras.*strategies\.train"):
+            strategies.write_script(plan)
+    finally:
+        del BACKBONES["script_test"]
+
+
+def test_the_command_prints_the_script(advisor, small_run, tmp_path):
+    """Of a plan file or of a folder that holds one; stdout is the script and nothing else."""
+    folder, _, result = small_run
+    expected = strategies.write_script(result.plan)
+    for path in (folder, folder / "plan.json"):
+        code, printed, _ = advisor("script", path)
+        assert (code, printed) == (0, expected)
+    code, printed, errors = advisor("script", tmp_path)
+    assert (code, printed) == (2, "")
+    assert "Expected a plan file" in errors

@@ -1,0 +1,186 @@
+"""Every format, reloaded in a fresh process, is the model; what cannot be exported is said in a sentence."""
+
+import importlib.util
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import strategies
+from advisor.report.files import write_report
+from strategies.errors import ExportError, OutputError, PlanError, UnknownNameError
+from strategies.runs import exporting, runtimes
+from strategies.runs.exporting import FORMATS, read_exports
+
+# Converters may order the additions of a sum anew. What the photos and flowers5 measured is below a tenth of this.
+ROUNDING = 1e-4
+
+
+def _need(name):
+    for module in FORMATS[name].packages:
+        pytest.importorskip(module)
+
+
+@pytest.fixture
+def run_copy(small_run, tmp_path):
+    """The small run in a folder of its own."""
+    shutil.copytree(small_run[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def same_process(monkeypatch):
+    """Reloads in this process, where a test is about something else: Keras need not start anew."""
+
+    def reload(row, path, pixels):
+        return runtimes.RUNTIMES[row.name](str(path))(pixels.astype("float32"))
+
+    monkeypatch.setattr(exporting, "_reloaded", reload)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_export_agrees_with_the_model_on_photos(name, run_copy, photos):
+    """On the test images; Keras and SavedModel to the last bit, the converters but for rounding."""
+    _need(name)
+    result = strategies.export(run_copy, name, data=photos)
+    assert result.num_images >= 6
+    assert result.top1_agreement == 1
+    assert result.largest_difference <= (0 if name in ("keras", "savedmodel") else ROUNDING)
+    assert str(photos) in result.images
+    folder = run_copy / "export" / name
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["class_names.json", FORMATS[name].file])
+    assert (folder / "class_names.json").read_bytes() == (run_copy / "class_names.json").read_bytes()
+    assert json.loads((run_copy / "export" / f"{name}.json").read_text()) == result.to_dict()
+    assert read_exports(run_copy) == [result]
+
+
+@pytest.fixture(scope="module")
+def flowers_run(test_data, imagenet_weights, tmp_path_factory):
+    """`(folder, dataset)` of a network that was trained as a whole, with 300 test images of flowers5."""
+    dataset = strategies.load_dataset(test_data / "flowers5")
+    dataset = dataset.subset(np.random.default_rng(0).permutation(len(dataset))[:400])
+    dataset = strategies.split_dataset(dataset, seed=0, test_fraction=0.75)
+    plan = strategies.make_plan(
+        "retrain_all", "MobileNetV2-0.35", class_names=dataset.class_names, num_train=40, image_size=96, budget=0.01
+    )
+    folder = tmp_path_factory.mktemp("flowers") / "run"
+    strategies.train(plan, dataset, folder)
+    return folder, dataset
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_a_converted_model_agrees_on_real_test_images(name, flowers_run):
+    """The same class for 99.5 % of them or more."""
+    _need(name)
+    folder, dataset = flowers_run
+    result = strategies.export(folder, name, data=dataset)
+    assert result.num_images > 290
+    assert result.top1_agreement >= 0.995
+    assert result.largest_difference <= ROUNDING
+
+
+def test_layers_of_convnext_are_written_in_what_the_converters_know():
+    """A convolution of one channel per group as a depthwise one, GELU by `erf`: the model computes the same."""
+    image = keras.Input((16, 16, 3))
+    maps = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(image)
+    maps = keras.layers.Conv2D(8, 5, padding="same", groups=8, strides=2, name="grouped")(maps)
+    maps = keras.layers.Activation("gelu")(maps)
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(maps))
+    converted = exporting._convertible(model)
+    assert isinstance(converted.get_layer("grouped"), keras.layers.DepthwiseConv2D)
+    pixels = np.random.default_rng(0).random((4, 16, 16, 3), dtype="float32")
+    np.testing.assert_allclose(converted(pixels), model(pixels), atol=1e-6)
+    plain = keras.Sequential([image, keras.layers.Conv2D(8, 3), keras.layers.ReLU()])
+    assert exporting._convertible(plain) is plain
+
+
+def test_an_onnx_file_holds_its_class_names(run_copy, same_process):
+    """And says what it takes."""
+    _need("onnx")
+    import onnxruntime
+
+    result = strategies.export(run_copy, "onnx")
+    session = onnxruntime.InferenceSession(result.path)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == ["china", "flower"]
+    assert "0-255" in metadata["input"]
+    assert session.get_inputs()[0].shape == ["num_images", 32, 32, 3]
+
+
+def test_without_data_the_images_are_made_up_and_it_is_said(run_copy, same_process, advisor):
+    """The same for everyone, from one colour to noise."""
+    code, out, err = advisor("export", run_copy, "--format", "keras", "--json")
+    values = json.loads(out)["export"]
+    assert code == 0, err
+    assert "made-up" in values["images"]
+    assert values["num_images"] == exporting.MADE_UP
+    pixels = exporting._made_up(48)
+    assert np.array_equal(pixels, exporting._made_up(48))
+    deviations = pixels.std(axis=(1, 2)).mean(axis=1)
+    assert deviations.min() == 0
+    assert deviations.max() > 50
+
+
+def test_the_report_gets_a_section_on_exports(run_copy, photos, same_process, advisor):
+    """Once, however often one exports; figures of another model are left out."""
+    report = run_copy / "report.md"
+    before = write_report(run_copy).read_text(encoding="utf-8")
+    code, out, err = advisor("export", run_copy, "--format", "keras", "--data", photos)
+    assert code == 0, err
+    assert "100.00%" in out
+    assert advisor("export", run_copy, "--format", "keras", "--overwrite")[0] == 0
+    text = report.read_text(encoding="utf-8")
+    assert text.startswith(before)
+    assert text.count("# Export") == 1
+    assert "made-up" in text[len(before) :]
+    assert "test images" not in text[len(before) :]
+    model = strategies.read_run(run_copy).model
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    model.save(run_copy / "model.keras")
+    assert write_report(run_copy).read_text(encoding="utf-8") == before
+
+
+def test_an_output_folder_must_be_new_and_nothing_else_is_touched(run_copy, same_process, tmp_path):
+    """`out` is the folder; what is in the way is left alone."""
+    before = {path: path.read_bytes() for path in run_copy.iterdir()}
+    out = tmp_path / "somewhere else"
+    result = strategies.export(run_copy, "keras", out)
+    assert result.path == str(out / "model.keras")
+    assert {path: path.read_bytes() for path in run_copy.iterdir() if path.is_file()} == before
+    with pytest.raises(OutputError, match="overwrite"):
+        strategies.export(run_copy, "keras", out)
+    (out / "mine.txt").write_text("mine")
+    strategies.export(run_copy, "keras", out, overwrite=True)
+    assert (out / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_a_missing_package_is_named_with_its_install_command(name, run_copy, advisor, monkeypatch):
+    """Before anything is loaded or written."""
+    missing = list(FORMATS[name].packages)[-1]
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None if module == missing else find(module))
+    code, out, err = advisor("export", run_copy, "--format", name)
+    assert (code, out) == (2, "")
+    assert f"pip install {FORMATS[name].packages[missing]}" in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (run_copy / "export").exists()
+
+
+def test_an_export_that_does_not_load_again_is_an_error_and_is_not_kept(run_copy, monkeypatch):
+    """Nothing reaches the folder that was not checked; the runtime's own words are passed on."""
+    _need("onnx")
+    monkeypatch.setattr(exporting, "_write", lambda run, row, path: path.write_bytes(b"no model"))
+    with pytest.raises(ExportError, match=r"refuses .*model\.onnx failed"):
+        strategies.export(run_copy, "onnx")
+    assert not (run_copy / "export").exists()
+
+
+def test_other_formats_and_other_data_are_refused(run_copy, test_data):
+    """An unknown format names the known ones; data of other classes is not what the run was trained on."""
+    with pytest.raises(UnknownNameError, match="savedmodel"):
+        strategies.export(run_copy, "tflite")
+    with pytest.raises(PlanError, match="other classes"):
+        strategies.export(run_copy, "keras", data=test_data / "flowers5")

@@ -1,0 +1,93 @@
+"""How long a plan will take: what is counted, and what is timed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from strategies.data.loading import load_dataset
+from strategies.data.splits import split_dataset
+from strategies.plans.planning import make_plan
+from strategies.training.timing import TIMED_IMAGES, TIMED_STEPS, Cost, _peak, measure_cost
+
+
+def test_steps_evaluations_and_passes_are_counted():
+    """Each phase has its own step; validation images are passed at each evaluation, all images once."""
+    plan = make_plan("keep_early_layers", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
+    assert [phase.steps for phase in plan.phases] == [80, 160, 32]
+    images = {"train": 320, "val": 100, "test": 80}
+    cost = Cost(plan=plan, images=images, start=7.0, per_step=(0.1, 1.0, 2.0), per_image=0.01)
+    evaluations = 8 + 10 + 4  # after 10, 16 and 10 steps
+    assert cost.seconds() == pytest.approx(7 + 8 + 160 + 64 + 5 + evaluations * 1)
+    assert cost.seconds(0.5) == pytest.approx(7 + 4 + 80 + 32 + 5 + (4 + 8 + 2) * 1)
+    assert cost.seconds(1e-9) == pytest.approx(7 + 3.1 + 5 + 3)
+
+
+def test_an_epoch_is_a_pass_over_the_training_images_and_a_look_at_validation():
+    """Of the last phase, which is the longest; a head that is solved has none."""
+    images = {"train": 320, "val": 100, "test": 80}
+    plan = make_plan("keep_early_layers", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
+    cost = Cost(plan=plan, images=images, start=7.0, per_step=(0.1, 1.0, 2.0), per_image=0.01, memory=2**30)
+    assert cost.seconds_per_epoch == pytest.approx(10 * 2.0 + 100 * 0.01)
+    assert cost.to_dict() == {"seconds": cost.seconds(), "seconds_per_epoch": cost.seconds_per_epoch, "memory": 2**30}
+    head = make_plan("head_only", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
+    assert Cost(plan=head, images=images, start=7.0, per_step=(), per_image=0.01).seconds_per_epoch is None
+
+
+def test_memory_counts_the_images_that_are_kept_decoded(monkeypatch):
+    """A larger network takes more, and so do more images; where the system tells nothing there is no number."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype="uint8")
+    data = split_dataset(load_dataset((images, [0, 1] * 30)), seed=0)
+    plan = make_plan(
+        "head_only", "MobileNet-0.25", class_names=data.class_names, num_train=42, image_size=32, weights="random"
+    )
+    small = measure_cost(plan, data).memory
+    peak = _peak()  # one for both: what earlier tests left behind may be freed between two of them
+    monkeypatch.setattr("strategies.training.timing._peak", lambda: peak)
+    small = small and measure_cost(plan, data).memory
+    twice = data.subset([*range(60)] * 500)
+    large = measure_cost(plan, twice).memory
+    if not Path("/proc/self/status").exists():
+        assert small is None
+        assert large is None
+        return
+    assert small > 2**27  # TensorFlow alone takes more
+    assert large - small > 0.8 * 60 * 499 * 32 * 32 * 3
+    monkeypatch.setattr("strategies.training.timing._peak", lambda: None)
+    assert measure_cost(plan, data).memory is None
+
+
+def test_a_few_steps_on_a_few_images_of_every_class_are_timed(monkeypatch):
+    """Whatever the length of the plan: each phase has laps of its own, and none of the real ones is trained."""
+    import strategies.training.timing
+
+    seen = {}
+
+    def train(plan, data, *, callbacks, cache, baseline):
+        seen.update(plan=plan, data=data, cache=cache)
+        for phase in plan.phases:
+            if phase.solver == "logistic":
+                continue
+            callbacks[0].on_train_begin()
+            for epoch in range(2):
+                callbacks[0].on_epoch_begin(epoch)
+                for step in range(phase.steps // 2):
+                    callbacks[0].on_train_batch_end(step, {"loss": 1.0})
+        return type("Result", (), {"seconds": 9.0, "model": None})
+
+    monkeypatch.setattr(strategies.training.timing, "train", train)
+    monkeypatch.setattr(strategies.training.timing, "forward", lambda model, inputs: None)
+    images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype="uint8")
+    data = split_dataset(load_dataset((images, [0] * 50 + [1] * 8 + [2] * 2)), seed=0)
+    plan = make_plan("fine_tune_all", "MobileNet-0.25", class_names=data.class_names, num_train=42, image_size=32)
+    cost = measure_cost(plan, data)
+    assert [phase.steps for phase in seen["plan"].phases] == [0, TIMED_STEPS]
+    assert not seen["cache"]
+    assert set(seen["data"].labels) == {0, 1, 2}
+    assert len(seen["data"]) == 3 * (TIMED_IMAGES + 3)
+    train_names = {name for name, part in zip(data.names, data.split, strict=True) if part == "train"}
+    assert set(seen["data"].names) <= train_names
+    assert cost.images == {part: data.split.count(part) for part in ("train", "val", "test")}
+    assert len(cost.per_step) == 1
+    assert cost.seconds(0.5) < cost.seconds() + 1e-6
+    assert 8 < cost.start <= 9

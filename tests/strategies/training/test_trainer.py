@@ -1,0 +1,343 @@
+"""The trainer: what it freezes, what it trains, what it keeps, on real images and a real pretrained network."""
+
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from strategies.data.loading import load_dataset
+from strategies.errors import DatasetError, OutputError, PlanError
+from strategies.networks.backbones import BACKBONES
+from strategies.plans.parameters import count_parameters
+from strategies.plans.planning import make_plan
+from strategies.recipes import RECIPES
+from strategies.training.model import build_model, layers_by_stage, moving_paths, snapshot, start_phase
+from strategies.training.trainer import train
+
+BACKBONE = "MobileNetV2-0.35"
+ONE_PER_CONSTRUCTOR = list({row.constructor: row.name for row in reversed(BACKBONES.values())}.values())
+FAMILIES = [name for name in ONE_PER_CONSTRUCTOR if name not in ("EfficientNetB1", "EfficientNetB2", "EfficientNetB3")]
+
+
+def _plan(recipe, dataset, *, budget, backbone=BACKBONE, weights="imagenet", image_size=96, seed=0):
+    return make_plan(
+        recipe,
+        backbone,
+        class_names=dataset.class_names,
+        num_train=100,
+        image_size=image_size,
+        weights=weights,
+        seed=seed,
+        budget=budget,
+    )
+
+
+def _take(dataset, num_images, seed=0):
+    """A random subset in which every class has at least four images."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(dataset))
+    first = [index for label in range(len(dataset.class_names)) for index in order[dataset.labels[order] == label][:4]]
+    rest = [index for index in order if index not in set(first)]
+    return dataset.subset(np.sort([*first, *rest[: num_images - len(first)]]))
+
+
+@pytest.mark.parametrize(("recipe", "name"), zip(RECIPES, ["flowers5", "flowers5", "skin7", "skin7"], strict=True))
+def test_each_recipe_does_to_the_real_model_what_its_freeze_map_says(
+    recipe, name, test_data, imagenet_weights, check_freeze_map
+):
+    """Tensor by tensor at the end of each phase: removed is gone, frozen is bit-equal, trained has moved."""
+    dataset = _take(load_dataset(test_data / name), 100)
+    plan = _plan(recipe, dataset, budget=0.04)
+    rows = {row.stage: row for row in plan.freeze_map}
+    seen = []
+
+    def check(phase, model, before):
+        seen.append(phase.name)
+        layers = layers_by_stage(model, plan)
+        present = {layer.name for layer in model.layers}
+        for stage in plan.stages:
+            if rows[stage.name].origin == "removed":
+                assert stage.last_layer not in present
+                assert stage.name not in layers
+        assert {name for names in layers.values() for name in names} <= present
+        check_freeze_map(phase, model, before, plan)
+        assert model.get_layer("classifier").units == len(dataset.class_names)
+
+    result = train(plan, dataset, on_phase_end=check)
+    assert seen == [phase.name for phase in plan.phases]
+    assert result.model.output_shape == (None, len(dataset.class_names))
+    assert result.best_phase in seen
+
+
+def test_training_learns_and_its_metrics_are_those_of_the_model(test_data, imagenet_weights):
+    """On flowers the exact head is far above the majority class, and the saved model says what the metrics say."""
+    dataset = _take(load_dataset(test_data / "flowers5"), 300)
+    result = train(_plan("head_only", dataset, budget=1), dataset)
+    assert result.test.low > result.test.majority_accuracy + 0.2
+    assert result.history["val_accuracy"].max() > 0.5
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_same_seed_gives_the_same_result(recipe, photos):
+    """Weights, history and metrics are equal to the last bit, without pretrained weights too."""
+    dataset = load_dataset(photos)
+    runs = [
+        train(_plan(recipe, dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32), dataset)
+        for _ in range(2)
+    ]
+    for one, two in zip(runs[0].model.get_weights(), runs[1].model.get_weights(), strict=True):
+        assert np.array_equal(one, two)
+    columns = ["phase", "step", "loss", "accuracy", "val_loss", "val_accuracy"]
+    pd.testing.assert_frame_equal(runs[0].history[columns], runs[1].history[columns])
+    assert runs[0].test == runs[1].test
+
+
+def test_the_run_folder_holds_a_model_that_reloads_to_the_same_answers(photos, tmp_path):
+    """The model loads without anything of ours, and its classes stand beside it."""
+    dataset = load_dataset(photos)
+    plan = _plan("keep_early_layers", dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32)
+    result = train(plan, dataset, tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"model.keras", "plan.json", "class_names.json", "history.csv", "metrics.json"}
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")
+    reloaded = keras.models.load_model(tmp_path / "run" / "model.keras", safe_mode=True)
+    assert np.array_equal(reloaded.predict_on_batch(images), result.model.predict_on_batch(images))
+    assert json.loads((tmp_path / "run" / "class_names.json").read_text())["class_names"] == list(plan.class_names)
+
+
+SMALL = {"backbone": "MobileNet-0.25", "weights": "random", "image_size": 32}
+
+
+def test_a_phase_that_wrecks_the_model_does_not_cost_what_an_earlier_one_reached(photos):
+    """The weights of the head come back, where there are validation images enough to tell."""
+    dataset = load_dataset(photos)
+    parts = (*("train",) * 6, *("val",) * 12, *("test",) * 2)
+    dataset = replace(dataset, split=parts * 2)
+    plan = _plan("fine_tune_all", dataset, budget=0.05, **SMALL)
+    wrecked = replace(plan.phases[1], learning_rate=dict.fromkeys(plan.phases[1].trains, 1e3))
+    result = train(replace(plan, phases=(plan.phases[0], wrecked)), dataset)
+    assert result.best_phase == "head"
+    assert result.test == train(replace(plan, phases=plan.phases[:1]), dataset).test
+
+
+def test_features_from_the_cache_give_the_result_that_computing_them_gives(photos, capfd, tmp_path, monkeypatch):
+    """With the cache empty, full and off, weights and metrics are equal to the last bit."""
+    monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path))
+    plan = replace(_plan("keep_early_layers", load_dataset(photos), budget=0.05, **SMALL))
+    runs, said = [], []
+    for cache in (True, True, False):
+        runs.append(train(plan, photos, cache=cache))
+        said.append(capfd.readouterr().err)
+    assert "Kept features" in said[0]
+    assert "Read features" in said[1]
+    assert "cache" not in said[2]
+    for run in runs[1:]:
+        for one, two in zip(runs[0].model.get_weights(), run.model.get_weights(), strict=True):
+            assert np.array_equal(one, two)
+        assert run.test == runs[0].test
+
+
+def test_augmented_views_add_to_what_the_head_is_fitted_on(photos):
+    """The head differs, and depends on the seed alone."""
+    dataset = load_dataset(photos)
+    plan = _plan("head_only", dataset, budget=1, **SMALL)
+    seen = replace(plan, phases=(replace(plan.phases[0], views=3),))
+    heads = [train(one, dataset).model.get_layer("classifier").get_weights()[0] for one in (plan, seen, seen)]
+    assert not np.array_equal(heads[0], heads[1])
+    assert np.array_equal(heads[1], heads[2])
+
+
+def test_a_linear_classifier_can_stand_on_an_early_stage(photos):
+    """A plan that is edited so has no layer after the cut: the features there are all that is needed."""
+    dataset = load_dataset(photos)
+    plan = _plan("keep_early_layers", dataset, budget=1, **SMALL)
+    (classifier,) = plan.new_layers[1:]
+    head = replace(plan.phases[0], name="head", trains=("classifier",), solver="logistic", learning_rate={}, steps=0)
+    plan = replace(plan, rebuilt_stages=(), new_layers=(classifier,), phases=(replace(head, batch_norm={}),))
+    result = train(plan, dataset)
+    stages = [stage.name for stage in plan.stages]
+    later = plan.stages[stages.index(plan.cut_stage) + 1].last_layer
+    assert later not in {layer.name for layer in result.model.layers}
+    assert result.test.accuracy > 0.5
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Writes down the number of each epoch and the names of what is logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers, self.names = [], set()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.numbers.append(epoch)
+        self.names |= set(logs)
+
+
+def test_callbacks_see_one_course_of_training(photos, tmp_path):
+    """Epochs are counted through all phases, so TensorBoard draws one curve."""
+    epochs = _Epochs()
+    plan = _plan("keep_early_layers", load_dataset(photos), budget=0.05, **SMALL)
+    train(plan, photos, callbacks=[epochs, keras.callbacks.TensorBoard(tmp_path / "logs")])
+    assert epochs.numbers == list(range(len(epochs.numbers)))
+    assert {"loss", "val_accuracy", "val_balanced_accuracy"} <= epochs.names
+    assert list((tmp_path / "logs" / "validation").iterdir())
+
+
+def test_an_own_optimizer_trains_every_phase(photos):
+    """With a rate of next to nothing, nothing moves; the instance itself is never used."""
+    own, moved = keras.optimizers.SGD(1e-12), []
+    plan = _plan("retrain_all", load_dataset(photos), budget=0.05, **SMALL)
+
+    def measure(phase, model, before):
+        trained = {weight.path for weight in model.trainable_weights}
+        after = snapshot(model)
+        moved.append(max(np.abs(after[path] - before[path]).max() for path in trained))
+
+    train(plan, photos, optimizer=own, on_phase_end=measure)
+    assert len(moved) == 2
+    assert max(moved) < 1e-6
+    assert not own.built
+
+
+def test_sgd_and_label_smoothing_are_obeyed(photos):
+    """The loss of a fit that is sure of itself is higher with smoothed labels."""
+    dataset = load_dataset(photos)
+    plan = _plan("retrain_all", dataset, budget=0.3, **SMALL)
+    phases = tuple(
+        replace(phase, solver="sgd", learning_rate=dict.fromkeys(phase.trains, 0.01)) for phase in plan.phases
+    )
+    losses = [
+        train(replace(plan, phases=phases, label_smoothing=smoothing), dataset).history["loss"].iloc[-1]
+        for smoothing in (0.0, 0.2)
+    ]
+    assert losses[0] < 0.2 < losses[1]
+
+
+def test_an_imbalanced_dataset_is_weighted_and_judged_by_balanced_accuracy(photos):
+    """A class that counts a hundred times more is answered more often."""
+    dataset = load_dataset(photos)
+    dataset = dataset.subset([*range(20), *range(20, 26)])
+    plan = make_plan(
+        "head_only", class_names=dataset.class_names, num_train=26, images_per_class=[20, 6], **SMALL
+    )  # fmt: skip
+    assert plan.metric == "balanced_accuracy"
+    assert plan.class_weights["flower"] > 1 > plan.class_weights["china"]
+    answers = []
+    for weight in (0.01, 100.0):
+        result = train(replace(plan, class_weights={"china": 1.0, "flower": weight}), dataset)
+        answers.append(np.array(result.test.confusion)[:, 1].sum())
+    assert answers[0] < answers[1]
+
+
+def test_mixed_precision_trains_and_gives_a_plain_model(photos):
+    """The model that comes out computes in float32 and says what was measured."""
+    dataset = load_dataset(photos)
+    plan = replace(_plan("retrain_all", dataset, budget=0.05, **SMALL), precision="mixed_bfloat16")
+    result = train(plan, dataset)
+    assert result.versions["precision"] == "mixed_bfloat16"
+    assert {layer.dtype_policy.name for layer in result.model.layers} == {"float32"}
+    assert keras.mixed_precision.dtype_policy().name == "float32"
+    assert all(weight.dtype == "float32" for weight in result.model.weights)
+
+
+def test_without_validation_images_the_plan_is_carried_out_to_its_end():
+    """Training accuracy decides nothing; the optional phase, which only validation can justify, is not kept."""
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(0, 256, (4, 32, 32, 3), dtype="uint8"), ["a", "a", "b", "b"]
+    dataset = load_dataset((x, y))
+    for recipe, last in (("fine_tune_all", "whole_network"), ("keep_early_layers", "later_layers")):
+        plan = _plan(recipe, dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32)
+        result = train(plan, dataset)
+        assert result.history["val_accuracy"].isna().all()
+        assert result.best_phase == last
+        assert result.best_step == next(phase.steps for phase in plan.phases if phase.name == last)
+
+
+def test_lower_stages_learn_at_the_rate_that_the_plan_gives_them(photos):
+    """With a rate a million times lower, the stem moves a thousand times less; it still moves."""
+    dataset = load_dataset(photos)
+    plan = _plan("fine_tune_all", dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32)
+    rates = dict.fromkeys(plan.phases[1].trains, 1e-3) | {"stem": 1e-9}
+    moved = {}
+
+    def measure(phase, model, before):
+        after = snapshot(model)
+        for stage, names in layers_by_stage(model, plan).items():
+            changes = [
+                np.abs(after[weight.path] - before[weight.path]).max()
+                for name in names
+                for weight in model.get_layer(name).trainable_weights
+            ]
+            moved[stage] = max(changes, default=0)
+
+    phase = replace(plan.phases[1], learning_rate=rates, weight_decay=0.0)
+    train(replace(plan, phases=(plan.phases[0], phase)), dataset, on_phase_end=measure)
+    assert 0 < moved["stem"] < moved["stage1"] / 1000
+
+
+@pytest.mark.parametrize("backbone", FAMILIES)
+def test_every_recipe_builds_on_every_family_and_sets_what_its_freeze_map_says(backbone):
+    """For one row of each constructor: the layers that may move are exactly those of the stages that train."""
+    row = BACKBONES[backbone]
+    size = max(64, row.min_image_size)
+    for recipe in RECIPES:
+        plan = make_plan(recipe, backbone, class_names=["a", "b", "c"], num_train=50, image_size=size, weights="random")
+        model = build_model(plan)
+        owners = layers_by_stage(model, plan)
+        assert set(owners) == set(plan.built_stages)
+        if "new_stage" in owners:  # the other recipes keep stages of the same sizes
+            counts = count_parameters(plan)
+            for stage, names in owners.items():
+                assert counts[stage] == sum(model.get_layer(name).count_params() for name in names), stage
+        for phase in plan.phases:
+            start_phase(model, plan, phase)
+            moving = moving_paths(model)
+            for stage, names in owners.items():
+                weights = [weight.path for name in names for weight in model.get_layer(name).weights]
+                assert weights
+                assert bool(set(weights) & moving) == (stage in phase.trains), f"{recipe} {phase.name} {stage}"
+        keras.utils.clear_session()
+    assert set(counts) == {stage.name for stage in plan.stages} | {"new_stage", "classifier"}
+    assert all(counts.values())
+
+
+def test_a_network_without_batch_norm_trains_too(photos):
+    """The new stage has BatchNorm, the backbone none."""
+    dataset = load_dataset(photos)
+    plan = make_plan(
+        "retrain_all", "VGG16", class_names=dataset.class_names, num_train=20, image_size=32, weights="random",
+        budget=0.001,
+    )  # fmt: skip
+    assert train(plan, dataset).test.num_images > 0
+
+
+def test_a_plan_for_other_classes_is_refused_before_anything_is_built(photos):
+    """The sentence names what differs."""
+    plan = make_plan("head_only", BACKBONE, class_names=["cat", "dog"], num_train=20, weights="random", image_size=32)
+    with pytest.raises(PlanError, match="other classes"):
+        train(plan, photos)
+
+
+def test_an_output_folder_that_holds_files_is_refused(photos, tmp_path):
+    """What an earlier run wrote is not overwritten unless the user says so."""
+    (tmp_path / "notes.txt").write_text("mine")
+    plan = _plan(
+        "head_only", load_dataset(photos), budget=1, backbone="MobileNet-0.25", weights="random", image_size=32
+    )
+    with pytest.raises(OutputError, match="--overwrite"):
+        train(plan, photos, tmp_path)
+    train(plan, photos, tmp_path, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_too_few_images_for_a_test_split_is_an_error():
+    """Two images per class leave nothing to validate on, but one of each to test."""
+    x = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype="uint8")
+    dataset = load_dataset((x, ["a", "a", "b", "b"]))
+    plan = _plan("head_only", dataset, budget=1, backbone="MobileNet-0.25", weights="random", image_size=32)
+    assert train(plan, dataset).test.num_images == 2
+    with pytest.raises(DatasetError):
+        train(plan, (x[:2], ["a", "b"]))

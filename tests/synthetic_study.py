@@ -1,0 +1,80 @@
+"""Rows of a study that never was, for tests of what is made of them."""
+
+import json
+
+from strategies.recipes import RECIPES
+
+NEAR, FAR = {"similarity": 0.9, "late_gain": 0.2}, {"similarity": 0.2, "late_gain": -0.1}
+
+
+def fingerprint(*, similarity, late_gain, num_images=100, num_classes=5):
+    """Returns what the study writes into a row, with these measures."""
+    from advisor.measure.similarity import default_ruler
+
+    ruler = default_ruler()
+    return {
+        "profile": {"effective_num_images": num_images, "num_classes": num_classes},
+        "similarity": {
+            "score": similarity,
+            "low": max(0.0, similarity - 0.02),
+            "high": min(1.0, similarity + 0.02),
+            "distance": 0.01,
+            "floor": 0.005,
+            "by_depth": {},
+            "ruler": {"backbone": ruler.backbone, "weights": ruler.weights, "image_size": ruler.image_size},
+            "calibrated": True,
+            "num_images": num_images,
+        },
+        "depth_curve": {
+            "stages": ["early", "middle", "late"],
+            "accuracy": [0.4, 0.5, 0.5 + late_gain],
+            "standard_error": [0.01, 0.0, 0.01],
+            "chance": 0.2,
+            "best_stage": "middle",
+            "chosen_stage": "early",
+            "num_images": num_images,
+        },
+    }
+
+
+def rows(dataset, accuracies, *, seed=0, size="100", backbone="MobileNet-0.25", **measures):
+    """Returns the rows of one cell and seed: method -> accuracy in per cent; a recipe that is not named reaches 50."""
+    named = {**dict.fromkeys(RECIPES, 50.0), **accuracies}
+    found = fingerprint(**{**NEAR, **measures})
+    return [
+        {
+            "dataset": dataset,
+            "size": size,
+            "seed": str(seed),
+            "backbone": backbone,
+            "image_size": "96",
+            "recipe": method,
+            "accuracy": str(value / 100),
+            "balanced_accuracy": str(value / 200),
+            "seconds": "1" if method == "head_only" else "10",
+            "trainer_version": "0.2.0",
+            "fingerprint": json.dumps(found),
+        }
+        for method, value in named.items()
+        if value is not None
+    ]
+
+
+def study(*, seeds=2, sizes=("100", "300")):
+    """Returns a study in which near datasets want `fine_tune_all` and far ones `retrain_all`, by ten points."""
+    found = []
+    for index in range(8):
+        near = index % 2 == 0
+        measures = NEAR if near else FAR
+        best = "fine_tune_all" if near else "retrain_all"
+        for size in sizes:
+            for seed in range(seeds):
+                found += rows(
+                    f"{'near' if near else 'far'}{index}",
+                    {best: 60.0 + seed, "keras_guide": 30.0},
+                    seed=seed,
+                    size=size,
+                    num_images=int(size),
+                    **measures,
+                )
+    return found
