@@ -6,13 +6,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-import generated
+import generated  # noqa: E402 - it lies beside this file
 
-from advisor import __version__
+from advisor import __version__  # noqa: E402
 
 project = "transfer-advisor"
 author = "The transfer-advisor authors"
-copyright = author
+copyright = author  # noqa: A001 - the name that Sphinx reads
 version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "generated.py", "reference/generated"]

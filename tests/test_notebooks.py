@@ -3,6 +3,7 @@
 `python tests/test_notebooks.py` runs them and stores their outputs.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -10,14 +11,17 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 400_000
 
 
 def execute(path, folder):
     """Returns the notebook at `path`, run in `folder`."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
+    # The results of the study are in the repository, not in the installed package.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute(env=environment)
     return notebook
 
 
