@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from docutils import nodes
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
@@ -16,7 +18,8 @@ copyright = author  # noqa: A001 - the name that Sphinx reads
 version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "generated.py", "reference/generated"]
-nitpicky = False
+smartquotes = False  # they would turn --out into –out
+toc_object_entries = False  # each name has a heading of its own
 
 # Pages are Markdown; a heading can be linked to as on GitHub.
 myst_heading_anchors = 4
@@ -47,7 +50,32 @@ def hide_signature(app, what, name, obj, options, signature, annotation):
     return ("", None) if what == "class" else None
 
 
+_docstrings = {}
+
+
+def keep_docstring(app, what, name, obj, options, lines):
+    """Keeps the docstring of a property, in which Napoleon takes what precedes a colon for a type."""
+    if what == "property":
+        _docstrings[name] = list(lines)
+
+
+def restore_docstring(app, what, name, obj, options, lines):
+    """Puts it back after Napoleon."""
+    if what == "property":
+        lines[:] = _docstrings.pop(name)
+
+
+def set_dashes(app, doctree):
+    """Sets a dash between a parameter and its description, where Sphinx leaves two hyphens."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))
+
+
 def setup(app):
     """Writes the pages that come from the code before Sphinx looks for pages."""
     app.connect("builder-inited", lambda app: generated.write(HERE / "reference" / "generated"))
+    app.connect("doctree-read", set_dashes)
     app.connect("autodoc-process-signature", hide_signature)
+    app.connect("autodoc-process-docstring", keep_docstring, priority=400)
+    app.connect("autodoc-process-docstring", restore_docstring, priority=600)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +84,8 @@ def _meaning(parameter) -> str:
 def _plain(text: str | None) -> str:
     """Returns help in Markdown: its own characters are text."""
     text = inspect.cleandoc(text or "")
-    return "".join(f"\\{one}" if one in "|*_`<>" else one for one in text)
+    text = "".join(f"\\{one}" if one in "|*_`<>" else one for one in text)
+    return re.sub(r"(?<![\w-])--[a-z][a-z-]*", lambda option: f"`{option[0]}`", text)
 
 
 def backbones() -> str:
