@@ -92,7 +92,7 @@ def test_the_commands_run(folder, monkeypatch, capsys):
     commands = dict.fromkeys(line for block in _once("console") for line in block.splitlines())
     assert len(commands) >= 17
     assert all(command.startswith("advisor ") for command in commands)
-    # A compared recipe is one of the slowest things here, so it is compared only once.
+    # Four trainings: the slowest command by far.
     assert sum(command.startswith("advisor compare") for command in commands) == 1
     for command in commands:
         _run(command, monkeypatch)
