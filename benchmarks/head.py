@@ -1,7 +1,8 @@
 """The exact head beside other linear heads, with few images per class: python benchmarks/head.py DATASETS
 
-Mean test accuracy over datasets and seeds, in per cent, on frozen features: the table that advisor/evidence/README.md
-quotes. Datasets are class folders below one folder; groups that its `datasets.csv` names are kept together.
+Mean test accuracy over datasets and seeds, in per cent, on frozen features: the table of
+docs/explanations/evidence.md. Datasets are class folders below one folder; groups that its `datasets.csv` names are
+kept together.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Scores every class folder below a folder: python benchmarks/similarity.py DATASETS [--stability]
 
-Prints the table of similarity to ImageNet that the README quotes; with `--stability` the one that
-advisor/evidence/README.md quotes: the score on few images, on many, and at other input sizes of the ruler.
+Prints the table of similarity to ImageNet of docs/explanations/how-it-decides.md; with `--stability` the one that
+docs/explanations/evidence.md quotes: the score on few images, on many, and at other input sizes of the ruler.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 `python tests/test_notebooks.py` runs them and stores their outputs.
 """
 
+import os
 import re
 
 import nbformat
@@ -17,7 +18,9 @@ MOST_BYTES = 400_000
 def execute(path, folder):
     """Returns the notebook at `path`, run in `folder`."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
+    # The results of the study are in the repository, not in the installed package.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute(env=environment)
     return notebook
 
 

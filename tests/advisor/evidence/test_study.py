@@ -11,7 +11,7 @@ from PIL import Image
 from support import ROOT
 
 import advisor
-from advisor.evidence.page import FOLDER, fill, study_score, tables
+from advisor.evidence.page import fill, study_score, tables
 from advisor.evidence.plots import draw_figures
 from advisor.evidence.study import METHODS, Setting, draw, read_datasets, run_study
 from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, variants_table
@@ -21,6 +21,7 @@ from strategies.data.loading import load_dataset
 from strategies.errors import DatasetError, UserError
 from strategies.recipes import RECIPES
 
+DOCS = ROOT / "docs" / "explanations"
 SETTING = Setting(backbone="MobileNet-0.25", image_size=32, weights="random")
 
 
@@ -210,13 +211,11 @@ def test_a_recipe_as_it_is_counts_as_the_variant_that_it_has_by_default():
 
 def test_the_page_shows_what_the_results_say():
     """Every table between two marks is what the command above it writes from the results in the package."""
-    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    page = (DOCS / "evidence.md").read_text(encoding="utf-8")
     found = tables()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall("<!-- /(.*?) -->", page + readme)) == set(found)
+    assert set(re.findall("<!-- /(.*?) -->", page)) == set(found)
     assert fill(page, found) == page
-    assert fill(readme, found) == readme
-    assert set(re.findall(r"\(plots/(.*?)\)", page)) == {path.name for path in (FOLDER / "plots").glob("*.svg")}
+    assert set(re.findall(r"\(plots/(.*?)\)", page)) == {path.name for path in (DOCS / "plots").glob("*.svg")}
 
 
 def test_the_figures_are_drawn_from_a_score(tmp_path):

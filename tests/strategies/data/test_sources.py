@@ -28,7 +28,7 @@ from strategies.errors import DatasetError
 
 LABELS = ["cat", "cat", "dog", "dog"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3), dtype="uint8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "your-data.md").read_text(encoding="utf-8")
 
 
 def _png(pixels):
@@ -235,10 +235,10 @@ def test_every_form_holds_the_same_images(form, tmp_path):
 
 
 def test_every_row_is_tested_and_documented():
-    """The table of sources, its tests and the README's table are one list."""
+    """The table of sources, its tests and the table in the guide are one list."""
     forms = [row.form for row in SOURCES[1:-1]]
     assert set(forms) == set(FORMS)
-    table = README.split("### What it reads")[1].split("\n## ")[0]
+    table = PAGE.split("## What it reads")[1].split("\n## ")[0]
     documented = {cell.strip() for cell in re.findall(r"^\| ([^|]*) \|", table, re.MULTILINE)}
     assert set(forms) <= documented
 
