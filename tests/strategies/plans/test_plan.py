@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from strategies.errors import PlanError, UnknownNameError
-from strategies.plans.plan import check_classes, check_plan, plan_from_dict, read_plan
+from strategies.plans.plan import check_class_names, check_plan, plan_from_dict, read_plan
 from strategies.plans.planning import make_plan
 
 NAMES = ["cat", "dog", "elk"]
@@ -127,7 +127,7 @@ def test_an_unknown_backbone_in_a_plan_is_named():
 def test_a_plan_for_other_classes_is_refused():
     """The classes that differ are named."""
     with pytest.raises(PlanError, match="elk"):
-        check_classes(_plan(), ["cat", "dog", "fox"])
+        check_class_names(_plan().class_names, ["cat", "dog", "fox"])
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "3"])

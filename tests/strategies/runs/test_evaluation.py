@@ -73,7 +73,7 @@ def test_what_is_missing_or_strange_gets_a_sentence(run, tmp_path, photos):
     (copy / "metrics.json").unlink()
     found = evaluate_run(copy, (images, ["flower", "flower"]))
     assert found.evaluation.majority_class == "flower"
-    assert found.evaluation.reliability.temperature is None
+    assert found.evaluation.calibration.temperature is None
     (copy / "model.keras").write_bytes(b"no model")
     with pytest.raises(UserError, match="a model that Keras"):
         evaluate_run(copy, photos)

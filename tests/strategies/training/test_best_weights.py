@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from strategies.plans.plan import Phase
+from strategies.plans.phase import Phase
 from strategies.training.best_weights import BalancedAccuracy, BestWeights
 
 

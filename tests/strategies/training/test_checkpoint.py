@@ -168,8 +168,8 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_step(photos, capfd):
     plan = _plan("retrain_all")
     result = strategies.train(plan, photos, cache=False, callbacks=[NoMemory(2)])
     said = capfd.readouterr().err
-    assert "with 4 images at a time, 2 times for each step" in said
-    assert "with 2 images at a time, 4 times for each step" in said
+    assert "with 4 images per batch and 2 batches per step" in said
+    assert "with 2 images per batch and 4 batches per step" in said
     whole = strategies.train(plan, photos, cache=False)
     assert result.history["step"].tolist() == whole.history["step"].tolist()
     with pytest.raises(MemoryError):

@@ -14,7 +14,7 @@ from strategies.networks.backbones import BACKBONES
 from strategies.plans.parameters import count_parameters
 from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
-from strategies.training.model import build_model, layers_by_stage, moving_paths, snapshot, start_phase
+from strategies.training.model import StagedModel
 from strategies.training.trainer import train
 
 BACKBONE = "MobileNetV2-0.35"
@@ -56,7 +56,7 @@ def test_each_recipe_does_to_the_real_model_what_its_freeze_map_says(
 
     def check(phase, model, before):
         seen.append(phase.name)
-        layers = layers_by_stage(model, plan)
+        layers = StagedModel(plan=plan, model=model).layers
         present = {layer.name for layer in model.layers}
         for stage in plan.stages:
             if rows[stage.name].origin == "removed":
@@ -193,7 +193,7 @@ def test_an_own_optimizer_trains_every_phase(photos):
 
     def measure(phase, model, before):
         trained = {weight.path for weight in model.trainable_weights}
-        after = snapshot(model)
+        after = StagedModel(plan=plan, model=model).snapshot()
         moved.append(max(np.abs(after[path] - before[path]).max() for path in trained))
 
     train(plan, photos, optimizer=own, on_phase_end=measure)
@@ -264,8 +264,9 @@ def test_lower_stages_learn_at_the_rate_that_the_plan_gives_them(photos):
     moved = {}
 
     def measure(phase, model, before):
-        after = snapshot(model)
-        for stage, names in layers_by_stage(model, plan).items():
+        staged = StagedModel(plan=plan, model=model)
+        after = staged.snapshot()
+        for stage, names in staged.layers.items():
             changes = [
                 np.abs(after[weight.path] - before[weight.path]).max()
                 for name in names
@@ -285,16 +286,16 @@ def test_every_recipe_builds_on_every_family_and_sets_what_its_freeze_map_says(b
     size = max(64, row.min_image_size)
     for recipe in RECIPES:
         plan = make_plan(recipe, backbone, class_names=["a", "b", "c"], num_train=50, image_size=size, weights="random")
-        model = build_model(plan)
-        owners = layers_by_stage(model, plan)
+        staged = StagedModel.build(plan)
+        model, owners = staged.model, staged.layers
         assert set(owners) == set(plan.built_stages)
         if "new_stage" in owners:  # the other recipes keep stages of the same sizes
             counts = count_parameters(plan)
             for stage, names in owners.items():
                 assert counts[stage] == sum(model.get_layer(name).count_params() for name in names), stage
         for phase in plan.phases:
-            start_phase(model, plan, phase)
-            moving = moving_paths(model)
+            staged.start_phase(phase)
+            moving = staged.moving_paths()
             for stage, names in owners.items():
                 weights = [weight.path for name in names for weight in model.get_layer(name).weights]
                 assert weights
