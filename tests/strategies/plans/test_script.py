@@ -140,8 +140,8 @@ def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatc
     if recipe in EXACT:
         monkeypatch.setattr(classifier, "STRENGTHS", (10.0,))
     result = strategies.train(plan, tiles, cache=False, baseline=False)
-    learnt = dict(re.findall(r"^(\w+): (\d+) weights learnt", printed, re.MULTILINE))
-    assert {phase: int(number) for phase, number in learnt.items()} == result.num_trainable_by_phase
+    trained = dict(re.findall(r"^(\w+): (\d+) weights trained", printed, re.MULTILINE))
+    assert {phase: int(number) for phase, number in trained.items()} == result.num_trainable_by_phase
     assert [weight.path for weight in model.weights] == [weight.path for weight in result.model.weights]
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     assert f" on {result.test.num_images} images" in printed
@@ -200,7 +200,7 @@ def test_every_script_is_short_and_needs_keras_alone():
 
 
 def test_a_script_of_many_classes_and_edits_is_short_too():
-    """What its lists need is made up for: they take one line each."""
+    """Where its lists would take too many lines, they take one line each."""
     names = [f"a class of number {index}" for index in range(60)]
     for name, weights, size in (("ConvNeXtTiny", "file.h5", 224), ("MobileNetV2", "imagenet", 96)):
         plan = strategies.make_plan(

@@ -1,6 +1,5 @@
 """How long a plan will take: what is counted, and what is timed."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset
+from strategies.plans.cost import RecipeCost
 from strategies.plans.planning import make_plan
 from strategies.training.timing import TIMED_IMAGES, TIMED_STEPS, PlanCost, _peak, measure_cost
 
@@ -30,7 +30,7 @@ def test_an_epoch_is_a_pass_over_the_training_images_and_a_look_at_validation():
     plan = make_plan("keep_early_layers", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
     cost = PlanCost(plan=plan, images=images, start=7.0, per_step=(0.1, 1.0, 2.0), per_image=0.01, memory=2**30)
     assert cost.seconds_per_epoch == pytest.approx(10 * 2.0 + 100 * 0.01)
-    assert asdict(cost.whole) == {"seconds": cost.seconds(), "seconds_per_epoch": cost.seconds_per_epoch, "memory": 2**30}
+    assert cost.whole == RecipeCost(seconds=cost.seconds(), seconds_per_epoch=cost.seconds_per_epoch, memory=2**30)
     head = make_plan("head_only", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
     assert PlanCost(plan=head, images=images, start=7.0, per_step=(), per_image=0.01).seconds_per_epoch is None
 
