@@ -88,7 +88,7 @@ class BestWeights(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def record(self, logs: Mapping[str, float]) -> bool:
-        """Adds a row to the history; keeps the weights if they are good enough. Returns whether all values are finite."""
+        """Adds a row to the history and keeps the weights if they are good. Returns whether all values are finite."""
         values = {name: float(logs[name]) if name in logs else None for name in COLUMNS}
         self.rows.append({"phase": self._phase.name, "step": self._step, **values, "seconds": self._seconds()})
         if not math.isfinite(sum(value for value in values.values() if value is not None)):

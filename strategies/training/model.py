@@ -175,7 +175,7 @@ class StagedModel:
         return {weight.path: np.array(convert_to_numpy(weight.value)) for weight in self.model.weights}
 
     def moving_paths(self) -> set[str]:
-        """Returns the paths of all weights that training changes: trainable weights, and BatchNorm's moving averages."""
+        """Returns the paths of all weights that training changes: trainable weights and BatchNorm statistics."""
         from keras.layers import BatchNormalization
 
         norms = (layer for layer in self.model.layers if isinstance(layer, BatchNormalization) and layer.trainable)
