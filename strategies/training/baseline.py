@@ -85,6 +85,8 @@ def measure_baseline(
             seconds=seconds,
             extra_seconds=0.0,
         )
+    import keras
+
     started = time.perf_counter()
     alone = make_plan(
         HEAD_ONLY,
@@ -95,6 +97,7 @@ def measure_baseline(
         weights=plan.weights,
         seed=plan.seed,
     )
+    keras.utils.set_random_seed(plan.seed)  # a backbone with random weights must be the one that was trained
     cut = StagedModel.build(alone, precision=precision).cut(alone.phases[0])
     assert cut is not None  # only the classifier is trained
     features = {

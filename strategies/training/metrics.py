@@ -98,7 +98,7 @@ def evaluate_predictions(
     names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Scores predicted probabilities on labelled images.
+    """Computes the metrics of predicted probabilities on labeled images.
 
     Args:
         probabilities: Array of shape `(num_images, num_classes)`.

@@ -190,7 +190,7 @@ def _judge(
     probabilities = _probabilities(finished, run, "test", "Testing")
     predicted = probabilities.argmax(axis=1)
     temperature = None
-    if len(labels["val"]):  # images whose labels were not used for fitting
+    if len(labels["val"]):  # images that the weights were not fitted to
         temperature = fit_temperature(_probabilities(finished, run, "val", "Calibrating"), labels["val"])
     test = evaluate_predictions(
         probabilities,

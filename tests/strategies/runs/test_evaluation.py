@@ -65,7 +65,7 @@ def test_what_is_missing_or_strange_gets_a_sentence(run, tmp_path, photos):
     with pytest.raises(DatasetError, match="zebra"):
         evaluate_run(run[0], (images, ["zebra", "china"]))
     (tmp_path / "empty" / "china").mkdir(parents=True)
-    with pytest.raises(DatasetError, match="labelled images"):
+    with pytest.raises(DatasetError, match="labeled images"):
         evaluate_run(run[0], tmp_path / "empty")
     with pytest.raises(UserError, match="run folder"):
         evaluate_run(tmp_path / "nowhere", photos)

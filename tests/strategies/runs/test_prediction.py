@@ -212,7 +212,7 @@ def _other_size(folder):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (shutil.rmtree, "no folder"),
+        (shutil.rmtree, "not a folder"),
         (_without_model, "model.keras"),
         (_broken_model, "can load"),
         (_broken_plan, "plan.json"),
