@@ -16,7 +16,6 @@ from strategies.errors import OutputError
 from strategies.files import write_json
 from strategies.recipes import RECIPES
 from strategies.training.checkpoint import FILE, Checkpoint, State, locked
-from strategies.training.optimizers import make_optimizer
 
 
 class CutOff(keras.callbacks.Callback):
@@ -147,51 +146,3 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
     assert found.values == {"phase": 0}
     assert found.arrays["variables"][0].tolist() == [0, 1, 2]
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
-
-
-class NoMemory(keras.callbacks.Callback):
-    """Fails as a GPU does whose memory is full, the first times."""
-
-    def __init__(self, times):
-        super().__init__()
-        self.left = times
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Counts; Keras calls it."""
-        if self.left:
-            self.left -= 1
-            raise MemoryError("out of memory")
-
-
-def test_out_of_memory_halves_the_batch_and_keeps_the_step(photos, capfd):
-    """It says so, goes on with the same number of steps, and gives up where one image is too many."""
-    plan = _plan("retrain_all")
-    result = strategies.train(plan, photos, cache=False, callbacks=[NoMemory(2)])
-    said = capfd.readouterr().err
-    assert "with 4 images per batch and 2 batches per step" in said
-    assert "with 2 images per batch and 4 batches per step" in said
-    whole = strategies.train(plan, photos, cache=False)
-    assert result.history["step"].tolist() == whole.history["step"].tolist()
-    with pytest.raises(MemoryError):
-        strategies.train(plan, photos, cache=False, callbacks=[NoMemory(9)])
-
-
-def test_accumulated_gradients_make_the_step_of_the_whole_batch():
-    """Two halves of a batch move the weights as the whole does, each stage at its own rate."""
-    inputs = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-    targets = inputs @ np.ones((3, 1), dtype="float32")
-    found = []
-    for accumulate in (1, 2):
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)])
-        rates = {
-            weight.path: rate for weight, rate in zip(model.trainable_weights, (1e-3, 1e-3, 1e-2, 1e-2), strict=True)
-        }
-        optimizer = make_optimizer(
-            "adamw", rates, model.trainable_weights, steps=4, warmup=0.5, weight_decay=0.01, accumulate=accumulate
-        )
-        model.compile(optimizer, "mse")
-        model.fit(inputs, targets, batch_size=8 // accumulate, epochs=3, shuffle=False, verbose=0)
-        found.append(model.get_weights())
-    for one, other in zip(*found, strict=True):
-        assert np.allclose(one, other, atol=1e-5)

@@ -1,10 +1,12 @@
 """How long a plan will take: what is counted, and what is timed."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import strategies.training.timing
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset
 from strategies.plans.cost import RecipeCost
@@ -60,8 +62,6 @@ def test_memory_counts_the_images_that_are_kept_decoded(monkeypatch):
 
 def test_a_few_steps_on_a_few_images_of_every_class_are_timed(monkeypatch):
     """Whatever the length of the plan: each phase has laps of its own, and none of the real ones is trained."""
-    import strategies.training.timing
-
     seen = {}
 
     def train(plan, data, *, callbacks, cache, baseline):
@@ -92,3 +92,25 @@ def test_a_few_steps_on_a_few_images_of_every_class_are_timed(monkeypatch):
     assert len(cost.per_step) == 1
     assert cost.seconds(0.5) < cost.seconds() + 1e-6
     assert 8 < cost.start <= 9
+
+
+def test_timing_prints_nothing_and_leaves_stderr_as_it_is(capfd, monkeypatch):
+    """Also where stderr is a terminal, on which progress is drawn."""
+    images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype="uint8")
+    data = split_dataset(load_dataset((images, [0, 1] * 12)), seed=0)
+    plan = make_plan(
+        "fine_tune_all", "MobileNet-0.25", class_names=data.class_names, num_train=16, image_size=32, weights="random"
+    )
+    stream, seen = sys.stderr, []
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    run = strategies.training.timing.train
+
+    def train(*arguments, **options):
+        seen.append(sys.stderr)
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(strategies.training.timing, "train", train)
+    measure_cost(plan, data)
+    assert seen == [stream]
+    assert sys.stderr is stream
+    assert capfd.readouterr() == ("", "")
