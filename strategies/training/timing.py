@@ -150,10 +150,11 @@ def _sample(dataset: ImageDataset) -> ImageDataset:
 
 
 def _per_image(model: keras.Model, sample: ImageDataset, image_size: int) -> float:
-    forward(model, Pixels(sample.items[:1], image_size))  # traces the model, which is not timed
-    started = time.perf_counter()
-    forward(model, Pixels(sample.items[:TIMED_IMAGES], image_size))
-    return (time.perf_counter() - started) / TIMED_IMAGES
+    with silenced():
+        forward(model, Pixels(sample.items[:1], image_size))  # traces the model, which is not timed
+        started = time.perf_counter()
+        forward(model, Pixels(sample.items[:TIMED_IMAGES], image_size))
+        return (time.perf_counter() - started) / TIMED_IMAGES
 
 
 class _Stopwatch(keras.callbacks.Callback):
