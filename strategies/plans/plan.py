@@ -237,8 +237,8 @@ def check_class_names(planned: Sequence[str], received: Sequence[str]) -> None:
     missing = sorted(set(planned) - set(received))[:5]
     extra = sorted(set(received) - set(planned))[:5]
     raise PlanError(
-        f"The plan is for other classes: it expects {len(planned)}, of which the data lacks {missing}. "
-        f"Received: {len(received)} classes, of which the plan lacks {extra}. "
+        f"The plan is for other classes: it expects {len(planned)} classes, and the data lacks {missing}. "
+        f"Received: {len(received)} classes, and the plan lacks {extra}. "
         f"Create a new plan with 'advisor recommend'."
     )
 

@@ -37,7 +37,7 @@ def test_numbers_that_are_not_finite_are_refused(number, tmp_path):
 
 
 def test_an_edited_plan_is_obeyed(tmp_path):
-    """A person may unfreeze one more stage in the file."""
+    """A user may unfreeze another stage in the file."""
     values = _plan().to_dict()
     values["phases"][1]["trains"].insert(0, "stage2")
     values["phases"][1]["learning_rate"]["stage2"] = 1e-4

@@ -101,7 +101,7 @@ def plans(weights, pretrained_weights):
 
 @pytest.fixture(scope="module")
 def runs(plans, tiles, weights, tmp_path_factory):
-    """`(printed, model)` of the script of each plan, run in a process that has TensorFlow and Keras but not this."""
+    """`(printed, model)` of the script of each plan, run in a process without this package."""
     import keras
 
     folder = tmp_path_factory.mktemp("scripts")
@@ -155,12 +155,14 @@ def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatc
             far, apart = np.linalg.norm(ours - first), np.linalg.norm(theirs - ours)
             assert apart <= 0.2 * far + 1e-7, (weight.path, far, apart)
     pixels, truth = _pixels(tiles), np.repeat([0, 1], 60)
-    ours, theirs = ((one.predict(pixels, verbose=0).argmax(axis=1) == truth).mean() for one in (result.model, model))
+    ours, theirs = (
+        (network.predict(pixels, verbose=0).argmax(axis=1) == truth).mean() for network in (result.model, model)
+    )
     assert abs(theirs - ours) < 0.1
 
 
 def test_a_script_solves_the_head_exactly(runs, tiles):
-    """Its head is scikit-learn's, for the strength of the regularisation that the validation images choose."""
+    """Its head is scikit-learn's, for the strength of the regularization that the validation images choose."""
     import keras
     from sklearn.linear_model import LogisticRegression
 
@@ -212,8 +214,8 @@ def test_a_script_of_many_classes_and_edits_is_short_too():
         )  # fmt: skip
         head, whole = plan.phases
         edited = replace(plan, phases=(head, replace(whole, solver="sgd", optional=True)), label_smoothing=0.1)
-        for one in (plan, edited):
-            script = strategies.write_script(one)
+        for written in (plan, edited):
+            script = strategies.write_script(written)
             assert script.count("\n") <= 120
             ast.parse(script)
 
@@ -233,7 +235,7 @@ def test_names_stay_names():
     assert ast.literal_eval(values["phases"])[0][0] == '", quit(), "'
 
 
-def test_a_model_of_ones_own_has_no_script():
+def test_an_own_model_has_no_script():
     """A script could not build it; the sentence says what to do instead."""
     import keras
 
@@ -250,7 +252,7 @@ def test_a_model_of_ones_own_has_no_script():
 
 
 def test_the_command_prints_the_script(advisor, small_run, tmp_path):
-    """Of a plan file or of a folder that holds one; stdout is the script and nothing else."""
+    """For a plan file or a run folder; stdout is the script and nothing else."""
     folder, _, result = small_run
     expected = strategies.write_script(result.plan)
     for path in (folder, folder / "plan.json"):

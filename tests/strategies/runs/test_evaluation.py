@@ -27,7 +27,7 @@ def run(photos, tmp_path_factory):
 
 
 def test_its_own_test_images_give_its_own_metrics(run):
-    """The test split alone is taken where there is one; every number is the one of training, the temperature too."""
+    """Only the test split is evaluated, and every number is that of training, the temperature too."""
     folder, dataset, result = run
     found = evaluate_run(folder, dataset)
     assert found.images == "test"
@@ -53,7 +53,7 @@ def test_unreadable_files_are_named_and_too_many_are_an_error(run, photos, tmp_p
     shutil.copytree(photos, tmp_path / "data")
     (tmp_path / "data" / "china" / "broken.png").write_bytes(b"no image")
     found = evaluate_run(run[0], tmp_path / "data")
-    assert [one["path"] for one in found.unreadable] == ["china/broken.png"]
+    assert [row["path"] for row in found.unreadable] == ["china/broken.png"]
     assert found.evaluation.num_images == 40
     with pytest.raises(DatasetError, match=r"china/broken\.png"):
         evaluate_run(run[0], tmp_path / "data", max_unreadable=0.0)

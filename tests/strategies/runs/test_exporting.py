@@ -14,7 +14,7 @@ from strategies.errors import ExportError, OutputError, PlanError, UnknownNameEr
 from strategies.runs import exporting, runtimes
 from strategies.runs.exporting import FORMATS, read_exports
 
-# Converters may order the additions of a sum anew. What the photos and flowers5 measured is below a tenth of this.
+# Converters may change the order of additions. What the photos and flowers5 measured is below a tenth of this.
 ROUNDING = 1e-4
 
 
@@ -32,7 +32,7 @@ def run_copy(small_run, tmp_path):
 
 @pytest.fixture
 def same_process(monkeypatch):
-    """Reloads in this process, where a test is about something else: Keras need not start anew."""
+    """Reloads in this process, where a test is about something else: Keras need not start again."""
 
     def reload(row, path, pixels):
         return runtimes.RUNTIMES[row.name](str(path))(pixels.astype("float32"))
@@ -124,7 +124,7 @@ def test_without_data_the_images_are_synthetic_and_the_result_says_so(run_copy, 
 
 
 def test_the_report_gets_a_section_on_exports(run_copy, photos, same_process, advisor):
-    """Once, however often one exports; figures of another model are left out."""
+    """Once, however often the run is exported; results of another model are left out."""
     report = run_copy / "report.md"
     before = write_report(run_copy).read_text(encoding="utf-8")
     code, out, err = advisor("export", run_copy, "--format", "keras", "--data", photos)

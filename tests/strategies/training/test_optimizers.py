@@ -57,8 +57,8 @@ def test_groups_of_one_rate_do_what_one_optimizer_does():
             optimizer = StageRates([keras.optimizers.AdamW(1e-2), keras.optimizers.AdamW(1e-2)], groups=[1, 1, 0, 0])
         _fit(model, optimizer)
         results.append(model.get_weights())
-    for one, two in zip(*results, strict=True):
-        np.testing.assert_array_equal(one, two)
+    for single, combined in zip(*results, strict=True):
+        np.testing.assert_array_equal(single, combined)
 
 
 @pytest.mark.parametrize("rate", [1e-2, keras.optimizers.schedules.CosineDecay(1e-2, 100)], ids=["number", "schedule"])
@@ -72,10 +72,10 @@ def test_a_compiled_model_saves_and_reloads_with_the_state_of_every_optimizer(ra
     reloaded = keras.models.load_model(tmp_path / "model.keras")
     assert isinstance(reloaded.optimizer, StageRates)
     assert int(reloaded.optimizer.iterations) == 10
-    for one in (model, reloaded):
-        one.fit(*_data(), epochs=2, verbose=0, shuffle=False)
-    for one, two in zip(model.get_weights(), reloaded.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for trained in (model, reloaded):
+        trained.fit(*_data(), epochs=2, verbose=0, shuffle=False)
+    for kept, loaded in zip(model.get_weights(), reloaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, loaded)
 
 
 def test_an_own_optimizer_is_copied_never_used():
@@ -125,5 +125,5 @@ def test_accumulated_gradients_make_the_step_of_the_whole_batch():
         model.compile(optimizer, "mse")
         model.fit(inputs, targets, batch_size=8 // accumulate, epochs=3, shuffle=False, verbose=0)
         found.append(model.get_weights())
-    for one, other in zip(*found, strict=True):
-        assert np.allclose(one, other, atol=1e-5)
+    for whole, accumulated in zip(*found, strict=True):
+        assert np.allclose(whole, accumulated, atol=1e-5)

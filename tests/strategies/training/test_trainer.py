@@ -83,8 +83,8 @@ def test_the_same_seed_gives_the_same_result(recipe, photos):
         train(_plan(recipe, dataset, budget=0.002, backbone="MobileNet-0.25", weights="random", image_size=32), dataset)
         for _ in range(2)
     ]
-    for one, two in zip(runs[0].model.get_weights(), runs[1].model.get_weights(), strict=True):
-        assert np.array_equal(one, two)
+    for first, second in zip(runs[0].model.get_weights(), runs[1].model.get_weights(), strict=True):
+        assert np.array_equal(first, second)
     columns = ["phase", "step", "loss", "accuracy", "val_loss", "val_accuracy"]
     pd.testing.assert_frame_equal(runs[0].history[columns], runs[1].history[columns])
     assert runs[0].test == runs[1].test
@@ -117,8 +117,8 @@ def test_features_from_the_cache_give_the_result_that_computing_them_gives(photo
     assert "Read features" in said[1]
     assert "cache" not in said[2]
     for run in runs[1:]:
-        for one, two in zip(runs[0].model.get_weights(), run.model.get_weights(), strict=True):
-            assert np.array_equal(one, two)
+        for first, second in zip(runs[0].model.get_weights(), run.model.get_weights(), strict=True):
+            assert np.array_equal(first, second)
         assert run.test == runs[0].test
 
 
@@ -127,7 +127,7 @@ def test_augmented_views_add_to_what_the_head_is_fitted_on(photos):
     dataset = load_dataset(photos)
     plan = _plan("head_only", dataset, budget=1, **SMALL)
     seen = replace(plan, phases=(replace(plan.phases[0], views=3),))
-    heads = [train(one, dataset).model.get_layer("classifier").get_weights()[0] for one in (plan, seen, seen)]
+    heads = [train(tried, dataset).model.get_layer("classifier").get_weights()[0] for tried in (plan, seen, seen)]
     assert not np.array_equal(heads[0], heads[1])
     assert np.array_equal(heads[1], heads[2])
 
