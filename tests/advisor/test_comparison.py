@@ -9,14 +9,15 @@ import pytest
 
 import advisor
 from advisor.comparison import Comparison, compare_recipes, fit_budget
-from advisor.evidence.study import Setting, measure
+from advisor.evidence.study import measure_images
 from advisor.evidence.tables import RATES, methods_table, variants_table
 from advisor.recommendation import plan_for
-from advisor.results import COLUMNS, KEY, check_results, read_results
+from advisor.results import COLUMNS, read_results
 from strategies.errors import OutputError, UnknownNameError, UserError
+from strategies.networks.network import PretrainedNetwork
 from strategies.plans.planning import make_plan, with_budget
 from strategies.recipes import RECIPES
-from strategies.training.timing import Cost
+from strategies.training.timing import PlanCost
 from strategies.training.trainer import train
 
 OPTIONS = {"backbone": "MobileNet-0.25", "weights": "random", "image_size": 32}
@@ -71,7 +72,7 @@ def test_all_four_recipes_are_carried_out_on_one_split(comparison):
     advice = comparison.advice
     assert [one.recipe for one in comparison.outcomes] == list(RECIPES)
     for one in comparison.outcomes:
-        expected = plan_for(one.recipe, advice.plan.backbone, advice.dataset, None, **_rest(one.plan))
+        expected = plan_for(one.recipe, advice.plan.network, advice.dataset, None, seed=one.plan.seed)
         if one.recipe == advice.plan.recipe:
             assert one.plan == advice.plan
         else:
@@ -87,17 +88,13 @@ def test_all_four_recipes_are_carried_out_on_one_split(comparison):
         comparison["head"]
 
 
-def _rest(plan):
-    return {"image_size": plan.image_size, "weights": plan.weights, "seed": plan.seed}
-
-
 def test_the_rows_are_those_of_the_study(comparison, out):
     """Every column is filled, by the study's own measure of the same images."""
     rows = read_results(out)
     assert tuple(rows[0]) == COLUMNS
     assert [row["recipe"] for row in rows] == list(RECIPES)
     advice = comparison.advice
-    cell = measure(advice.dataset, Setting(**OPTIONS), 0)
+    cell = measure_images(advice.dataset, PretrainedNetwork(**OPTIONS), 0)
     for row, one in zip(rows, comparison.outcomes, strict=True):
         assert all(row.values())
         assert (row["dataset"], row["size"], row["num_images"]) == ("photos", "34", "34")
@@ -120,28 +117,6 @@ def test_results_that_are_there_already_are_refused_before_anything_is_trained(
     with pytest.raises(OutputError, match=r"holds head_only, fine_tune_all, .*seed 0"):
         compare_recipes(photos, out=out, **OPTIONS)
     assert out.read_bytes() == before
-
-
-def test_rows_are_appended_to_what_is_there(comparison, out, tmp_path):
-    """Other rows do not matter, an empty file is as good as none; another kind of file is refused as it is."""
-    keys = [[row[name] for name in KEY] for row in read_results(out)]
-    check_results(tmp_path / "new.csv", keys)
-    (tmp_path / "empty.csv").touch()
-    check_results(tmp_path / "empty.csv", keys)
-    check_results(out, [[*key[:-1], f"{key[-1]}:budget0.25"] for key in keys])
-    for content, problem in (
-        (b"path,label\n1.png,cat\n", "'path', 'label'"),
-        (b"\xff\xfe\x00", "CSV"),
-        (out.read_bytes()[:-2], "whole lines"),
-    ):
-        (tmp_path / "other.csv").write_bytes(content)
-        with pytest.raises(OutputError, match=problem):
-            check_results(tmp_path / "other.csv")
-        assert (tmp_path / "other.csv").read_bytes() == content
-    with pytest.raises(OutputError, match="a folder"):
-        check_results(tmp_path)
-    with pytest.raises(OutputError, match="does not exist"):
-        check_results(tmp_path / "nowhere" / "new.csv")
 
 
 def test_what_the_advice_costs_is_said_in_one_sentence(comparison):
@@ -188,7 +163,7 @@ def test_the_table_ranks_the_recipes_and_marks_the_advised_one(comparison):
 def _cost(recipe, start):
     plan = make_plan(recipe, "MobileNet-0.25", class_names=["cat", "dog"], num_train=3_200, image_size=32)
     trained = [phase for phase in plan.phases if phase.solver != "logistic"]
-    return Cost(
+    return PlanCost(
         plan=plan,
         images={"train": 3_200, "val": 0, "test": 0},
         start=start,

@@ -13,11 +13,10 @@ from synthetic_study import fingerprint
 
 import advisor
 from advisor.pilot import Pilot, run_pilot
-from advisor.recommendation import after_pilot, default_image_size
+from advisor.recommendation import after_pilot
 from advisor.rules import EVIDENCE, Facts, apply_rules
 from strategies.errors import OutputError, PlanError, UnknownNameError
 from strategies.files import check_schema
-from strategies.networks.backbones import get_backbone
 from strategies.plans.plan import plan_from_dict, read_plan
 from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
@@ -135,13 +134,6 @@ def test_training_writes_the_run_folder(photos, pretrained_weights, tmp_path):
         one.train(tmp_path / "run")
 
 
-def test_small_images_get_a_small_input(photos):
-    """Enlarging adds blur, not detail; the backbone's own size is the most, its smallest the least."""
-    profile = advisor.profile_images(photos)
-    assert default_image_size(get_backbone(BACKBONE), profile) == 96
-    assert default_image_size(get_backbone("InceptionV3"), profile) == 96
-
-
 def test_a_notebook_shows_the_advice_as_a_table(advice):
     """And the network as a picture; names are escaped, as `test_html.py` shows."""
     assert len(repr(advice["flowers5"])) < 200
@@ -154,8 +146,8 @@ def test_a_notebook_shows_the_advice_as_a_table(advice):
 def test_evidence_can_be_left_out(photos, pretrained_weights):
     """Then size and similarity decide alone, and the advice lists no evidence."""
     one = advisor.recommend(photos, backbone=BACKBONE, without=[row.name for row in EVIDENCE])
-    assert one.evidence == []
-    assert one.rule.domain == one.margins["similarity"]["side"]
+    assert one.evidence == ()
+    assert one.rule.domain == one.margins.similarity.side
     with pytest.raises(UnknownNameError, match="row of evidence"):
         advisor.recommend(photos, backbone=BACKBONE, without=["late"])
 
@@ -180,7 +172,7 @@ def test_a_copy_of_every_image_changes_nothing(photos, pretrained_weights, tmp_p
 def test_a_pilot_replaces_the_guess(photos, pretrained_weights, monkeypatch):
     """The recipe and its runner-up meet on the user's images, and the winner is what is advised."""
     monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 320)
-    monkeypatch.setattr("advisor.pilot.run_pilot", partial(run_pilot, folds=2))
+    monkeypatch.setattr("advisor.recommendation.run_pilot", partial(run_pilot, folds=2))
     one = advisor.recommend(photos, backbone="MobileNet-0.25", weights="random", image_size=32, pilot=True)
     assert one.recipe == one.pilot.winner
     assert set(one.pilot.candidates) == {one.recipe, one.runner_up}

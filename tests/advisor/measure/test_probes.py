@@ -36,7 +36,7 @@ def test_the_chosen_stage_is_never_deeper_than_the_best(hits):
     assert max(curve.accuracy) - curve.accuracy[chosen] <= curve.standard_error[chosen] + 1e-12
 
 
-def test_colour_is_separable_at_the_first_stage_of_a_random_network():
+def test_color_is_separable_at_the_first_stage_of_a_random_network():
     """Dark and light images need no depth; a class with one image cannot be measured."""
     generator = np.random.default_rng(0)
     images = np.concatenate([generator.integers(low, low + 60, (20, 32, 32, 3)) for low in (0, 190)]).astype("uint8")
