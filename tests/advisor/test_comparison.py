@@ -182,7 +182,7 @@ def test_a_budget_takes_the_largest_share_that_fits():
     half = (14 + 0.1 * steps * 0.5) / 60 / 0.9
     assert fit_budget(costs, half * 1.001) == 0.5
     assert fit_budget(costs, half * 0.999) == 0.49
-    with pytest.raises(UserError, match=r"Received: minutes=0\.1, where about 0\.3 are needed at least"):
+    with pytest.raises(UserError, match=r"Received: minutes=0\.1, where about 0\.3 are needed"):
         fit_budget(costs, 0.1)
 
 

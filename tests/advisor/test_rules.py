@@ -146,7 +146,7 @@ def test_the_textbook_calls_fewer_than_20000_images_small():
 
 @pytest.mark.parametrize(("accuracy", "side"), [((0.5, 0.6, 0.5), "different"), ((0.5, 0.6, 0.65), None)])
 def test_what_the_last_stages_add_overrules_the_similarity(accuracy, side):
-    """Below the number the domain is different, from it on it says nothing."""
+    """Below the number the domain is different, from it on the row has no effect."""
     against = {**PLAIN, "late_gain": 0.0}
     for score, plain in ((0.9, "similar"), (0.1, "different")):
         verdict = apply_rules(_facts(2000, score, accuracy=accuracy), compared_with=against)
@@ -196,9 +196,9 @@ def test_no_headroom_means_a_head_is_enough():
     against = {**PLAIN, "late_gain": 0.0, "headroom": 0.05}
     verdict = apply_rules(_facts(2000, 0.1, accuracy=(0.5, 0.99, 0.97)), compared_with=against)
     assert verdict.rule.recipe == "head_only"
-    assert verdict.because.count("nothing is left to gain") == 1
+    assert verdict.because.count("little is left to gain") == 1
     for reason in verdict.why_not.values():
-        assert reason.count("nothing is left to gain") == 1
+        assert reason.count("little is left to gain") == 1
 
 
 def test_every_row_of_evidence_says_what_it_saw_in_words():
@@ -255,6 +255,6 @@ def test_why_not_names_what_each_of_the_other_three_lacks():
     reasons = apply_rules(_facts(300, 0.9), compared_with=PLAIN).why_not
     assert set(reasons) == {"fine_tune_all", "keep_early_layers", "retrain_all"}
     assert "similarity" not in reasons["fine_tune_all"]
-    assert "fewer than 1,000" not in reasons["keep_early_layers"]
-    assert "fewer than 1,000" in reasons["retrain_all"]
-    assert "0.90 is at least 0.50" in reasons["retrain_all"]
+    assert "below the threshold of 1,000" not in reasons["keep_early_layers"]
+    assert "below the threshold of 1,000" in reasons["retrain_all"]
+    assert "0.90, reaches the threshold of 0.50" in reasons["retrain_all"]
