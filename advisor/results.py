@@ -19,8 +19,8 @@ from strategies.errors import OutputError, few, in_a_sentence
 if TYPE_CHECKING:
     from strategies.training.result import TrainingResult
 
-# Separates a recipe from its variant. Wherever pretrained stages are trained, `retrain_all:inference` sets the policy for
-# BatchNorm, and `retrain_all:x0.3` multiplies the learning rates by 0.3.
+# Separates a recipe from its variant. Wherever pretrained stages are trained, `retrain_all:inference` sets the
+# BatchNorm policy, and `retrain_all:x0.3` multiplies learning rates by 0.3.
 VARIANT = ":"
 KEY = ("dataset", "size", "seed", "backbone", "image_size", "recipe")
 COLUMNS = (

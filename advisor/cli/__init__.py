@@ -1,4 +1,4 @@
-"""The command line. Each command is a thin layer over the Python API: results on stdout, everything else on stderr."""
+"""The command line: a thin layer over the Python API. Results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Runs a command. Errors that the user can fix are printed as one sentence on stderr, with exit code 2."""
+    """Runs a command. Errors that the user can fix are printed to stderr without a traceback, with exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.filterwarnings("ignore", module="PIL")  # about odd metadata, where the pixels are whole
-    # Each training traces functions of its own; TensorFlow warns of several in one process as of a mistake.
+    warnings.filterwarnings("ignore", module="PIL")  # about unusual metadata of images that are fine
+    # Each training traces its own functions. TensorFlow takes several in one process for a mistake and warns.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         app()
@@ -58,5 +58,5 @@ def main() -> None:
         print(f"advisor: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("advisor: interrupted; continue a training with --resume", file=sys.stderr)
+        print("advisor: interrupted. Continue a training with --resume.", file=sys.stderr)
         sys.exit(130)

@@ -125,7 +125,12 @@ def test_there_are_as_many_folds_as_the_rarest_class_allows(dataset, seen):
     [
         (0.027, "retrain_all", True, "difference is +2.7 ± 1.9 points, so retrain_all wins."),
         (-0.027, "fine_tune_all", True, "difference is -2.7 ± 1.9 points, so fine_tune_all wins."),
-        (-0.019, "retrain_all", False, "difference is -1.9 ± 1.9 points, too close to call, so retrain_all stays the choice."),
+        (
+            -0.019,
+            "retrain_all",
+            False,
+            "difference is -1.9 ± 1.9 points, too close to call, so retrain_all stays the choice.",
+        ),
     ],
 )
 def test_the_first_wins_unless_the_second_is_better_by_more_than_a_standard_error(difference, winner, decided, end):
