@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -42,8 +45,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """Ends a command on Ctrl-C with a sentence; Typer would end it without a word."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            print("advisor: interrupted. Continue a training with --resume.", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
+
+
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(_interruptible(command))
 
 
 def main() -> None:
@@ -57,6 +76,3 @@ def main() -> None:
     except UserError as error:
         print(f"advisor: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("advisor: interrupted. Continue a training with --resume.", file=sys.stderr)
-        sys.exit(130)

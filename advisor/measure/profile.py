@@ -93,7 +93,9 @@ class DatasetProfile:
     def from_dict(cls, values: Mapping[str, Any]) -> DatasetProfile:
         """Reads the profile of `fingerprint.json`."""
         findings = tuple(Finding.from_dict(finding) for finding in values["findings"])
-        return cls(**{**values, "findings": findings})
+        lists = {name: tuple(values[name]) for name in ("class_names", "unreadable", "ignored")}
+        clusters = {name: tuple(map(tuple, values[name])) for name in ("duplicates", "duplicates_across_classes")}
+        return cls(**{**values, **lists, **clusters, "findings": findings})
 
 
 def profile_images(
