@@ -76,8 +76,8 @@ CAUTIONS: tuple[CautionRow, ...] = (
         code="depths_disagree",
         applies=lambda f: f["depths_disagree"],
         message="The last stages of the network add {late_gain_points:+.1f} points of accuracy to the first two "
-        "thirds. That contradicts the side of the similarity threshold on which the advice is based. In the study, "
-        "advice was right less often where the two disagreed.",
+        "thirds. That is unusual for images that count as {domain}. In the study, the advice was right less often in "
+        "such cases.",
         source="confidence, calibrated on the study",
     ),
     CautionRow(

@@ -130,7 +130,7 @@ def recommend(
     cache: bool = True,
     **columns: Any,
 ) -> Recommendation:
-    """Measures your labelled images and recommends one of the four transfer-learning recipes.
+    """Measures your labeled images and recommends one of the four transfer-learning recipes.
 
     Args:
         source: A class folder (`root/<class>/*`, or `root/{train,val,test}/<class>/*`, whose split is kept), a pandas
@@ -341,6 +341,7 @@ def _caution_facts(measured: Measurements, facts: Facts, verdict: Verdict) -> di
         "high": facts.similarity.high,
         "num_images_measured": facts.similarity.num_images,
         "similarity_threshold": thresholds()["similarity"],
+        "domain": "similar to ImageNet" if verdict.rule.domain == "similar" else "different from ImageNet",
         "domain_by_evidence": any("domain" in reading.decides for reading in verdict.evidence),
         "calibrated_range": calibration()["fit"]["provenance"]["ranges"]["effective_num_images"],
         "runner_up": verdict.runner_up,

@@ -66,7 +66,9 @@ def check(
 ) -> None:
     """Check a dataset for unreadable files, copies, leaks, unusual images and likely wrong labels.
 
-    Your files are not moved, changed or deleted. No file is written without --out.
+    Your files are not moved, changed or deleted.
+
+    No file is written without --out.
     """
     from advisor.measure.examination import check_images
     from advisor.quality.checks import faults, save_suspects

@@ -29,8 +29,9 @@ def evaluate(
 ) -> None:
     """Evaluate a trained model on other images of its classes.
 
-    If the images have a test split of their own, only that is used; otherwise all images are. No file is written
-    without --out.
+    If the images have a test split of their own, only that is used; otherwise all images are.
+
+    No file is written without --out.
     """
     from advisor.report.files import save_evaluation, was_trained_on
     from advisor.report.terminal import show

@@ -23,6 +23,7 @@ FACTS = {
     "high": 0.92,
     "num_images_measured": 300,
     "similarity_threshold": 0.5,
+    "domain": "similar to ImageNet",
     "domain_by_evidence": False,
     "calibrated_range": [100, 5000],
     "runner_up": "fine_tune_all",

@@ -70,18 +70,20 @@ def _as_if(comparison, accuracy, seconds, val_accuracy):
 def test_all_four_recipes_are_carried_out_on_one_split(comparison):
     """The advised one by the very plan of the advice, the others by the plan that they would have been advised with."""
     advice = comparison.advice
-    assert [one.recipe for one in comparison.outcomes] == list(RECIPES)
-    for one in comparison.outcomes:
-        expected = plan_for(one.recipe, advice.plan.network, advice.dataset, None, seed=one.plan.seed)
-        if one.recipe == advice.plan.recipe:
-            assert one.plan == advice.plan
+    assert [outcome.recipe for outcome in comparison.outcomes] == list(RECIPES)
+    for outcome in comparison.outcomes:
+        expected = plan_for(outcome.recipe, advice.plan.network, advice.dataset, None, seed=outcome.plan.seed)
+        if outcome.recipe == advice.plan.recipe:
+            assert outcome.plan == advice.plan
         else:
-            assert replace(one.plan, cut_stage=expected.cut_stage) == expected or one.recipe == "keep_early_layers"
-        assert one.share == 1
-        assert one.correct.shape == (advice.profile.images_per_split["test"],)
-        assert one.correct.mean() == one.test.accuracy
-        assert one.seconds > 0
-        assert 0 <= one.val_accuracy <= 1
+            assert (
+                replace(outcome.plan, cut_stage=expected.cut_stage) == expected or outcome.recipe == "keep_early_layers"
+            )
+        assert outcome.share == 1
+        assert outcome.correct.shape == (advice.profile.images_per_split["test"],)
+        assert outcome.correct.mean() == outcome.test.accuracy
+        assert outcome.seconds > 0
+        assert 0 <= outcome.val_accuracy <= 1
     assert comparison.best == comparison.ranking[0].recipe
     assert comparison.regret >= 0
     with pytest.raises(UnknownNameError, match="Did you mean 'head_only'"):
@@ -95,15 +97,15 @@ def test_the_rows_are_those_of_the_study(comparison, out):
     assert [row["recipe"] for row in rows] == list(RECIPES)
     advice = comparison.advice
     cell = measure_images(advice.dataset, PretrainedNetwork(**OPTIONS), 0)
-    for row, one in zip(rows, comparison.outcomes, strict=True):
+    for row, outcome in zip(rows, comparison.outcomes, strict=True):
         assert all(row.values())
         assert (row["dataset"], row["size"], row["num_images"]) == ("photos", "34", "34")
-        assert float(row["accuracy"]) == one.test.accuracy
+        assert float(row["accuracy"]) == outcome.test.accuracy
         found, expected = json.loads(row["fingerprint"]), json.loads(cell.fingerprint)
         # Random weights are others each time, and with them the curve.
         assert found.pop("depth_curve").keys() == expected.pop("depth_curve").keys()
         # With a cache the ruler may have been run by another engine, which rounds otherwise.
-        scores = [one.pop("similarity")["score"] for one in (found, expected)]
+        scores = [measured.pop("similarity")["score"] for measured in (found, expected)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-4)
         assert found == expected
 
@@ -156,7 +158,7 @@ def test_the_table_ranks_the_recipes_and_marks_the_advised_one(comparison):
     assert "by validation accuracy head_only would have been chosen, 50.0%" in str(found)
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert values["best"] == "fine_tune_all"
-    assert [one["recipe"] for one in values["recipes"]] == [one.recipe for one in found.ranking]
+    assert [outcome["recipe"] for outcome in values["recipes"]] == [outcome.recipe for outcome in found.ranking]
     assert _as_if(comparison, [50] * 4, [1.0] * 4, [None] * 4).chosen_on_validation is None
 
 
@@ -206,7 +208,7 @@ def test_the_command_shortens_all_recipes_and_names_them_so(
     assert code == 0, said
     values = json.loads(shown)
     assert set(values) == {"version", "fingerprint", "plan", "comparison"}
-    found = {one["recipe"]: one["share"] for one in values["comparison"]["recipes"]}
+    found = {outcome["recipe"]: outcome["share"] for outcome in values["comparison"]["recipes"]}
     assert found == {name: 1.0 if name == "head_only" else share for name in RECIPES}
     full = comparison["retrain_all"].plan
     assert plans["retrain_all"] == with_budget(full, share) != full

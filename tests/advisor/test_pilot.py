@@ -1,4 +1,4 @@
-"""The head-to-head of two recipes: what is held out, who wins, and what is refused."""
+"""The pilot: which images are held out, which recipe wins, and which input is refused."""
 
 import json
 from dataclasses import replace

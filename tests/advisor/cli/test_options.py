@@ -81,7 +81,7 @@ def test_every_command_and_option_is_explained(command):
             assert option.help[0].isupper() or option.help[0] == "'", option.name
 
 
-def test_a_group_of_options_reaches_the_command_as_a_value():
+def test_a_group_of_options_reaches_the_command_as_a_value(capsys):
     """Fields become options, in their place among the others; the command gets the group back."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -96,8 +96,9 @@ def test_a_group_of_options_reaches_the_command_as_a_value():
         """Print an area."""
         print(size.width * size.height, unit, output.quiet)
 
-    area.__globals__  # noqa: B018 - defined in this module, whose names the hints are resolved in
     assert list(inspect.signature(area).parameters) == ["width", "height", "unit", "as_json", "quiet"]
+    area(width=3, height=2, unit="m", as_json=False, quiet=True)
+    assert capsys.readouterr().out == "6 m True\n"
 
 
 def test_quiet_silences_notes_and_leaves_stderr_as_it_was(advisor, photos, capsys, monkeypatch):

@@ -13,7 +13,7 @@ def _hits(share):
 
 
 def test_the_shallowest_stage_within_one_standard_error_is_chosen():
-    """The best stage is 90 per cent; one that errs on other images is within a paired standard error, 70 is not."""
+    """The best stage reaches 90%. 89% with errors on other images is within a paired standard error; 70% is not."""
     other = _hits(0.89)[::-1]
     curve = choose_depth({"a": _hits(0.7), "b": other, "c": _hits(0.9), "d": _hits(0.8)}, chance=0.5)
     assert (curve.best_stage, curve.chosen_stage, curve.cut("c")) == ("c", "b", "b")

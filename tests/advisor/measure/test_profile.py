@@ -1,4 +1,4 @@
-"""What the profile says is what is in the files."""
+"""The profile of a dataset agrees with its files."""
 
 import json
 from importlib.resources import files
@@ -63,7 +63,7 @@ def test_photos_give_values_that_follow_the_schema(photos):
 
 
 def test_grayscale_is_found_whatever_the_mode_of_the_file(tmp_path):
-    """L, 16 bit, and RGB with equal channels; a colour image is not gray."""
+    """L, 16 bit, and RGB with equal channels; a color image is not gray."""
     root = _make(tmp_path, cat=4, dog=4)
     gray = Image.linear_gradient("L")
     gray.save(root / "cat" / "a.png")
@@ -186,14 +186,14 @@ def test_unreadable_files_are_listed_by_name_and_left_out(tmp_path):
     (root / "cat" / "00.png").write_bytes((root / "cat" / "00.png").read_bytes()[:50])
     (root / "dog" / "00.png").write_bytes(b"")
     profile, dataset = profile_dataset(load_dataset(root))
-    assert [one["path"] for one in profile.unreadable] == ["cat/00.png", "dog/00.png"]
-    assert all(one["reason"] for one in profile.unreadable)
+    assert [file["path"] for file in profile.unreadable] == ["cat/00.png", "dog/00.png"]
+    assert all(file["reason"] for file in profile.unreadable)
     assert len(dataset) == profile.num_images == 58
     assert not {"cat/00.png", "dog/00.png"} & set(dataset.names)
     rows = [f"{name}/{index:02}.png,{name}" for name in ("cat", "dog") for index in range(1, 31)]
     (root / "table.csv").write_text("\n".join(["path,label", *rows]))
     missing = profile_images(root / "table.csv").unreadable
-    assert [(one["path"], one["reason"]) for one in missing] == [
+    assert [(file["path"], file["reason"]) for file in missing] == [
         ("cat/30.png", "No such file or directory"),
         ("dog/30.png", "No such file or directory"),
     ]
@@ -205,7 +205,7 @@ def test_a_truncated_jpeg_is_found_at_reduced_scale(photos, tmp_path):
     Image.open(photos / "china" / "00.png").resize((640, 640)).save(root / "cat" / "cut.jpg")
     content = (root / "cat" / "cut.jpg").read_bytes()
     (root / "cat" / "cut.jpg").write_bytes(content[:-400])
-    assert [one["path"] for one in profile_images(root).unreadable] == ["cat/cut.jpg"]
+    assert [file["path"] for file in profile_images(root).unreadable] == ["cat/cut.jpg"]
 
 
 def test_too_many_unreadable_files_are_refused_unless_allowed(tmp_path):
