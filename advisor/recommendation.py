@@ -184,10 +184,10 @@ def recommend(
     plan_of = _planner(measured, seed)
     if pilot or timed:
         start_keras()
-    verdict, tried = _decide(measured, plan_of, evidence, pilot=pilot, cache=cache)
+    verdict, pilot_result = _decide(measured, plan_of, evidence, pilot=pilot, cache=cache)
     costs = _measure_costs(plan_of, measured.dataset) if timed else None
     return _advise(
-        measured, verdict, tried, costs, evidence, plan_of(recipe or verdict.rule.recipe), choice.note, cache
+        measured, verdict, pilot_result, costs, evidence, plan_of(recipe or verdict.rule.recipe), choice.note, cache
     )
 
 
@@ -224,14 +224,14 @@ def _decide(
     if not pilot:
         return verdict, None
     plans = [plan_of(verdict.rule.recipe), plan_of(verdict.runner_up)]
-    tried = run_pilot(measured.dataset, plans, cache=cache)
-    return after_pilot(verdict, tried), tried
+    pilot_result = run_pilot(measured.dataset, plans, cache=cache)
+    return after_pilot(verdict, pilot_result), pilot_result
 
 
 def _advise(
     measured: Measurements,
     verdict: Verdict,
-    tried: Pilot | None,
+    pilot_result: Pilot | None,
     costs: Mapping[str, RecipeCost] | None,
     evidence: Sequence[Evidence],
     plan: Plan,
@@ -240,11 +240,11 @@ def _advise(
 ) -> Recommendation:
     """Combines what was measured, decided and planned."""
     facts, recipe = _facts(measured), verdict.rule.recipe
-    borderline = tried is None and verdict.confidence < BORDERLINE
-    known = _caution_facts(measured, facts, verdict) | {"borderline": borderline, "network_note": network_note}
-    counted = replace(plan, parameters=count_parameters(plan, default_cache() if cache else None))
+    borderline = pilot_result is None and verdict.confidence < BORDERLINE
+    caution_facts = _caution_facts(measured, facts, verdict) | {"borderline": borderline, "network_note": network_note}
+    plan_with_counts = replace(plan, parameters=count_parameters(plan, default_cache() if cache else None))
     advice = Recommendation(
-        plan=counted,
+        plan=plan_with_counts,
         recipe=recipe,
         rule=verdict.rule,
         textbook_recipe=apply_rules(facts, compared_with=thresholds("textbook"), evidence=()).rule.recipe,
@@ -255,16 +255,16 @@ def _advise(
         runner_up=verdict.runner_up,
         because=verdict.because,
         why_not=verdict.why_not,
-        cautions=find_cautions(known, measured.profile.findings),
+        cautions=find_cautions(caution_facts, measured.profile.findings),
         profile=measured.profile,
         similarity=measured.similarity,
         depth_curve=measured.depth_curve,
         outlook=look_ahead(facts, recipe, evidence=evidence),
-        pilot=tried,
+        pilot=pilot_result,
         costs=costs,
         dataset=measured.dataset,
     )
-    return replace(advice, plan=replace(counted, advice=advice.decision()))
+    return replace(advice, plan=replace(plan_with_counts, advice=advice.decision()))
 
 
 def _measure_costs(plan_of: Callable[[str], Plan], dataset: ImageDataset) -> dict[str, RecipeCost]:

@@ -328,9 +328,9 @@ def apply_rules(
     against = compared_with if compared_with is not None else thresholds()
     measures = facts.measures()
     rule = RULES[int(choose(measures, against, evidence))]
-    plain = {question: SIDES[question][int(side)] for question, side in sides(measures, against, ()).items()}
-    readings = read_evidence(measures, against, evidence, plain)
-    words = _words(measures, against, plain) | {
+    by_threshold = {question: SIDES[question][int(side)] for question, side in sides(measures, against, ()).items()}
+    readings = read_evidence(measures, against, evidence, by_threshold)
+    words = _words(measures, against, by_threshold) | {
         question: reading.because for reading in readings for question in reading.decides
     }
     probabilities = cell_probabilities(facts, against, evidence)
@@ -340,7 +340,7 @@ def apply_rules(
         because = f"{words['size']}."
     return Verdict(
         rule=rule,
-        margins=_margins(facts, against, plain),
+        margins=_margins(facts, against, by_threshold),
         evidence=readings,
         probabilities=probabilities,
         runner_up=max((row.recipe for row in RULES if row != rule), key=lambda name: probabilities[name]),
@@ -351,7 +351,7 @@ def apply_rules(
     )
 
 
-def _margins(facts: Facts, against: Thresholds, plain: Mapping[str, str]) -> Margins:
+def _margins(facts: Facts, against: Thresholds, by_threshold: Mapping[str, str]) -> Margins:
     size, domain = against["effective_num_images"], against["similarity"]
     score = facts.similarity.score or 0.0
     return Margins(
@@ -359,7 +359,7 @@ def _margins(facts: Facts, against: Thresholds, plain: Mapping[str, str]) -> Mar
             value=facts.effective_num_images,
             threshold=size,
             factor=facts.effective_num_images / size,
-            side=plain["size"],
+            side=by_threshold["size"],
         ),
         similarity=SimilarityMargin(
             value=score,
@@ -367,13 +367,13 @@ def _margins(facts: Facts, against: Thresholds, plain: Mapping[str, str]) -> Mar
             high=facts.similarity.high or 0.0,
             threshold=domain,
             difference=score - domain,
-            side=plain["domain"],
+            side=by_threshold["domain"],
         ),
     )
 
 
 def read_evidence(
-    measures: Mapping[str, float], against: Thresholds, evidence: Sequence[Evidence], plain: Mapping[str, str]
+    measures: Mapping[str, float], against: Thresholds, evidence: Sequence[Evidence], by_threshold: Mapping[str, str]
 ) -> tuple[EvidenceReading, ...]:
     """Returns what each row of evidence says; the last row that answers a question decides it.
 
@@ -381,7 +381,7 @@ def read_evidence(
         measures: From `Facts.measures`.
         against: The thresholds. A row whose threshold is `None` is switched off and left out.
         evidence: Rows of evidence.
-        plain: Question -> answer of the thresholds alone.
+        by_threshold: Question -> answer of the thresholds alone.
     """
     readings: list[EvidenceReading] = []
     for row in evidence:
@@ -402,7 +402,7 @@ def read_evidence(
                 number=number,
                 answers=answers,
                 decides=tuple(answers),
-                overrules=any(side != plain[question] for question, side in answers.items()),
+                overrules=any(side != by_threshold[question] for question, side in answers.items()),
                 because=row.words.format_map(filled) if answers else "",
                 source=row.source,
             )
@@ -422,10 +422,10 @@ _WORDS = {
 }
 
 
-def _words(measures: Mapping[str, float], against: Thresholds, plain: Mapping[str, str]) -> dict[str, str]:
+def _words(measures: Mapping[str, float], against: Thresholds, by_threshold: Mapping[str, str]) -> dict[str, str]:
     return {
         question: _WORDS[side].format_map({**measures, "threshold": against[MEASURES[question]]})
-        for question, side in plain.items()
+        for question, side in by_threshold.items()
     }
 
 

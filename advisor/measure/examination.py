@@ -34,7 +34,7 @@ def examine(
     max_tested: int,
     seed: int,
     pixel_cache: PixelCache | None = None,
-    whole: bool = True,
+    every_stage: bool = True,
 ) -> tuple[DatasetProfile, Probe]:
     """Runs images through a frozen network once, and looks for wrong labels and leaks in its features.
 
@@ -46,7 +46,7 @@ def examine(
         max_tested: Largest number of test images, likewise.
         seed: Seed of the samples, the folds and the splits.
         pixel_cache: Pixel cache that may already hold some of the images.
-        whole: Whether a classifier is fitted for every stage, or for the last one only.
+        every_stage: Whether a classifier is fitted for every stage, or for the last one only.
 
     Returns:
         The profile with what was found added to its findings, and the `Probe`.
@@ -60,15 +60,15 @@ def examine(
         seed=seed,
         pixel_cache=pixel_cache,
         tested=tested.subset(np.sort(drawn)),
-        whole=whole,
+        every_stage=every_stage,
     )
     order = [check.code for check in CHECKS]
-    findings = [*profile.findings, *_find(probed, seed)]
+    findings = [*profile.findings, *_findings(probed, seed)]
     findings.sort(key=lambda finding: order.index(finding.code))
     return replace(profile, findings=tuple(findings)), probed
 
 
-def _find(probed: Probe, seed: int) -> list[Finding]:
+def _findings(probed: Probe, seed: int) -> list[Finding]:
     """Returns the findings that features allow: leaks between splits, likely wrong labels, the effect of groups."""
     images, tested = probed.images, probed.tested
     features = list(probed.features.values())
@@ -129,6 +129,6 @@ def check_images(
     dataset = with_groups(load_dataset(source, **columns), group_by)
     profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0, cache=cache)
     extractor = stage_extractor(default_ruler(), cache=default_cache() if cache else None)
-    return examine(profile, dataset, extractor, max_images=MAX_CHECKED, max_tested=MAX_CHECKED, seed=seed, whole=False)[
-        0
-    ]
+    return examine(
+        profile, dataset, extractor, max_images=MAX_CHECKED, max_tested=MAX_CHECKED, seed=seed, every_stage=False
+    )[0]

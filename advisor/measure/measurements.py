@@ -67,14 +67,14 @@ def measure(
         every_image: Whether all images are examined; otherwise a random sample of 20,000 where there are more.
         cache: Whether features, image statistics and converted networks are cached on disk.
     """
-    kept_in: FeatureCache | None = default_cache() if cache else None
+    feature_cache: FeatureCache | None = default_cache() if cache else None
     ruler = default_ruler()
-    extractor = stage_extractor(network, cache=kept_in)
+    extractor = stage_extractor(network, cache=feature_cache)
     # These run in the background while the images are read.
     start_jobs(
-        moments_extractor(ruler, cache=kept_in).conversion,
+        moments_extractor(ruler, cache=feature_cache).conversion,
         extractor.conversion,
-        count_job(network, dense=False, cache=kept_in),
+        count_job(network, dense=False, cache=feature_cache),
     )
     pixel_cache = PixelCache([ruler.image_size, network.image_size], len(dataset))
     profile, dataset = profile_dataset(

@@ -154,7 +154,7 @@ def probe(
     seed: int,
     pixel_cache: PixelCache | None = None,
     tested: ImageDataset | None = None,
-    whole: bool = True,
+    every_stage: bool = True,
 ) -> Probe:
     """Runs images through a frozen network once, and cross-validates a linear classifier on the features of each stage.
 
@@ -164,7 +164,7 @@ def probe(
         seed: Seed of the folds.
         pixel_cache: Pixel cache that may already hold some of the images.
         tested: Test images that also go through the network. No classifier sees them.
-        whole: Whether a classifier is fitted for every stage, or for the last one only.
+        every_stage: Whether a classifier is fitted for every stage, or for the last one only.
     """
     from strategies.training.head import cross_validate, make_folds, one_thread
 
@@ -172,7 +172,7 @@ def probe(
     values = extract_stages(extractor, [*images.items, *tested.items], pixel_cache)
     features = {stage: value[: len(images)] for stage, value in values.items()}
     folds = make_folds(images.labels, seed)
-    judged = list(features) if whole else list(features)[-1:]
+    judged = list(features) if every_stage else list(features)[-1:]
     found = {}
     if folds:
         with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -159,19 +159,19 @@ def profile_dataset(
     check_classes(dataset)
     if not 0 <= max_unreadable <= 1:
         raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Pass a fraction.")
-    seen = np.arange(len(dataset)) if max_images is None else sample(dataset.labels, max_images, seed)
-    items: list[Any] = [dataset.items[index] for index in seen.tolist()]
+    chosen = np.arange(len(dataset)) if max_images is None else sample(dataset.labels, max_images, seed)
+    items: list[Any] = [dataset.items[index] for index in chosen.tolist()]
     results = scan_images(items, cache=default_cache() if cache else None, pixel_cache=pixel_cache)
     statistics = [result for result in results if isinstance(result, ImageStatistics)]
     unreadable = tuple(
         {"path": dataset.names[index], "reason": result.reason}
-        for index, result in zip(seen.tolist(), results, strict=True)
+        for index, result in zip(chosen.tolist(), results, strict=True)
         if isinstance(result, UnreadableImage)
     )
     readable = np.ones(len(dataset), dtype=bool)
-    readable[seen] = [isinstance(result, ImageStatistics) for result in results]
+    readable[chosen] = [isinstance(result, ImageStatistics) for result in results]
     kept = dataset.subset(np.flatnonzero(readable))
-    places = (np.cumsum(readable) - 1)[seen[readable[seen]]]  # index in `kept` of each image that was read
+    places = (np.cumsum(readable) - 1)[chosen[readable[chosen]]]  # index in `kept` of each image that was read
     _check_unreadable(unreadable, kept, max_unreadable, len(items))
     duplicates = clusters([image.digest for image in statistics])
     near = near_links(statistics, duplicates)
@@ -204,7 +204,7 @@ def clusters(digests: Sequence[bytes]) -> list[list[int]]:
 
 def _profile(
     dataset: ImageDataset,
-    seen: ImageDataset,
+    examined: ImageDataset,
     statistics: Sequence[ImageStatistics],
     unreadable: tuple[Mapping[str, str], ...],
     duplicates: Sequence[Sequence[int]],
@@ -212,11 +212,11 @@ def _profile(
 ) -> DatasetProfile:
     counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
     sides = np.sort([image.size for image in statistics], axis=1)
-    names = [tuple(seen.names[index] for index in cluster) for cluster in duplicates]
-    labels = [{int(seen.labels[index]) for index in cluster} for cluster in duplicates]
+    names = [tuple(examined.names[index] for index in cluster) for cluster in duplicates]
+    labels = [{int(examined.labels[index]) for index in cluster} for cluster in duplicates]
     per_split = Counter(dataset.split)
-    originals = components(len(seen), [*duplicates, *near])
-    learning = [root for root, part in zip(originals, seen.split or (), strict=True) if part != "test"]
+    originals = components(len(examined), [*duplicates, *near])
+    learning = [root for root, part in zip(originals, examined.split or (), strict=True) if part != "test"]
     copies = len(learning) - len(set(learning))
     return DatasetProfile(
         source=dataset.source,
@@ -239,9 +239,9 @@ def _profile(
         ),
         images_per_split={part: per_split[part] for part in SPLITS},
         effective_num_images=len(dataset) - per_split["test"] - copies,
-        findings=_findings(seen, statistics, unreadable, duplicates, near),
-        num_looked_at=len(seen),
-        sampled=len(seen) < len(dataset),
+        findings=_findings(examined, statistics, unreadable, duplicates, near),
+        num_looked_at=len(examined),
+        sampled=len(examined) < len(dataset),
     )
 
 

@@ -54,7 +54,7 @@ def test_leaks_are_seen_without_being_told_the_groups(test_data, imagenet_weight
         profile, dataset = profile_dataset(with_groups(load_dataset(test_data / name), group_by))
         network = PretrainedNetwork(backbone="MobileNetV2-0.35", weights="imagenet", image_size=96)
         extractor = stage_extractor(network, cache=default_cache())
-        examined, _ = examine(profile, dataset, extractor, max_images=1_000, max_tested=300, seed=0, whole=False)
+        examined, _ = examine(profile, dataset, extractor, max_images=1_000, max_tested=300, seed=0, every_stage=False)
         return {finding.code for finding in examined.findings}
 
     if not (test_data / name).is_dir():
