@@ -51,7 +51,8 @@ def main() -> None:
     plot = commands.add_parser("plot", help="draw the figures of a score, as SVG")
     plot.add_argument("results", type=Path, nargs="+", help="CSV files of the study")
     plot.add_argument("--out", type=Path, required=True, help="folder to draw into")
-    commands.add_parser("page", help="write tables and figures of the evidence from the results in the package")
+    page = commands.add_parser("page", help="write the tables and figures of the evidence into a clone of the project")
+    page.add_argument("root", type=Path, nargs="?", default=Path(), help="root of the clone; default: this folder")
     given = parser.parse_args()
     try:
         {"run": _run, "table": _table, "fit": _fit, "score": _score, "plot": _plot, "page": _page}[given.command](given)
@@ -120,7 +121,7 @@ def _score(given: argparse.Namespace) -> None:
 def _page(given: argparse.Namespace) -> None:
     from advisor.evidence.page import write_page
 
-    for path in write_page():
+    for path in write_page(given.root):
         print(path)
 
 
