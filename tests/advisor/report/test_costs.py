@@ -1,13 +1,16 @@
 """Expected and actual time, in words."""
 
+from dataclasses import asdict, replace
+
 import pytest
 
 from advisor.report.costs import cost_text, costs_section, timing_text
+from strategies.plans.cost import RecipeCost
 from strategies.plans.planning import make_plan
 
 COSTS = {
-    "head_only": {"seconds": 3.63, "seconds_per_epoch": None, "memory": None},
-    "fine_tune_all": {"seconds": 754.0, "seconds_per_epoch": 42.4, "memory": 3 * 2**29},
+    "head_only": RecipeCost(seconds=3.63, seconds_per_epoch=None, memory=None),
+    "fine_tune_all": RecipeCost(seconds=754.0, seconds_per_epoch=42.4, memory=3 * 2**29),
 }
 
 
@@ -22,15 +25,13 @@ def test_a_cost_is_rounded_for_people():
 @pytest.mark.parametrize("recipe", ["head_only", "fine_tune_all"])
 def test_what_was_expected_stands_beside_what_it_took(recipe):
     """An epoch is what lies between two looks at the validation images, at the median; strings come from a file."""
-    from dataclasses import replace
-
     plan = make_plan(recipe, "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
     history = [
         {"phase": "head", "seconds": "2.0"},
         *({"phase": "whole_network", "seconds": str(second)} for second in (50, 90, 130.0, 200)),
     ]
     assert timing_text(plan, history, 250.0) is None
-    text = timing_text(replace(plan, advice={"costs": COSTS}), history, 250.0)
+    text = timing_text(replace(plan, advice={"costs": {name: asdict(cost) for name, cost in COSTS.items()}}), history, 250.0)
     if recipe == "head_only":
         assert text == "Expected 3.6 s in all if no phase ends early; took 4 min."
     else:
