@@ -52,7 +52,7 @@ def results(pattern: str, root: Path) -> list[dict[str, str]]:
     paths = sorted((root / RESULTS).glob(pattern))
     if not paths:
         raise UserError(
-            f"Expected a clone of the project with results in {RESULTS}/{pattern}. Received: {str(root)!r}. "
+            f"Expected a clone of the project with results in {RESULTS}/{pattern}. Received: {str(root.resolve())!r}. "
             "Name the root of a clone, or run the command there."
         )
     return [row for path in paths for row in read_results(path)]
@@ -124,7 +124,7 @@ def write_page(root: Path) -> list[Path]:
     pages = [root / name for name in PAGES]
     if missing := [page for page in pages if not page.is_file()]:
         raise UserError(
-            f"Expected a clone of the project with {' and '.join(PAGES)}. Received: {str(root)!r} without "
+            f"Expected a clone of the project with {' and '.join(PAGES)}. Received: {str(root.resolve())!r} without "
             f"{missing[0].relative_to(root)}. Name the root of a clone, or run the command there."
         )
     found = tables(root)

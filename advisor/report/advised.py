@@ -140,7 +140,7 @@ def _measure(name: str, value: float | None, threshold: float, when: str, result
 
 def _ruler(advice: Advice) -> list[dict[str, Any]]:
     near = advice.margins.similarity
-    own = {"title": "these images", "score": near.value, "low": near.low, "high": near.high}
+    own = {"title": "your images", "score": near.value, "low": near.low, "high": near.high}
     rows = [
         {"title": landmark.title, "score": landmark.score, "low": None, "high": None, "own": False}
         for landmark in landmarks()
@@ -209,7 +209,7 @@ def _depth_chart(curve: DepthCurve, plan: Plan) -> Chart:
     marks.append(Mark(axis="x", value=places[curve.chosen_stage], label=chosen))
     every = max(1, math.ceil(len(places) / 8))
     return Chart(
-        title="How well each stage separates the classes",
+        title="Accuracy by depth",
         text=f"{depth_text(curve)}; {chosen}",
         x=Axis(
             label="stage, from the image to the classes",

@@ -96,13 +96,11 @@ def test_a_score_holds_the_advice_beside_every_baseline(fitted):
 
 def test_datasets_that_the_fit_never_saw_are_judged_by_what_ships():
     """And named as such."""
-    outcomes = read_cells(
-        [*rows("new", {"retrain_all": 70}, **FAR), *rows("new", {"retrain_all": 70}, seed=1, **FAR)]
-    )
+    outcomes = read_cells([*rows("new", {"retrain_all": 70}, **FAR), *rows("new", {"retrain_all": 70}, seed=1, **FAR)])
     found = score(outcomes)
     assert found["unseen"] == ["new"]
     assert found["num_cells"] == 1
-    assert "never seen (new)" in score_tables(found)
+    assert "1 never part of the fit (new)" in score_tables(found)
 
 
 def test_the_same_rows_give_the_same_score(fitted):
@@ -152,7 +150,7 @@ def test_the_commands_fit_and_score_a_file(tmp_path):
     done = run("fit", table, "--out", tmp_path / "calibration.json")
     assert done.returncode == 0, done.stderr
     done = run("score", table, "--calibration", tmp_path / "calibration.json")
-    assert "8 datasets by numbers that were fitted without them" in done.stdout
+    assert "8 judged by numbers fitted without them" in done.stdout
     done = run("score", tmp_path / "nothing.csv")
     assert done.returncode == 2
     assert "Correct the path" in done.stderr
