@@ -17,7 +17,8 @@ from PIL import Image
 from support import ROOT
 
 import advisor as package
-from advisor.comparison import Comparison, Outcome
+from advisor.comparison import Comparison
+from advisor.outcomes import Outcome
 from advisor.report.files import write_report
 from strategies.display.charts import confusion_matrix, learning_charts
 from strategies.display.html import printable
@@ -243,7 +244,7 @@ def test_what_carries_a_plan_out_again_keeps_the_options_of_the_data(folder):
 
 
 def _palettes():
-    text = files("strategies").joinpath("templates", "style.css").read_text(encoding="utf-8")
+    text = files("strategies.display").joinpath("templates", "style.css").read_text(encoding="utf-8")
     light, dark = text.split("prefers-color-scheme: dark")
     colours = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", one)) for one in (light, dark)]
     return {"light": colours[0], "dark": colours[0] | colours[1]}

@@ -5,16 +5,16 @@ import io
 import pytest
 from rich.console import Console
 
-from advisor.report.terminal import STYLES, Cell, Facts, Grid, Line, draw, plain, show
+from advisor.report.terminal import STYLES, Grid, KeyValues, Line, StyledText, draw, plain, show
 
 PARTS = [
     Line(text="head_only: the advice", style="title", result=True),
-    Facts(rows=[("images", "40 in 2 classes, a sentence that is as long as it has to be to need a second line")]),
+    KeyValues(rows=[("images", "40 in 2 classes, a sentence that is as long as it has to be to need a second line")]),
     Grid(
         rows=[
             ["stage", "weights", "head"],
-            ["stem", "496", Cell(text="frozen", style="frozen")],
-            ["classifier", "2,562", Cell(text="new lr 0.001", style="new")],
+            ["stem", "496", StyledText(text="frozen", style="frozen")],
+            ["classifier", "2,562", StyledText(text="new lr 0.001", style="new")],
         ],
         right=[1],
     ),
