@@ -267,10 +267,10 @@ def numbers_table(fit: Mapping[str, Any]) -> str:
         if name in MEASURES.values():
             lines.append([f"threshold of `{name}`", f"{value:g}", f"{min(others):g} to {max(others):g}"])
         elif value is None:
-            used = sum(other is not None for other in others)
+            used = sum(number is not None for number in others)
             lines.append([f"`{name}`", "off", f"on in {used} of {len(others)}"])
         else:
-            known = [other for other in others if other is not None]
+            known = [number for number in others if number is not None]
             shown = f"{min(known):g} to {max(known):g}" if known else "off"
             off = len(others) - len(known)
             shown += f", off in {off} of {len(others)}" if known and off else ""

@@ -136,7 +136,7 @@ def test_what_the_advice_costs_is_said_in_one_sentence(comparison):
     assert f"{sentence} 12 s instead of 40 s." in str(worse)
     assert "may be chance" not in str(worse)
     close = _as_if(comparison, (accuracy | {others[0]: 72}).values(), seconds.values(), [0.5] * 4)
-    assert "On 100 test images that may be chance: the difference lies between -4.7 and +0.7 points" in str(close)
+    assert "On 100 test images, this may be chance: the difference lies between -4.7 and +0.7 points" in str(close)
     assert close.lead[1] == pytest.approx(np.sqrt(0.02 * 0.98 / 100))
     best = _as_if(comparison, (accuracy | {advised: 95}).values(), seconds.values(), [0.5] * 4)
     assert (best.best, best.regret, best.extra_seconds) == (advised, 0, 0)
