@@ -1,13 +1,7 @@
 """Compares the exact head with other linear heads, with few images per class: python benchmarks/head.py DATASETS
 
-<<<<<<< HEAD
-Mean test accuracy over datasets and seeds, in per cent, on frozen features: the table of
-docs/explanations/evidence.md. Datasets are class folders below one folder; groups that its `datasets.csv` names are
-kept together.
-=======
 Prints the table of docs/explanations/evidence.md: the mean test accuracy over datasets and seeds, in percent, on frozen
 features. Datasets are class folders below one folder; groups that its `datasets.csv` names stay in one split.
->>>>>>> w4
 """
 
 import argparse

@@ -1,13 +1,8 @@
 """Measures the similarity to ImageNet of class folders: python benchmarks/similarity.py DATASETS [--stability]
 
-<<<<<<< HEAD
-Prints the table of similarity to ImageNet of docs/explanations/how-it-decides.md; with `--stability` the one that
-docs/explanations/evidence.md quotes: the score on few images, on many, and at other input sizes of the ruler.
-=======
 Prints the table of docs/explanations/how-it-decides.md. With `--stability`, prints that of
 docs/explanations/evidence.md: the score on few images, on many, and at other image sizes of the ruler, the network that
 measures similarity.
->>>>>>> w4
 """
 
 import argparse

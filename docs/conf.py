@@ -1,5 +1,6 @@
 """How the site is built: sphinx-build -W --keep-going -b html docs docs/_build/html."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -65,17 +66,23 @@ def restore_docstring(app, what, name, obj, options, lines):
         lines[:] = _docstrings.pop(name)
 
 
-def set_dashes(app, doctree):
-    """Sets a dash between a parameter and its description, where Sphinx leaves two hyphens."""
+# What autodoc and Napoleon write, and what a reader expects.
+WORDS = {" -- ": " – ", "Variables": "Attributes"}
+LONG_NAMES = re.compile(r"\b(?:collections\.abc|pathlib|typing)\.")
+
+
+def set_words(app, doctree):
+    """Sets dashes, calls attributes what they are, and shortens the names of common types."""
     for text in list(doctree.findall(nodes.Text)):
-        if text == " -- ":
-            text.parent.replace(text, nodes.Text(" – "))
+        words = WORDS.get(str(text), LONG_NAMES.sub("", str(text)))
+        if words != str(text):
+            text.parent.replace(text, nodes.Text(words))
 
 
 def setup(app):
     """Writes the pages that come from the code before Sphinx looks for pages."""
     app.connect("builder-inited", lambda app: generated.write(HERE / "reference" / "generated"))
-    app.connect("doctree-read", set_dashes)
+    app.connect("doctree-read", set_words)
     app.connect("autodoc-process-signature", hide_signature)
     app.connect("autodoc-process-docstring", keep_docstring, priority=400)
     app.connect("autodoc-process-docstring", restore_docstring, priority=600)
