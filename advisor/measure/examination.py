@@ -129,6 +129,13 @@ def check_images(
     dataset = with_groups(load_dataset(source, **columns), group_by)
     profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0, cache=cache)
     extractor = stage_extractor(default_ruler(), cache=default_cache() if cache else None)
-    return examine(
-        profile, dataset, extractor, max_images=MAX_CHECKED, max_tested=MAX_CHECKED, seed=seed, every_stage=False
-    )[0]
+    checked, _ = examine(
+        profile,
+        dataset,
+        extractor,
+        max_images=MAX_CHECKED,
+        max_tested=MAX_CHECKED,
+        seed=seed,
+        every_stage=False,
+    )
+    return checked
