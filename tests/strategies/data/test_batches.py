@@ -85,7 +85,7 @@ def test_pixels_are_the_same_whether_they_are_kept_or_decoded_again(monkeypatch)
     generator = np.random.default_rng(0)
     images = list(generator.integers(0, 256, (5, 20, 30, 3), dtype="uint8"))
     kept = Pixels(images, 16)
-    monkeypatch.setattr(module, "CACHE_BYTES", 2 * 16 * 16 * 3)
+    monkeypatch.setattr(module, "MAX_BYTES", 2 * 16 * 16 * 3)
     tight = Pixels(images, 16)
     order = np.array([4, 0, 0, 3, 1, 2])
     for _ in range(2):

@@ -10,7 +10,8 @@ from PIL import Image
 
 import advisor
 from advisor import cli
-from advisor.report.text import summarize_profile
+from advisor.report.terminal import plain
+from advisor.report.text import profile_parts
 from strategies.data.loading import load_dataset
 from strategies.display.html import printable
 from strategies.errors import UserError
@@ -118,7 +119,8 @@ def corpus(tmp_path):
 
 def _count(root):
     return sum(
-        len(files) + sum(os.path.islink(os.path.join(at, one)) for one in dirs) for at, dirs, files in os.walk(root)
+        len(files) + sum(os.path.islink(os.path.join(parent, folder)) for folder in folders)
+        for parent, folders, files in os.walk(root)
     )
 
 
@@ -128,8 +130,8 @@ def test_every_hostile_file_is_accounted_for(corpus):
     assert number - 68 >= 60
     profile = advisor.profile_images(corpus, max_unreadable=1)
     assert profile.num_images + len(profile.unreadable) + len(profile.ignored) == number
-    assert all(one["reason"] and "\n" not in one["reason"] for one in profile.unreadable)
-    unreadable = {one["path"] for one in profile.unreadable}
+    assert all(file["reason"] and "\n" not in file["reason"] for file in profile.unreadable)
+    unreadable = {file["path"] for file in profile.unreadable}
     assert {"cat/a.png", "cat/b.png", "cat/broken.png"} <= unreadable
     assert {"cat/circle", "dog/escape.png", "dog/zero.png", "dog/pipe.png"} <= set(profile.ignored)
     for name in ("bomb.png", "empty.png", "text.jpg", "eps.jpg", "cut-4.jpg", "float.tif", "huge.bmp"):
@@ -146,7 +148,7 @@ def test_every_hostile_file_is_accounted_for(corpus):
         "caf\u00e9.png",
     ):
         assert {f"cat/{name}", f"dog/{name}"} & used, name
-    assert all(line.isprintable() for line in summarize_profile(profile).splitlines())
+    assert all(line.isprintable() for line in plain(profile_parts(profile)).splitlines())
     with pytest.raises(UserError, match="to be unreadable"):
         advisor.profile_images(corpus)
 

@@ -181,7 +181,7 @@ def test_several_labels_per_image_are_refused(labels, tmp_path):
         (np.full((4, 8, 8, 3), 256), "from 256"),
         (np.full((4, 8, 8, 3), np.nan), "nan"),
         (np.zeros((4, 8, 8, 2), "uint8"), "(8, 8, 2)"),
-        (np.zeros((8, 8, 3), "uint8"), "Put the images first"),
+        (np.zeros((8, 8, 3), "uint8"), "Use the first dimension for the images"),
         (np.zeros((4, 8, 8), bool), "bool"),
     ],
 )
@@ -239,7 +239,7 @@ def _untrained(root):
         (_csv("path,label\na/0.png,x\na/1.png,\n"), "first in row 2"),
         (_csv("path,label,split\na/0.png,x,train\na/1.png,y,\n"), "'split'"),
         (_csv("path,label,split\na/0.png,x,train\na/1.png,y,dev\n"), "'dev'"),
-        (_csv(""), "Mend the file"),
+        (_csv(""), "Fix the file"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_refused_with_one_sentence(make, sentence, tmp_path):

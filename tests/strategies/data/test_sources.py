@@ -332,14 +332,14 @@ def _text(root, name):
         (lambda root: _zip(root, {"../cat/0.png": b""}), "leads out"),
         (lambda root: _zip(root, {"/cat/0.png": b""}), "leads out"),
         (lambda root: _zip(root, {"C:\\cat\\0.png": b""}), "leads out"),
-        (lambda root: _cut(_zip(root)), "Pack it anew"),
-        (lambda root: _cut(_tar(root)), "Pack it anew"),
-        (lambda root: _text(root, "data.zip"), "Pack it anew"),
-        (lambda root: _text(root, "data.tar"), "Pack it anew"),
-        (lambda root: _text(root, "data.tgz"), "Pack it anew"),
-        (lambda root: _text(root, "data.npz"), "Save it anew"),
+        (lambda root: _cut(_zip(root)), "Create it again"),
+        (lambda root: _cut(_tar(root)), "Create it again"),
+        (lambda root: _text(root, "data.zip"), "Create it again"),
+        (lambda root: _text(root, "data.tar"), "Create it again"),
+        (lambda root: _text(root, "data.tgz"), "Create it again"),
+        (lambda root: _text(root, "data.npz"), "Save it again"),
         (lambda root: _text(root, "data.parquet"), "Parquet file"),
-        (lambda root: _text(root, "data.tfrecord"), "Write the file anew"),
+        (lambda root: _text(root, "data.tfrecord"), "Write the file again"),
         (lambda root: root / "none.tfrecord", "does not exist"),
         (lambda root: str(root / "none-*.tar"), "does not exist"),
         (lambda root: "no-such-storage://bucket/photos", "object storage|Protocol"),
@@ -390,7 +390,7 @@ def test_nothing_is_written_beside_an_archive(tmp_path):
 def test_arrays_of_objects_are_refused(tmp_path):
     """They may hold code, which loading them would run."""
     np.savez(tmp_path / "data.npz", x=PIXELS, y=np.array(LABELS, dtype=object))
-    with pytest.raises(DatasetError, match="numbers and text alone"):
+    with pytest.raises(DatasetError, match="only numbers and text"):
         load_dataset(tmp_path / "data.npz")
     np.savez(tmp_path / "other.npz", images=PIXELS, y=np.array(LABELS))
     with pytest.raises(DatasetError, match="without 'x'"):

@@ -25,7 +25,7 @@ def test_the_script_writes_a_file_that_the_package_reads(trained):
     """In half precision, by the same way as any other file of weights."""
     with h5py.File(trained) as file:
         kinds = set()
-        file.visititems(lambda _, one: kinds.add(str(one.dtype)) if isinstance(one, h5py.Dataset) else None)
+        file.visititems(lambda _, node: kinds.add(str(node.dtype)) if isinstance(node, h5py.Dataset) else None)
     assert kinds == {"float16"}
     network = build_backbone(get_backbone(train.BACKBONE), image_size=64, weights=str(trained))
     assert all(np.isfinite(weight).all() for weight in network.get_weights())

@@ -15,7 +15,7 @@ from strategies.networks.flattening import flatten, name_leaves
 from strategies.networks.pretrained import build_backbone, stage_layers
 from strategies.plans.plan import read_plan
 from strategies.recipes import RECIPES
-from strategies.training.model import layers_by_stage
+from strategies.training.model import StagedModel
 
 SIZE = 32
 SMALL = {"stem": "relu0", "middle": "add", "late": "relu2", "end": "pool"}
@@ -99,7 +99,7 @@ def test_each_recipe_does_to_it_what_its_freeze_map_says(recipe, kind, pixels, c
     def check(phase, trained, before):
         nonlocal frozen, moved
         seen.append(phase.name)
-        assert set(layers_by_stage(trained, plan)) == set(plan.built_stages)
+        assert set(StagedModel(plan=plan, model=trained).layers) == set(plan.built_stages)
         held, changed = check_freeze_map(phase, trained, before, plan)
         frozen, moved = frozen + held, moved + changed
 

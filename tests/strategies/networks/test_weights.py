@@ -36,7 +36,7 @@ def _put(cache, name):
 def test_without_a_name_and_a_network_the_bundled_backbone_is_used_and_that_is_said(no_network):
     """The main job must still be done."""
     chosen = choose_network()
-    assert (chosen.backbone, chosen.weights) == ("MobileNetV2-0.35", "bundled")
+    assert (chosen.network.backbone, chosen.network.weights) == ("MobileNetV2-0.35", "bundled")
     assert "MobileNetV2 are not in" in chosen.note
     assert "small network in this package" in chosen.note
     assert "\n" not in chosen.note
@@ -47,7 +47,7 @@ def test_what_is_in_the_cache_comes_first(no_network, cached, expected):
     """The default backbone, or a smaller one, which is then named."""
     _put(no_network, cached)
     chosen = choose_network()
-    assert (chosen.backbone, chosen.weights) == (expected, "imagenet")
+    assert (chosen.network.backbone, chosen.network.weights) == (expected, "imagenet")
     assert bool(chosen.note) == (expected != "MobileNetV2")
 
 
@@ -64,9 +64,9 @@ def test_a_named_backbone_that_cannot_be_had_is_an_error_that_says_what_to_do(no
 
 def test_what_is_named_is_kept(no_network):
     """Random weights and files of the user's are for the code that reads them."""
-    assert choose_network("ResNet50", "random").weights == "random"
-    assert choose_network("ResNet50", "mine.weights.h5").weights == "mine.weights.h5"
-    assert choose_network("MobileNetV2-0.35", "bundled").weights == "bundled"
+    assert choose_network("ResNet50", "random").network.weights == "random"
+    assert choose_network("ResNet50", "mine.weights.h5").network.weights == "mine.weights.h5"
+    assert choose_network("MobileNetV2-0.35", "bundled").network.weights == "bundled"
 
 
 @pytest.mark.parametrize("answer", [200, 404, None])
@@ -103,7 +103,7 @@ def test_the_bundled_file_is_small_and_in_half_precision():
     assert BUNDLED_FILE.stat().st_size < 1.5e6
     kinds = set()
     with h5py.File(BUNDLED_FILE) as file:
-        file.visititems(lambda _, one: kinds.add(str(one.dtype)) if isinstance(one, h5py.Dataset) else None)
+        file.visititems(lambda _, node: kinds.add(str(node.dtype)) if isinstance(node, h5py.Dataset) else None)
     assert kinds == {"float16"}
 
 
@@ -139,9 +139,9 @@ def test_advice_without_a_network_names_its_weights(no_network, photos, tmp_path
     """In the plan, in the report and in a caution; the same images with named weights give the same plan."""
     advice = advisor.recommend(photos, cache=False)
     assert (advice.plan.backbone, advice.plan.weights, advice.plan.image_size) == ("MobileNetV2-0.35", "bundled", 96)
-    assert {"other_network", "bundled_ruler"} <= {row["code"] for row in advice.cautions}
+    assert {"other_network", "bundled_ruler"} <= {caution.code for caution in advice.cautions}
     assert "weights bundled" in str(advice)
     assert json.loads((advice.save(tmp_path / "advice") / "plan.json").read_text())["weights"] == "bundled"
     named = advisor.recommend(photos, weights="bundled", cache=False)
     assert named.plan.phases == advice.plan.phases
-    assert "other_network" not in {row["code"] for row in named.cautions}
+    assert "other_network" not in {caution.code for caution in named.cautions}
