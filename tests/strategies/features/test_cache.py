@@ -140,7 +140,7 @@ def test_an_entry_of_another_number_of_images_is_not_used(cache, arrays, capsys)
     """Each array has a row per image."""
     cache.store(KEY, arrays)
     assert cache.load(KEY, num_rows=4) is None
-    assert "not of 4 rows" in capsys.readouterr().err
+    assert "do not have 4 rows" in capsys.readouterr().err
     assert _files(cache) == []
 
 

@@ -438,7 +438,7 @@ AB = {"one": "a", "two": "b"}
             {**AB, "end": "c"},
             r"Received: stage 'two' ending at 'b' with shape \(None, 3600\)",
         ),
-        (lambda: _ending_in(Composite(name="b")), AB, r"Received: 'b', a Composite that holds it within"),
+        (lambda: _ending_in(Composite(name="b")), AB, r"Received: 'b', a Composite that contains it"),
         (_forgetful, AB, r"whose copy differs by"),
         (lambda: _ending_in(layers.Lambda(lambda x: x, name="b")), AB, r"Received: 'b', a Lambda"),
     ],
