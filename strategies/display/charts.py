@@ -286,14 +286,8 @@ def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> d
     return {
         "names": [names[label] for label in shown],
         "rows": [
-            [
-                {
-                    "count": counts[true][predicted],
-                    "strength": round(counts[true][predicted] / max(1, sum(counts[true])), 3),
-                }
-                for predicted in shown
-            ]
-            for true in shown
+            [{"count": row[predicted], "strength": round(row[predicted] / max(1, sum(row)), 3)} for predicted in shown]
+            for row in (counts[label] for label in shown)
         ],
         "left_out": size - len(shown),
     }
