@@ -142,7 +142,7 @@ class Chart:
 
 
 def steps_of(low: float, high: float, most: int = 6) -> list[float]:
-    """Returns at most `most` equally spaced round values between two ends.
+    """Returns equally spaced round values between two ends, in at most `most` steps.
 
     Example:
         >>> from strategies.display.charts import steps_of
