@@ -2,8 +2,8 @@
 
     python tests/screenshots.py run/report.html compare.html --out shots/
 
-writes `<folder>-<width>-<light|dark>.png` for each page, prints the faults of a page, and exits with 1 if there are any.
-It needs Chromium, such as Debian's package; `CHROMIUM` may name its program. The picture in the README is created by
+writes `<folder>-<width>-<light|dark>.png` for each page, prints its faults, and exits with 1 if there are any. It needs
+Chromium, such as Debian's package; `CHROMIUM` may name its program. The picture in the README is created by
 
     advisor demo --out demo/
     python tests/screenshots.py demo/report.html --out docs/ --widths 1000 --schemes light --top 1300 --format webp

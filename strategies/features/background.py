@@ -1,7 +1,7 @@
 """Runs Keras jobs in a background process and caches what they produce.
 
-The background process uses Keras' OpenVINO backend, whatever backend this process uses. It starts in two seconds, a third
-of the time that TensorFlow takes. Meanwhile this process continues.
+The background process uses Keras' OpenVINO backend, whatever backend this process uses. It starts in two seconds, a
+third of the time that TensorFlow takes. Meanwhile this process continues.
 """
 
 from __future__ import annotations

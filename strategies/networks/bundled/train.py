@@ -1,7 +1,7 @@
 """Trains the bundled backbone from random initialization: reads photos and writes a file of float16 weights.
 
-The network learns to reproduce the features that a network with ImageNet weights has for the same photo, at every depth.
-The photos have only 64 px. Random crops of them, enlarged, keep the network from memorizing the photos.
+The network learns to reproduce the features that a network with ImageNet weights has for the same photo, at every
+depth. The photos have only 64 px. Random crops of them, enlarged, keep the network from memorizing the photos.
 
     python -m strategies.networks.bundled.train PHOTOS weights.h5
 

@@ -1,4 +1,4 @@
-"""Hostile files: a result or one of our errors, never another exception, never a wait; every file is accounted for."""
+"""Hostile files give a result or one of our errors, never another exception or an endless wait. No file is lost."""
 
 import io
 import os
@@ -125,7 +125,7 @@ def _count(root):
 
 
 def test_every_hostile_file_is_accounted_for(corpus):
-    """Used, unreadable with its reason, or ignored: together as many as there are files."""
+    """Every file is used, unreadable with a reason, or ignored."""
     number = _count(corpus)
     assert number - 68 >= 60
     profile = advisor.profile_images(corpus, max_unreadable=1)
@@ -154,7 +154,7 @@ def test_every_hostile_file_is_accounted_for(corpus):
 
 
 def test_hostile_files_do_not_stop_the_advice(corpus, pretrained_weights):
-    """With the network of the package, from the same process; and the words of the advice are printable."""
+    """With the bundled network, in the same process. The text of the advice is printable."""
     advice = advisor.recommend(corpus, weights="bundled", max_unreadable=1, cache=False)
     profile = advice.profile
     assert profile.num_images + len(profile.unreadable) + len(profile.ignored) == _count(corpus)
@@ -178,7 +178,7 @@ def test_hostile_files_do_not_stop_the_advice(corpus, pretrained_weights):
     ids=ascii,
 )
 def test_the_command_line_ends_with_a_profile_or_one_sentence(name, tmp_path, monkeypatch, capsys):
-    """In a class whose name is as hostile; and given as the data itself."""
+    """In a class with a hostile name, and as the source itself."""
     label = "bad\x1b[2J\u202e\nclass"
     for folder in ("cat", label):
         (tmp_path / "data" / folder).mkdir(parents=True)
@@ -202,6 +202,6 @@ def test_the_command_line_ends_with_a_profile_or_one_sentence(name, tmp_path, mo
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_are_printable_and_can_be_written(name):
-    """Whatever a file is called."""
+    """Whatever the name of a file is."""
     assert printable(name).isprintable()
     printable(name).encode("utf-8")

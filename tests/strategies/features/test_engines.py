@@ -21,7 +21,7 @@ from strategies.networks.network import PretrainedNetwork
 from strategies.networks.pretrained import build_backbone
 
 
-def test_a_short_batch_is_filled_up_with_its_first_image():
+def test_a_short_batch_is_filled_with_its_first_image():
     """So that every batch has the same shape."""
     images = np.arange(6, dtype="uint8").reshape(2, 1, 1, 3)
     batch = padded(images)
@@ -55,8 +55,8 @@ def test_openvino_gives_the_output_of_keras(backbone, photos, tmp_path):
 
 
 @needs_openvino
-def test_openvino_is_chosen_where_it_is_and_can_be_turned_off(monkeypatch):
-    """Whichever backend Keras has."""
+def test_openvino_is_chosen_if_it_is_installed_and_can_be_turned_off(monkeypatch):
+    """With any Keras backend."""
     monkeypatch.setattr(engines, "GPU_DEVICES", ())
     monkeypatch.delenv("ADVISOR_ENGINE", raising=False)
     assert choose_engine() == "openvino"
@@ -66,8 +66,8 @@ def test_openvino_is_chosen_where_it_is_and_can_be_turned_off(monkeypatch):
     assert choose_engine() == "keras"
 
 
-def test_without_openvino_keras_computes_and_asking_for_it_is_a_mistake(monkeypatch):
-    """The sentence says what to install."""
+def test_without_openvino_keras_computes_and_requiring_it_is_an_error(monkeypatch):
+    """The message says what to install."""
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     monkeypatch.delenv("ADVISOR_ENGINE", raising=False)
     assert choose_engine() == "keras"
@@ -80,7 +80,7 @@ def test_without_openvino_keras_computes_and_asking_for_it_is_a_mistake(monkeypa
 
 
 def test_the_backend_is_known_without_keras(monkeypatch, tmp_path):
-    """From the environment, else from Keras' file, as Keras itself does."""
+    """From the environment, otherwise from Keras' settings, as Keras itself reads it."""
     monkeypatch.delitem(engines.sys.modules, "keras")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
