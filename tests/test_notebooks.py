@@ -143,6 +143,15 @@ def test_a_notebook_is_a_lesson(path):
     assert {ROOT / "notebooks" / f"{name}.ipynb" for name in named} <= set(NOTEBOOKS)
 
 
+def test_a_card_keeps_its_layout_beside_the_styles_of_jupyter():
+    """Jupyter gives every table in an output columns of one width, text at the right and shaded rows."""
+    style = (ROOT / "strategies" / "display" / "templates" / "style.css").read_text(encoding="utf-8")
+    rules = dict(re.findall(r"^  (&[^{]*) \{ ([^}]*) \}", style, re.MULTILINE))
+    assert "table-layout: auto" in rules["& table"]
+    assert "text-align: left" in rules["&.fragment :is(th, td)"]  # two classes, as `:not(...).jp-... td` has
+    assert "background: none" in rules["& tbody tr:nth-child(n)"]
+
+
 def test_the_notebooks_are_there():
     """An empty list would pass every test above."""
     names = ["01_recommend", "02_train", "03_compare", "04_evidence", "05_own_backbone"]
