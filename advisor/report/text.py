@@ -155,8 +155,7 @@ def _finding_parts(profile: DatasetProfile) -> list[Part]:
         return [Line(text="No problems were found.", style="good")]
     parts: list[Part] = []
     for finding in profile.findings:
-        text = f"{finding.code.replace('_', ' ')}: {finding.message} {finding.effect}"
-        parts.append(Line(text=text, style="warning"))
+        parts.append(Line(text=f"{finding.message} {finding.effect}", style="warning"))
         parts += [Line(text=example, indent=4) for example in examples(finding)]
     return parts
 
