@@ -70,7 +70,7 @@ class Pixels:
     def __init__(self, items: Sequence[Any], image_size: int, pixel_cache: PixelCache | None = None) -> None:
         self._items, self._size, self._pixel_cache = items, image_size, pixel_cache or PixelCache([], 0)
         self._kept: dict[int, np.ndarray] = {}
-        self._room = MAX_BYTES // (image_size * image_size * 3)
+        self._max_kept = MAX_BYTES // (image_size * image_size * 3)
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class Pixels:
         missing = sorted({index for index in indices if index not in self._kept})
         decoded = self._pool.map(lambda index: self._pixel_cache.decode(self._items[index], self._size), missing)
         fresh = dict(zip(missing, decoded, strict=True))
-        for index in missing[: max(0, self._room - len(self._kept))]:
+        for index in missing[: max(0, self._max_kept - len(self._kept))]:
             self._kept[index] = fresh[index]
         return np.stack([fresh[index] if index in fresh else self._kept[index] for index in indices])
 

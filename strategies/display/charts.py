@@ -111,22 +111,22 @@ class Chart:
         """The upper edge of the plot area; labels of marks are above it."""
         return TOP_WITH_NOTES if any(mark.axis == "x" for mark in self.marks) else TOP
 
-    def across(self, value: float) -> float:
+    def x_at(self, value: float) -> float:
         """Returns the horizontal position of a value of the x axis, in units of the drawing."""
         return round(LEFT + self.x.place(value) * (WIDTH - LEFT - RIGHT), 1)
 
-    def down(self, value: float) -> float:
+    def y_at(self, value: float) -> float:
         """Returns the vertical position of a value of the y axis."""
         return round(HEIGHT - BOTTOM - self.y.place(value) * (HEIGHT - self.top - BOTTOM), 1)
 
     def path(self, series: Series) -> str:
         """Returns the line through a series."""
-        return " ".join(f"{self.across(x)},{self.down(y)}" for x, y in series.points)
+        return " ".join(f"{self.x_at(x)},{self.y_at(y)}" for x, y in series.points)
 
-    def beside(self, mark: Mark) -> float:
+    def label_x(self, mark: Mark) -> float:
         """Returns the horizontal center of a mark's label: above the mark, but inside the plot area."""
         half = LETTER * len(mark.label) / 2
-        return round(max(LEFT + half, min(WIDTH - RIGHT - half, self.across(mark.value))), 1)
+        return round(max(LEFT + half, min(WIDTH - RIGHT - half, self.x_at(mark.value))), 1)
 
     @property
     def frame(self) -> dict[str, int]:

@@ -80,11 +80,11 @@ class FeatureExtractor:
         def key() -> str:
             return make_key(**inputs.identity(), pixels_version=PIXELS_VERSION, **self._identity, engine=self._engine)
 
-        return cached(self._kept_in, key, len(inputs), lambda: self._compute(inputs, description))
+        return cached(self._used_cache, key, len(inputs), lambda: self._compute(inputs, description))
 
     def _compute(self, inputs: Pixels | AugmentedViews, description: str) -> list[np.ndarray]:
         """Runs the network only on images that this process has not run it on before."""
-        if self._kept_in is None or not isinstance(inputs, Pixels) or len(inputs) > MAX_REMEMBERED:
+        if self._used_cache is None or not isinstance(inputs, Pixels) or len(inputs) > MAX_REMEMBERED:
             return self._pass(inputs, description)
         rows = _REMEMBERED.setdefault(make_key(**self._identity, engine=self._engine), {})
         if len(rows) + len(inputs) > MAX_REMEMBERED:
@@ -103,7 +103,7 @@ class FeatureExtractor:
         return self._built[1] if self._converted is None else self._converted[3:]
 
     @property
-    def _kept_in(self) -> FeatureCache | None:
+    def _used_cache(self) -> FeatureCache | None:
         """The cache, or `None`: random weights differ each time, so their features are not kept."""
         kept = self.network.weights != "random" and self.cache is not None and self.cache.max_bytes
         return self.cache if kept else None
@@ -115,7 +115,7 @@ class FeatureExtractor:
     @cached_property
     def _engine(self) -> str:
         """OpenVINO needs a cache, since the conversion is slow, and a weights file, which identifies the network."""
-        convertible = self._kept_in is not None and self._file is not None
+        convertible = self._used_cache is not None and self._file is not None
         return "openvino" if convertible and choose_engine() == "openvino" else keras_backend()
 
     @cached_property
@@ -140,11 +140,11 @@ class FeatureExtractor:
     @cached_property
     def conversion(self) -> BackgroundJob | None:
         """The background job that converts the network for OpenVINO; `None` if Keras computes."""
-        if self._engine != "openvino" or self._kept_in is None:
+        if self._engine != "openvino" or self._used_cache is None:
             return None
         key = make_key(**self._identity, converted_by=version("openvino"))
         convert = partial(_convert, self.network, self.weights_size, self.select)
-        return BackgroundJob(key=key, cache=self._kept_in, make=convert)
+        return BackgroundJob(key=key, cache=self._used_cache, make=convert)
 
     @cached_property
     def _pass(self) -> Pass:

@@ -330,6 +330,8 @@ def get_backbone(name: str) -> Backbone:
 def resolve_weights(backbone: Backbone, weights: str) -> str:
     """Replaces `"auto"` by the weights that it means: `"own"` for a user's own model, `"imagenet"` for others.
 
+    For a user's own model, `"imagenet"` means `"own"` too. Anything else is returned as it is.
+
     Args:
         backbone: A row of `BACKBONES`.
         weights: `"auto"`, `"imagenet"`, `"own"`, `"bundled"`, `"random"`, or the path of a weights file.

@@ -19,16 +19,16 @@ def start_keras() -> None:
         import keras
 
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    devnull = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         import keras
 
         keras.ops.zeros(1)  # the first operation searches for devices, which prints messages too
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-        os.close(nowhere)
+        os.close(devnull)
 
 
 def keras_backend() -> str:

@@ -94,7 +94,7 @@ def read_archive(source: Any) -> ImageDataset:
 
 def list_zip(path: Path, source: str) -> list[Member]:
     """Lists the members of a zip file. It stays open; a member is unpacked into memory when it is read."""
-    with _damage_named(source):
+    with _naming_damage(source):
         file = open_regular(path)
         check_zip(file, source)
         archive = zipfile.ZipFile(file)
@@ -118,7 +118,7 @@ def check_zip(file: BinaryIO, source: str) -> None:
 
 def list_tar(path: Path, source: str) -> list[Member]:
     """Lists the members of a tar file, which stays open. A compressed one is first unpacked to a temporary file."""
-    with _damage_named(source):
+    with _naming_damage(source):
         packed_file = open_regular(path)
         file = packed_file if ends_in(path, ".tar") else _unpacked(packed_file, source)
         members: list[Member] = []
@@ -175,7 +175,7 @@ def _sorted(members: Iterable[Member]) -> list[Member]:
 
 
 @contextmanager
-def _damage_named(source: str) -> Iterator[None]:
+def _naming_damage(source: str) -> Iterator[None]:
     try:
         yield
     except UserError:

@@ -157,10 +157,10 @@ def without_wrapping(listing: Listing) -> Listing:
     if not wrapped or any(name.count("/") < 2 for name in listing.images):
         return listing
     start = len(tops[0]) + 1
-    return Listing(_cut(listing.images, start), [name[start:] for name in inside], listing.ignored)
+    return Listing(_without_prefix(listing.images, start), [name[start:] for name in inside], listing.ignored)
 
 
-def _cut(images: Mapping[str, Any], start: int) -> dict[str, Any]:
+def _without_prefix(images: Mapping[str, Any], start: int) -> dict[str, Any]:
     return {name[start:]: item for name, item in images.items()}
 
 

@@ -18,7 +18,7 @@ def is_parts(source: Any) -> bool:
 
 
 def read_parts(source: Any, *, read: Callable[[Any], ImageDataset]) -> ImageDataset:
-    """Reads each part as a source of its own and records the part of every image.
+    """Reads each part as a separate source and records the part of every image.
 
     Args:
         source: A dictionary from `train`, `val` (or `valid`, `validation`) and `test` to any source of

@@ -36,8 +36,8 @@ def test_values_beyond_an_axis_are_placed_at_its_ends():
 def test_points_lie_between_the_edges_of_the_plot_area():
     """The y axis points up, the coordinates of the drawing point down."""
     chart = _chart()
-    assert (chart.across(0), chart.across(1)) == (LEFT, WIDTH - RIGHT)
-    assert (chart.down(0), chart.down(1)) == (HEIGHT - BOTTOM, chart.top)
+    assert (chart.x_at(0), chart.x_at(1)) == (LEFT, WIDTH - RIGHT)
+    assert (chart.y_at(0), chart.y_at(1)) == (HEIGHT - BOTTOM, chart.top)
     assert chart.path(chart.series[0]) == f"{LEFT}.0,{HEIGHT - BOTTOM}.0 {WIDTH - RIGHT}.0,{chart.top}.0"
 
 
@@ -45,8 +45,8 @@ def test_the_label_of_a_mark_stays_inside_the_drawing():
     """A mark at an edge has its label moved inwards; labels need more room above the plot area."""
     first, last = Mark(axis="x", value=0, label="first phase"), Mark(axis="x", value=1, label="last phase")
     chart = _chart(first, last)
-    assert chart.beside(first) > chart.across(0)
-    assert chart.beside(last) < chart.across(1)
+    assert chart.label_x(first) > chart.x_at(0)
+    assert chart.label_x(last) < chart.x_at(1)
     assert chart.top > _chart(Mark(axis="y", value=0.5, label="half")).top == _chart().top
 
 

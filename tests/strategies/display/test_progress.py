@@ -1,15 +1,25 @@
 """Progress bars and notes on stderr."""
 
+import io
+
 import pytest
 
-from strategies.display import progress
 from strategies.display.progress import draws, note, redraw, silenced, track
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """Pretends that stderr is a terminal."""
-    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+class Terminal(io.StringIO):
+    """What is printed on a terminal."""
+
+    def isatty(self):
+        """As a terminal says."""
+        return True
+
+
+def _terminal(monkeypatch):
+    """Puts a terminal in the place of stderr; not a fixture, since pytest replaces stderr before each test."""
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    return stream
 
 
 def test_a_note_is_one_line_on_stderr(capsys):
@@ -18,8 +28,9 @@ def test_a_note_is_one_line_on_stderr(capsys):
     assert capsys.readouterr() == ("", "a note\n")
 
 
-def test_inside_silenced_nothing_is_shown(capsys, terminal):
+def test_inside_silenced_nothing_is_shown(monkeypatch):
     """An inner block cannot end the silence of an outer one; after the block, everything is shown again."""
+    terminal = _terminal(monkeypatch)
     with silenced():
         note("unread")
         redraw("unread")
@@ -27,10 +38,11 @@ def test_inside_silenced_nothing_is_shown(capsys, terminal):
             note("unread")
             assert not draws()
         assert list(track(range(3), "Counting")) == [0, 1, 2]
-    assert capsys.readouterr() == ("", "")
+    assert terminal.getvalue() == ""
     with silenced(False):
+        assert draws()
         note("read")
-    assert capsys.readouterr().err == "read\n"
+    assert terminal.getvalue() == "read\n"
 
 
 def test_silence_ends_with_the_block_even_after_an_error(capsys):
@@ -48,8 +60,10 @@ def test_without_a_terminal_no_progress_is_drawn(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_on_a_terminal_progress_is_drawn(capsys, terminal):
+def test_on_a_terminal_progress_is_drawn(monkeypatch):
     """A line is drawn over the one before, and the items of a progress bar pass through unchanged."""
+    terminal = _terminal(monkeypatch)
     redraw("step 1")
-    assert capsys.readouterr().err == "\rstep 1\033[K"
+    assert terminal.getvalue() == "\rstep 1\033[K"
     assert list(track(iter("abc"), "Reading", total=3)) == ["a", "b", "c"]
+    assert "Reading" in terminal.getvalue()
