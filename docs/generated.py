@@ -32,12 +32,21 @@ def public_names(package: str) -> str:
         text += f"### {name}\n\n"
         if inspect.isclass(value):
             text += f"```{{eval-rst}}\n.. autoclass:: {path}\n```\n\n"
+            for base in _bases_without_section(value, module.__all__):
+                path = f"{base.__module__}.{base.__name__}"
+                text += f"`{name}` inherits:\n\n```{{eval-rst}}\n.. autoclass:: {path}\n```\n\n"
         elif callable(value):
             text += f"```{{eval-rst}}\n.. autofunction:: {path}\n```\n\n"
         else:
             kind = type(next(iter(value.values()))).__name__
             text += f"`{path}` maps the name of each row to a `{kind}`: {', '.join(f'`{row}`' for row in value)}.\n\n"
     return text
+
+
+def _bases_without_section(value: type, names: list[str]) -> list[type]:
+    """Returns the bases of a public class that are our own, but have no section of their own."""
+    ours = [base for base in value.__mro__[1:] if base.__module__.split(".")[0] in ("advisor", "strategies")]
+    return [base for base in ours if base.__name__ not in names]
 
 
 def commands() -> str:
