@@ -180,7 +180,7 @@ def test_a_pilot_replaces_the_guess(photos, pretrained_weights, monkeypatch):
     assert recommended.plan.advice["pilot"]["winner"] == recommended.plan.recipe
     assert set(recommended.why_not) == set(RECIPES) - {recommended.recipe}
     assert not recommended.borderline
-    assert "a pilot decided" in str(recommended)
+    assert "on your images) decided" in str(recommended)
     plan_from_dict(recommended.plan.to_dict())
 
 

@@ -176,7 +176,7 @@ def test_groups_are_named_by_a_pattern_in_the_path(tmp_path):
     for pattern, sentence in (("(", "Received: '\\('"), ("nowhere", "matches no file"), ("png", "as one group")):
         with pytest.raises(DatasetError, match=sentence):
             profile_images(root, group_by=pattern)
-    with pytest.raises(DatasetError, match="no files"):
+    with pytest.raises(DatasetError, match="not files"):
         profile_images((np.zeros((4, 8, 8, 3), "uint8"), [0, 0, 1, 1]), group_by="a")
 
 
