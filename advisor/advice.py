@@ -1,4 +1,4 @@
-"""`Advice`: what was measured and decided for a dataset, as `fingerprint.json` and `plan.json` hold it."""
+"""`Advice`: what was measured and decided for a dataset; the content of `fingerprint.json` and `plan.json`."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from advisor.rules import RULES, EvidenceReading, Margins, Rule
 from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
 
-FINGERPRINT_VERSION = 2  # 1 had no findings
+FINGERPRINT_VERSION = 2  # version 1 had no findings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Advice:
-    """Which recipe, why, and by what margin, with the plan that carries it out. A value: it needs no images.
+    """Which recipe to use, why, and by what margin, with the plan that carries it out.
+
+    It holds facts alone, so it can be read back from its files without the images.
 
     Attributes:
-        plan: What `train` will do.
-        recipe: The recipe that is recommended. The plan is for another one where the user overruled it.
-        rule: The row of the 2 x 2 that applies.
-        textbook_recipe: What the textbook's own thresholds (20,000 images) would say.
+        plan: The plan that `train` carries out.
+        recipe: The recommended recipe. Where the user overruled it, the plan is for another one.
+        rule: The row of the 2 x 2 of size and domain that applies.
+        textbook_recipe: The recipe by the textbook's own thresholds (a dataset is large from 20,000 images).
         margins: How far size and similarity lie from their thresholds.
-        evidence: What each row of evidence that was looked at says.
+        evidence: What each row of evidence in use says.
         confidence: Probability that no other recipe is better by more than a point, calibrated on the study.
         borderline: Whether the confidence is so low that a pilot is worth its time.
         runner_up: The second most probable recipe.
         because: The reason in words, with the measured numbers.
-        why_not: One sentence for each of the other three recipes.
-        cautions: What the reader should know.
-        profile: What was found in the files.
-        similarity: How close the images are to ImageNet.
-        depth_curve: How well the classes are separable at each depth; `None` where nothing could be held out.
+        why_not: The reason against each of the other three recipes, by its name.
+        cautions: What to keep in mind when reading the advice.
+        profile: Size, balance, resolution and quality of the dataset.
+        similarity: How similar the images are to those of ImageNet.
+        depth_curve: How well each stage separates the classes; `None` where no image could be held out.
         outlook: What to expect, whether it is worth the time, and what would change the advice.
-        pilot: The short head-to-head that replaced the guess, if one was asked for.
-        costs: What each recipe is expected to cost on this machine, by its name, if that was asked for.
+        pilot: The short comparison that decided between the two best recipes, if one was requested.
+        costs: Expected time and memory of each recipe on this machine, by its name, if requested.
     """
 
     plan: Plan
@@ -64,7 +66,7 @@ class Advice:
     costs: Mapping[str, RecipeCost] | None = None
 
     def fingerprint(self) -> dict[str, Any]:
-        """Returns the content of `fingerprint.json`: the facts that were measured."""
+        """Returns the content of `fingerprint.json`: the measured facts."""
         return {
             "version": FINGERPRINT_VERSION,
             "profile": self.profile.to_dict(),
@@ -73,7 +75,7 @@ class Advice:
         }
 
     def decision(self) -> dict[str, Any]:
-        """Returns the content of `plan.json` under `advice`: what was decided, and why."""
+        """Returns the part `advice` of `plan.json`: what was decided, and why."""
         values: dict[str, Any] = {
             "source": self.rule.source,
             "recipe": self.recipe,
@@ -96,11 +98,11 @@ class Advice:
 
     @classmethod
     def from_dicts(cls, fingerprint: Mapping[str, Any], plan: Plan) -> Advice:
-        """Reads the advice that a `fingerprint.json` and a plan hold.
+        """Reads advice back from the files of an advice folder or a run folder.
 
         Args:
             fingerprint: Content of `fingerprint.json`.
-            plan: The plan beside it, with the advice that led to it.
+            plan: The plan from the same folder, which holds the advice that led to it.
         """
         decided, curve = plan.advice, fingerprint["depth_curve"]
         plain = ("recipe", "textbook_recipe", "confidence", "borderline", "runner_up", "because", "why_not")
@@ -115,7 +117,7 @@ class Advice:
             cautions=tuple(Caution(**caution) for caution in decided["cautions"]),
             profile=DatasetProfile.from_dict(fingerprint["profile"]),
             similarity=Similarity.from_dict(fingerprint["similarity"]),
-            depth_curve=None if curve is None else DepthCurve(**curve),
+            depth_curve=None if curve is None else DepthCurve.from_dict(curve),
             outlook=Outlook.from_dict(decided["outlook"]),
             pilot=None if pilot is None else Pilot.from_dict(pilot),
             costs=None if costs is None else {recipe: RecipeCost(**cost) for recipe, cost in costs.items()},

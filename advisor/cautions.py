@@ -1,4 +1,4 @@
-"""What the reader of an advice should know, as rows."""
+"""Cautions as rows: what to keep in mind when reading the advice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from strategies.networks.weights import BUNDLED
 
 @dataclass(frozen=True, kw_only=True)
 class Caution:
-    """Something the reader of an advice should know; it never changes the recipe."""
+    """Something to keep in mind when reading the advice. It never changes the recipe.
+
+    Attributes:
+        code: Name of the row, or of the finding that it comes from.
+        message: One or two sentences.
+        source: Why it is said.
+    """
 
     code: str
     message: str
@@ -22,7 +28,14 @@ class Caution:
 
 @dataclass(frozen=True, kw_only=True)
 class CautionRow:
-    """When a caution applies, and what it says: `message` is a template over the facts."""
+    """When a caution applies, and what it says.
+
+    Attributes:
+        code: Name of the caution.
+        applies: Whether it applies to the facts.
+        message: Template over the facts.
+        source: Why it is said.
+    """
 
     code: str
     applies: Callable[[Mapping[str, Any]], bool]
@@ -34,100 +47,103 @@ CAUTIONS: tuple[CautionRow, ...] = (
     CautionRow(
         code="borderline",
         applies=lambda f: f["borderline"],
-        message="Borderline: {confidence:.0%} sure. {runner_up} may be as good or better; --pilot (pilot=True) lets a "
-        "short head-to-head on your images decide.",
+        message="This is a close call: the confidence is only {confidence:.0%}, and {runner_up} may do as well or "
+        "better. Use --pilot (pilot=True) to train both briefly on your images and let the result decide.",
         source="confidence, calibrated on the study",
     ),
     CautionRow(
         code="similarity_near_threshold",
         applies=lambda f: f["low"] < f["similarity_threshold"] < f["high"] and not f["domain_by_evidence"],
-        message="The interval of the similarity ({low:.2f} to {high:.2f}) holds the threshold "
-        "({similarity_threshold:.2f}): the domain is not certain.",
+        message="The interval of the similarity ({low:.2f} to {high:.2f}) includes the threshold "
+        "({similarity_threshold:.2f}). Your images may count as similar to ImageNet or as different from it.",
         source="bootstrap over images",
     ),
     CautionRow(
         code="few_images_for_similarity",
         applies=lambda f: f["num_images_measured"] < ENOUGH_IMAGES,
-        message=f"Similarity was measured on {{num_images_measured}} images; it is stable from {ENOUGH_IMAGES} on.",
+        message=f"Similarity was measured on only {{num_images_measured}} images. It is reliable from {ENOUGH_IMAGES} "
+        "images.",
         source="ten random subsets of three datasets",
     ),
     CautionRow(
         code="beyond_calibration",
         applies=lambda f: not f["calibrated_range"][0] <= f["effective_num_images"] <= f["calibrated_range"][1],
-        message="{effective_num_images:,.0f} images are outside of what the advice was ever compared on "
-        "({calibrated_range[0]:,.0f} to {calibrated_range[1]:,.0f}): it extrapolates.",
+        message="The study behind this advice covers {calibrated_range[0]:,.0f} to {calibrated_range[1]:,.0f} images. "
+        "With {effective_num_images:,.0f} images the advice extrapolates.",
         source="range of the study",
     ),
     CautionRow(
         code="depths_disagree",
         applies=lambda f: f["depths_disagree"],
-        message="The last stages of the network separate your classes {late_gain_points:+.1f} points better than the "
-        "first two thirds, which speaks for the other side of the domain: where that was so in the study, the advice "
-        "was right less often.",
+        message="The last stages of the network add {late_gain_points:+.1f} points of accuracy to the first two "
+        "thirds. That is unusual for images that count as {domain}. In the study, the advice was right less often in "
+        "such cases.",
         source="confidence, calibrated on the study",
     ),
     CautionRow(
         code="other_network",
         applies=lambda f: f["network_note"] != "",
         message="{network_note}",
-        source="Keras' cache and server",
+        source="Keras' cache and download server",
     ),
     CautionRow(
         code="bundled_ruler",
         applies=lambda f: f["ruler"].weights == BUNDLED,
-        message="The ImageNet weights of the ruler could not be had: similarity is measured with the network in this "
-        "package, which orders datasets much as the ruler does; the threshold was fitted with the ruler.",
-        source="strategies/bundled/README.md",
+        message="The ImageNet weights of the ruler, the network that measures similarity, are not available. The "
+        "network in this package measured it instead. It ranks datasets much as the ruler does, but the threshold was "
+        "fitted with the ruler.",
+        source="strategies/networks/bundled/README.md",
     ),
     CautionRow(
         code="no_depth_curve",
         applies=lambda f: f["late_gain"] != f["late_gain"],
-        message="A class has a single image for training and validation, so nothing can be held out: size and "
-        "similarity decide without a look at the network's depth.",
+        message="A class has only one image for training and validation, so no image can be held out. Accuracy at "
+        "each stage is unknown; size and similarity decide without it.",
         source="profile",
     ),
     CautionRow(
         code="few_images_per_class",
         applies=lambda f: f["min_images_per_class"] < 10,
-        message="The smallest class has {min_images_per_class} images: its accuracy will be uncertain.",
+        message="The smallest class has only {min_images_per_class} images, so its accuracy will be uncertain.",
         source="seed noise at 5 images per class is about 2 points (BiT, README)",
     ),
     CautionRow(
         code="imbalance",
         applies=lambda f: f["imbalance_ratio"] > 3,
-        message="The largest class is {imbalance_ratio:.1f} times the smallest: read the balanced accuracy.",
-        source="accuracy rewards the majority class",
+        message="The largest class has {imbalance_ratio:.1f} times as many images as the smallest. Look at the "
+        "balanced accuracy, which counts every class alike.",
+        source="plain accuracy favors large classes",
     ),
     CautionRow(
         code="upscaling",
         applies=lambda f: f["image_size"] > 1.5 * f["median_short_side"],
-        message="Half of the images are enlarged more than 1.5 times (median short side {median_short_side:.0f} px to "
-        "{image_size} px): the blur makes them look further from ImageNet than they are.",
-        source="Gaussian blur lowers the score monotonically",
+        message="Half of the images or more are enlarged at least 1.5 times (median short side "
+        "{median_short_side:.0f} px, input {image_size} px). The blur makes them look less similar to ImageNet than "
+        "they are.",
+        source="the more Gaussian blur, the lower the score",
     ),
     CautionRow(
         code="grayscale",
         applies=lambda f: f["num_grayscale"] > f["num_looked_at"] / 2,
-        message="{num_grayscale:,} of {num_looked_at:,} images are grayscale: that is a shift of low-level features "
-        "only.",
-        source="by-depth distances",
+        message="{num_grayscale:,} of {num_looked_at:,} images are grayscale. That changes low-level features only.",
+        source="distances in the early, middle and late layers",
     ),
     CautionRow(
         code="sampled",
         applies=lambda f: f["num_looked_at"] < f["num_images"],
-        message="{num_looked_at:,} of {num_images:,} images were looked at, drawn at random from every class. Copies, "
-        "unreadable and odd files among the others are not known; 'advisor check' reads all.",
-        source="the advice takes no longer on a million images than on these, but for listing them",
+        message="Only a sample was examined: {num_looked_at:,} of {num_images:,} images, drawn at random from every "
+        "class. Copies, unreadable files and unusual images among the others are unknown. 'advisor check' reads all.",
+        source="a sample keeps the advice fast on datasets of any size",
     ),
 )
 
 
 def find_cautions(facts: Mapping[str, Any], findings: Sequence[Finding]) -> tuple[Caution, ...]:
-    """Returns every caution that applies, then the findings about images, labels and splits.
+    """Returns all cautions that apply, followed by the findings about images, labels and splits.
 
     Args:
-        facts: What the rows look at, by name.
-        findings: What the checks of the dataset found.
+        facts: The values that conditions and messages of the rows name.
+        findings: What the checks found in the dataset.
     """
     rows = (row for row in CAUTIONS if row.applies(facts))
     return (

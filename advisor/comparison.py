@@ -1,4 +1,4 @@
-"""All four recipes on one's own images: what following the advice costs or gains."""
+"""Trains all four recipes on the user's own images and compares them with the advice."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from strategies.recipes import RECIPES
 if TYPE_CHECKING:
     from strategies.training.timing import PlanCost
 
-SHARES = [percent / 100 for percent in range(100, 0, -1)]  # of the steps; whole per cent, so that a name is exact
-MARGIN = 0.9  # of the minutes: timings vary
+SHARES = [percent / 100 for percent in range(100, 0, -1)]  # of the steps; whole percents keep names of variants exact
+MARGIN = 0.9  # share of the minutes that is planned for, because timings vary
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Comparison(Outcomes):
-    """What all four recipes reached on the same split, beside what was advised: print it, save it as a page.
+    """The results of all four recipes on the same split, with the advice. Print it, or save it as a page.
 
     Attributes:
-        advice: The recommendation, made before anything was trained.
-        outcomes: One for each recipe, in the order of `RECIPES`.
+        advice: The recommendation, which was made before any training.
+        outcomes: One result for each recipe, in the order of `RECIPES`.
     """
 
     advice: Recommendation
@@ -51,14 +51,14 @@ class Comparison(Outcomes):
         return comparison_fragment(self)
 
     def save_html(self, path: str | Path, *, command: str | None = None) -> Path:
-        """Writes the comparison and the advice as one page into a new file; returns its path.
+        """Writes the comparison and the advice into a new HTML file; returns its path.
 
         Args:
             path: A new file.
-            command: The command that was typed, for the report; default: none.
+            command: The command that was typed, to be shown in the report; default: none.
 
         Raises:
-            OutputError: If the file exists, or cannot be created.
+            OutputError: If the file exists already or cannot be created.
         """
         return save_comparison(self, self.advice.dataset, path, command=command)
 
@@ -72,19 +72,19 @@ def compare_recipes(
     out: str | Path | None = None,
     **options: Any,
 ) -> Comparison:
-    """Trains all four recipes on your images and says what following the advice would have cost or gained.
+    """Trains all four recipes on your images and tells what following the advice costs or gains.
 
-    All of them get the same split, input size and seed. Nothing is written but `out`.
+    Use it to check the advice. All recipes get the same split, input size and seed. Only the file `out` is written.
 
     Args:
         source: As in `recommend`.
-        seed: The one seed of everything random.
-        cache: Whether features that the advice needs are kept on disk. Training neither keeps nor reads any here, so
-            that the seconds can be compared.
-        minutes: Time for all four trainings. A few steps of each are timed first, on top of it, and all plans are
-            shortened by one factor in whole per cent. Default: no limit, the recipes' own steps.
-        out: CSV file that one row per recipe is appended to, in the format of the study. A recipe that was shortened is
-            named as a variant there: `retrain_all:budget0.25`.
+        seed: Seed of all random choices.
+        cache: Whether the features that the advice needs are cached on disk. The trainings do not use the cache, so
+            that their times can be compared.
+        minutes: Time for all four trainings. A few steps of each recipe are timed first; that takes extra time. Then
+            all plans are shortened to the same share of their steps. Default: no limit, all steps.
+        out: CSV file to which one row per recipe is appended, in the format of the study. A shortened recipe is named
+            as a variant: `retrain_all:budget0.25`.
         **options: Other arguments of `recommend`: `backbone`, `weights`, `image_size`, `max_unreadable`, `group_by`,
             and the columns of a table.
 
@@ -93,8 +93,8 @@ def compare_recipes(
 
     Raises:
         DatasetError: If the images or labels cannot be used.
-        OutputError: If `out` is another kind of file, or holds such rows already.
-        UserError: If not even a hundredth of the steps fits into `minutes`.
+        OutputError: If `out` is another kind of file, or already holds results of this run.
+        UserError: If `minutes` is too short for 1% of the steps.
 
     Example:
         >>> import advisor
@@ -103,7 +103,7 @@ def compare_recipes(
         ('retrain_all', 0.008)
     """
     if minutes is not None and not minutes > 0:
-        raise UserError(f"Expected minutes above 0. Received: minutes={minutes!r}. Give more, or none for no limit.")
+        raise UserError(f"Expected minutes above 0. Received: minutes={minutes!r}. Give more, or leave it out.")
     results = None if out is None else Path(out)
     if results is not None:
         check_results(results)
@@ -129,22 +129,22 @@ def compare_recipes(
 
 
 def fit_budget(costs: Sequence[PlanCost], minutes: float) -> float:
-    """Returns the largest share of the steps, in whole per cent, with which all plans together fit into the minutes.
+    """Returns the largest share of the steps, in whole percents, with which all plans fit into a number of minutes.
 
     Args:
-        costs: Of each plan.
-        minutes: For all of them; a tenth is left for timings that vary.
+        costs: Cost of each plan.
+        minutes: Time for all plans together. A tenth of it is kept in reserve, because timings vary.
 
     Raises:
-        UserError: If a hundredth does not fit; it says how many minutes are needed at least.
+        UserError: If 1% of the steps does not fit. The message says how many minutes are needed.
     """
     for share in SHARES:
         if sum(cost.seconds(share) for cost in costs) <= MARGIN * 60 * minutes:
             return share
     needed = math.ceil(10 * sum(cost.seconds(SHARES[-1]) for cost in costs) / MARGIN / 60) / 10
     raise UserError(
-        f"Expected minutes enough for a hundredth of the steps of each recipe. Received: minutes={minutes:g}, where "
-        f"about {needed:g} are needed at least. Give more, or a smaller image size or network."
+        f"Expected enough minutes for at least 1% of the steps of each recipe. Received: minutes={minutes:g}, where "
+        f"about {needed:g} are needed. Give more minutes, or choose a smaller image size or backbone."
     )
 
 
@@ -157,7 +157,7 @@ def _fit(plans: Sequence[Plan], advice: Recommendation, minutes: float) -> float
         costs.append(measure_cost(plan, advice.dataset))
     share = fit_budget(costs, minutes)
     expected = sum(cost.seconds(share) for cost in costs) / 60
-    note(f"By these timings {share:.0%} of the steps take {expected:.1f} minutes")
+    note(f"Training with {share:.0%} of the steps, which should take {expected:.1f} minutes")
     return share
 
 
@@ -180,12 +180,12 @@ def _carry_out(plan: Plan, share: float, advice: Recommendation) -> Outcome:
 
 
 def _share_of(plan: Plan, share: float) -> float:
-    """Returns the share of its steps that a plan is carried out with: all where there are none to shorten."""
+    """Returns the share of its steps that a plan is given: 1 where there are no steps to shorten."""
     return share if any(phase.solver != "logistic" for phase in plan.phases) else 1.0
 
 
 def _key(advice: Recommendation, plan: Plan, share: float) -> tuple[Any, ...]:
-    """Returns what names a row of the results file; a shortened recipe must not pass as the recipe itself."""
+    """Returns the key of a row of the results file. A shortened recipe gets a name of its own."""
     share = _share_of(plan, share)
     values = {
         "dataset": os.path.basename(os.path.abspath(advice.dataset.source)),

@@ -1,4 +1,4 @@
-"""What the four recipes reached on one split, as values."""
+"""The results of the four recipes on one split, as values."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from strategies.training.metrics import Evaluation, paired_difference
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Outcome:
-    """What one recipe reached.
+    """The result of one recipe.
 
     Attributes:
         recipe: Name of the recipe.
         plan: The plan that was carried out.
-        share: Of the recipe's own steps; 1 where there are none to shorten.
+        share: Share of the recipe's own training steps; 1 where there are no steps to shorten.
         metrics: The columns of a results file: `accuracy`, `val_accuracy`, `val_loss`, `seconds`, ...
-        test: Metrics on the test images, with the 95 % interval of the accuracy.
-        correct: Whether each test image was right, shape `(num_test,)`.
+        test: Metrics on the test images, with the 95% interval of the accuracy.
+        correct: Whether each test image was predicted correctly, shape `(num_test,)`.
     """
 
     recipe: str
@@ -39,7 +39,7 @@ class Outcome:
 
     @property
     def val_accuracy(self) -> float | None:
-        """Accuracy on the validation images; `None` without such images."""
+        """Accuracy on the validation images; `None` where there are none."""
         return self.metrics["val_accuracy"]
 
     @property
@@ -60,11 +60,11 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Outcomes:
-    """What all four recipes reached on the same split, beside what was advised. A value: it holds facts alone.
+    """The results of all four recipes on the same split, with the advice. It holds facts alone.
 
     Attributes:
-        advice: The advice, given before anything was trained.
-        outcomes: One for each recipe, in the order of `RECIPES`.
+        advice: The advice, which was given before any training.
+        outcomes: One result for each recipe, in the order of `RECIPES`.
     """
 
     advice: Advice
@@ -75,29 +75,32 @@ class Outcomes:
 
     @property
     def ranking(self) -> tuple[Outcome, ...]:
-        """The outcomes by test accuracy, best first; of equal ones the advised, then the fastest."""
+        """The outcomes by test accuracy, best first. Ties go to the advised recipe, then to the fastest."""
         return tuple(
             sorted(self.outcomes, key=lambda row: (-row.test.accuracy, row.recipe != self._advised, row.seconds))
         )
 
     @property
     def advised(self) -> Outcome:
-        """What the advised recipe reached."""
+        """The outcome of the advised recipe."""
         return self[self._advised]
 
     @property
     def rival(self) -> Outcome:
-        """The best of the other three."""
+        """The best outcome among the other three recipes."""
         return next(outcome for outcome in self.ranking if outcome.recipe != self._advised)
 
     @property
     def best(self) -> str:
-        """The recipe with the highest test accuracy: what only hindsight can choose."""
+        """The recipe with the highest test accuracy, which is known only in hindsight."""
         return self.ranking[0].recipe
 
     @property
     def chosen_on_validation(self) -> str | None:
-        """The recipe with the highest validation accuracy, of equal ones the lowest loss; `None` without validation."""
+        """The recipe with the highest validation accuracy; `None` without validation images.
+
+        Ties go to the lowest validation loss.
+        """
         judged = [outcome for outcome in self.outcomes if outcome.val_accuracy is not None]
         if not judged:
             return None
@@ -105,17 +108,17 @@ class Outcomes:
 
     @property
     def regret(self) -> float:
-        """By how much the best recipe is more accurate on the test images than the advised one; a fraction."""
+        """Test accuracy of the best recipe minus that of the advised one, a fraction."""
         return self[self.best].test.accuracy - self.advised.test.accuracy
 
     @property
     def extra_seconds(self) -> float:
-        """By how much the advised recipe took longer than the best one; below 0 it took less."""
+        """Training time of the advised recipe minus that of the best one, in seconds."""
         return self.advised.seconds - self[self.best].seconds
 
     @property
     def lead(self) -> tuple[float, float]:
-        """By how much the advised recipe is more accurate than the best other one, and the paired standard error."""
+        """Test accuracy of the advised recipe minus that of the best other one, and its paired standard error."""
         return paired_difference(self.advised.correct, self.rival.correct)
 
     @property

@@ -1,4 +1,4 @@
-"""What to expect of the advice: what a new head alone reaches, what more is worth, and what would change the recipe."""
+"""What to expect: the accuracy of a new head alone, the gain from the recipe, and what would change the advice."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from advisor.rules import EVIDENCE, RULES, Evidence, Facts, choose
 from advisor.thresholds import Landmark, fitted, landmarks, thresholds
 
-MOST_IMAGES = 10_000_000  # no answer beyond this
-WORTH = 0.01  # an expected gain below one point of accuracy is not called worth the time
+MOST_IMAGES = 10_000_000  # the search for a change of the advice ends here
+WORTH = 0.01  # below one point of accuracy, an expected gain is not worth the training time
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeChange:
-    """From which number of images on the advice would be another recipe.
+    """The number of images from which another recipe would be advised.
 
     Attributes:
-        num_images: Effective images for training and validation.
-        more: How many more than there are.
-        recipe: The other recipe.
+        num_images: Effective images for training and validation (copies count once).
+        more: How many images must be added to reach that number.
+        recipe: The recipe that would be advised.
     """
 
     num_images: int
@@ -31,19 +31,20 @@ class RecipeChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What to expect, in fractions of accuracy.
+    """What to expect of the advice. Accuracies and gains are fractions.
 
     Attributes:
-        head_accuracy: What a new head on frozen features reaches on your images, cross-validated; `None` where nothing
+        head_accuracy: Cross-validated accuracy of a new head on frozen features of your images; `None` where no image
             could be held out.
-        gain: What the recipe is expected to add to it: low, middle and high, from how much of the errors of `head_only`
-            it removed in the study (10th, 50th and 90th percentile of its cells). Zero for `head_only`.
-        times_head: How many times the training time of `head_only` the recipe took in the study, at the median.
-        stop_here: Whether `head_only` is the better answer for your time: less than a point is expected from more.
-        changes: From which number of images on the advice would be another recipe, all else being equal; `None` where
-            no number of images would change it.
-        below: The dataset of the study next to these images on the side away from ImageNet; `above` the one on the
-            side of ImageNet. `None` beyond the ends.
+        gain: What the recipe is expected to add to that accuracy: low, middle and high. They follow from the share of
+            the errors of `head_only` that the recipe removed in the study (10th, 50th and 90th percentile of its
+            cells). Zero for `head_only`.
+        times_head: Median training time of the recipe in the study, as a multiple of that of `head_only`.
+        stop_here: Whether `head_only` makes better use of your time, because the expected gain is below one point.
+        changes: The number of images from which another recipe would be advised, all else being equal; `None` where
+            no number of images changes the advice.
+        below: The dataset of the study with the next lower similarity to ImageNet; `None` if there is none.
+        above: The dataset with the next higher similarity; `None` if there is none.
     """
 
     head_accuracy: float | None
@@ -59,7 +60,8 @@ class Outlook:
         """Reads the outlook of `plan.json`."""
         kinds = {"changes": RecipeChange, "below": Landmark, "above": Landmark}
         read = {name: None if values[name] is None else kind(**values[name]) for name, kind in kinds.items()}
-        return cls(**{**values, **read})
+        gain = None if values["gain"] is None else tuple(values["gain"])
+        return cls(**{**values, **read, "gain": gain})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for `plan.json`."""
@@ -67,12 +69,12 @@ class Outlook:
 
 
 def look_ahead(facts: Facts, recipe: str, *, evidence: Sequence[Evidence] = EVIDENCE) -> Outlook:
-    """Tells what to expect of a recipe on images that were measured.
+    """Returns what to expect of a recipe on a measured dataset.
 
     Args:
         facts: What was measured.
-        recipe: The recipe that is recommended.
-        evidence: The rows that the advice looked at.
+        recipe: The recommended recipe.
+        evidence: The rows of evidence in use.
     """
     row = fitted()["outlook"][recipe]
     head = None if facts.depth_curve is None else facts.depth_curve.accuracy[-1]
@@ -93,14 +95,23 @@ def look_ahead(facts: Facts, recipe: str, *, evidence: Sequence[Evidence] = EVID
 
 
 def images_to_change(facts: Facts, recipe: str, *, evidence: Sequence[Evidence] = EVIDENCE) -> RecipeChange | None:
-    """Returns from how many images on the advice would be another recipe, similarity and depths being equal."""
+    """Returns the number of images from which another recipe would be advised, all other measures being equal.
+
+    Args:
+        facts: What was measured.
+        recipe: The recommended recipe.
+        evidence: The rows of evidence in use.
+
+    Returns:
+        The change, or `None` where no number of images changes the advice, or where a pilot decided instead.
+    """
 
     def advised(count: int) -> str:
         more = replace(facts, effective_num_images=count)
         return RULES[int(choose(more.measures(), thresholds(), evidence))].recipe
 
     now = math.ceil(facts.effective_num_images)
-    if advised(now) != recipe:  # a pilot decided, not the number of images
+    if advised(now) != recipe:  # a pilot decided, so the number of images does not matter
         return None
     few, many = now, now
     while advised(many) == recipe:
@@ -114,7 +125,10 @@ def images_to_change(facts: Facts, recipe: str, *, evidence: Sequence[Evidence] 
 
 
 def neighbors(score: float) -> tuple[Landmark | None, Landmark | None]:
-    """Returns the landmarks next to a similarity, on the far side and on the near side.
+    """Returns the two datasets of the study nearest to a similarity: the next lower one and the next higher one.
+
+    Args:
+        score: Similarity to ImageNet.
 
     Example:
         >>> from advisor.outlook import neighbors

@@ -1,4 +1,4 @@
-"""A short head-to-head of two recipes on the training images: which of them is better, and by how much."""
+"""A pilot: two recipes are trained briefly on the user's own images, and the better one wins."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from strategies.training.metrics import paired_difference
 
 @dataclass(frozen=True, kw_only=True)
 class Pilot:
-    """What a short head-to-head of two recipes found.
+    """The result of a pilot, a short comparison of two recipes on the user's own images.
 
     Attributes:
-        candidates: Names of the two recipes; the first is what is done unless the second is better.
-        accuracy: Of each on all images, each image held out once; fractions.
-        difference: Accuracy of the first minus that of the second.
-        standard_error: Of the difference, image by image; how training itself varies is not in it.
-        num_images: Training and validation images; the test split has no part in it.
-        num_folds: How many parts the images were held out in.
-        share: Share of its steps that each plan was carried out with.
+        candidates: Names of the two recipes. The first one wins unless the second one is better.
+        accuracy: Accuracy of each recipe, a fraction. Every image was held out once.
+        difference: Accuracy of the first recipe minus that of the second.
+        standard_error: Standard error of the difference, paired by image. It does not include how much the result of
+            a training varies from one run to the next.
+        num_images: Number of training and validation images. Test images take no part.
+        num_folds: Number of folds.
+        share: Share of its training steps that each plan was given.
         seconds: Wall-clock time of all trainings.
 
     Example:
@@ -64,10 +65,11 @@ class Pilot:
 
     def __str__(self) -> str:
         reached = ", ".join(f"{name} {value:.1%}" for name, value in zip(self.candidates, self.accuracy, strict=True))
+        end = f"so {self.winner} wins" if self.decided else f"too close to call, so {self.winner} stays the choice"
         return (
-            f"Pilot at {self.share:.0%} of the steps on {self.num_images:,} images, each held out once: {reached}, "
-            f"difference {100 * self.difference:+.1f} ± {100 * self.standard_error:.1f} points: "
-            f"{'' if self.decided else 'too close to tell, so '}{self.winner}."
+            f"A pilot trained both candidates with {self.share:.0%} of their steps on {self.num_images:,} images, each "
+            f"held out once: {reached}. The difference is {100 * self.difference:+.1f} ± "
+            f"{100 * self.standard_error:.1f} points, {end}."
         )
 
     @classmethod
@@ -90,24 +92,25 @@ class Pilot:
 def run_pilot(
     dataset: ImageDataset, plans: Sequence[Plan], *, share: float = 0.2, folds: int = 3, cache: bool = True
 ) -> Pilot:
-    """Carries out a short version of two plans on folds of the training and validation images, and compares them.
+    """Compares two plans by cross-validation with a share of their training steps.
 
-    Every image is held out once and judged by models that were trained without it, its copies and its group. Images of
-    the test split are not looked at.
+    The training and validation images are divided into folds. Each image is predicted by models that were trained
+    without it, without its copies, and without the images of its group. Test images are not used.
 
     Args:
         dataset: The images with their split.
-        plans: Two plans of different recipes for these classes; the first one wins a draw.
-        share: Share of each plan's steps; see `strategies.with_budget`.
-        folds: How many parts the images are held out in; fewer where a class has fewer images or groups.
-        cache: Whether frozen features are kept on disk and read from there.
+        plans: Two plans of different recipes for these classes. The first one wins a draw.
+        share: Share of its training steps that each plan is given; see `strategies.with_budget`.
+        folds: Number of folds; fewer where a class has fewer images or groups.
+        cache: Whether frozen features are cached on disk.
 
     Returns:
         A `Pilot`.
 
     Raises:
-        DatasetError: If the dataset has no split, or a class has too few images or groups to hold one out.
-        PlanError: If there are not two different recipes, or one is for other classes.
+        DatasetError: If the dataset has no split, or a class has too few images or groups to hold any out.
+        PlanError: If the plans are not of two different recipes, or a plan is for other classes.
+        UserError: If `folds` is below 2.
 
     Example:
         >>> import numpy as np
@@ -133,10 +136,10 @@ def run_pilot(
     for number, held in enumerate(held_out, start=1):
         split = np.full(len(learning), "train", dtype=object)
         split[held] = "test"
-        # The trainer selects weights on validation images of its own, taken from what is not held out.
+        # The trainer selects the best weights on validation images that it takes from those not held out.
         fold = split_dataset(replace(learning, split=tuple(split.tolist())), seed=seed, duplicates=copies)
         for candidate, plan in enumerate(plans):
-            note(f"Pilot, part {number} of {len(held_out)}: {plan.recipe}")
+            note(f"Pilot, fold {number} of {len(held_out)}: {plan.recipe}")
             correct[candidate, held] = _predict(with_budget(plan, share), fold, cache) == learning.labels[held]
     difference, error = paired_difference(*correct)
     first, second = correct.mean(axis=1).tolist()
@@ -155,14 +158,15 @@ def run_pilot(
 def _check(dataset: ImageDataset, plans: Sequence[Plan], folds: int) -> None:
     names = [plan.recipe for plan in plans]
     if len(set(names)) != 2 or len(names) != 2:
-        raise PlanError(f"Expected plans of two different recipes. Received: {names}. Give two to choose from.")
+        raise PlanError(f"Expected plans of two different recipes. Received: {names}. Pass one plan of each.")
     for plan in plans:
         check_class_names(plan.class_names, dataset.class_names)
     if folds < 2:
-        raise UserError(f"Expected two folds or more. Received: folds={folds}. Give more: one trains, one is held out.")
+        raise UserError(f"Expected two folds or more. Received: folds={folds}. Pass a larger number.")
     if dataset.split is None or None in dataset.split:
         raise DatasetError(
-            f"Expected a split of every image. Received: {dataset.source!r} without. Use strategies.split_dataset."
+            f"Expected every image to be assigned to a split. Received: {dataset.source!r} without a split. "
+            f"Use strategies.split_dataset."
         )
 
 
@@ -173,7 +177,7 @@ def _predict(plan: Plan, fold: ImageDataset, cache: bool) -> np.ndarray:
 
 
 def _held_out(dataset: ImageDataset, units: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
-    """Returns the indices that each fold holds out, with every class among the others: as many folds as that allows."""
+    """Returns the indices that each fold holds out: as many folds as leave every class among the other images."""
     labels = dataset.labels
     counts = [len(np.unique(units[labels == label])) for label in range(len(dataset.class_names))]
     for number in range(min(folds, *counts), 1, -1):
@@ -181,10 +185,10 @@ def _held_out(dataset: ImageDataset, units: np.ndarray, folds: int, seed: int) -
         if all(len(np.unique(np.delete(labels, held))) == len(counts) for held in found):
             return found
     short = [name for name, count in zip(dataset.class_names, counts, strict=True) if count < 2]
-    received = f"one of {few(short)}" if short else "groups that cannot be held out without all images of a class"
+    received = f"only one of {few(short)}" if short else "groups that cannot be held out without all images of a class"
     raise DatasetError(
-        f"Expected two or more images, or groups, of every class for training and validation, to hold one out. "
-        f"Received: {dataset.source!r} with {received}. Add images, or do without a pilot."
+        f"Expected at least two images, or groups of images, of every class for training and validation, so that one "
+        f"can be held out. Received: {dataset.source!r} with {received}. Add images, or do without a pilot."
     )
 
 

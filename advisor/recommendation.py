@@ -1,4 +1,4 @@
-"""Measure, decide, plan: from images to a recommendation with a plan."""
+"""From images to a recommendation: measure the images, decide on a recipe, and plan its training."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ BORDERLINE = 0.8  # below this confidence the advice offers a pilot
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Recommendation(Advice):
-    """Advice together with the images that it is for: print it, save it, train it.
+    """Advice together with the images that it is for. Print it, save it, or train its plan.
 
     Attributes:
-        dataset: The images, split; not written to any file. All other attributes are those of `advisor.advice.Advice`.
+        dataset: The images with their split. They are not written to any file. All other attributes are those of
+            `advisor.advice.Advice`.
     """
 
     dataset: ImageDataset
@@ -63,7 +64,10 @@ class Recommendation(Advice):
     def with_plan(self, plan: Plan) -> Recommendation:
         """Returns the same advice with another plan, for example one that was edited.
 
-        A plan that holds advice keeps it; a plan without advice takes this advice.
+        A plan that already holds advice keeps it. A plan without advice gets the advice of this recommendation.
+
+        Args:
+            plan: A plan for the same classes and the same backbone.
 
         Raises:
             PlanError: If the plan is for other classes or another backbone.
@@ -72,7 +76,7 @@ class Recommendation(Advice):
         if plan.backbone != self.plan.backbone:
             raise PlanError(
                 f"Expected a plan for {self.plan.backbone}. Received: a plan for {plan.backbone}. "
-                f"Name that backbone, or ask for a new plan with 'advisor recommend'."
+                f"Name the backbone of the plan, or create a new plan with 'advisor recommend'."
             )
         return replace(self, plan=replace(plan, advice=plan.advice or self.plan.advice))
 
@@ -81,8 +85,8 @@ class Recommendation(Advice):
 
         Args:
             folder: A new or empty folder.
-            overwrite: Whether it may hold files already.
-            command: The command that was typed, for the report; default: none.
+            overwrite: Whether the folder may already hold files.
+            command: The command that was typed, to be shown in the report; default: none.
 
         Raises:
             OutputError: If the folder holds files and `overwrite` is false.
@@ -90,11 +94,11 @@ class Recommendation(Advice):
         return save_advice(self, self.dataset, folder, overwrite=overwrite, command=command)
 
     def train(self, run: str | Path | None = None, *, command: str | None = None, **options: Any) -> TrainingResult:
-        """Carries the plan out; see `strategies.train`.
+        """Carries out the plan; see `strategies.train`.
 
         Args:
-            run: Folder for the model, the plan, the metrics and the report; `None` writes nothing.
-            command: The command that was typed, for the report; default: none.
+            run: Folder for the model, the plan, the metrics and the report. With `None` nothing is written.
+            command: The command that was typed, to be shown in the report; default: none.
             **options: Other arguments of `strategies.train`: `overwrite`, `resume`, `callbacks`, `optimizer`, `cache`,
                 `baseline`.
 
@@ -126,41 +130,43 @@ def recommend(
     cache: bool = True,
     **columns: Any,
 ) -> Recommendation:
-    """Measures your labelled images and recommends one of the four transfer-learning recipes.
+    """Measures your labeled images and recommends one of the four transfer-learning recipes.
 
     Args:
-        source: A class folder (`root/<class>/*`, or `root/{train,val,test}/<class>/*`, which is respected), a pandas
+        source: A class folder (`root/<class>/*`, or `root/{train,val,test}/<class>/*`, whose split is kept), a pandas
             DataFrame or the path of a CSV file (columns `path,label[,split,group]`), NumPy arrays `(x, y)` of values
             0-255, or a `tf.data.Dataset` of images and labels, batched or not.
-        backbone: The network to transfer; `advisor backbones` lists them. Alpha is in the name: `MobileNetV2-0.35`.
-            Default: MobileNetV2, or where its weights cannot be had the best that can, down to the one in this package.
-        weights: `"auto"`: from Keras' cache, else its download; `"bundled"`: those in this package, of
-            MobileNetV2-0.35; or the path of a weights file.
-        image_size: Side of the square input in pixels. Default: the backbone's own, or less where the images are
-            smaller: the multiple of 32 at or above half of the short sides, at least 96.
+        backbone: The network to transfer; `advisor backbones` lists the names. The width is part of the name:
+            `MobileNetV2-0.35`. Default: MobileNetV2. If its weights are not available, MobileNetV2-0.35 takes its
+            place, with ImageNet weights if possible, otherwise with the weights in this package.
+        weights: `"auto"`: from Keras' cache or by download; `"bundled"`: those of MobileNetV2-0.35 in this package; or
+            the path of a weights file.
+        image_size: Side of the square input in pixels. Default: the backbone's own size, or less if the images are
+            smaller: the median short side, rounded up to a multiple of 32, but at least 96. The headers of up to 100
+            files, evenly spaced, tell the median.
         recipe: Overrules the advice: the plan is made for this recipe.
-        without: Rows of evidence to leave out, by name; with all of them left out, size and similarity decide alone.
-        pilot: Whether the recipe and its runner-up are trained for a fifth of their steps on your images, folds of
-            which are held out; the winner replaces the guess.
-        timed: Whether a few steps of each recipe are carried out to tell how long it will take on this machine and how
-            much memory it needs: about ten seconds for each.
-        seed: The one seed of everything random.
+        without: Names of rows of evidence to leave out. Without any evidence, size and similarity alone decide.
+        pilot: Whether a pilot decides between the recipe and its runner-up: both are trained on parts of your images
+            with a fifth of their steps and compared on the other parts.
+        timed: Whether a few steps of each recipe are run to estimate its time and memory on this machine. This takes
+            about ten seconds per recipe.
+        seed: Seed of all random choices.
         max_unreadable: Largest share of files that may be unreadable.
-        group_by: A regular expression such as `patient[0-9]+`; files with the same match in their path, relative to the
-            folder or as the table gives it, stay in one split.
-        every_image: Whether the health of all images is looked at, as 'advisor train' does, or of at most 20,000 that
-            are drawn at random from every class. Their number counts in either case.
-        cache: Whether frozen features are kept on disk and read from there.
+        group_by: A regular expression such as `patient[0-9]+`. Files with the same match in their path stay in one
+            split. The path is relative to the folder, or as the table gives it.
+        every_image: Whether all images are checked, as 'advisor train' does. Otherwise, above 20,000 images, a random
+            sample of 20,000 with every class in it is checked. All images count toward the size in either case.
+        cache: Whether frozen features are cached on disk.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
             `follow_links`.
 
     Returns:
-        A `Recommendation`; print it, save it, train it.
+        A `Recommendation`. Print it, save it, or train its plan.
 
     Raises:
         DatasetError: If the images or labels cannot be used.
         UnknownNameError: If the backbone, the recipe or a row of evidence does not exist.
-        WeightsError: If the weights of the ruler or of the backbone cannot be had.
+        WeightsError: If the weights of the ruler or of the backbone are not available.
 
     Example:
         >>> import advisor
@@ -178,10 +184,10 @@ def recommend(
     plan_of = _planner(measured, seed)
     if pilot or timed:
         start_keras()
-    verdict, tried = _decide(measured, plan_of, evidence, pilot=pilot, cache=cache)
+    verdict, pilot_result = _decide(measured, plan_of, evidence, pilot=pilot, cache=cache)
     costs = _measure_costs(plan_of, measured.dataset) if timed else None
     return _advise(
-        measured, verdict, tried, costs, evidence, plan_of(recipe or verdict.rule.recipe), choice.note, cache
+        measured, verdict, pilot_result, costs, evidence, plan_of(recipe or verdict.rule.recipe), choice.note, cache
     )
 
 
@@ -195,7 +201,7 @@ def _facts(measured: Measurements) -> Facts:
 
 
 def _planner(measured: Measurements, seed: int) -> Callable[[str], Plan]:
-    """Returns a function that makes the plan of a recipe for what was measured."""
+    """Returns a function that makes the plan of a recipe for the measured dataset."""
     factor = rate_factor(_facts(measured))
 
     def plan_of(recipe: str) -> Plan:
@@ -213,32 +219,32 @@ def _decide(
     pilot: bool,
     cache: bool,
 ) -> tuple[Verdict, Pilot | None]:
-    """Applies the rules, and lets a pilot decide between the two best recipes if asked to."""
+    """Applies the rules, and lets a pilot decide between the two best recipes if requested."""
     verdict = apply_rules(_facts(measured), evidence=evidence)
     if not pilot:
         return verdict, None
     plans = [plan_of(verdict.rule.recipe), plan_of(verdict.runner_up)]
-    tried = run_pilot(measured.dataset, plans, cache=cache)
-    return after_pilot(verdict, tried), tried
+    pilot_result = run_pilot(measured.dataset, plans, cache=cache)
+    return after_pilot(verdict, pilot_result), pilot_result
 
 
 def _advise(
     measured: Measurements,
     verdict: Verdict,
-    tried: Pilot | None,
+    pilot_result: Pilot | None,
     costs: Mapping[str, RecipeCost] | None,
     evidence: Sequence[Evidence],
     plan: Plan,
     network_note: str,
     cache: bool,
 ) -> Recommendation:
-    """Puts what was measured, decided and planned together."""
+    """Combines what was measured, decided and planned."""
     facts, recipe = _facts(measured), verdict.rule.recipe
-    borderline = tried is None and verdict.confidence < BORDERLINE
-    known = _caution_facts(measured, facts, verdict) | {"borderline": borderline, "network_note": network_note}
-    counted = replace(plan, parameters=count_parameters(plan, default_cache() if cache else None))
+    borderline = pilot_result is None and verdict.confidence < BORDERLINE
+    caution_facts = _caution_facts(measured, facts, verdict) | {"borderline": borderline, "network_note": network_note}
+    plan_with_counts = replace(plan, parameters=count_parameters(plan, default_cache() if cache else None))
     advice = Recommendation(
-        plan=counted,
+        plan=plan_with_counts,
         recipe=recipe,
         rule=verdict.rule,
         textbook_recipe=apply_rules(facts, compared_with=thresholds("textbook"), evidence=()).rule.recipe,
@@ -249,32 +255,37 @@ def _advise(
         runner_up=verdict.runner_up,
         because=verdict.because,
         why_not=verdict.why_not,
-        cautions=find_cautions(known, measured.profile.findings),
+        cautions=find_cautions(caution_facts, measured.profile.findings),
         profile=measured.profile,
         similarity=measured.similarity,
         depth_curve=measured.depth_curve,
         outlook=look_ahead(facts, recipe, evidence=evidence),
-        pilot=tried,
+        pilot=pilot_result,
         costs=costs,
         dataset=measured.dataset,
     )
-    return replace(advice, plan=replace(counted, advice=advice.decision()))
+    return replace(advice, plan=replace(plan_with_counts, advice=advice.decision()))
 
 
 def _measure_costs(plan_of: Callable[[str], Plan], dataset: ImageDataset) -> dict[str, RecipeCost]:
-    """Returns what each of the four recipes is expected to cost on this machine, by its name."""
+    """Returns the expected time and memory of each recipe on this machine, by its name."""
     from strategies.training.timing import measure_cost
 
     return {recipe: measure_cost(plan_of(recipe), dataset).whole for recipe in track(RECIPES, "Timing the recipes")}
 
 
 def after_pilot(verdict: Verdict, pilot: Pilot) -> Verdict:
-    """Returns the verdict with what the pilot decided in the place of the guess."""
-    because = f"{pilot} Before the pilot: {verdict.because}"
+    """Returns the verdict after a pilot, whose winner replaces the recipe of the rules.
+
+    Args:
+        verdict: What the rules say.
+        pilot: The pilot of the recipe and its runner-up.
+    """
+    because = f"{pilot} The reason before the pilot: {verdict.because}"
     guessed = verdict.rule.recipe
     if pilot.winner == guessed:
         return replace(verdict, because=because)
-    lost = f"{guessed} was the guess, but lost the pilot by {100 * abs(pilot.difference):.1f} points."
+    lost = f"{guessed} was the first choice, but it lost the pilot by {100 * abs(pilot.difference):.1f} points."
     others = {name: reason for name, reason in verdict.why_not.items() if name != pilot.winner}
     return replace(
         verdict,
@@ -288,14 +299,14 @@ def after_pilot(verdict: Verdict, pilot: Pilot) -> Verdict:
 def plan_for(
     recipe: str, network: PretrainedNetwork, dataset: ImageDataset, curve: DepthCurve | None, *, seed: int
 ) -> Plan:
-    """Makes a recipe concrete for a network and a dataset that was measured.
+    """Makes the plan of a recipe for a network and a measured dataset.
 
     Args:
         recipe: Name of the recipe.
-        network: The pretrained network that is transferred.
+        network: The pretrained network to transfer.
         dataset: The images with their split.
-        curve: Sets the cut of `keep_early_layers`; without it the backbone's own default.
-        seed: The one seed of everything random.
+        curve: Decides where `keep_early_layers` cuts the backbone; with `None` it is the backbone's default cut.
+        seed: Seed of all random choices.
     """
     labels = dataset.labels[np.array(dataset.split) == "train"]
     cut_stage = None
@@ -315,7 +326,7 @@ def plan_for(
 
 
 def _caution_facts(measured: Measurements, facts: Facts, verdict: Verdict) -> dict[str, Any]:
-    """Returns what the templates of cautions may name."""
+    """Returns the values that conditions and messages of cautions name."""
     profile = measured.profile
     return {
         **facts.measures(),
@@ -330,6 +341,7 @@ def _caution_facts(measured: Measurements, facts: Facts, verdict: Verdict) -> di
         "high": facts.similarity.high,
         "num_images_measured": facts.similarity.num_images,
         "similarity_threshold": thresholds()["similarity"],
+        "domain": "similar to ImageNet" if verdict.rule.domain == "similar" else "different from ImageNet",
         "domain_by_evidence": any("domain" in reading.decides for reading in verdict.evidence),
         "calibrated_range": calibration()["fit"]["provenance"]["ranges"]["effective_num_images"],
         "runner_up": verdict.runner_up,

@@ -1,4 +1,4 @@
-"""The format of a results file: a CSV file with one row per training, which the study and `compare` share."""
+"""Results files: CSV files with one row per training, written by the study and by `compare`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from strategies.errors import OutputError, few, in_a_sentence
 if TYPE_CHECKING:
     from strategies.training.result import TrainingResult
 
-# `retrain_all:inference` is that recipe with this BatchNorm policy wherever pretrained stages train, and
-# `retrain_all:x0.3` is that recipe with three tenths of its learning rates there.
+# Separates a recipe from its variant. Wherever pretrained stages are trained, `retrain_all:inference` sets the
+# BatchNorm policy, and `retrain_all:x0.3` multiplies learning rates by 0.3.
 VARIANT = ":"
 KEY = ("dataset", "size", "seed", "backbone", "image_size", "recipe")
 COLUMNS = (
@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 
-# Columns of the profile that name classes or files, or that are large.
+# Fields of the profile that name classes or files, or that are large.
 _LEFT_OUT = (
     "images_per_class",
     "class_names",
@@ -51,7 +51,7 @@ _LEFT_OUT = (
 
 
 def make_fingerprint(profile: DatasetProfile, similarity: Similarity, curve: DepthCurve | None) -> str:
-    """Returns what was measured on a dataset as JSON, without names of classes and files."""
+    """Returns the measurements of a dataset as JSON, without the names of classes and files."""
     return json.dumps(
         {
             "profile": {name: value for name, value in profile.to_dict().items() if name not in _LEFT_OUT},
@@ -62,7 +62,7 @@ def make_fingerprint(profile: DatasetProfile, similarity: Similarity, curve: Dep
 
 
 def metrics_of(result: TrainingResult) -> dict[str, Any]:
-    """Returns the columns that say what a training reached, on validation with the weights that were kept."""
+    """Returns the metrics of a training as columns; those of validation belong to the best weights."""
     kept = result.history.query("phase == @result.best_phase and step == @result.best_step")
     judged = {
         name: float(kept[name].iloc[-1]) if kept[name].notna().any() else None for name in ("val_accuracy", "val_loss")
@@ -81,8 +81,8 @@ def make_row(key: Sequence[str], metrics: Mapping[str, Any], *, num_images: int,
 
     Args:
         key: Values of the columns `KEY`.
-        metrics: What `metrics_of` returned, or the same columns from elsewhere.
-        num_images: Images for training and validation.
+        metrics: From `metrics_of`, or the same columns from another method.
+        num_images: Number of images for training and validation.
         fingerprint: From `make_fingerprint`.
     """
     import keras
@@ -98,7 +98,7 @@ def make_row(key: Sequence[str], metrics: Mapping[str, Any], *, num_images: int,
 
 
 def read_results(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a results file; none if it is not there."""
+    """Returns the rows of a results file; none if the file does not exist."""
     if not path.is_file():
         return []
     csv.field_size_limit(2**24)
@@ -107,20 +107,20 @@ def read_results(path: Path) -> list[dict[str, str]]:
 
 
 def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
-    """Refuses a file that rows cannot be appended to; one that is not there, or empty, is as good as any.
+    """Checks that rows can be appended to a results file. The file may be empty or not exist yet.
 
     Args:
-        path: Of a results file.
-        keys: Values of the columns `KEY` of the rows that are to come.
+        path: Path of the file.
+        keys: Values of the columns `KEY` of the rows that will be appended.
 
     Raises:
-        OutputError: If it is a folder, cannot be written, has other columns, or holds one of those rows already.
+        OutputError: If it is a folder, cannot be written, has other columns, or already holds one of those rows.
     """
     if path.is_dir() or not path.parent.is_dir():
         problem = "a folder" if path.is_dir() else "whose folder does not exist"
         raise OutputError(f"Expected a CSV file to append to. Received: {str(path)!r}, {problem}. Name a file.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise OutputError(f"Expected a file that can be written. Received: {str(path)!r}. Grant access to it.")
+        raise OutputError(f"Expected a file that can be written. Received: {str(path)!r}. Allow writing to it.")
     if not path.exists() or not path.stat().st_size:
         return
     try:
@@ -137,19 +137,22 @@ def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
             f"{few(header, 20)}. Name another file."
         )
     if not path.read_bytes().endswith(b"\n"):
-        raise OutputError(f"Expected a file of whole lines. Received: {str(path)!r}, cut in its last. Mend the file.")
-    there = {tuple(row[name] for name in KEY) for row in rows}
-    known = [key for key in (tuple(map(str, key)) for key in keys) if key in there]
+        raise OutputError(
+            f"Expected a file of complete lines. Received: {str(path)!r}, whose last line is truncated. Complete or "
+            f"delete that line."
+        )
+    existing = {tuple(row[name] for name in KEY) for row in rows}
+    known = [key for key in (tuple(map(str, key)) for key in keys) if key in existing]
     if known:
         shared = ", ".join(f"{name} {value}" for name, value in zip(KEY[:-1], known[0], strict=False))
         raise OutputError(
             f"Expected a file without the results of this run. Received: {str(path)!r}, which holds "
-            f"{', '.join(key[-1] for key in known)} for {shared}. Name another file, or another seed."
+            f"{', '.join(key[-1] for key in known)} for {shared}. Name another file, or choose another seed."
         )
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends rows to a results file; makes it with its header where it is not there."""
+    """Appends rows to a results file; creates the file with its header if it does not exist."""
     new = not path.is_file() or not path.stat().st_size
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)

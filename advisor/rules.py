@@ -1,4 +1,4 @@
-"""Rules and evidence as rows; the rule that applies, and by what margin."""
+"""Rules and evidence as rows; which rule applies to a dataset, and by what margin."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from strategies.recipes import RECIPES
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What decides: measured on the training and validation images, nothing of it on the test images.
+    """The measurements that decide. They come from the training and validation images, never from the test images.
 
     Attributes:
-        effective_num_images: Images for training and validation, net of duplicates.
+        effective_num_images: Number of images for training and validation. Copies count once.
         num_classes: Number of classes.
-        similarity: To ImageNet, with its interval, measured with a calibrated ruler.
-        depth_curve: How well the classes are separable by depth, or `None` where nothing could be held out.
+        similarity: Similarity to ImageNet with its interval, measured with a calibrated ruler.
+        depth_curve: How well each stage separates the classes; `None` where no image could be held out.
     """
 
     effective_num_images: float
@@ -38,8 +38,8 @@ class Facts:
         score, low, high = self.similarity.score, self.similarity.low, self.similarity.high
         if score is None or low is None or high is None:
             raise UserError(
-                f"Expected a similarity from a calibrated ruler. Received: one from {self.similarity.ruler}, whose "
-                f"distances decide nothing. Measure it with the default ruler."
+                f"Expected a similarity from a calibrated ruler. Received: one from {self.similarity.ruler}, which "
+                f"measures distances but no scores. Measure it with the default ruler."
             )
         if not 0 <= low <= score <= high <= 1:
             raise UserError(
@@ -49,17 +49,17 @@ class Facts:
 
     @classmethod
     def from_fingerprint(cls, fingerprint: Mapping[str, Any]) -> Facts:
-        """Reads what decides from the content of `fingerprint.json`."""
+        """Reads the facts from the content of `fingerprint.json`."""
         curve = fingerprint["depth_curve"]
         return cls(
             effective_num_images=fingerprint["profile"]["effective_num_images"],
             num_classes=fingerprint["profile"]["num_classes"],
             similarity=Similarity.from_dict(fingerprint["similarity"]),
-            depth_curve=None if curve is None else DepthCurve(**curve),
+            depth_curve=None if curve is None else DepthCurve.from_dict(curve),
         )
 
     def measures(self) -> dict[str, float]:
-        """Returns every number that a rule or a row of evidence may look at; NaN where it is not known."""
+        """Returns every number that a rule or a row of evidence compares; NaN where it is unknown."""
         curve = self.depth_curve
         return {
             "effective_num_images": float(self.effective_num_images),
@@ -70,14 +70,14 @@ class Facts:
         }
 
 
-# The two questions of the 2 x 2, and their answers: below the threshold, at or above it.
+# The two questions of the 2 x 2, each with its two answers: below the threshold, and at or above it.
 SIDES = {"size": ("small", "large"), "domain": ("different", "similar")}
 MEASURES = {"size": "effective_num_images", "domain": "similarity"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One cell of the 2 x 2 of size and domain: which recipe it leads to."""
+    """One cell of the 2 x 2 of size and domain, and the recipe that it leads to."""
 
     size: str
     domain: str
@@ -85,7 +85,7 @@ class Rule:
     source: str
 
 
-# One row per cell, no order, no fall-through; the recipe row says when it applies and why.
+# One row per cell; their order does not matter. The row of the recipe says when it applies and why.
 RULES: tuple[Rule, ...] = tuple(
     Rule(size=recipe.size, domain=recipe.domain, recipe=recipe.name, source=recipe.source)
     for recipe in RECIPES.values()
@@ -94,15 +94,16 @@ RULES: tuple[Rule, ...] = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Something measured that overrules the threshold's answer to one of the two questions, or to both.
+    """A measurement that can overrule the answer of a threshold to one of the two questions, or to both.
 
     Attributes:
-        name: Of the measure in `Facts.measures`, and of the option that leaves it out.
-        when: `"below"` or `"from"`: on which side of its number the row speaks.
-        answers: Question -> answer there; what is not named stays as it is.
-        spread: By how much the measure errs; for the confidence.
-        words: What to say then; a template over `value` and `number`, each also in `points`.
-        source: Where the idea comes from; what it is worth stands in the evidence.
+        name: Name of the measure in `Facts.measures`; also the name under which users leave the row out.
+        when: `"below"` or `"from"`: the side of its threshold on which the row applies.
+        answers: Question -> answer where the row applies. A question that is not named keeps its answer.
+        spread: Typical error of the measure, for the confidence.
+        words: What is said where the row applies: a sentence without its period. A template over `value` and `number`
+            (its threshold), and over `points` and `number_points`, the same two times 100.
+        source: Where the idea comes from. `advisor/evidence` measures what it is worth.
     """
 
     name: str
@@ -113,7 +114,7 @@ class Evidence:
     source: str
 
     def applies(self, value: Any, number: float) -> Any:
-        """Returns whether the row speaks, for a value or an array of them; never where it is not known."""
+        """Returns whether the row applies to a value, or to each value of an array; never where it is NaN."""
         return np.asarray(value) < number if self.when == "below" else np.asarray(value) >= number
 
 
@@ -123,42 +124,42 @@ EVIDENCE: tuple[Evidence, ...] = (
         when="from",
         answers={"domain": "different"},
         spread=20.0,
-        words="{value:.0f} images for each class are at least {number:.0f}, enough to put new last stages in the place "
-        "of those that fit ImageNet (different)",
-        source="pretraining helps less with more images of each class: Kornblith et al. 2019, section 4.7",
+        words="{value:.0f} images per class reach the threshold of {number:.0f}, enough to train new last stages, so "
+        "these images count as different from ImageNet",
+        source="pretraining helps less the more images each class has: Kornblith et al. 2019, section 4.7",
     ),
     Evidence(
         name="late_gain",
         when="below",
         answers={"domain": "different"},
         spread=0.04,
-        words="the last stages of the network separate your classes {points:+.1f} points better than the first "
-        "two thirds, less than {number_points:+.0f} (different)",
-        source="linear probes by depth: Alain & Bengio 2016; layers that transfer badly: Yosinski et al. 2014",
+        words="The last stages of the network add {points:+.1f} points of accuracy to the first two thirds, below the "
+        "threshold of {number_points:+.0f}, so these images count as different from ImageNet",
+        source="linear probes by depth: Alain & Bengio 2016; layers that transfer poorly: Yosinski et al. 2014",
     ),
     Evidence(
         name="headroom",
         when="below",
         answers={"size": "small", "domain": "similar"},
         spread=0.02,
-        words="a new head alone leaves {points:.1f} % of the images wrong, less than {number_points:.0f} %: nothing "
-        "is left to gain (small and similar)",
-        source="what is left to gain over the frozen network: Kornblith et al. 2019, Do Better ImageNet Models "
-        "Transfer Better?",
+        words="A new head alone misclassifies {points:.1f}% of the images, below the threshold of "
+        "{number_points:.0f}%, so little is left to gain and this dataset counts as small and similar to ImageNet",
+        source="room to improve on the frozen network: Kornblith et al. 2019, Do Better ImageNet Models Transfer "
+        "Better?",
     ),
 )
 
 
 def sides(measures: Mapping[str, Any], against: Thresholds, evidence: Sequence[Evidence] = EVIDENCE) -> dict[str, Any]:
-    """Answers both questions: whether each is at or above its threshold, after the evidence has had its say.
+    """Answers both questions: thresholds first, then the evidence that may overrule them.
 
     Args:
-        measures: Thresholds, or arrays of them, by name.
-        against: What they are compared with.
-        evidence: Rows that may overrule the thresholds.
+        measures: Measured values by name: single numbers, or arrays of one shape.
+        against: The thresholds that they are compared with.
+        evidence: Rows that may overrule the thresholds, in order; the last row that applies decides.
 
     Returns:
-        `size` and `domain`, true for the upper side, of the measures' shape.
+        For `size` and `domain`, whether the answer is the upper one (large, similar), in the shape of the measures.
     """
     answers = {question: np.asarray(measures[MEASURES[question]]) >= against[MEASURES[question]] for question in SIDES}
     for row in evidence:
@@ -176,8 +177,8 @@ class SizeMargin:
 
     Attributes:
         value: Effective images for training and validation.
-        threshold: From which on a dataset is large.
-        factor: Value over threshold.
+        threshold: Number of images from which a dataset counts as large.
+        factor: Value divided by threshold.
         side: `small` or `large`.
     """
 
@@ -192,8 +193,10 @@ class SimilarityMargin:
     """How far the similarity to ImageNet lies from its threshold.
 
     Attributes:
-        value: The score, with its 90 % interval, `low` to `high`.
-        threshold: From which on images are similar.
+        value: The score.
+        low: Lower end of the 90% interval of the score.
+        high: Upper end.
+        threshold: Score from which images count as similar.
         difference: Value minus threshold.
         side: `different` or `similar`.
     """
@@ -225,13 +228,13 @@ class EvidenceReading:
 
     Attributes:
         name: Name of the row.
-        value: What was measured; `None` where it is not known.
-        when: `below` or `from`: on which side of its threshold the row applies.
+        value: The measured value; `None` where it is unknown.
+        when: `below` or `from`: the side of its threshold on which the row applies.
         number: Its threshold.
-        answers: Question -> answer, where the row applies; else empty.
-        decides: The questions that this row has the last word on.
-        overrules: Whether it changed the answer of a threshold.
-        because: Why, in words; empty where the row does not apply.
+        answers: Question -> answer where the row applies; otherwise empty.
+        decides: The questions that this row decides: it applies, and no later row answers them.
+        overrules: Whether an answer differs from that of the threshold of size or similarity.
+        because: The reason as a sentence without its period; empty where the row does not apply.
         source: Where the idea comes from.
     """
 
@@ -253,12 +256,12 @@ class Verdict:
     Attributes:
         rule: The row that applies.
         margins: How far size and similarity lie from their thresholds.
-        evidence: What each row of evidence that is switched on says.
-        probabilities: Of each recipe, from how far all measures lie from what they are compared with.
+        evidence: What each row of evidence in use says.
+        probabilities: Recipe -> probability, from the distances of all measures to their thresholds.
         runner_up: The most probable of the other recipes.
-        confidence: Probability that no recipe is better by more than a point, calibrated on the study.
-        depths_disagree: Whether what the last stages add speaks for the other domain.
-        because: Why, in words with the measured numbers.
+        confidence: Probability that no other recipe is better by more than a point, calibrated on the study.
+        depths_disagree: Whether the accuracy that the last stages add speaks for the other domain.
+        because: The reason in words, with the measured numbers.
         why_not: For each of the other three recipes, which of its conditions are not met.
     """
 
@@ -274,7 +277,10 @@ class Verdict:
 
 
 def evidence_rows(without: Sequence[str] = ()) -> tuple[Evidence, ...]:
-    """Returns the rows of evidence, but those that are named.
+    """Returns the rows of evidence, except those that are named.
+
+    Args:
+        without: Names of rows to leave out.
 
     Raises:
         UnknownNameError: If there is no such row.
@@ -287,18 +293,18 @@ def evidence_rows(without: Sequence[str] = ()) -> tuple[Evidence, ...]:
 
 
 def rate_factor(facts: Facts, rates: Mapping[str, float] | None = None) -> float:
-    """Returns the factor on the learning rates of `fine_tune_all`: `factor` below a similarity to ImageNet, else 1.
+    """Returns by what factor the learning rates of `fine_tune_all` are multiplied for a dataset.
 
     Args:
         facts: What was measured.
-        rates: `similarity` and `factor`; default: those that were fitted.
+        rates: Below this `similarity` to ImageNet the rates are multiplied by `factor`. Default: the fitted numbers.
     """
     row = fitted()["rates"] if rates is None else rates
     return float(row["factor"]) if facts.measures()["similarity"] < row["similarity"] else 1.0
 
 
 def choose(measures: Mapping[str, Any], against: Thresholds, evidence: Sequence[Evidence] = EVIDENCE) -> Any:
-    """Returns the index in `RULES` of the row that applies, for numbers or for arrays of them."""
+    """Returns the index in `RULES` of the row that applies; arguments as in `sides`."""
     answers = sides(measures, against, evidence)
     index = np.zeros(np.broadcast(*answers.values()).shape, dtype=int)
     for place, row in enumerate(RULES):
@@ -312,40 +318,40 @@ def choose(measures: Mapping[str, Any], against: Thresholds, evidence: Sequence[
 def apply_rules(
     facts: Facts, *, compared_with: Thresholds | None = None, evidence: Sequence[Evidence] = EVIDENCE
 ) -> Verdict:
-    """Applies the 2 x 2 of size and similarity, and the evidence that may overrule either side.
+    """Applies the 2 x 2 of size and similarity, and the evidence that may overrule either answer.
 
     Args:
         facts: What was measured.
-        compared_with: Default: the numbers of the advice.
-        evidence: Default: every row.
+        compared_with: The thresholds; default: those of the advice.
+        evidence: Rows of evidence in use; default: all.
     """
     against = compared_with if compared_with is not None else thresholds()
     measures = facts.measures()
     rule = RULES[int(choose(measures, against, evidence))]
-    plain = {question: SIDES[question][int(side)] for question, side in sides(measures, against, ()).items()}
-    readings = read_evidence(measures, against, evidence, plain)
-    words = _words(measures, against, plain) | {
+    by_threshold = {question: SIDES[question][int(side)] for question, side in sides(measures, against, ()).items()}
+    readings = read_evidence(measures, against, evidence, by_threshold)
+    words = _words(measures, against, by_threshold) | {
         question: reading.because for reading in readings for question in reading.decides
     }
     probabilities = cell_probabilities(facts, against, evidence)
     disagree = depths_disagree(measures, rule, fitted()["late_gain"])
-    because = f"{words['size']}, and {words['domain']}. {RECIPES[rule.recipe].because}"
-    if words["size"] == words["domain"]:  # one row of evidence answers both questions
+    because = f"{words['size']}. {words['domain']}. {RECIPES[rule.recipe].because}"
+    if words["size"] == words["domain"]:  # a single row of evidence answers both questions
         because = f"{words['size']}."
     return Verdict(
         rule=rule,
-        margins=_margins(facts, against, plain),
+        margins=_margins(facts, against, by_threshold),
         evidence=readings,
         probabilities=probabilities,
         runner_up=max((row.recipe for row in RULES if row != rule), key=lambda name: probabilities[name]),
         confidence=calibrated_confidence(probabilities[rule.recipe], disagree),
         depths_disagree=disagree,
-        because=because[0].upper() + because[1:],
+        because=because,
         why_not=_why_not(rule, words),
     )
 
 
-def _margins(facts: Facts, against: Thresholds, plain: Mapping[str, str]) -> Margins:
+def _margins(facts: Facts, against: Thresholds, by_threshold: Mapping[str, str]) -> Margins:
     size, domain = against["effective_num_images"], against["similarity"]
     score = facts.similarity.score or 0.0
     return Margins(
@@ -353,7 +359,7 @@ def _margins(facts: Facts, against: Thresholds, plain: Mapping[str, str]) -> Mar
             value=facts.effective_num_images,
             threshold=size,
             factor=facts.effective_num_images / size,
-            side=plain["size"],
+            side=by_threshold["size"],
         ),
         similarity=SimilarityMargin(
             value=score,
@@ -361,21 +367,21 @@ def _margins(facts: Facts, against: Thresholds, plain: Mapping[str, str]) -> Mar
             high=facts.similarity.high or 0.0,
             threshold=domain,
             difference=score - domain,
-            side=plain["domain"],
+            side=by_threshold["domain"],
         ),
     )
 
 
 def read_evidence(
-    measures: Mapping[str, float], against: Thresholds, evidence: Sequence[Evidence], plain: Mapping[str, str]
+    measures: Mapping[str, float], against: Thresholds, evidence: Sequence[Evidence], by_threshold: Mapping[str, str]
 ) -> tuple[EvidenceReading, ...]:
-    """Returns what each row of evidence that is switched on says; the last row to answer a question decides it.
+    """Returns what each row of evidence says; the last row that answers a question decides it.
 
     Args:
-        measures: `Facts.measures`.
-        against: What the measures are compared with.
+        measures: From `Facts.measures`.
+        against: The thresholds. A row whose threshold is `None` is switched off and left out.
         evidence: Rows of evidence.
-        plain: What the thresholds alone answer to each question.
+        by_threshold: Question -> answer of the thresholds alone.
     """
     readings: list[EvidenceReading] = []
     for row in evidence:
@@ -396,7 +402,7 @@ def read_evidence(
                 number=number,
                 answers=answers,
                 decides=tuple(answers),
-                overrules=any(side != plain[question] for question, side in answers.items()),
+                overrules=any(side != by_threshold[question] for question, side in answers.items()),
                 because=row.words.format_map(filled) if answers else "",
                 source=row.source,
             )
@@ -405,40 +411,54 @@ def read_evidence(
 
 
 _WORDS = {
-    "small": "{effective_num_images:,.0f} effective images for training are fewer than {threshold:,.0f} (small)",
-    "large": "{effective_num_images:,.0f} effective images for training are at least {threshold:,.0f} (large)",
-    "similar": "similarity to ImageNet {similarity:.2f} is at least {threshold:.2f} (similar)",
-    "different": "similarity to ImageNet {similarity:.2f} is below {threshold:.2f} (different)",
+    "small": "{effective_num_images:,.0f} effective images (copies count once) are below the threshold of "
+    "{threshold:,.0f}, so this dataset counts as small",
+    "large": "{effective_num_images:,.0f} effective images (copies count once) reach the threshold of "
+    "{threshold:,.0f}, so this dataset counts as large",
+    "similar": "The similarity to ImageNet, {similarity:.2f}, reaches the threshold of {threshold:.2f}, so these "
+    "images count as similar",
+    "different": "The similarity to ImageNet, {similarity:.2f}, is below the threshold of {threshold:.2f}, so these "
+    "images count as different",
 }
 
 
-def _words(measures: Mapping[str, float], against: Thresholds, plain: Mapping[str, str]) -> dict[str, str]:
+def _words(measures: Mapping[str, float], against: Thresholds, by_threshold: Mapping[str, str]) -> dict[str, str]:
     return {
         question: _WORDS[side].format_map({**measures, "threshold": against[MEASURES[question]]})
-        for question, side in plain.items()
+        for question, side in by_threshold.items()
     }
 
 
 def _why_not(rule: Rule, words: Mapping[str, str]) -> dict[str, str]:
-    reasons = {}
+    """Returns what each of the other recipes is for, and then why this dataset is something else."""
+    texts = {}
     for row in RULES:
         if row == rule:
             continue
-        wrong: dict[str, str] = {}  # reason -> what the recipe is for; one reason may answer both questions
+        purposes, reasons = [], []
         if row.size != rule.size:
-            wrong[words["size"]] = f"is for {row.size} datasets"
+            purposes.append(f"{row.size} datasets")
+            reasons.append(words["size"])
         if row.domain != rule.domain:
-            toward = "to" if row.domain == "similar" else "from"
-            wrong.setdefault(words["domain"], f"is for images {row.domain} {toward} ImageNet")
-        reasons[row.recipe] = f"{row.recipe} {' and '.join(f'{what}, but {why}' for why, what in wrong.items())}."
-    return reasons
+            purposes.append(f"images {row.domain} {'to' if row.domain == 'similar' else 'from'} ImageNet")
+            reasons.append(words["domain"])
+        distinct = dict.fromkeys(reasons)  # a single row of evidence may answer both questions
+        sentences = [f"{row.recipe} is for {' of '.join(purposes)}", *distinct]
+        texts[row.recipe] = " ".join(f"{sentence}." for sentence in sentences)
+    return texts
 
 
 def cell_probabilities(facts: Facts, against: Thresholds, evidence: Sequence[Evidence] = EVIDENCE) -> dict[str, float]:
-    """Returns for each recipe the probability of its cell, were each measure drawn again with its error."""
+    """Returns the probability of the cell of each recipe, given the error of every measure.
+
+    Args:
+        facts: What was measured.
+        against: The thresholds.
+        evidence: Rows of evidence in use.
+    """
     measures = facts.measures()
     score, low, high = measures["similarity"], facts.similarity.low or 0, facts.similarity.high or 0
-    # A third of a decade, and 0.1, are what the thresholds themselves are uncertain by; 3.29 deviations make 90 %.
+    # The thresholds themselves are uncertain: by a third of a decade, and by 0.1. A 90% interval is 3.29 deviations.
     chances = {
         "size": _logistic(3 * math.log10(measures["effective_num_images"] / against["effective_num_images"])),
         "domain": _logistic(1.7 * (score - against["similarity"]) / math.hypot((high - low) / 3.29, 0.1)),
@@ -461,25 +481,25 @@ def cell_probabilities(facts: Facts, against: Thresholds, evidence: Sequence[Evi
 
 
 def depths_disagree(measures: Mapping[str, float], rule: Rule, late_gain: float) -> bool:
-    """Returns whether what the last stages add speaks for the other domain than the rule that applies.
+    """Returns whether the accuracy that the last stages add speaks against the domain of the rule that applies.
 
     Args:
-        measures: `Facts.measures`.
+        measures: From `Facts.measures`.
         rule: The row that applies.
-        late_gain: From which on the last stages look as they do near ImageNet.
+        late_gain: The gain from which the last stages do as well as they do on images similar to ImageNet.
     """
     value = measures["late_gain"]
     return not math.isnan(value) and (value >= late_gain) != (rule.domain == SIDES["domain"][1])
 
 
 def calibrated_confidence(probability: float, disagree: bool, platt: Mapping[str, float] | None = None) -> float:
-    """Maps the probability of a cell to the share of right advice that the study saw at it.
+    """Turns the probability of a cell into a confidence: how often the study found such advice to be right.
 
     Args:
         probability: From `cell_probabilities`.
         disagree: From `depths_disagree`.
-        platt: `intercept`, `slope` on the log odds, and `disagree`, what is added where the depths disagree; default:
-            those that were fitted.
+        platt: `intercept`, `slope` of the log odds, and `disagree`, which is added where the depths disagree. Default:
+            the fitted numbers.
 
     Reference:
         Platt 1999, Probabilistic Outputs for Support Vector Machines.
@@ -489,7 +509,7 @@ def calibrated_confidence(probability: float, disagree: bool, platt: Mapping[str
 
 
 def log_odds(probability: float) -> float:
-    """Returns the logarithm of the odds, of probabilities within a thousandth of 0 and 1 as of those."""
+    """Returns the logarithm of the odds; probabilities are limited to the range from 0.001 to 0.999."""
     kept = min(max(probability, 1e-3), 1 - 1e-3)
     return math.log(kept / (1 - kept))
 

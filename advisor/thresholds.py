@@ -1,4 +1,4 @@
-"""The fitted numbers behind the advice, read from `calibration.json`: thresholds, and what else the study gave."""
+"""The fitted numbers behind the advice, read from `calibration.json`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-# What measures are compared with, by name; `None` where a row of evidence is switched off.
+# Threshold of each measure by its name; `None` where a row of evidence is switched off.
 Thresholds = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Landmark:
-    """A dataset of the study and its similarity to ImageNet, to compare a user's images with."""
+    """A dataset of the study with its similarity to ImageNet, for comparison with a user's images."""
 
     title: str
     score: float
@@ -23,23 +23,28 @@ class Landmark:
 
 @cache
 def calibration() -> Mapping[str, Any]:
-    """Returns the content of `calibration.json`: every fitted number, each with what it was fitted on."""
+    """Returns the content of `calibration.json`: every fitted number, and the data that it was fitted on."""
     return json.loads(files("advisor").joinpath("calibration.json").read_text(encoding="utf-8"))
 
 
 def fitted(without_dataset: str | None = None) -> Mapping[str, Any]:
-    """Returns everything that was fitted on the study, or on the study without one of its datasets."""
+    """Returns the numbers that were fitted on the study.
+
+    Args:
+        without_dataset: A dataset of the study: the numbers fitted on all others. Any other name, or none, gives the
+            numbers fitted on all datasets.
+    """
     fit = calibration()["fit"]
     return fit["held_out"].get(without_dataset, fit["all"])
 
 
 def thresholds(name: str = "advice", *, without_dataset: str | None = None) -> Thresholds:
-    """Returns what everything measured is compared with.
+    """Returns a set of thresholds: the threshold of each measure by its name.
 
     Args:
-        name: `advice`, `two_by_two` (the thresholds of size and similarity, fitted without evidence) or `textbook`.
-        without_dataset: A dataset of the study: the thresholds fitted on all others. Any other name gives the
-            thresholds that were fitted on all datasets.
+        name: `advice`, `two_by_two` (size and similarity alone, fitted without evidence) or `textbook` (numbers from
+            the literature, not fitted).
+        without_dataset: As in `fitted`.
 
     Example:
         >>> from advisor.thresholds import thresholds
@@ -52,6 +57,6 @@ def thresholds(name: str = "advice", *, without_dataset: str | None = None) -> T
 
 
 def landmarks() -> list[Landmark]:
-    """Returns the datasets of the study by their similarity to ImageNet, the most different first."""
+    """Returns the datasets of the study in the order of their similarity to ImageNet, the lowest first."""
     rows = (Landmark(title=row["title"], score=row["score"]) for row in calibration()["fit"]["landmarks"])
     return sorted(rows, key=lambda landmark: landmark.score)

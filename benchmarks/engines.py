@@ -1,10 +1,11 @@
-"""What OpenVINO says beside what Keras says, for every backbone: python benchmarks/engines.py [--backbone NAME]
+"""Compares OpenVINO with Keras, for each backbone: python benchmarks/engines.py [--backbone NAME]
 
-Random weights, the backbone's own input size, 64 images of noise. Prints the largest difference at any stage, as a
-share of that stage's largest value, and images per second of both.
+Random weights, the backbone's default image size, 64 images of noise. Prints the largest difference at any stage, as a
+share of the largest value of that stage, and images per second of both. Needs OpenVINO.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,12 +13,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from strategies.features.background import BackgroundJob
 from strategies.features.cache import FeatureCache
-from strategies.features.engines import OpenVino
-from strategies.features.extraction import stage_network
-from strategies.features.forward import forward
-from strategies.networks.backbones import BACKBONES, get_backbone, stages_at
+from strategies.features.extraction import stage_extractor
+from strategies.networks.backbones import BACKBONES, get_backbone
+from strategies.networks.network import PretrainedNetwork
 
 
 def compare(name: str, folder: Path) -> tuple[float, float, float]:
@@ -27,33 +26,31 @@ def compare(name: str, folder: Path) -> tuple[float, float, float]:
     shape = (row.image_size, row.image_size, 3)
     plain = getattr(keras.applications, row.constructor)
     plain(include_top=False, weights=None, input_shape=shape, **row.arguments).save_weights(weights)
-    stages = [stage.name for stage in stages_at(row, row.image_size, dense=False)]
-    network = stage_network(name, stages, image_size=row.image_size, weights=str(weights), cache=False)
-    made = BackgroundJob(key=name, cache=FeatureCache(folder / "cache", 2**30), make=network._tapped.convert).arrays()[
-        0
-    ]
-    model, _ = network._built
+    network = PretrainedNetwork(backbone=name, weights=str(weights), image_size=row.image_size)
+    converted = stage_extractor(network, cache=FeatureCache(folder / "cache", 2**30))
+    if converted.conversion is None:
+        sys.exit("Expected OpenVINO as the engine. Received: Keras. Install OpenVINO and unset ADVISOR_ENGINE.")
     images = np.random.default_rng(0).integers(0, 256, (64, *shape), dtype="uint8")
-    runner, rates, said = OpenVino(*made[:3]), [], []
-    for run in (lambda: runner(images, "OpenVINO"), lambda: forward(model, images, description="Keras")):
-        run()
+    rates, outputs = [], []
+    for extractor in (converted, stage_extractor(network, cache=None)):  # without a cache, Keras computes
+        extractor.run(images, description="Warming up")
         started = time.perf_counter()
-        said.append(run())
+        outputs.append(extractor.run(images, description="Measuring"))
         rates.append(len(images) / (time.perf_counter() - started))
-    pairs = zip(*said, strict=True)
-    return max(float(np.abs(one - other).max() / np.abs(other).max()) for one, other in pairs), *rates
+    pairs = zip(*outputs, strict=True)
+    return max(float(np.abs(ours - theirs).max() / np.abs(theirs).max()) for ours, theirs in pairs), *rates
 
 
 def main() -> None:
-    """Prints a row per backbone."""
+    """Prints a row for each backbone."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbone", choices=BACKBONES, action="append", help="this one alone; may be repeated")
+    parser.add_argument("--backbone", choices=BACKBONES, action="append", help="a single backbone; may be repeated")
     given = parser.parse_args()
     print("| backbone | largest difference | OpenVINO, images/s | Keras, images/s |\n| --- | --- | --- | --- |")
     for name in given.backbone or BACKBONES:
         with tempfile.TemporaryDirectory(prefix="advisor-engines-") as folder:
-            difference, ours, theirs = compare(name, Path(folder))
-        print(f"| {name} | {difference:.1e} | {ours:.0f} | {theirs:.0f} |", flush=True)
+            difference, openvino, with_keras = compare(name, Path(folder))
+        print(f"| {name} | {difference:.1e} | {openvino:.0f} | {with_keras:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How exported models agree with the model: python benchmarks/export.py [--data FOLDER] [--format NAME] [BACKBONE ...]
+"""Compares exported models with the model: python benchmarks/export.py [--data FOLDER] [--format NAME] [BACKBONE ...]
 
-For one backbone of each family, a few steps of `fine_tune_all` from random weights at the smallest input size that is
-64 px or more, exported into every format, reloaded in a fresh process and compared: a table of the size, the share of
-images that get the same class and the largest difference of a probability. Images: the test images of a class folder,
-or made-up ones. Random weights need no download and say as much about the operations as pretrained ones do.
+For a backbone of each family: a few steps of `fine_tune_all` from random weights at the smallest image size of 64 px or
+more. The model is exported into each format, loaded in a separate process and compared: the size, the share of images
+with the same class, and the largest difference in probability. The images are test images of a class folder, or
+synthetic. Random weights need no download and use the same operations as pretrained ones.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SMALLEST = 64
 
 
 def main() -> None:
-    """Prints one row per backbone and format."""
+    """Prints a row for each backbone and format."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("backbones", nargs="*", default=ONE_PER_CONSTRUCTOR, metavar="BACKBONE")
     parser.add_argument("--data", type=Path, help="class folder")
@@ -50,21 +50,20 @@ def main() -> None:
             run = strategies.read_run(Path(folder, "run"))
             for kind in given.format or FORMATS:
                 try:
-                    one = strategies.export(run, kind, data=dataset)
+                    exported = strategies.export(run, kind, data=dataset)
                 except UserError as error:
                     print(f"| {name} | {kind} | {error} | | | |", flush=True)
                     continue
-                print(
-                    f"| {name} | {kind} | {one.num_bytes / 1e6:.1f} MB | {one.num_images} | {one.top1_agreement:.2%} | "
-                    f"{one.largest_difference:.1e} |",
-                    flush=True,
-                )
+                largest = exported.largest_difference
+                cells = [name, kind, f"{exported.num_bytes / 1e6:.1f} MB", f"{exported.num_images}"]
+                cells += [f"{exported.top1_agreement:.2%}", "identical" if largest == 0 else f"{largest:.1e}"]
+                print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def images_of(folder: Path | None) -> ImageDataset:
-    """Returns 200 images, half of them for the test: of a class folder, or noise of two kinds."""
+    """Returns 200 images, half of them test images: from a class folder, or noise of two kinds."""
     if folder is None:
-        print("Images: made-up ones.", file=sys.stderr)
+        print("Images: synthetic.", file=sys.stderr)
         generator = np.random.default_rng(0)
         fine = generator.integers(0, 256, (NUM_IMAGES // 2, SMALLEST, SMALLEST, 3), dtype="uint8")
         coarse = generator.integers(0, 256, (NUM_IMAGES // 2, 8, 8, 3), dtype="uint8").repeat(8, 1).repeat(8, 2)

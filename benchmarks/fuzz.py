@@ -1,8 +1,9 @@
-"""Feeds damaged images, archives and plans to what reads them: python benchmarks/fuzz.py --inputs 100000
+"""Feeds damaged images, archives and plans to the code that reads them: python benchmarks/fuzz.py --inputs 100000
 
-Each input is a good one that was changed at random: bytes flipped, cut out, doubled or exchanged; values of a plan
-replaced, removed or moved. It must be accepted, or refused by one of our own errors; anything else is a defect. Prints
-a row for each target, and the first defects with the seed that makes each again. Ends with exit code 1 if there is one.
+Each input is a valid one with random changes: bytes are flipped, cut out, doubled or replaced; values of a plan are
+replaced, removed or moved. It must be accepted, or refused with an error of this package; anything else is a defect.
+Prints a row for each target, and the first defects, each with the seed that reproduces it. The exit code is 1 if there
+is a defect.
 """
 
 import argparse
@@ -70,12 +71,14 @@ VALUES = (
 
 
 def main():
-    """Runs every target on its share of the inputs."""
+    """Runs each target on its share of the inputs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0, help="of the first input; the others follow")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first input; the next inputs use the next seeds"
+    )
     given = parser.parse_args()
-    warnings.simplefilter("ignore")  # Pillow's own, on odd metadata
+    warnings.simplefilter("ignore")  # Pillow warns about odd metadata
     with tempfile.TemporaryDirectory() as folder:
         targets = {"images": Images(), "archives": Archives(Path(folder)), "plans": Plans(Path(folder))}
         counts, slowest, defects = {name: Counter() for name in targets}, dict.fromkeys(targets, 0.0), []
@@ -91,7 +94,7 @@ def main():
                 counts[name]["defect"] += 1
                 defects.append((seed, traceback.format_exc()))
             slowest[name] = max(slowest[name], time.perf_counter() - start)
-    print("| target | inputs | accepted | refused by an error of ours | defects | slowest |")
+    print("| target | inputs | accepted | refused with an error of this package | defects | slowest |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, count in counts.items():
         row = [f"{count[kind]:,}" for kind in ("accepted", "refused", "defect")]
@@ -102,7 +105,7 @@ def main():
 
 
 class Images:
-    """Damaged bytes of every format through the one way through the pixels."""
+    """Decodes damaged bytes of all image formats."""
 
     def __init__(self):
         pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype="uint8")
@@ -117,13 +120,13 @@ class Images:
             self.good.append(file.getvalue())
 
     def __call__(self, generator):
-        """Decodes one."""
+        """Decodes one damaged image."""
         content = damaged(self.good[generator.integers(len(self.good))], generator)
         decode_image(Encoded("fuzz", lambda: content), 16 if generator.random() < 0.5 else None)
 
 
 class Archives:
-    """Damaged zip, tar and tar.gz files of a class folder."""
+    """Reads damaged zip, tar and tar.gz files of a class folder."""
 
     def __init__(self, folder):
         self.folder, self.good = folder, {}
@@ -143,7 +146,7 @@ class Archives:
             self.good[suffix] = path.read_bytes()
 
     def __call__(self, generator):
-        """Lists one and decodes its images."""
+        """Lists one damaged archive and decodes its images."""
         suffix = str(generator.choice(list(self.good)))
         path = self.folder / f"damaged{suffix}"
         path.write_bytes(damaged(self.good[suffix], generator))
@@ -152,7 +155,7 @@ class Archives:
 
 
 class Plans:
-    """Changed values of plans of all four recipes, and damaged bytes of `plan.json`."""
+    """Reads plans of all four recipes with changed values, and damaged bytes of `plan.json`."""
 
     def __init__(self, folder):
         self.path = folder / "plan.json"
@@ -162,7 +165,7 @@ class Plans:
         ]
 
     def __call__(self, generator):
-        """Reads one."""
+        """Reads one changed or damaged plan."""
         values = copy.deepcopy(self.good[generator.integers(len(self.good))])
         if generator.random() < 0.25:
             self.path.write_bytes(damaged(json.dumps(values).encode(), generator))
@@ -198,7 +201,7 @@ def damaged(content, generator):
 
 
 def change(values, generator):
-    """Replaces, removes or exchanges one value somewhere within dictionaries and lists."""
+    """Replaces, removes or copies one value somewhere in nested dictionaries and lists."""
     place = values
     while True:
         keys = list(place) if isinstance(place, dict) else list(range(len(place)))

@@ -1,13 +1,13 @@
-"""Whether Grad-CAM finds the object: flowers pasted into one quadrant of a scene, and a sheet of pictures to look at.
+"""Tests whether Grad-CAM finds the object: flowers pasted into a quadrant of a scene, and a sheet of pictures.
 
     python benchmarks/gradcam.py FLOWERS SCENES --out sheet.png [--things FASHION]
 
-FLOWERS and SCENES are class folders, such as `flowers5` and `intel_scenes`. A head is trained on the flowers for each
-backbone with pretrained weights (`head_only`, a few seconds). Test flowers that are recognised in their quadrant with
-half of the probability or more are clear cases; the share of the heat within that quadrant is printed, beside the
-quarter of the area that it would have by chance. With `--things`, a class folder that is easy to learn, such as
-`fashion10`, a network of another family learns from random weights to name a thing wherever it lies in a scene
-(`retrain_all`, some minutes), and is asked the same.
+FLOWERS and SCENES are class folders, such as `flowers5` and `intel_scenes`. For each backbone with pretrained weights,
+a head is trained on the flowers (`head_only`, a few seconds). Test flowers that are recognized in their quadrant with a
+probability of one half or more are clear cases. For these, the share of the heat within the quadrant is printed; by
+chance, it would be one quarter. With `--things`, a class folder that is easy to learn, such as `fashion10`, a network
+of another family learns from random weights to name an object anywhere in a scene (`retrain_all`, a few minutes), and
+is tested in the same way.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ COLUMNS = (
     "mean share of the heat",
 )
 NUM_TRAIN, NUM_CASES, NUM_SHOWN = 250, 100, 10
-NUM_THINGS, PASSES = 2_000, 10
+NUM_OBJECTS, PASSES = 2_000, 10
 
 
 def main() -> None:
-    """Prints one row per backbone and background, and writes the sheet."""
+    """Prints a row for each backbone and background, and writes the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("flowers", type=Path)
     parser.add_argument("scenes", type=Path)
     parser.add_argument("--out", type=Path, default=Path("gradcam.png"))
-    parser.add_argument("--things", type=Path)
+    parser.add_argument("--things", dest="objects", type=Path, help="class folder of objects")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.flowers)
     chosen = np.random.default_rng(0).permutation(len(dataset))[: NUM_TRAIN + 150]
@@ -66,32 +66,32 @@ def main() -> None:
         )
         result = train(plan, dataset, baseline=False)
         photos = decode_images(test.items[:NUM_SHOWN], SIZE)
-        rows.append([(one, heat, "") for one, heat in zip(photos, gradcam(result.model, photos), strict=True)])
+        rows.append([(photo, heat, "") for photo, heat in zip(photos, gradcam(result.model, photos), strict=True)])
         name = f"{backbone}, {weights}"
         rows += judge(result, name, test.items[:NUM_CASES], test.labels[:NUM_CASES], scenes, SIZE)
-    if arguments.things is not None:
+    if arguments.objects is not None:
         for backbone in FROM_SCRATCH:
-            result, things, labels = learn(backbone, arguments.things, scenes)
-            rows += judge(result, f"{backbone}, from random weights", things, labels, scenes, SMALL)
+            result, objects, labels = learn(backbone, arguments.objects, scenes)
+            rows += judge(result, f"{backbone}, from random weights", objects, labels, scenes, SMALL)
     sheet(rows).save(arguments.out)
 
 
 def learn(backbone: str, folder: Path, scenes: list[Path]) -> tuple[TrainingResult, list[Path], np.ndarray]:
-    """Trains a network from random weights on things in a random quadrant; returns it and things it has not seen."""
+    """Trains a network from random weights on objects in random quadrants; returns it and objects it has not seen."""
     dataset = load_dataset(folder)
     order = np.random.default_rng(0).permutation(len(dataset))
-    seen, unseen = order[:NUM_THINGS], order[NUM_THINGS : NUM_THINGS + NUM_CASES]
-    things = [dataset.items[index] for index in seen]
-    half = NUM_THINGS // 2
+    seen, unseen = order[:NUM_OBJECTS], order[NUM_OBJECTS : NUM_OBJECTS + NUM_CASES]
+    objects = [dataset.items[index] for index in seen]
+    half = NUM_OBJECTS // 2
     images = np.concatenate(
-        [compose(things[:half], None, SMALL, seed=0)[0], compose(things[half:], scenes, SMALL, seed=1)[0]]
+        [compose(objects[:half], None, SMALL, seed=0)[0], compose(objects[half:], scenes, SMALL, seed=1)[0]]
     )
     names = np.array(dataset.class_names)
     plan = make_plan(
         "retrain_all",
         backbone,
         class_names=dataset.class_names,
-        num_train=int(0.7 * NUM_THINGS),
+        num_train=int(0.7 * NUM_OBJECTS),
         image_size=SMALL,
         weights="random",
         budget=PASSES / 16,
@@ -103,7 +103,7 @@ def learn(backbone: str, folder: Path, scenes: list[Path]) -> tuple[TrainingResu
 def judge(
     result: TrainingResult, name: str, photos: list[Path], labels: np.ndarray, scenes: list[Path], size: int
 ) -> list[list[tuple[np.ndarray, np.ndarray, str]]]:
-    """Prints a row for each background, and returns the clear cases to be shown."""
+    """Prints a row for each background, and returns the clear cases for the sheet."""
     shown = []
     for background in ("gray", "scenes"):
         images, quadrants = compose(photos, scenes if background == "scenes" else None, size)
@@ -122,7 +122,7 @@ def judge(
 def compose(
     photos: list[Path], backgrounds: list[Path] | None, size: int, *, seed: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pastes each photo into a quadrant, one after the other or at random, of a gray square or of a scene."""
+    """Pastes each photo into a quadrant of a gray square or a scene: quadrants in turn, or at random."""
     images, quadrants = [], np.arange(len(photos)) % 4
     if seed is not None:
         quadrants = np.random.default_rng(seed).permutation(quadrants)
@@ -145,14 +145,14 @@ def share_of_heat(heat: np.ndarray, quadrant: int) -> float:
 
 
 def is_hottest_in(heats: np.ndarray, quadrants: np.ndarray) -> np.ndarray:
-    """Returns whether the hottest point of each map lies in the quadrant: the pointing game of Zhang et al. 2016."""
+    """Returns whether the hottest point of each map is in the quadrant: the pointing game of Zhang et al. 2016."""
     tops, lefts = np.divmod(heats.reshape(len(heats), -1).argmax(axis=1), heats.shape[2])
     half = heats.shape[2] // 2
     return 2 * (tops >= half) + (lefts >= half) == quadrants
 
 
 def sheet(rows: list[list[tuple[np.ndarray, np.ndarray, str]]]) -> Image.Image:
-    """Returns a picture with each image above its overlay."""
+    """Returns a picture of each image with its overlay below it."""
     width = max(len(row) for row in rows)
     picture = Image.new("RGB", (width * CELL, 2 * len(rows) * CELL), "white")
     draw = ImageDraw.Draw(picture)

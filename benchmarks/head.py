@@ -1,7 +1,7 @@
-"""The exact head beside other linear heads, with few images per class: python benchmarks/head.py DATASETS
+"""Compares the exact head with other linear heads, with few images per class: python benchmarks/head.py DATASETS
 
-Mean test accuracy over datasets and seeds, in per cent, on frozen features: the table that advisor/evidence/README.md
-quotes. Datasets are class folders below one folder; groups that its `datasets.csv` names are kept together.
+Prints the table of docs/explanations/evidence.md: the mean test accuracy over datasets and seeds, in percent, on frozen
+features. Datasets are class folders below one folder; groups that its `datasets.csv` names stay in one split.
 """
 
 import argparse
@@ -25,7 +25,7 @@ HEADS = {
 
 
 def main():
-    """Prints one row per number of images per class."""
+    """Prints a row for each number of images per class."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("datasets", type=Path)
     parser.add_argument("--backbone", default="MobileNet-0.25")
@@ -43,11 +43,11 @@ def main():
                 continue
             for seed in range(given.seeds):
                 order = np.random.default_rng(seed).permutation(pool)
-                train = np.concatenate([order[labels[order] == one][:per_class] for one in np.unique(labels)])
+                train = np.concatenate([order[labels[order] == label][:per_class] for label in np.unique(labels)])
                 kernel, bias = fit_head(features[train], labels[train], len(whole.class_names), seed=seed)
                 row = scores.setdefault(per_class, {})
-                answers = (features[is_test] @ kernel + bias).argmax(axis=1)
-                row.setdefault("exact head", []).append((answers == labels[is_test]).mean())
+                predictions = (features[is_test] @ kernel + bias).argmax(axis=1)
+                row.setdefault("exact head", []).append((predictions == labels[is_test]).mean())
                 for head, make in HEADS.items():
                     model = make().fit(features[train], labels[train])
                     row.setdefault(head, []).append(model.score(features[is_test], labels[is_test]))

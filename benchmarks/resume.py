@@ -1,8 +1,9 @@
 """Kills a run of each recipe at random moments until it has finished: python benchmarks/resume.py DATA [--kills 10]
 
-SIGKILL each time, then `advisor train ... --resume`, until the run is done; its weights must be those of a run that was
-left alone. A run that ends before it was killed as often is followed by another. Then once with SIGINT, and once on a
-disk of a few megabytes (where a tmpfs can be mounted). Prints a line for each and ends with 1 if one differs.
+Each run is killed with SIGKILL and continued with `advisor train ... --resume` until it is finished. Its weights must
+equal those of a run without interruption. If a run ends before it was killed often enough, another one follows. Then
+once with SIGINT, and once on a disk of a few megabytes (if a tmpfs can be mounted). Prints a line for each. The exit
+code is 1 if weights differ.
 """
 
 import argparse
@@ -30,7 +31,7 @@ COMMAND = [sys.executable, "-m", "advisor", "train"]
 
 
 def main() -> None:
-    """Prints one line for each run."""
+    """Prints a line for each run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="a class folder")
     parser.add_argument("--kills", type=int, default=10)
@@ -46,7 +47,7 @@ def main() -> None:
             started = time.perf_counter()
             run(given.data, plan, folder / f"{recipe}_whole")
             seconds = time.perf_counter() - started
-            equal &= killed(given.data, plan, folder, given.kills, lambda most=seconds: chance.uniform(0, most))
+            equal &= killed(given.data, plan, folder, given.kills, lambda longest=seconds: chance.uniform(0, longest))
             interrupted = folder / f"{recipe}_interrupted"
             stopped(given.data, plan, interrupted, 0.7 * seconds, signal.SIGINT)
             if not (interrupted / "metrics.json").is_file():
@@ -73,15 +74,15 @@ def write_plan(recipe: str, data: str, path: Path) -> Path:
 
 
 def killed(data: str, plan: Path, folder: Path, kills: int, moment: Callable[[], float]) -> bool:
-    """Kills runs at random moments, as often as asked; each that comes to its end is compared."""
+    """Kills runs at random moments until there are enough kills, and compares each finished run."""
     equal, done, runs = True, 0, 0
     while done < kills:
-        cut, before = folder / f"{plan.stem}_cut_{runs}", done
-        while done < kills and stopped(data, plan, cut, moment(), signal.SIGKILL):
+        interrupted, before = folder / f"{plan.stem}_interrupted_{runs}", done
+        while done < kills and stopped(data, plan, interrupted, moment(), signal.SIGKILL):
             done += 1
-        if not (cut / "metrics.json").is_file():
-            run(data, plan, cut, "--resume")
-        equal &= report(f"{plan.stem}: {done - before} times SIGKILL", folder / f"{plan.stem}_whole", cut)
+        if not (interrupted / "metrics.json").is_file():
+            run(data, plan, interrupted, "--resume")
+        equal &= report(f"{plan.stem}: {done - before} times SIGKILL", folder / f"{plan.stem}_whole", interrupted)
         runs += 1
     return equal
 
@@ -92,7 +93,7 @@ def run(data: str, plan: Path, out: Path, *options: str) -> None:
 
 
 def stopped(data: str, plan: Path, out: Path, seconds: float, how: signal.Signals) -> bool:
-    """Trains, or goes on, until a signal stops it; returns whether it came to that."""
+    """Trains or continues until the time is over, then sends a signal; returns whether the signal was needed."""
     command = [*COMMAND, data, "--plan", str(plan), "--out", str(out), "--resume"]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -105,32 +106,35 @@ def stopped(data: str, plan: Path, out: Path, seconds: float, how: signal.Signal
 
 
 def full_disk(data: str, plan: Path, whole: Path, disk: Path) -> bool:
-    """Trains on a disk on which the state has no room, then on the same disk with room."""
+    """Trains on a disk that is too small for the checkpoint, then on the same disk with enough space."""
     disk.mkdir(exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], check=False).returncode:
-        print(f"{plan.stem}: no tmpfs could be mounted, a full disk was not tried")
+        print(f"{plan.stem}: no tmpfs could be mounted, so a full disk was not tested")
         return True
     try:
         command = [*COMMAND, data, "--plan", str(plan), "--out", str(disk / "run"), "--resume"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        said = done.stderr.strip().splitlines()[-1:]
-        print(f"{plan.stem}: on 8 MB: exit code {done.returncode}, {said}")
-        state = (disk / "run" / FILE).exists()
+        last_line = done.stderr.strip().splitlines()[-1:]
+        print(f"{plan.stem}: on 8 MB: exit code {done.returncode}, {last_line}")
+        has_checkpoint = (disk / "run" / FILE).exists()
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
         if done.returncode:
             run(data, plan, disk / "run", "--resume")
         return report(
-            f"{plan.stem}: full disk (a state was {'there' if state else 'not there yet'})", whole, disk / "run"
+            f"{plan.stem}: full disk ({'with' if has_checkpoint else 'without'} a checkpoint)", whole, disk / "run"
         )
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def report(what: str, whole: Path, cut: Path) -> bool:
-    """Prints whether two runs end with the same weights."""
-    one, other = (keras.models.load_model(folder / "model.keras").get_weights() for folder in (whole, cut))
-    largest = max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
-    print(f"{what}: {'the same weights' if largest == 0 else f'weights differ by up to {largest:g}'}", flush=True)
+def report(name: str, whole: Path, interrupted: Path) -> bool:
+    """Prints and returns whether two runs end with identical weights."""
+    pairs = zip(
+        *(keras.models.load_model(folder / "model.keras").get_weights() for folder in (whole, interrupted)),
+        strict=True,
+    )
+    largest = max(float(np.abs(expected - found).max()) for expected, found in pairs)
+    print(f"{name}: {'identical weights' if largest == 0 else f'weights differ by up to {largest:g}'}", flush=True)
     return largest == 0
 
 

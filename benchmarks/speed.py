@@ -1,7 +1,7 @@
-"""How fast it is, as ratios measured side by side: python benchmarks/speed.py DATASETS [--row recommend] [--repeats 5]
+"""Measures speed as ratios: python benchmarks/speed.py DATASETS [--row recommend] [--repeats 5]
 
-DATASETS is a folder with the class folders `imagenet_samples` and `intel_scenes`. Each row runs ours and what it is
-compared with in turn, and prints the medians and their ratio. Needs OpenVINO (`pip install '.[openvino]'`).
+DATASETS is a folder with the class folders `imagenet_samples` and `intel_scenes`. Each row runs this package and its
+reference in turn, and prints the medians and their ratio. Needs OpenVINO (`pip install '.[openvino]'`).
 """
 
 import argparse
@@ -22,7 +22,7 @@ from PIL import Image
 BACKBONE = "MobileNetV2-0.35"
 ADVISOR = [sys.executable, "-m", "advisor"]
 ENLARGED, NUM_CLASSES = 1.6, 10
-Line = tuple[str, float, float]  # what, ours, what it is compared with
+Row = tuple[str, float, float]  # name, this package, reference
 
 PREDICT = """
 import keras, sys
@@ -66,7 +66,7 @@ print(json.dumps([time.perf_counter() - listed, listed - started, usage]))
 
 
 def enlarge(source: Path, out: Path) -> Path:
-    """Writes the photos of a class folder 1.6 times as large, regrouped into ten classes."""
+    """Writes the photos of a class folder, enlarged 1.6 times and regrouped into ten classes."""
     for index, path in enumerate(sorted(path for path in source.rglob("*") if path.is_file())[:1000]):
         folder = out / f"class{index * NUM_CLASSES // 1000}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,10 +86,10 @@ def run(command: list[str], **environment: str | Path) -> tuple[float, str]:
     return time.perf_counter() - started, done.stdout
 
 
-def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
-    """The advice on 1,000 photos beside one pass of the same network by Keras; both as whole commands."""
+def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares the advice on 1,000 photos with one pass of the same network in Keras, both as whole commands."""
     photos = enlarge(datasets / "imagenet_samples", work / "photos")
-    few = work / "few"  # converts the networks, and leaves nothing else that the photos need
+    few = work / "few"  # for converting the networks; nothing else of it is reused
     for folder in sorted(photos.iterdir()):
         (few / folder.name).mkdir(parents=True)
         for path in sorted(folder.iterdir())[:4]:
@@ -102,7 +102,7 @@ def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
         ways: dict[str, Callable[[], tuple[float, str]]] = {
             "predict": lambda: run([sys.executable, "-c", PREDICT, str(photos)]),
             "recommend": lambda cache=work / f"cache{number}": run([*advise, str(photos)], ADVISOR_CACHE=cache),
-            "recommend, the same again": lambda cache=work / f"cache{number}": run(
+            "recommend, second time": lambda cache=work / f"cache{number}": run(
                 [*advise, str(photos)], ADVISOR_CACHE=cache
             ),
             "recommend, first use of a network": lambda cache=work / f"new{number}": run(
@@ -114,13 +114,13 @@ def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
         }
         for name, way in ways.items():
             seconds.setdefault(name, []).append(way()[0])
-    other = median(seconds.pop("predict"))
+    reference = median(seconds.pop("predict"))
     for name, values in seconds.items():
-        yield f"{name} / model.predict", median(values), other
+        yield f"{name} / model.predict", median(values), reference
 
 
-def many_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
-    """The advice on 100,000 files beside 20,000, apart from listing them: 20,000 small crops, linked five times."""
+def many_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares the advice on 100,000 files with 20,000, without listing them: 20,000 small crops, linked five times."""
     sources = sorted(path for path in (datasets / "imagenet_samples").rglob("*") if path.is_file())
     for index in range(100_000):
         path = work / ("few" if index < 20_000 else "many") / f"class{index % NUM_CLASSES}" / f"{index:06}.jpg"
@@ -141,16 +141,16 @@ def many_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
             with tempfile.TemporaryDirectory() as cache:
                 values.append(json.loads(run(script, ADVISOR_CACHE=cache)[1]))
     few, many = (np.median(values, axis=0) for values in found.values())
-    yield "recommend on 100,000 files / on 20,000, apart from listing", many[0], few[0]
+    yield "recommend on 100,000 files / on 20,000, without listing", many[0], few[0]
     yield "listing 100,000 files / listing 20,000", many[1], few[1]
     yield "memory on 100,000 files / on 20,000, GiB", many[2], few[2]
 
 
-def head_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
-    """A new head from folder to saved model, and again, beside 20 epochs of Keras' guide: 2,000 photos, by seeds."""
+def head_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares a new head, from folder to saved model, with 20 epochs of Keras' guide: 2,000 photos, several seeds."""
     from strategies.data.loading import load_dataset
     from strategies.data.splits import split_dataset
-    from strategies.networks.backbones import get_backbone
+    from strategies.networks.network import PretrainedNetwork
     from strategies.networks.weights import weights_path
 
     whole = load_dataset(datasets / "intel_scenes")
@@ -160,7 +160,7 @@ def head_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
         path = work / "splits" / str(part) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(str(item), path)
-    weights = str(weights_path(get_backbone(BACKBONE), "imagenet", 224))
+    weights = str(weights_path(PretrainedNetwork(backbone=BACKBONE, weights="imagenet", image_size=224)))
     seconds: dict[str, list[float]] = {"ours": [], "again": [], "guide": []}
     accuracy: dict[str, list[float]] = {"ours": [], "guide": []}
     train = [*ADVISOR, "train", str(work / "splits"), "--recipe", "head_only", "--backbone", BACKBONE, "--json"]
@@ -176,30 +176,38 @@ def head_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
         accuracy["guide"].append(json.loads(out))
     ours, again, guide = (median(values) for values in seconds.values())
     yield "head_only / Keras' guide", ours, guide
-    yield "head_only again / its first run", again, ours
+    yield "head_only, second run / first run", again, ours
     yield "accuracy of head_only / of the guide, mean", np.mean(accuracy["ours"]), np.mean(accuracy["guide"])
 
 
-def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
-    """Images per second of the frozen pass beside the bare compiled network on arrays; features from the cache."""
+def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares the frozen pass with the bare OpenVINO model on arrays, and computed features with cached ones."""
     os.environ["ADVISOR_CACHE"] = str(work / "cache")
+    import openvino
+
     import strategies
     from strategies.data.decoding import decode_images
+    from strategies.features import extractor
     from strategies.features.cache import default_cache
-    from strategies.features.engines import IMAGES_PER_REQUEST, OpenVino
-    from strategies.features.extraction import stage_network
+    from strategies.features.engines import IMAGES_PER_REQUEST
+    from strategies.features.extraction import stage_extractor
+    from strategies.networks.network import PretrainedNetwork
 
     photos = sorted(enlarge(datasets / "imagenet_samples", work / "photos").rglob("*.jpg"))
-    network = stage_network(BACKBONE, ["stage6"], image_size=224, weights="auto", cache=True)
+    network = PretrainedNetwork(backbone=BACKBONE, weights="imagenet", image_size=224)
+    frozen = stage_extractor(network, ["stage6"], cache=default_cache())
+    assert frozen.conversion is not None
+    (structure, weights, *_), _ = frozen.conversion.arrays()
+    core = openvino.Core()
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+    bare = core.compile_model(core.read_model(structure.tobytes(), weights.tobytes()), "CPU", hints)
     pixels = decode_images(photos, 224)
-    runner = network._pass
-    assert isinstance(runner, OpenVino)
+    batches = np.split(pixels[:992].astype("float32"), 992 // IMAGES_PER_REQUEST)
     shutil.copytree(default_cache().folder, work / "converted")
-    bare, batches = runner._network, np.split(pixels[:992].astype("float32"), 992 // IMAGES_PER_REQUEST)
-    ours, others, stored, computed = [], [], [], []
+    frozen_rates, bare_rates, stored, computed = [], [], [], []
     for number in range(repeats + 1):  # the first time warms up
         started = time.perf_counter()
-        runner(pixels[:992], "Frozen pass")
+        frozen.run(pixels[:992], description="Frozen pass")
         middle = time.perf_counter()
         request = bare.create_infer_request()
         for batch in batches:
@@ -207,48 +215,49 @@ def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
         end = time.perf_counter()
         shutil.rmtree(default_cache().folder)
         shutil.copytree(work / "converted", default_cache().folder)
-        strategies.features.extractor._SEEN.clear()
+        extractor._REMEMBERED.clear()
         first = time.perf_counter()
         strategies.extract_features(photos, BACKBONE, image_size=224)
         second = time.perf_counter()
         strategies.extract_features(photos, BACKBONE, image_size=224)
         if number:
-            ours.append(992 / (middle - started))
-            others.append(992 / (end - middle))
+            frozen_rates.append(992 / (middle - started))
+            bare_rates.append(992 / (end - middle))
             computed.append(second - first)
             stored.append(time.perf_counter() - second)
-    yield "images/s of the frozen pass / of the bare OpenVINO model", median(ours), median(others)
+    yield "images/s of the frozen pass / of the bare OpenVINO model", median(frozen_rates), median(bare_rates)
     yield "1,000 features computed / read from the cache, seconds", median(computed), median(stored)
 
 
-def step_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
-    """Images per second of a fine-tuning step beside bare `model.fit` on images decoded in memory."""
+def step_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares images per second of a fine-tuning step with bare `model.fit` on images decoded in memory."""
     import keras
 
     import strategies
     from strategies.data.decoding import decode_images
-    from strategies.training.model import build_model, start_phase
+    from strategies.training.model import StagedModel
     from strategies.training.timing import measure_cost
 
     data = strategies.split_dataset(strategies.load_dataset(datasets / "intel_scenes"), seed=0)
     plan = strategies.make_plan("fine_tune_all", BACKBONE, class_names=data.class_names, num_train=1000, image_size=96)
     pixels = decode_images(data.items[:512], 96).astype("float32")
     targets = keras.utils.to_categorical(data.labels[:512], len(data.class_names))
-    model = build_model(plan)
-    start_phase(model, plan, plan.phases[-1])
+    staged = StagedModel.build(plan)
+    staged.start_phase(plan.phases[-1])
+    model = staged.model
     model.compile(keras.optimizers.AdamW(), "categorical_crossentropy", metrics=["accuracy"])
     model.fit(pixels, targets, batch_size=32, verbose=0)
-    ours, others = [], []
+    ours, bare = [], []
     for _ in range(repeats):
         started = time.perf_counter()
         model.fit(pixels, targets, batch_size=32, verbose=0)
-        others.append(512 / (time.perf_counter() - started))
+        bare.append(512 / (time.perf_counter() - started))
         ours.append(32 / measure_cost(plan, data).per_step[-1])
-    yield "images/s of a fine-tuning step / of bare model.fit", median(ours), median(others)
+    yield "images/s of a fine-tuning step / of bare model.fit", median(ours), median(bare)
 
 
-def time_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
-    """How long a recipe was predicted to take beside how long it took: a tenth of its steps, all evaluations made."""
+def time_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares the predicted with the measured time of a recipe: a fifth of its steps, with all evaluations."""
     import strategies
     from strategies.plans.planning import with_budget
     from strategies.training.timing import measure_cost
@@ -266,8 +275,8 @@ def time_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
         yield f"predicted / measured time, {recipe}", median(predicted), median(measured)
 
 
-def start_row(datasets: Path, work: Path, repeats: int) -> Iterator[Line]:
-    """What nothing costs: the help, and the import, beside an empty Python."""
+def start_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares the help and the import with an empty Python process."""
     commands = {
         "advisor --help": [*ADVISOR, "--help"],
         "import advisor": [sys.executable, "-c", "import advisor"],
@@ -290,17 +299,17 @@ ROWS = {
 
 
 def main() -> None:
-    """Prints a table."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("datasets", type=Path)
-    parser.add_argument("--row", choices=ROWS, action="append", help="run this row alone; may be repeated")
+    parser.add_argument("--row", choices=ROWS, action="append", help="run only this row; may be repeated")
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    print("| what | ours | compared with | ratio |\n| --- | --- | --- | --- |", flush=True)
+    print("| measured | this package | reference | ratio |\n| --- | --- | --- | --- |", flush=True)
     for name in given.row or ROWS:
         with tempfile.TemporaryDirectory(prefix="advisor-speed-") as work:
-            for what, ours, other in ROWS[name](given.datasets, Path(work), given.repeats):
-                print(f"| {what} | {ours:.2f} | {other:.2f} | {ours / other:.2f} |", flush=True)
+            for label, ours, reference in ROWS[name](given.datasets, Path(work), given.repeats):
+                print(f"| {label} | {ours:.2f} | {reference:.2f} | {ours / reference:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

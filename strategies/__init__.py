@@ -1,4 +1,4 @@
-"""How a transfer-learning recipe is carried out in Keras; usable without the advisor."""
+"""Carries out a transfer-learning recipe in Keras. This package works without `advisor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The few exceptions: `ValueError`s whose text says what was received, what was expected and what to do."""
+"""Exceptions for input that cannot be used: each message says what was expected, what was received and what to do."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
-    """Something the user gave cannot be used; the text is one sentence that says how to mend it."""
+    """The input cannot be used; the message says how to fix it. Base class of the other exceptions."""
 
 
 class DatasetError(UserError):
-    """The images or labels cannot be used as they are."""
+    """The images or labels cannot be used."""
 
 
 class UnknownNameError(UserError):
-    """A backbone, recipe or stage that does not exist was named."""
+    """There is no backbone, recipe, stage or layer of that name."""
 
 
 class WeightsError(UserError):
-    """Pretrained weights cannot be had or do not fit the backbone."""
+    """Pretrained weights are not available or do not fit the backbone."""
 
 
 class PlanError(UserError):
-    """A plan is incomplete, contradicts itself or does not fit the data."""
+    """A plan is incomplete, contradicts itself or does not fit the dataset."""
 
 
 class OutputError(UserError):
@@ -31,7 +31,7 @@ class OutputError(UserError):
 
 
 class RunError(UserError):
-    """A folder is not a run folder, or what lies in it does not belong together."""
+    """A folder is not a run folder, or its files do not belong to the same run."""
 
 
 class ExportError(UserError):
@@ -39,7 +39,7 @@ class ExportError(UserError):
 
 
 def unknown_name(kind: str, received: str, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
-    """Returns the error for an unknown name, with the nearest known name as a suggestion, and `hint` at its end."""
+    """Returns the error for an unknown name. Its message suggests the nearest known name and ends with `hint`."""
     names = sorted(known)
     near = [name for name in names if name.lower() == received.lower()]
     near = near or difflib.get_close_matches(received, names, n=1, cutoff=0.5)
@@ -48,13 +48,13 @@ def unknown_name(kind: str, received: str, known: Iterable[str], *, hint: str = 
 
 
 def in_a_sentence(error: Exception) -> str:
-    """Returns an error of another library as a few words within a sentence."""
+    """Returns the message of another library's error in one line, without its final period."""
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
 def few(names: Sequence[str], most: int = 5) -> str:
-    """Returns the first few names, quoted, for a sentence, and how many more there are.
+    """Returns the first names, quoted, and the number of those left out.
 
     Example:
         >>> from strategies.errors import few
@@ -65,5 +65,5 @@ def few(names: Sequence[str], most: int = 5) -> str:
 
 
 def listed(texts: Sequence[str], most: int) -> str:
-    """Returns the first few texts as they are, separated by commas, and how many more there are."""
+    """Returns the first texts, unquoted and separated by commas, and the number of those left out."""
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

@@ -1,4 +1,4 @@
-"""Reading and writing files safely: regular files only, whole or not at all, strict JSON checked against a schema."""
+"""Reads and writes files safely: only regular files, never half a file, and strict JSON checked against a schema."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ _KINDS = {
 
 
 def open_regular(path: Path | str, max_bytes: int | None = None) -> io.BufferedReader:
-    """Opens a regular file for reading, and nothing else: a pipe would wait for ever, a device might do anything.
+    """Opens a regular file for reading. Anything else is refused: reading a pipe may never end.
+
+    Args:
+        path: The file.
+        max_bytes: Largest size that is accepted; `None` accepts any size.
 
     Raises:
-        OSError: If it cannot be opened.
-        ValueError: If it is something else, or larger than `max_bytes`.
+        OSError: If the file cannot be opened.
+        ValueError: If it is not a regular file, or larger than `max_bytes`.
     """
     _check_regular(os.stat(path))
-    # Between the two looks it may have been replaced; opened like this, even a pipe does not wait.
+    # The file may be replaced between the two checks. With O_NONBLOCK, opening a pipe does not wait either.
     file: io.BufferedReader = open(  # noqa: SIM115 (returned)
         path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
     )
@@ -39,7 +43,7 @@ def open_regular(path: Path | str, max_bytes: int | None = None) -> io.BufferedR
         status = os.fstat(file.fileno())
         _check_regular(status)
         if max_bytes is not None and status.st_size > max_bytes:
-            raise ValueError(f"{status.st_size:,} bytes, more than the {max_bytes:,} that are read")
+            raise ValueError(f"{status.st_size:,} bytes, more than the limit of {max_bytes:,}")
     except BaseException:
         file.close()
         raise
@@ -52,10 +56,14 @@ def _check_regular(status: os.stat_result) -> None:
 
 
 def check_output(folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Returns the output folder if it may be written to; writes nothing.
+    """Returns the path of an output folder that may be written to. Creates nothing.
+
+    Args:
+        folder: The folder; it may not exist yet.
+        overwrite: Whether a folder that holds files is accepted.
 
     Raises:
-        OutputError: If it is a file, or holds anything and `overwrite` is false.
+        OutputError: If it is a file, or if it holds files and `overwrite` is false.
     """
     path = Path(folder)
     if path.exists() and not path.is_dir():
@@ -63,29 +71,29 @@ def check_output(folder: str | Path, *, overwrite: bool = False) -> Path:
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise OutputError(
             f"Expected a new or empty output folder. Received: {str(folder)!r}, which holds files. "
-            f"Name another one, say --resume (resume=True) to go on with a run that was cut off, or --overwrite "
-            f"(overwrite=True) to replace what an earlier run wrote there."
+            f"Name another folder, or give --resume (resume=True) to continue an interrupted run, or --overwrite "
+            f"(overwrite=True) to replace the files of an earlier run."
         )
     return path
 
 
 def check_new_file(path: str | Path) -> None:
-    """Checks that a file can be created; writes nothing.
+    """Checks that a file can be created. Creates nothing.
 
     Raises:
-        OutputError: If something is there already, or its folder is not.
+        OutputError: If the path exists already, or if its folder does not exist.
     """
     if Path(path).exists() or not Path(path).absolute().parent.is_dir():
-        problem = "which exists" if Path(path).exists() else "whose folder does not exist"
+        problem = "which exists already" if Path(path).exists() else "whose folder does not exist"
         raise OutputError(f"Expected a new file. Received: {str(path)!r}, {problem}. Name another file.")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives the name of a file to write beside `path`, and puts it in its place once it is whole and on the disk.
+    """Yields a temporary path to write to, and moves that file to `path` once it is complete and on the disk.
 
     Raises:
-        OutputError: If the disk is full or the folder cannot be written to; what was there before stays.
+        OutputError: If the disk is full or the folder cannot be written to. An earlier file at `path` is kept.
     """
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -95,8 +103,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise OutputError(
-            f"Expected to write {path}. Received: {in_a_sentence(error)}. Make room, and go on with --resume "
-            f"(resume=True): the last state is kept."
+            f"Expected to write {path}. Received: {in_a_sentence(error)}. Free some space, then "
+            f"continue with --resume (resume=True): the last saved state is kept."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -104,16 +112,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[TextIO]:
-    """Opens a text file that must not exist yet; what goes wrong within the block leaves no file behind.
+    """Creates a text file that must not exist yet, and removes it again if the block fails.
 
     Raises:
-        OutputError: If it exists or cannot be made.
+        OutputError: If the file exists or cannot be created.
     """
     try:
         stream = open(path, "x", encoding="utf-8", newline="")  # noqa: SIM115 - closed below
     except OSError as error:
         raise OutputError(
-            f"Expected the path of a new file. Received: {str(path)!r} ({in_a_sentence(error)}). Name another one."
+            f"Expected the path of a new file. Received: {str(path)!r} ({in_a_sentence(error)}). Name another file."
         ) from error
     try:
         with stream:
@@ -124,7 +132,12 @@ def new_file(path: str | Path) -> Iterator[TextIO]:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes strict JSON (no NaN) that a person can read and edit."""
+    """Writes indented JSON, which a person can read and edit. NaN is refused.
+
+    Raises:
+        ValueError: If a number is NaN or infinite.
+        OutputError: If the file cannot be written.
+    """
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -134,7 +147,7 @@ def read_json(path: Path, name: str, *, package: str) -> Any:
     """Reads a JSON file and checks it against the schema `schemas/<name>.json` of a package.
 
     Raises:
-        UserError: If the file is missing, is not JSON or does not follow the schema.
+        UserError: If the file does not exist, is not JSON or does not follow the schema.
     """
     try:
         values = load_json(path)
@@ -143,29 +156,33 @@ def read_json(path: Path, name: str, *, package: str) -> Any:
             f"Expected {path.name}. Received: {str(path)!r} ({error.strerror}). Check the folder."
         ) from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"Expected {path.name} in JSON. Received: {str(path)!r} ({error}). Mend the file.") from error
+        raise UserError(f"Expected {path.name} in JSON. Received: {str(path)!r} ({error}). Fix the file.") from error
     check_schema(values, name, package=package)
     return values
 
 
 def load_json(path: str | Path) -> Any:
-    """Returns what a JSON file holds.
+    """Returns the content of a JSON file.
 
     Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is no regular file, or no JSON in UTF-8.
-        RecursionError: If it is nested too deeply.
+        OSError: If the file cannot be read.
+        ValueError: If it is not a regular file, or not JSON in UTF-8.
+        RecursionError: If its values are nested too deeply.
     """
     with open_regular(path) as file:
         return json.loads(file.read().decode("utf-8"))
 
 
 def check_schema(values: Any, name: str, *, package: str, error: type[UserError] = UserError) -> None:
-    """Checks `values` against the JSON schema `schemas/<name>.json` of a package; raises `error` with a sentence."""
+    """Checks `values` against the JSON schema `schemas/<name>.json` of a package.
+
+    Raises:
+        UserError: Or the given subclass `error`, if they do not follow it. The message names the place.
+    """
     import jsonschema
 
     schema = json.loads(files(package).joinpath("schemas", f"{name}.json").read_text(encoding="utf-8"))
     problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(values))
     if problem is not None:
         place = "/".join(str(part) for part in problem.absolute_path) or "the top level"
-        raise error(f"Expected a {name} that follows its schema. Received, at {place}: {problem.message}. Mend it.")
+        raise error(f"Expected a {name} that follows its schema. Received, at {place}: {problem.message}. Fix it.")

@@ -1,7 +1,7 @@
-"""The four documented recipes as rows: what is removed, what is new, what is frozen, and in which phases it trains.
+"""The four transfer-learning recipes as rows: what is removed, added and frozen, and in which phases training runs.
 
-To change how a recipe is carried out, change its row. `strategies/plans/planning.py` makes a
-concrete plan of it for a network and a dataset.
+To change how a recipe is carried out, change its row. `strategies/plans/planning.py` turns a row into a plan for one
+network and one dataset.
 """
 
 from __future__ import annotations
@@ -13,10 +13,17 @@ from strategies.errors import unknown_name
 
 @dataclass(frozen=True, kw_only=True)
 class RecipePhase:
-    """One phase of a recipe, before it is made concrete for a backbone.
+    """One training phase of a recipe, before a backbone is chosen.
 
-    `trains` names groups of stages: `kept`, `rebuilt`, `new` (all new layers) or `classifier`. `solver` is `logistic`
-    (the classifier alone, solved on cached features) or `adamw`. `budget` is the share of the images seen.
+    Attributes:
+        name: Name of the phase.
+        trains: Groups of stages that are trained: `"kept"`, `"rebuilt"`, `"new"` (all new layers) or `"classifier"`.
+        solver: `"adamw"`, or `"logistic"`: the classifier alone, solved exactly on cached features.
+        batch_norm: `"inference"` keeps the statistics of BatchNormalization; `"train"` updates them.
+        learning_rate: Peak of the learning-rate schedule.
+        budget: Share of the training budget that this phase gets.
+        augmented: Whether images are augmented.
+        optional: Whether the phase is undone unless the validation images show a gain.
     """
 
     name: str
@@ -31,11 +38,24 @@ class RecipePhase:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One of the four documented ways to transfer a pretrained network, in words and as data.
+    """One of the four ways to transfer a pretrained network, in words and as data.
 
-    `keeps` says which stages of the backbone stay: `features`, all but fully connected ones; `everything`, those too;
-    `all_but_last`, all but the last one; `early`, those up to the cut, while later ones but the last are built again
-    from their pretrained values.
+    Attributes:
+        name: Name of the recipe.
+        size: `"small"` or `"large"`: the size of dataset that it is for.
+        domain: `"similar"` to ImageNet's images or `"different"`: the images that it is for.
+        title: What it does, in one line.
+        removes: Layers that are removed, in words.
+        new: Layers that are added, in words.
+        freezes: Layers that are frozen, in words.
+        trains: Layers that are trained, in words.
+        keeps: Stages of the backbone that are kept: `"features"`, all but fully connected ones; `"everything"`, fully
+            connected ones too; `"all_but_last"`; or `"early"`, the stages up to the cut. With `"early"`, later stages
+            except the last are built again and start from their pretrained values.
+        new_stage: Whether a new stage is added before the classifier.
+        phases: The training phases, in order.
+        because: Why it suits such a dataset.
+        source: Where it is described.
     """
 
     name: str
@@ -64,15 +84,16 @@ RECIPES: dict[str, Recipe] = {
             name="head_only",
             size="small",
             domain="similar",
-            title="Replace the fully connected end, freeze the rest, train the new layer only",
+            title="Replace the fully connected layers at the end, freeze the rest, train only the new layer",
             removes="the fully connected layers at the end",
             new="one fully connected layer with the new number of classes",
-            freezes="all the rest",
-            trains="the new layer alone",
+            freezes="everything else",
+            trains="only the new layer",
             keeps="features",
             new_stage=False,
             phases=(_HEAD,),
-            because="High-level features fit images like ImageNet's, and so few images would overfit anything more.",
+            because="High-level features of ImageNet fit similar images. With so few images, training more "
+            "layers would overfit.",
             source=_CS231N,
         ),
         Recipe(
@@ -90,19 +111,19 @@ RECIPES: dict[str, Recipe] = {
                 _HEAD,
                 RecipePhase(name="whole_network", trains=("kept", "classifier"), learning_rate=3e-4),
             ),
-            because="There are images enough to tune every layer without overfitting, and the pretrained weights are a "
-            "good start; the head is fitted first, since a random one would distort them.",
+            because="There are enough images to fine-tune every layer without overfitting, and the pretrained weights "
+            "are a good start. The head is fitted first, because a random head would distort them.",
             source=f"{_CS231N}; head first: Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features",
         ),
         Recipe(
             name="keep_early_layers",
             size="small",
             domain="different",
-            title="Keep the early layers frozen, put new layers on top and train those",
+            title="Keep the early layers frozen, add new layers on top and train them",
             removes="every stage after the cut",
-            new="new layers, those with the shape of a removed one started from its values, and a classifier",
+            new="new layers and a classifier; a new layer with the shape of a removed one starts from its weights",
             freezes="the early stages up to the cut",
-            trains="the new layers; then the entire network at a low rate, kept only if validation says it helped",
+            trains="the new layers; then the entire network at a low learning rate, if that improves validation",
             keeps="early",
             new_stage=True,
             phases=(
@@ -116,17 +137,17 @@ RECIPES: dict[str, Recipe] = {
                     optional=True,
                 ),
             ),
-            because="High-level features of ImageNet do not fit these images, low-level ones (edges, colours) do, and "
-            "freezing them leaves fewer weights for few images to fit.",
+            because="High-level features of ImageNet do not fit these images, but low-level ones (edges, colors) do. "
+            "With the early layers frozen, few images have fewer weights to fit.",
             source=f"{_CS231N}; reuse of the lowest stages: Raghu et al. 2019, Transfusion, section 5",
         ),
         Recipe(
             name="retrain_all",
             size="large",
             domain="different",
-            title="Replace the last layers, train the entire network, nothing frozen",
-            removes="the top and the last stage",
-            new="a last stage and a classifier",
+            title="Replace the last layers, train the entire network, freeze nothing",
+            removes="the fully connected layers at the end and the last stage",
+            new="a new last stage and a classifier",
             freezes="nothing",
             trains="the new layers first, then the entire network, BatchNorm included",
             keeps="all_but_last",
@@ -135,8 +156,8 @@ RECIPES: dict[str, Recipe] = {
                 _NEW_LAYERS,
                 RecipePhase(name="whole_network", trains=("kept", "new"), batch_norm="train", learning_rate=1e-3),
             ),
-            because="The last stages do not fit these images as they are, and there are enough of them to train every "
-            "layer; the pretrained weights are still the better start.",
+            because="The pretrained last stages do not fit these images, and there are enough images to train every "
+            "layer. The pretrained weights are still a better start than random ones.",
             source=_CS231N,
         ),
     )
@@ -150,12 +171,12 @@ def get_recipe(name: str) -> Recipe:
         name: `head_only`, `fine_tune_all`, `keep_early_layers` or `retrain_all`.
 
     Raises:
-        UnknownNameError: If there is no such recipe; the text suggests the nearest name.
+        UnknownNameError: If there is no such recipe. The message suggests the nearest name.
 
     Example:
         >>> from strategies import get_recipe
         >>> get_recipe("head_only").trains
-        'the new layer alone'
+        'only the new layer'
     """
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)

@@ -1,11 +1,11 @@
-"""What several tests share: scikit-learn's photos, and real datasets and weights where they are there."""
+"""Fixtures that several tests share: scikit-learn's photos, and real datasets and weights if they are available."""
 
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side: each computes in one thread, or they wait for another
+if "PYTEST_XDIST_WORKER" in os.environ:  # parallel processes: one thread each, or they slow each other down
     for _threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(_threads, "1")
 
@@ -17,7 +17,7 @@ from strategies.networks.weights import BUNDLED, BUNDLED_BACKBONE, can_download,
 
 TILE = 80
 LONGEST = ("test_the_commands_run",)
-# A quarter of a minute and more, most of it training: a second run with other weights does without them.
+# Tests of 15 seconds or more, most of it training. A second run with other weights leaves them out.
 LONG = (
     *LONGEST,
     "test_a_pilot_replaces_the_guess",
@@ -32,13 +32,13 @@ LONG = (
     "test_a_notebook_runs_from_start_to_end",
 )
 (WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
-STAND_IN = "ADVISOR_TEST_STAND_IN"  # set where the weights in Keras' cache are a copy of the package's own
+STAND_IN = "ADVISOR_TEST_STAND_IN"  # set if the weights in Keras' cache are a copy of the bundled weights
 REAL_WEIGHTS = is_cached(get_backbone(BUNDLED_BACKBONE)) and STAND_IN not in os.environ
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
-    """No test reads or writes the user's cache of features."""
+    """Gives the tests a cache of features of their own; they never use the user's."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ADVISOR_CACHE", str(tmp_path_factory.mktemp("cache")))
         environment.delenv("ADVISOR_CACHE_BYTES", raising=False)
@@ -62,7 +62,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def test_data():
-    """The folder of real datasets that `ADVISOR_TEST_DATA` names."""
+    """The folder of real datasets from `ADVISOR_TEST_DATA`."""
     folder = os.environ.get("ADVISOR_TEST_DATA")
     if not folder:
         pytest.skip("ADVISOR_TEST_DATA does not name a folder of real datasets")
@@ -70,18 +70,18 @@ def test_data():
 
 
 def pytest_configure(config):
-    """Without ImageNet's weights in Keras' cache, those of the package take their place under their name."""
-    config.addinivalue_line("markers", "weights: needs pretrained weights, ImageNet's or those of the package")
-    config.addinivalue_line("markers", "long: takes a quarter of a minute or more")
+    """Puts the bundled weights in the place of ImageNet weights that are not in Keras' cache."""
+    config.addinivalue_line("markers", "weights: needs pretrained weights, from ImageNet or bundled")
+    config.addinivalue_line("markers", "long: takes 15 seconds or more")
     if not REAL_WEIGHTS and STAND_IN not in os.environ:
         home = Path(tempfile.mkdtemp(prefix="advisor-test-keras-"))
         (home / "models").mkdir()
         write_stand_in(home / "models" / WEIGHTS)
-        os.environ |= {"KERAS_HOME": str(home), STAND_IN: "1"}  # for the processes that run tests side by side too
+        os.environ |= {"KERAS_HOME": str(home), STAND_IN: "1"}  # parallel test processes inherit it
 
 
 def write_stand_in(path):
-    """Writes the weights of the package as Keras' file of the same network is written."""
+    """Writes the bundled weights in the format of Keras' file for the same network."""
     import h5py
     import numpy as np
 
@@ -100,15 +100,15 @@ def write_stand_in(path):
 
 
 def pytest_report_header():
-    """Says in one line with which weights and which images the tests run."""
-    weights = "ImageNet's, from Keras' cache" if REAL_WEIGHTS else "those of the backbone in this package"
-    images = os.environ.get("ADVISOR_TEST_DATA") or "those of scikit-learn alone (ADVISOR_TEST_DATA names others)"
+    """Returns a line that names the weights and the images of this test run."""
+    weights = "ImageNet, from Keras' cache" if REAL_WEIGHTS else "bundled"
+    images = os.environ.get("ADVISOR_TEST_DATA") or "only those of scikit-learn (set ADVISOR_TEST_DATA for more)"
     return f"pretrained weights: {weights}; images: {images}"
 
 
 def pytest_collection_modifyitems(items):
-    """Marks the tests that need pretrained weights: `pytest -m weights` runs these alone."""
-    items.sort(key=lambda item: item.name not in LONGEST)  # first, so that no process waits for another at the end
+    """Marks tests that need pretrained weights or a long time: `pytest -m weights` runs only the former."""
+    items.sort(key=lambda item: item.name not in LONGEST)  # first, so that no process has to wait at the end
     for item in items:
         if {"pretrained_weights", "imagenet_weights"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("weights")
@@ -118,19 +118,19 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def pretrained_weights():
-    """Keras' cache holds weights of MobileNetV2-0.35: ImageNet's or, under their name, those of the package."""
+    """Ensures that Keras' cache holds weights of MobileNetV2-0.35: ImageNet's, or the bundled ones under that name."""
 
 
 @pytest.fixture(scope="session")
 def imagenet_weights(pretrained_weights):
-    """Skips where these are not ImageNet's, since the figures of a test hold for them alone."""
+    """Skips a test whose expected numbers hold only for ImageNet weights, if those are not available."""
     if not REAL_WEIGHTS:
-        pytest.skip(f"{WEIGHTS} is not in Keras' cache; KERAS_HOME names another one")
+        pytest.skip(f"{WEIGHTS} is not in Keras' cache; KERAS_HOME sets its folder")
 
 
 @pytest.fixture(scope="session")
 def small_run(photos, pretrained_weights, tmp_path_factory):
-    """`(folder, dataset, result)` of `head_only` on the photos, with the split that was trained on."""
+    """A run of `head_only` on the photos: `(folder, dataset, result)`; the dataset has the split of the run."""
     import strategies
 
     dataset = strategies.split_dataset(strategies.load_dataset(photos), seed=0)
@@ -143,7 +143,7 @@ def small_run(photos, pretrained_weights, tmp_path_factory):
 
 @pytest.fixture
 def advisor(monkeypatch, capsys):
-    """Runs a command in this process; returns exit code, stdout and stderr."""
+    """A function that runs a command in this process and returns exit code, stdout and stderr."""
     from advisor import cli
 
     def run(*arguments):
@@ -161,10 +161,10 @@ def advisor(monkeypatch, capsys):
 
 @pytest.fixture
 def no_network(monkeypatch, tmp_path):
-    """Nothing in Keras' cache, and no way to download."""
+    """An empty Keras cache, and no download. Yields the folder of the cache."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # no server listens there
     can_download.cache_clear()
     yield tmp_path / "keras" / "models"
     can_download.cache_clear()
@@ -172,7 +172,10 @@ def no_network(monkeypatch, tmp_path):
 
 @pytest.fixture
 def check_freeze_map():
-    """A function that holds every tensor of a model against its plan, at the end of a phase: frozen is bit-equal."""
+    """A function that compares every tensor of a model with its plan after a phase: frozen tensors are bit-equal.
+
+    It returns the numbers of frozen and of changed tensors.
+    """
     import keras
     import numpy as np
 
@@ -184,17 +187,17 @@ def check_freeze_map():
         for stage, names in staged.layers.items():
             cell = next(cell for cell in rows[stage].cells if cell.phase == phase.name)
             for layer in map(model.get_layer, names):
-                held = cell.state == "frozen"
+                frozen = cell.state == "frozen"
                 if isinstance(layer, keras.layers.BatchNormalization):
                     assert len(layer.weights) == 4
-                    held = held or cell.batch_norm == "inference"
+                    frozen = frozen or cell.batch_norm == "inference"
                 for weight in layer.weights:
                     if phase.solver == "logistic" and weight.path == "classifier/bias":
-                        assert not after[weight.path].any()  # the exact head has none
+                        assert not after[weight.path].any()  # the exact head has no bias
                         continue
                     same = np.array_equal(before[weight.path], after[weight.path])
-                    assert same == held, f"{weight.path} in {phase.name}: {cell}"
-                    counts[held] += 1
+                    assert same == frozen, f"{weight.path} in {phase.name}: {cell}"
+                    counts[frozen] += 1
         return counts[True], counts[False]
 
     return check

@@ -1,9 +1,9 @@
-"""Looks at reports in headless Chromium, in frames as wide as phones, tablets and desks, and takes their pictures:
+"""Checks reports in headless Chromium at the widths of phones, tablets and desktops, and takes screenshots.
 
     python tests/screenshots.py run/report.html compare.html --out shots/
 
-writes `<folder>-<width>-<light|dark>.png` for each, prints what is wrong with a page, and exits with 1 if anything is.
-Needs a Chromium: Debian's package, or whatever `CHROMIUM` names. The picture in the README is made by
+writes `<folder>-<width>-<light|dark>.png` for each page, prints its faults, and exits with 1 if there are any. It needs
+Chromium, such as Debian's package; `CHROMIUM` may name its program. The picture in the README is created by
 
     advisor demo --out demo/
     python tests/screenshots.py demo/report.html --out docs/ --widths 1000 --schemes light --top 1300 --format webp
@@ -21,9 +21,9 @@ import tempfile
 from pathlib import Path
 
 WIDTHS = (400, 800, 1400)
-SCHEMES = {"dark": 0, "light": 1}  # Blink's numbers
+SCHEMES = {"dark": 0, "light": 1}  # the numbers that Blink uses
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-HIGHEST = 16_000  # pixels; what Chromium can paint at once
+MAX_HEIGHT = 16_000  # pixels that Chromium can paint at once
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
     "--disable-extensions", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -31,8 +31,8 @@ FLAGS = (
     "--virtual-time-budget=2000",
 )  # fmt: skip
 
-# Each page in a frame of each width: a window cannot be made as narrow as a phone. The page forbids scripts, so it is
-# looked at from the outside.
+# Each page is loaded into a frame of each width, since a window cannot be as narrow as a phone. Pages forbid scripts,
+# so they are inspected from the outside.
 HARNESS = """<!doctype html><meta charset="utf-8"><title>harness</title>
 <style>html, body {{ margin: 0; background: #888 }} iframe {{ border: 0; display: block; height: {height}px }}</style>
 <body><script type="application/json" id="pages">{pages}</script>
@@ -41,13 +41,13 @@ const inspect = frame => {{
   const page = frame.contentDocument, width = frame.clientWidth, wrong = [];
   const root = page.documentElement;
   if (root.scrollWidth > width) wrong.push(`is ${{root.scrollWidth}} px wide`);
-  for (const one of page.querySelectorAll("main *, header *, footer *")) {{
-    if (one.closest(".scroll, nav, svg, .skip")) continue;
-    const box = one.getBoundingClientRect();
-    if (box.right > width + 1 || box.left < -1) wrong.push(`${{one.tagName}} reaches to ${{box.right}}`);
+  for (const element of page.querySelectorAll("main *, header *, footer *")) {{
+    if (element.closest(".scroll, nav, svg, .skip")) continue;
+    const box = element.getBoundingClientRect();
+    if (box.right > width + 1 || box.left < -1) wrong.push(`${{element.tagName}} reaches to ${{box.right}}`);
   }}
-  for (const one of page.images)
-    if (!one.complete || !one.naturalWidth || !one.clientWidth) wrong.push(`does not show ${{one.alt}}`);
+  for (const image of page.images)
+    if (!image.complete || !image.naturalWidth || !image.clientWidth) wrong.push(`does not show ${{image.alt}}`);
   const active = page.querySelectorAll("script, iframe, object, embed, form, base, [onerror], [onload], [onclick]");
   if (active.length) wrong.push(`holds ${{active[0].outerHTML.slice(0, 80)}}`);
   const dark = getComputedStyle(page.body.firstElementChild).backgroundColor;
@@ -73,30 +73,30 @@ for (const [index, text] of pages.entries()) for (const width of {widths}) {{
 
 
 def find_browser() -> str | None:
-    """Returns the path of a Chromium, or `None`."""
+    """Returns the path of Chromium, or `None` if it is not installed."""
     named = os.environ.get("CHROMIUM")
     return named or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 def inspect(browser: str, pages: list[Path], *, scheme: str = "light", widths: tuple[int, ...] = WIDTHS) -> list[dict]:
-    """Loads every page at every width at once; returns `page`, `width`, `height`, `images` and `wrong` of each."""
+    """Loads every page at every width. Returns `page`, `width`, `height`, `images` and the faults `wrong` of each."""
     printed, logged = _load(browser, pages, widths, scheme, "--dump-dom")
     match = re.search(r'<pre id="found">(.*?)</pre>', printed, re.DOTALL)
     if match is None:
-        raise RuntimeError(f"Expected what the browser found. Received: {printed[-500:]!r}, {logged[-2000:]!r}.")
+        raise RuntimeError(f"Expected the findings of the browser. Received: {printed[-500:]!r}, {logged[-2000:]!r}.")
     found = json.loads(html.unescape(match[1]))
     errors = re.findall(r"CONSOLE.*", logged)
-    for one in found:
-        one["page"] = pages[one["page"]]
-        one["wrong"] += errors
-    return sorted(found, key=lambda one: (str(one["page"]), one["width"]))
+    for result in found:
+        result["page"] = pages[result["page"]]
+        result["wrong"] += errors
+    return sorted(found, key=lambda result: (str(result["page"]), result["width"]))
 
 
 def shoot(browser: str, page: Path, out: Path, *, width: int, height: int, scheme: str) -> None:
-    """Writes the picture of a whole page, as high as it is at that width."""
+    """Writes a screenshot of a whole page of a given width and height."""
     from PIL import Image
 
-    height = min(height, HIGHEST)
+    height = min(height, MAX_HEIGHT)
     size = f"--window-size={max(width, 500)},{height}"
     with tempfile.TemporaryDirectory(prefix="advisor-shot-") as folder:
         shot = Path(folder) / "shot.png"
@@ -120,20 +120,20 @@ def _load(browser, pages, widths, scheme, *options, height=900, tell=True) -> tu
 
 
 def main() -> None:
-    """Takes the pictures, and says what is wrong."""
+    """Takes the screenshots and prints the faults."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pages", nargs="+", type=Path, help="report.html of a folder, or another page")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
-    parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS, help="of the frames, in pixels")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the screenshots")
+    parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS, help="widths of the frames in pixels")
     parser.add_argument("--schemes", nargs="+", choices=SCHEMES, default=list(SCHEMES))
-    parser.add_argument("--top", type=int, default=HIGHEST, help="how much of a page, from its top, in pixels")
+    parser.add_argument("--top", type=int, default=MAX_HEIGHT, help="height of the screenshot from the top, in pixels")
     parser.add_argument("--format", choices=("png", "webp"), default="png")
     given = parser.parse_args()
     browser = find_browser()
     if browser is None:
-        sys.exit("Expected Chromium. Received: no program of that name. Install it, or name it in CHROMIUM.")
+        sys.exit("Expected Chromium. Received: no such program. Install it, or give its path in CHROMIUM.")
     if missing := [str(page) for page in given.pages if not page.is_file()]:
-        sys.exit(f"Expected pages. Received: {', '.join(missing)}, which are not there. Check the paths.")
+        sys.exit(f"Expected pages. Received: {', '.join(missing)}, which do not exist. Check the paths.")
     given.out.mkdir(parents=True, exist_ok=True)
     wrong = False
     for scheme in given.schemes:

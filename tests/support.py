@@ -1,4 +1,4 @@
-"""What test modules import: where the project lies, and marks for what may be missing."""
+"""What test modules import: the root folder of the project, and marks for optional packages."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows of a study that never was, for tests of what is made of them."""
+"""Rows of a synthetic study, for tests of the fit, the score and the advice."""
 
 import json
 
@@ -8,7 +8,7 @@ NEAR, FAR = {"similarity": 0.9, "late_gain": 0.2}, {"similarity": 0.2, "late_gai
 
 
 def fingerprint(*, similarity, late_gain, num_images=100, num_classes=5):
-    """Returns what the study writes into a row, with these measures."""
+    """Returns the fingerprint that the study writes into a row, with these measures."""
     from advisor.measure.similarity import default_ruler
 
     ruler = default_ruler()
@@ -38,7 +38,7 @@ def fingerprint(*, similarity, late_gain, num_images=100, num_classes=5):
 
 
 def rows(dataset, accuracies, *, seed=0, size="100", backbone="MobileNet-0.25", **measures):
-    """Returns the rows of one cell and seed: method -> accuracy in per cent; a recipe that is not named reaches 50."""
+    """Returns the rows of one cell and seed: `accuracies` maps methods to percent; other recipes reach 50."""
     named = {**dict.fromkeys(RECIPES, 50.0), **accuracies}
     found = fingerprint(**{**NEAR, **measures})
     return [

@@ -1,11 +1,14 @@
-"""The command line. Each command is a thin layer over the Python API: results on stdout, everything else on stderr."""
+"""The command line: a thin layer over the Python API. Results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -42,21 +45,34 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """Ends a command on Ctrl-C with a sentence; Typer would end it without a word."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            print("advisor: interrupted. Continue a training with --resume.", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
+
+
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(_interruptible(command))
 
 
 def main() -> None:
-    """Runs a command. Errors that the user can fix are printed as one sentence on stderr, with exit code 2."""
+    """Runs a command. Errors that the user can fix are printed to stderr without a traceback, with exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.filterwarnings("ignore", module="PIL")  # about odd metadata, where the pixels are whole
-    # Each training traces functions of its own; TensorFlow warns of several in one process as of a mistake.
+    warnings.filterwarnings("ignore", module="PIL")  # about unusual metadata of images that are fine
+    # Each training traces its own functions. TensorFlow takes several in one process for a mistake and warns.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         app()
     except UserError as error:
         print(f"advisor: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("advisor: interrupted; continue a training with --resume", file=sys.stderr)
-        sys.exit(130)

@@ -1,4 +1,4 @@
-"""The commands that advise: `recommend`, and `compare`, which checks the advice by training all four recipes."""
+"""The commands `recommend`, which gives advice, and `compare`, which checks it by training all four recipes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,17 @@ def recommend(
     images: ImageOptions,
     network: NetworkOptions,
     without: Annotated[
-        list[str] | None, typer.Option(help="Evidence to leave out: images_per_class, late_gain or headroom.")
+        list[str] | None,
+        typer.Option(
+            help="Evidence to leave out, a measurement that may overrule size or similarity: images_per_class, "
+            "late_gain or headroom. May be repeated."
+        ),
     ] = None,
-    pilot: Annotated[bool, typer.Option("--pilot", help="Let a short head-to-head on your images decide.")] = False,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="Train the two best recipes briefly on your images to decide between them.")
+    ] = False,
     time: Annotated[
-        bool, typer.Option("--time", help="Run a few steps of each recipe to tell how long it takes here.")
+        bool, typer.Option("--time", help="Run a few steps of each recipe to estimate its time and memory here.")
     ] = False,
     seed: Seed = 0,
     out: Out = None,
@@ -43,7 +49,10 @@ def recommend(
     *,
     output: OutputOptions,
 ) -> None:
-    """Recommend a recipe, and say why and by what margin. Writes nothing without --out."""
+    """Recommend a recipe, and explain why and by what margin.
+
+    No file is written without --out.
+    """
     from advisor.recommendation import recommend as advise
     from advisor.report.terminal import show
     from advisor.report.text import advice_parts
@@ -82,19 +91,20 @@ def compare(
     network: NetworkOptions,
     seed: Seed = 0,
     minutes: Annotated[
-        float | None, typer.Option(help="Time for all four trainings. Shortens them alike. Default: no limit.")
+        float | None,
+        typer.Option(help="Time for all four trainings, which get the same share of their steps. Default: no limit."),
     ] = None,
-    out: Annotated[str | None, typer.Option(help="CSV file to append one row per recipe to.")] = None,
-    report: Annotated[str | None, typer.Option(help="New HTML file for the comparison as a page.")] = None,
+    out: Annotated[str | None, typer.Option(help="CSV file to which one row per recipe is appended.")] = None,
+    report: Annotated[str | None, typer.Option(help="New HTML file for a report of the comparison.")] = None,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
     *,
     output: OutputOptions,
 ) -> None:
-    """Train all four recipes and say what following the advice costs or gains.
+    """Train all four recipes, and tell what following the advice costs or gains.
 
-    Writes nothing without --out and --report.
+    No file is written without --out or --report.
     """
     from advisor.comparison import compare_recipes
     from advisor.report.terminal import show

@@ -1,19 +1,16 @@
-"""The commands that list what there is: recipes and backbones."""
+"""The commands `recipes` and `backbones`, which list what is available."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from advisor.cli.options import AsJson
 from advisor.cli.output import print_json
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
 
 
 def recipes(as_json: AsJson = False) -> None:
-    """List the four documented recipes."""
+    """List the four recipes: what each of them removes, freezes and trains."""
     from strategies.recipes import RECIPES
 
     if as_json:
@@ -28,7 +25,7 @@ def recipes(as_json: AsJson = False) -> None:
 
 
 def backbones(as_json: AsJson = False) -> None:
-    """List the pretrained networks."""
+    """List the pretrained networks with their input size, stages and default cut."""
     from strategies.networks.backbones import BACKBONES
 
     rows: list[dict[str, Any]] = [

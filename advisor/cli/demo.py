@@ -1,4 +1,4 @@
-"""The demo: advice, a short training and a report on images that come with scikit-learn."""
+"""The command `demo`: advice, a short training and a report, on images that come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ DEMO_BUDGET = 0.5
 
 
 def demo(out: Out = None, seed: Seed = 0) -> None:
-    """Recommend, train and report on scikit-learn's handwritten digits, with the network in this package."""
+    """Show advice, training and report on scikit-learn's handwritten digits.
+
+    It uses the network in this package, so nothing is downloaded.
+    """
     import numpy as np
     from sklearn.datasets import load_digits
 
@@ -31,8 +34,9 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     images = np.round(digits.images[chosen] * (255 / 16)).astype("uint8")
     advice = advise((images, digits.target[chosen].astype(str)), weights="bundled", seed=seed)
     show(advice_parts(advice))
-    note(f"\nTraining a short version of the plan: {DEMO_BUDGET:.0%} of its steps.")
+    note(f"\nTraining a short version of the plan, with {DEMO_BUDGET:.0%} of its steps")
     result = advice.with_plan(with_budget(advice.plan, DEMO_BUDGET)).train(folder)
     print()
     show(result_parts(result))
-    print(f"\nThe report is {folder / 'report.html'}. For your own images: advisor recommend FOLDER --out advice/")
+    print(f"\nThe report is in {folder / 'report.html'}.")
+    print("For your own images, run: advisor recommend FOLDER --out advice/")

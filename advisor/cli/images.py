@@ -1,4 +1,4 @@
-"""The commands that look at images: `profile` and `check`."""
+"""The commands `profile` and `check`, which describe and check a dataset."""
 
 from __future__ import annotations
 
@@ -54,17 +54,21 @@ def check(
     images: ImageOptions,
     group_by: GroupBy = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 1 if anything is found that may be wrong.")
+        bool, typer.Option("--strict", help="Exit with code 1 if a check finds something that may be wrong.")
     ] = False,
     seed: Seed = 0,
-    out: Annotated[str | None, typer.Option(help="New CSV file for the suspects: path, finding, detail.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="New CSV file for the suspects, with the columns path, finding and detail.")
+    ] = None,
     cache: Cache = True,
     *,
     output: OutputOptions,
 ) -> None:
     """Check a dataset for unreadable files, copies, leaks, unusual images and likely wrong labels.
 
-    Nothing is moved, changed or deleted. Writes nothing without --out.
+    Your files are not moved, changed or deleted.
+
+    No file is written without --out.
     """
     from advisor.measure.examination import check_images
     from advisor.quality.checks import faults, save_suspects

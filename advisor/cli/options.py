@@ -1,4 +1,4 @@
-"""Options that several commands share, as groups: a command names a group, and takes one option for each field."""
+"""Options that commands share. A command names a group of options as a parameter and gets one option per field."""
 
 from __future__ import annotations
 
@@ -19,45 +19,51 @@ if TYPE_CHECKING:
 Data = Annotated[
     str,
     typer.Argument(
-        help="A folder with one sub-folder per class, a zip or tar of one, a CSV or Parquet file with path,label, or "
-        "another form that the documentation lists."
+        help="A folder with one sub-folder per class, a zip or tar archive of such a folder, or a CSV or Parquet file "
+        "with the columns path and label. The documentation lists more forms."
     ),
 ]
-Run = Annotated[str, typer.Argument(help="A run folder, written by 'advisor train --out'.")]
-RecipeName = Annotated[str | None, typer.Option(help="Overrules the advice. 'advisor recipes' lists the recipes.")]
+Run = Annotated[str, typer.Argument(help="A run folder, as written by 'advisor train --out'.")]
+RecipeName = Annotated[
+    str | None, typer.Option(help="Recipe to train instead of the advised one. 'advisor recipes' lists them.")
+]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Side of the input in pixels. Default: what suits the images and the network.")
+    int | None, typer.Option(help="Side of the square input in pixels. Default: a size that suits images and network.")
 ]
-Seed = Annotated[int, typer.Option(help="The one seed of everything random.")]
-Out = Annotated[str | None, typer.Option(help="Folder to write to. It must be new or empty.")]
-Overwrite = Annotated[bool, typer.Option(help="Allow an output folder that holds files.")]
-Cache = Annotated[
-    bool, typer.Option("--cache/--no-cache", help="Keep frozen features on disk, and read them from there.")
-]
+Seed = Annotated[int, typer.Option(help="Seed of all random choices.")]
+Out = Annotated[str | None, typer.Option(help="Folder to write to, new or empty.")]
+Overwrite = Annotated[bool, typer.Option(help="Allow an output folder that already holds files.")]
+Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Cache frozen features on disk, and reuse them.")]
 GroupBy = Annotated[
-    str | None, typer.Option(help="Regular expression. Files with the same match in their path stay in one split.")
+    str | None,
+    typer.Option(
+        help="Regular expression, such as 'patient[0-9]+'. Files with the same match in their path stay in one split."
+    ),
 ]
 MaxUnreadable = Annotated[float, typer.Option(help="Largest share of files that may be unreadable.", min=0, max=1)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, and nothing else.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions:
-    """Where the images are, and how they are listed."""
+    """Where the images are, and how they are read."""
 
     data: Data
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Tables: another name for a column, as label=species. Known: path, label, split, group."),
+        typer.Option(help="Tables: the name of a column, such as label=species. Columns: path, label, split, group."),
     ] = None
     root: Annotated[
-        str | None, typer.Option(help="Tables: folder that relative paths start from. Default: the table's own folder.")
+        str | None,
+        typer.Option(help="Tables: folder that relative paths start from. Default: the folder of the table."),
     ] = None
     follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Folders: follow links to folders and links that lead out of it.")
+        bool,
+        typer.Option("--follow-links", help="Folders: follow links to folders, and links that lead out of the folder."),
     ] = False
 
     def load(self, *, for_training: bool = True) -> ImageDataset:
-        """Lists the images."""
+        """Lists the images; see `strategies.load_dataset`."""
         from strategies.data.loading import load_dataset
 
         columns = column_names(self.column)
@@ -71,16 +77,18 @@ class NetworkOptions:
     """Which pretrained network is transferred."""
 
     backbone: Annotated[
-        str | None, typer.Option(help="Network to transfer. 'advisor backbones' lists them. Default: MobileNetV2.")
+        str | None, typer.Option(help="Network to transfer. 'advisor backbones' lists the names. Default: MobileNetV2.")
     ] = None
     weights: Annotated[
         str,
-        typer.Option(help="'auto': Keras' cache, or else its download. 'bundled'. Or the path of a weights file."),
+        typer.Option(
+            help="'auto' (from Keras' cache, or by download), 'bundled' (in this package), or the path of a file."
+        ),
     ] = "auto"
     image_size: ImageSize = None
 
     def check(self) -> None:
-        """Refuses an unknown backbone before any image is listed."""
+        """Refuses an unknown backbone before any image is read."""
         from strategies.networks.backbones import get_backbone
 
         if self.backbone is not None:
@@ -91,14 +99,17 @@ class NetworkOptions:
 class OutputOptions:
     """What is printed."""
 
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")] = False
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print one line, the result, without progress and notes.")] = (
-        False
-    )
+    as_json: AsJson = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print the result in one line, without progress and notes.")
+    ] = False
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command one option for each field of its parameters that are groups of options."""
+    """Replaces every parameter of a command that is a group of options by one option for each field of the group.
+
+    The command itself is called with the groups. With `--quiet` it shows neither progress nor notes.
+    """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []

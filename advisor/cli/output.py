@@ -1,4 +1,4 @@
-"""What commands print beside their results: JSON to stdout, notes to stderr."""
+"""The output that commands share: JSON on stdout, and the command that was typed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ JSON_VERSION = 1
 
 
 def print_json(values: Mapping[str, Any]) -> None:
-    """Prints a result to stdout, with the version of its format."""
+    """Prints a result to stdout as JSON, with the version of its format."""
     print(json.dumps({"version": JSON_VERSION, **values}, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def typed_command() -> str:
-    """Returns the command that is running, as one would type it."""
+    """Returns the running command as it was typed, quoted for a shell."""
     return shlex.join(["advisor", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""The commands for a finished run: evaluate, report, predict, export; and a plan as a script."""
+"""The commands for a finished run: `evaluate`, `report`, `predict`, `export`; and `script` for a plan."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from advisor.cli.options import ImageOptions, MaxUnreadable, Out, OutputOptions, Overwrite, Run, with_options
+from advisor.cli.options import AsJson, ImageOptions, MaxUnreadable, Out, OutputOptions, Overwrite, Run, with_options
 from advisor.cli.output import print_json
 from strategies.display.progress import note
 from strategies.errors import UserError, few
 from strategies.networks.backend import start_keras
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout and nothing else.")]
 
 
 @with_options
@@ -29,9 +27,11 @@ def evaluate(
     *,
     output: OutputOptions,
 ) -> None:
-    """Evaluate a run on other images of its classes: their test split if they have one, otherwise all of them.
+    """Evaluate a trained model on other images of its classes.
 
-    Writes nothing without --out.
+    If the images have a test split of their own, only that is used; otherwise all images are.
+
+    No file is written without --out.
     """
     from advisor.report.files import save_evaluation, was_trained_on
     from advisor.report.terminal import show
@@ -58,7 +58,10 @@ def evaluate(
 
 
 def report(run: Annotated[str, typer.Argument(help="A run folder or an advice folder.")]) -> None:
-    """Write report.md and report.html again from the other files of a folder, without images or TensorFlow."""
+    """Write report.md and report.html of a folder again.
+
+    They are made from the other files of the folder. Neither the images nor TensorFlow is needed.
+    """
     from advisor.report.files import write_report
 
     write_report(run)
@@ -67,22 +70,23 @@ def report(run: Annotated[str, typer.Argument(help="A run folder or an advice fo
 
 def predict(
     run: Run,
-    images: Annotated[list[str], typer.Argument(help="Files, folders of images, or glob patterns in quotes.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, folders of images, or glob patterns in quotes.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: AsJson = False,
-    all_classes: Annotated[bool, typer.Option("--all", help="Give the probability of every class.")] = False,
+    all_classes: Annotated[bool, typer.Option("--all", help="Print the probability of every class.")] = False,
     out: Annotated[
-        str | None, typer.Option(help="New file to write to instead of stdout; .csv and .json say the format too.")
+        str | None,
+        typer.Option(help="New file to write to instead of stdout. Its suffix, .csv or .json, sets the format."),
     ] = None,
 ) -> None:
-    """Say which class a trained model gives each image: a table, CSV or JSON."""
+    """Predict the class of images with a trained model, as a table, CSV or JSON."""
     from advisor.report import predictions
     from strategies.files import new_file
     from strategies.runs.prediction import find_images, predict_in_parts
     from strategies.runs.run_folder import read_run
 
     if as_csv and as_json:
-        raise UserError("Expected one format. Received: --csv and --json. Leave one of them out.")
+        raise UserError("Expected one format. Received: --csv and --json. Leave out one of them.")
     folder = read_run(run)
     paths = find_images(images)
     suffix = "" if out is None else Path(out).suffix.lower()
@@ -106,20 +110,24 @@ def predict(
 
 def export(
     run: Run,
-    format: Annotated[str, typer.Option(help="keras, savedmodel, onnx or litert.")],  # noqa: A002 - Keras' word
+    format: Annotated[str, typer.Option(help="Format: keras, savedmodel, onnx or litert.")],  # noqa: A002 - Keras' word
     out: Annotated[
         str | None, typer.Option(help="Folder to write to. Default: export/FORMAT in the run folder.")
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            help="What the run was trained on. Its test images are used for the check. Default: synthetic images."
+            help="Images for the check: what the run was trained on, whose test images are used. Default: synthetic "
+            "images."
         ),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export a trained model, and check the export in a fresh process against the model."""
+    """Export a trained model, and check the export.
+
+    The check runs the export in a new process and compares its predictions with those of the model.
+    """
     from advisor.report.files import write_report
     from advisor.report.text import difference_text
     from strategies.data.loading import load_dataset
@@ -145,9 +153,12 @@ def export(
 
 
 def script(
-    plan: Annotated[str, typer.Argument(help="A plan.json, or an advice or run folder that holds one.")],
+    plan: Annotated[str, typer.Argument(help="A plan.json, or an advice folder or run folder with a plan.json in it.")],
 ) -> None:
-    """Print a plan as a Keras script of its own, which needs TensorFlow and Keras but not this package."""
+    """Print a plan as a Keras script.
+
+    The script needs TensorFlow and Keras, but not this package.
+    """
     from strategies.networks.weights import BUNDLED, BUNDLED_FILE
     from strategies.plans.plan import read_plan
     from strategies.plans.script import write_script
@@ -156,11 +167,11 @@ def script(
     wanted = read_plan(path / "plan.json" if path.is_dir() else path)
     sys.stdout.write(write_script(wanted))
     if wanted.weights == BUNDLED:
-        note(f"The script takes the weights of this package as its third argument: {BUNDLED_FILE}")
+        note(f"Pass the weights of this package to the script as its third argument: {BUNDLED_FILE}")
 
 
 def _noting(unreadable: list[str], parts: Iterable[Any]) -> Iterator[Any]:
-    """Passes frames of predictions on, and adds the paths that cannot be read to a list."""
+    """Yields frames of predictions, and adds the paths of unreadable images to a list."""
     for part in parts:
         unreadable.extend(part.loc[part["unreadable"].notna(), "path"])
         yield part

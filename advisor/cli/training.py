@@ -1,4 +1,4 @@
-"""The command that trains."""
+"""The command `train`."""
 
 from __future__ import annotations
 
@@ -27,25 +27,29 @@ from strategies.errors import PlanError, UserError
 @with_options
 def train(
     images: ImageOptions,
-    out: Annotated[str, typer.Option(help="Run folder for the model and the report. It must be new or empty.")],
-    plan: Annotated[str | None, typer.Option(help="A plan.json to carry out, as it was written or edited.")] = None,
+    out: Annotated[str, typer.Option(help="Run folder for the model and the report, new or empty.")],
+    plan: Annotated[str | None, typer.Option(help="A plan.json to carry out. You may have edited it.")] = None,
     recipe: RecipeName = None,
-    backbone: Annotated[str | None, typer.Option(help="Network. Default: the plan's, or MobileNetV2.")] = None,
-    weights: Annotated[str | None, typer.Option(help="As for recommend. Default: the plan's, or 'auto'.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Network to transfer. Default: that of the plan, or MobileNetV2.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="As for 'advisor recommend'. Default: those of the plan, or 'auto'.")
+    ] = None,
     image_size: ImageSize = None,
-    seed: Annotated[int | None, typer.Option(help="The one seed. Default: the plan's, or 0.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of all random choices. Default: that of the plan, or 0.")
+    ] = None,
     overwrite: Overwrite = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an earlier run in that folder that was interrupted.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in the run folder.")] = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
-    tensorboard: Annotated[str | None, typer.Option(help="Folder for TensorBoard's logs.")] = None,
+    tensorboard: Annotated[str | None, typer.Option(help="Folder for logs that TensorBoard can show.")] = None,
     *,
     output: OutputOptions,
 ) -> None:
-    """Carry out the advice, a plan, or a recipe that overrules the advice."""
+    """Train the advised recipe, a plan, or a recipe of your choice."""
     from advisor.recommendation import recommend as advise
     from advisor.report.terminal import show
     from advisor.report.text import result_parts
@@ -60,7 +64,8 @@ def train(
         plan = str(Path(out) / PLAN)
     if tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
         raise UserError(
-            "Expected TensorBoard for --tensorboard. Received: an environment without it. Install tensorboard."
+            "Expected TensorBoard for --tensorboard. Received: an environment without it. Install it: pip install "
+            "tensorboard."
         )
     options: dict[str, Any] = {"backbone": backbone, "weights": weights, "image_size": image_size, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
@@ -73,10 +78,10 @@ def train(
                 option = name.replace("_", "-")
                 raise PlanError(
                     f"Expected a plan for --{option} {value}. Received: {plan!r}, a plan for {getattr(wanted, name)}. "
-                    f"Leave --{option} out, or ask for a new plan with 'advisor recommend'."
+                    f"Leave out --{option}, or create a new plan with 'advisor recommend'."
                 )
         given = {name: getattr(wanted, name) for name in options}
-    if given.get("backbone") is not None:  # a typing mistake is answered before any image is listed
+    if given.get("backbone") is not None:  # refuses an unknown backbone before any image is read
         get_backbone(given["backbone"])
     if recipe is not None:
         get_recipe(recipe)
@@ -101,7 +106,7 @@ def train(
     result = advice.train(
         out, command=typed_command(), overwrite=overwrite, resume=resume, cache=cache, callbacks=callbacks
     )
-    note(f"Wrote model.keras, metrics.json, report.md, report.html and what led to them to {out}")
+    note(f"Wrote the model, its plan, its metrics and report.html to {out}")
     if output.as_json:
         print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
     else:

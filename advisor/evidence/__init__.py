@@ -1,1 +1,1 @@
-"""Where the fitted numbers come from: what measures, fits and scores them."""
+"""The study behind the fitted numbers: runs it, fits the numbers to it, and scores the advice."""

@@ -1,4 +1,4 @@
-"""python -m advisor.evidence: run the study in slices, fit the advice to it, score the advice, and write the tables."""
+"""python -m advisor.evidence: run the study in parts, fit the advice to it, score the advice, and write the tables."""
 
 from __future__ import annotations
 
@@ -17,41 +17,42 @@ from strategies.networks.network import PretrainedNetwork
 
 
 def main() -> None:
-    """Runs a command; bad input is one sentence on stderr and exit code 2."""
+    """Runs a command. Errors that a user can fix are printed as one sentence on stderr, with exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m advisor.evidence", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run what is missing, and append a row per finished run")
-    run.add_argument("--datasets", type=Path, required=True, help="folder of class folders")
+    run = commands.add_parser("run", help="run what is missing, and append a row for each finished run")
+    run.add_argument("--datasets", type=Path, required=True, help="folder of datasets, each a class folder")
     run.add_argument("--out", type=Path, required=True, help="CSV file that rows are appended to")
-    run.add_argument("--sizes", default="100,300,1000,full", help="training and validation images")
+    run.add_argument("--sizes", default="100,300,1000,full", help="numbers of training and validation images")
     run.add_argument("--seeds", type=int, default=2)
     run.add_argument(
-        "--methods", default=",".join(DEFAULT_METHODS), help="recipes, also as RECIPE:inference, and baselines"
+        "--methods", default=",".join(DEFAULT_METHODS), help="recipes, variants such as RECIPE:inference, and baselines"
     )
     run.add_argument("--only", default="", help="names of datasets; default: all")
-    run.add_argument("--part", default="1/1", help="K/N: the K-th of N shares, for several processes")
+    run.add_argument("--part", default="1/1", help="K/N: run the K-th of N parts, for several processes")
     run.add_argument("--backbone", default="MobileNetV2-0.35")
     run.add_argument("--weights", default="imagenet")
     run.add_argument("--image-size", type=int, default=96)
     run.add_argument("--budget-minutes", type=float)
-    table = commands.add_parser("table", help="write the tables of one or more results files, in Markdown")
-    table.add_argument("results", type=Path, nargs="+", help="CSV files of one backbone and input size")
+    table = commands.add_parser("table", help="print the tables of one or more results files, in Markdown")
+    table.add_argument("results", type=Path, nargs="+", help="CSV files of one backbone and image size")
     table.add_argument("--batch-norm", action="store_true", help="recipes by BatchNorm policy")
     table.add_argument("--rates", action="store_true", help="recipes by learning rate")
-    table.add_argument("--json", action="store_true", help="the numbers behind the table of recipes")
-    fit = commands.add_parser("fit", help="fit the numbers of the advice, also without each dataset")
+    table.add_argument("--json", action="store_true", help="print the numbers of the table of recipes as JSON")
+    fit = commands.add_parser("fit", help="fit the numbers of the advice, on all datasets and without each of them")
     fit.add_argument("results", type=Path, nargs="+", help="CSV files of the study")
-    fit.add_argument("--out", type=Path, help="calibration file to update; default: the one that the advice reads")
+    fit.add_argument("--out", type=Path, help="calibration file to update; default: the one of the advice")
     fit.add_argument("--metric", default="accuracy", choices=("accuracy", "balanced_accuracy"))
-    score = commands.add_parser("score", help="regret of the advice and of simpler policies, on any datasets")
+    score = commands.add_parser("score", help="print the regret of the advice and of simpler policies")
     score.add_argument("results", type=Path, nargs="+", help="CSV files of the study")
-    score.add_argument("--calibration", type=Path, help="calibration file; default: the one that the advice reads")
+    score.add_argument("--calibration", type=Path, help="calibration file; default: the one of the advice")
     score.add_argument("--metric", default="accuracy", choices=("accuracy", "balanced_accuracy"))
     score.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    plot = commands.add_parser("plot", help="draw the figures of a score, as SVG")
+    plot = commands.add_parser("plot", help="draw the figures of the evidence as SVG")
     plot.add_argument("results", type=Path, nargs="+", help="CSV files of the study")
     plot.add_argument("--out", type=Path, required=True, help="folder to draw into")
-    commands.add_parser("page", help="write tables and figures of the evidence from the results in the package")
+    page = commands.add_parser("page", help="write the tables and figures of the evidence into a clone of the project")
+    page.add_argument("root", type=Path, nargs="?", default=Path(), help="root of the clone; default: this folder")
     given = parser.parse_args()
     try:
         {"run": _run, "table": _table, "fit": _fit, "score": _score, "plot": _plot, "page": _page}[given.command](given)
@@ -62,11 +63,11 @@ def main() -> None:
 
 def _run(given: argparse.Namespace) -> None:
     try:
-        share, shares = (int(number) for number in given.part.split("/"))
+        part, num_parts = (int(number) for number in given.part.split("/"))
     except ValueError:
-        share, shares = 0, 0
-    if not 1 <= share <= shares:
-        raise UserError(f"Expected --part K/N with K from 1 to N. Received: {given.part!r}. Write for example 1/2.")
+        part, num_parts = 0, 0
+    if not 1 <= part <= num_parts:
+        raise UserError(f"Expected --part K/N with K from 1 to N. Received: {given.part!r}. Write 1/2, for example.")
     count = run_study(
         given.datasets,
         given.out,
@@ -75,10 +76,10 @@ def _run(given: argparse.Namespace) -> None:
         seeds=given.seeds,
         methods=given.methods.split(","),
         only=tuple(name for name in given.only.split(",") if name),
-        part=(share, shares),
+        part=(part, num_parts),
         budget_minutes=given.budget_minutes,
     )
-    print(f"{count} runs appended to {given.out}", file=sys.stderr)
+    print(f"Appended {count} runs to {given.out}", file=sys.stderr)
 
 
 def _read(paths: list[Path]) -> list[dict[str, str]]:
@@ -95,11 +96,11 @@ def _fit(given: argparse.Namespace) -> None:
     own = Path(str(files("advisor").joinpath("calibration.json")))
     out = given.out or own
     values: dict[str, Any] = json.loads((out if out.is_file() else own).read_text(encoding="utf-8"))
-    outcomes = read_cells(_read(given.results), metric=given.metric)
-    values["fit"] = fit(outcomes)
+    cells = read_cells(_read(given.results), metric=given.metric)
+    values["fit"] = fit(cells)
     out.write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     print(json.dumps(values["fit"]["all"], indent=1))
-    print(f"{len(outcomes)} cells; wrote the numbers to {out}", file=sys.stderr)
+    print(f"Wrote the numbers fitted on {len(cells)} cells to {out}", file=sys.stderr)
 
 
 def _score(given: argparse.Namespace) -> None:
@@ -110,7 +111,7 @@ def _score(given: argparse.Namespace) -> None:
     if given.calibration is not None:
         if not given.calibration.is_file():
             raise UserError(
-                f"Expected a calibration file. Received: {str(given.calibration)!r}. Write one with fit --out."
+                f"Expected a calibration file. Received: {str(given.calibration)!r}. Create one with fit --out."
             )
         fit = json.loads(given.calibration.read_text(encoding="utf-8"))["fit"]
     found = score(read_cells(_read(given.results), metric=given.metric), fit=fit)
@@ -120,7 +121,7 @@ def _score(given: argparse.Namespace) -> None:
 def _page(given: argparse.Namespace) -> None:
     from advisor.evidence.page import write_page
 
-    for path in write_page():
+    for path in write_page(given.root):
         print(path)
 
 
@@ -138,7 +139,9 @@ def _table(given: argparse.Namespace) -> None:
     rows = _read(given.results)
     settings = sorted({(row["backbone"], row["image_size"]) for row in rows})
     if len(settings) != 1:
-        raise UserError(f"Expected results of one backbone and input size. Received: {settings}. Give others apart.")
+        raise UserError(
+            f"Expected results of one backbone and image size. Received: {settings}. Give each in a command of its own."
+        )
     if given.json:
         print(json.dumps(compare_methods(rows), indent=2))
     else:

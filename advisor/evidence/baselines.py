@@ -1,4 +1,4 @@
-"""What the recipes are compared with: Keras' published transfer-learning loop, and a plain logistic regression."""
+"""The baselines of the study: Keras' published transfer-learning loop, and a plain logistic regression."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from strategies.networks.pretrained import build_backbone
 from strategies.training.metrics import Evaluation, evaluate_predictions
 
 
-def _parts(dataset: ImageDataset, image_size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    parts = {}
+def _splits(dataset: ImageDataset, image_size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    splits = {}
     for name in ("train", "val", "test"):
-        part = dataset.subset(np.flatnonzero(np.array(dataset.split) == name))
-        pixels = Pixels(part.items, image_size)[:] if len(part) else np.zeros((0, image_size, image_size, 3), "uint8")
-        parts[name] = (pixels, part.labels)
-    return parts
+        split = dataset.subset(np.flatnonzero(np.array(dataset.split) == name))
+        pixels = Pixels(split.items, image_size)[:] if len(split) else np.zeros((0, image_size, image_size, 3), "uint8")
+        splits[name] = (pixels, split.labels)
+    return splits
 
 
 def keras_guide(
     dataset: ImageDataset, *, backbone: str, image_size: int, weights: str, seed: int, held: bool = False
 ) -> Evaluation:
-    """Runs the loop of Keras' guide: frozen base and new head by Adam 1e-3 for 20 epochs, then all by Adam 1e-5 for 10.
+    """Runs the loop of Keras' guide: a new head with Adam 1e-3 for 20 epochs, then all layers with Adam 1e-5 for 10.
 
-    The base is called with `training=False`, as the guide does, so that BatchNormalization is meant to stay in
-    inference mode. In Keras 3.15 it does not once the base is unfrozen: `fit` overrules the call, and the moving
-    statistics follow the batches of a network that is hardly trained any more.
+    As in the guide, the base is called with `training=False`, so BatchNormalization should stay in inference mode. In
+    Keras 3.15, it does not once the base is unfrozen: `fit` overrides the call, and the moving statistics follow the
+    batches, while the weights hardly change at this learning rate.
 
     Args:
-        dataset: Images with their split.
+        dataset: The images, split.
         backbone: Name of the backbone.
-        image_size: Side of the input in pixels.
-        weights: As in `strategies.build_backbone`.
-        seed: Of everything random.
-        held: Whether every BatchNormalization is frozen as a layer, which does what the guide's text says.
+        image_size: Side of the square input in pixels.
+        weights: Weights of the backbone, as in `strategies.build_backbone`.
+        seed: Seed of everything random.
+        held: Whether each BatchNormalization layer is frozen too, which has the effect that the guide describes.
 
     Reference:
         Keras, Transfer learning & fine-tuning (keras.io/guides/transfer_learning).
     """
-    parts = _parts(dataset, image_size)
+    splits = _splits(dataset, image_size)
     keras.utils.set_random_seed(seed)
     base = build_backbone(get_backbone(backbone), image_size=image_size, weights=weights)
     base.trainable = False
@@ -51,7 +51,7 @@ def keras_guide(
     features = keras.layers.GlobalAveragePooling2D()(base(inputs, training=False))
     outputs = keras.layers.Dense(len(dataset.class_names), activation="softmax")(keras.layers.Dropout(0.2)(features))
     model = keras.Model(inputs, outputs)
-    images, labels = parts["train"]
+    images, labels = splits["train"]
     for rate, epochs in ((1e-3, 20), (1e-5, 10)):
         model.compile(
             optimizer=keras.optimizers.Adam(rate), loss="sparse_categorical_crossentropy", jit_compile=use_xla()
@@ -61,28 +61,28 @@ def keras_guide(
         for layer in base.layers if held else ():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
-    (probabilities,) = forward(model, parts["test"][0])
-    return evaluate_predictions(probabilities, parts["test"][1], labels, dataset.class_names)
+    (probabilities,) = forward(model, splits["test"][0])
+    return evaluate_predictions(probabilities, splits["test"][1], labels, dataset.class_names)
 
 
 def keras_guide_held(dataset: ImageDataset, *, backbone: str, image_size: int, weights: str, seed: int) -> Evaluation:
-    """Runs the same loop with BatchNormalization held as its text says; see `keras_guide`."""
+    """Runs the same loop with BatchNormalization held, as the text of the guide intends; see `keras_guide`."""
     return keras_guide(dataset, backbone=backbone, image_size=image_size, weights=weights, seed=seed, held=True)
 
 
 def logistic_regression(
     dataset: ImageDataset, *, backbone: str, image_size: int, weights: str, seed: int
 ) -> Evaluation:
-    """Fits scikit-learn's logistic regression, as it comes, on the pooled features of the frozen backbone."""
+    """Fits scikit-learn's logistic regression with its defaults on pooled features of the frozen backbone."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    parts = _parts(dataset, image_size)
+    splits = _splits(dataset, image_size)
     base = build_backbone(get_backbone(backbone), image_size=image_size, weights=weights)
     pooled = keras.Model(base.input, keras.layers.GlobalAveragePooling2D()(base.output))
-    features = {name: forward(pooled, images)[0] for name, (images, _) in parts.items() if len(images)}
-    labels = {name: part[1] for name, part in parts.items()}
+    features = {name: forward(pooled, images)[0] for name, (images, _) in splits.items() if len(images)}
+    labels = {name: split[1] for name, split in splits.items()}
     learning = [name for name in ("train", "val") if name in features]
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=seed))
     model.fit(

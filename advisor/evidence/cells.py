@@ -1,4 +1,4 @@
-"""Rows of the study -> outcomes: what every method reached on a dataset at one size, and what was known beforehand."""
+"""Rows of the study -> cells: what each method reached on a dataset at one size, and what was measured before."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from strategies.recipes import RECIPES
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyCell:
-    """One dataset at one size with one backbone: a cell of the study.
+    """A cell of the study: one dataset at one size with one backbone.
 
     Attributes:
         dataset: Name of the dataset.
-        size: Training and validation images as they were asked for: a number, or `full`.
-        backbone: Name of the backbone, and `image_size` the side of its input in pixels.
+        size: Number of training and validation images that was asked for, or `full`.
+        backbone: Name of the backbone.
+        image_size: Side of its square input in pixels.
         accuracy: Seed -> method -> test accuracy, a fraction.
         seconds: Seed -> method -> seconds of training and evaluation.
-        facts: Seed -> what was measured on the training and validation images.
-        trainer_versions: Versions of this package that the recipes were run with.
+        facts: Seed -> measures of the training and validation images.
+        trainer_versions: Versions of this package that ran the recipes.
     """
 
     dataset: str
@@ -43,33 +44,33 @@ class StudyCell:
 
 
 def read_cells(rows: Iterable[Mapping[str, str]], *, metric: str = "accuracy") -> list[StudyCell]:
-    """Groups rows of the study into outcomes.
+    """Groups rows of the study into cells.
 
-    A seed counts where all four recipes were run; others are named on stderr, as their regret cannot be known. Of rows
-    with the same key the first counts.
+    A seed counts if all four recipes were run with it. Other seeds are named on stderr, since their regret is unknown.
+    Of rows with the same key, the first counts.
 
     Args:
-        rows: From `read_results`, of any datasets and backbones.
+        rows: Rows from `read_results`, of any datasets and backbones.
         metric: `accuracy` or `balanced_accuracy`.
 
     Raises:
         UserError: If no cell has all four recipes.
     """
-    cells: dict[tuple[str, str, str, str], dict[str, dict[str, Mapping[str, str]]]] = defaultdict(
+    grouped: dict[tuple[str, str, str, str], dict[str, dict[str, Mapping[str, str]]]] = defaultdict(
         lambda: defaultdict(dict)
     )
     for row in rows:
         key = (row["backbone"], row["image_size"], row["dataset"], row["size"])
-        cells[key][row["seed"]].setdefault(row["recipe"], row)
-    outcomes = []
-    for (backbone, image_size, dataset, size), seeds in cells.items():
+        grouped[key][row["seed"]].setdefault(row["recipe"], row)
+    cells = []
+    for (backbone, image_size, dataset, size), seeds in grouped.items():
         whole = {seed: methods for seed, methods in seeds.items() if set(RECIPES) <= set(methods)}
         for seed in sorted(set(seeds) - set(whole)):
             missing = ", ".join(name for name in RECIPES if name not in seeds[seed])
             print(f"left out: {dataset}, {size} images, seed {seed}, {backbone}: without {missing}", file=sys.stderr)
         if not whole:
             continue
-        outcomes.append(
+        cells.append(
             StudyCell(
                 dataset=dataset,
                 size=size,
@@ -86,9 +87,9 @@ def read_cells(rows: Iterable[Mapping[str, str]], *, metric: str = "accuracy") -
                 ),
             )
         )
-    if not outcomes:
-        raise UserError(f"Expected rows of all of {', '.join(RECIPES)}. Received: no such cell. Run the study on.")
-    return outcomes
+    if not cells:
+        raise UserError(f"Expected rows of all of {', '.join(RECIPES)}. Received: no such cell. Continue the study.")
+    return cells
 
 
 def _values(seeds: Mapping[str, Mapping[str, Mapping[str, str]]], column: str) -> dict[str, dict[str, float]]:

@@ -1,6 +1,7 @@
-"""Outcomes of the study -> the numbers of the advice, each with the ones that leave one dataset out.
+"""Cells of the study -> the fitted numbers of the advice, on all datasets and without each dataset in turn.
 
-A handful of numbers is fitted, by trying them all: what maximises the mean accuracy of the recipes that are chosen.
+There are only a few numbers. The fit tries all combinations on a grid and takes the one with the highest mean accuracy
+of the chosen recipes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from advisor.evidence.scoring import advice_policy, certainty, judge, recipes_as
 from advisor.rules import EVIDENCE, RULES, choose, log_odds
 from strategies.display.progress import track
 
-# What is tried. Thresholds of size lie between the sizes of the study, in the middle on a logarithmic scale.
+# The grid. Thresholds of size lie between the sizes of the study, halfway on a logarithmic scale.
 SIZES = (50.0, 175.0, 550.0, 2_000.0)
 SIMILARITIES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 ENDS: dict[str, tuple[float, ...]] = {
@@ -27,21 +28,21 @@ ENDS: dict[str, tuple[float, ...]] = {
     "late_gain": tuple(step / 100 for step in range(-4, 17, 2)),
     "headroom": (0.02, 0.05, 0.1, 0.15),
 }
-# What holds without a fit: a recipe that a new head leaves less than a point to gain cannot be better by more.
+# True without a fit: if a new head is wrong on less than a point of the images, no recipe can gain more than that.
 ALWAYS = {"headroom": 0.01}
 FACTORS = (3.0,)  # on the learning rates of `fine_tune_all`, below a similarity
-LEAST_GAIN = 0.001  # a number that is worth less than a tenth of a point of mean accuracy is left out
-TIE = 0.0003  # numbers within this of the best are equally good; the middle of them is taken
+LEAST_GAIN = 0.001  # a number that gains less than a tenth of a point of mean accuracy is left out
+TIE = 0.0003  # numbers this close to the best are equally good; the middle one is taken
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
-    """What the fit sees: one row for each cell and seed.
+    """The data of the fit: a row for each cell and seed.
 
     Attributes:
         dataset: Name of the dataset of each row.
-        weight: Of each row; the seeds of a cell share one.
-        measures: Name -> value of each row.
+        weight: Weight of each row; the seeds of a cell share a weight of 1.
+        measures: Name of a measure -> its value in each row.
         accuracy: Accuracy of the recipes in the order of `RULES`, shape `(num_rows, 4)`.
     """
 
@@ -51,7 +52,7 @@ class Samples:
     accuracy: np.ndarray
 
     def without(self, dataset: str | None) -> Samples:
-        """Returns the rows of all other datasets."""
+        """Returns the rows of all datasets but one."""
         keep = self.dataset != dataset
         return Samples(
             dataset=self.dataset[keep],
@@ -61,32 +62,32 @@ class Samples:
         )
 
 
-def gather(outcomes: Sequence[StudyCell], rates: Mapping[str, float]) -> Samples:
-    """Returns the rows of outcomes, `fine_tune_all` at the learning rates that these numbers give it."""
-    rows = [(one, seed) for one in outcomes for seed in one.seeds]
-    measures = [one.facts[seed].measures() for one, seed in rows]
+def gather(cells: Sequence[StudyCell], rates: Mapping[str, float]) -> Samples:
+    """Returns the rows of cells, with `fine_tune_all` at the learning rates that `rates` gives."""
+    rows = [(cell, seed) for cell in cells for seed in cell.seeds]
+    measures = [cell.facts[seed].measures() for cell, seed in rows]
     accuracy = []
-    for one, seed in rows:
-        table = recipes_as_advised(one, seed, rates)
+    for cell, seed in rows:
+        table = recipes_as_advised(cell, seed, rates)
         accuracy.append([table[rule.recipe][0] for rule in RULES])
     return Samples(
-        dataset=np.array([one.dataset for one, _ in rows]),
-        weight=np.array([1 / len(one.seeds) for one, _ in rows]),
+        dataset=np.array([cell.dataset for cell, _ in rows]),
+        weight=np.array([1 / len(cell.seeds) for cell, _ in rows]),
         measures={name: np.array([row[name] for row in measures]) for name in measures[0]},
         accuracy=np.array(accuracy),
     )
 
 
-def fit_rates(outcomes: Sequence[StudyCell]) -> dict[str, float]:
-    """Fits below which similarity `fine_tune_all` trains at a multiple of its rates.
+def fit_rates(cells: Sequence[StudyCell]) -> dict[str, float]:
+    """Fits the similarity below which `fine_tune_all` trains at a multiple of its learning rates.
 
-    That moves a recipe off its own defaults, so it must gain more than one standard error over datasets; similarity 0
-    where it does not.
+    This changes the defaults of a recipe, so it must gain more than one standard error over datasets. If it does not,
+    the similarity is 0.
     """
     unchanged = {"similarity": 0.0, "factor": 1.0}
     options = [{"similarity": value, "factor": factor} for factor in FACTORS for value in (*SIMILARITIES, 1.01)]
-    before, names = _fine_tuned(outcomes, unchanged), np.array([one.dataset for one in outcomes])
-    gains = np.array([_fine_tuned(outcomes, option) for option in options]) - before
+    before, names = _fine_tuned(cells, unchanged), np.array([cell.dataset for cell in cells])
+    gains = np.array([_fine_tuned(cells, option) for option in options]) - before
     means = gains.mean(axis=1)
     good = np.flatnonzero(means >= means.max() - TIE)
     best = good[_middle(good[:, None].astype(float))]
@@ -95,23 +96,23 @@ def fit_rates(outcomes: Sequence[StudyCell]) -> dict[str, float]:
     return options[best] if means[best] > max(LEAST_GAIN, error) else unchanged
 
 
-def _fine_tuned(outcomes: Sequence[StudyCell], rates: Mapping[str, float]) -> np.ndarray:
-    """Returns the accuracy of `fine_tune_all` in every cell, the mean over seeds."""
+def _fine_tuned(cells: Sequence[StudyCell], rates: Mapping[str, float]) -> np.ndarray:
+    """Returns the accuracy of `fine_tune_all` in each cell, the mean over seeds."""
     return np.array(
-        [np.mean([recipes_as_advised(one, seed, rates)["fine_tune_all"][0] for seed in one.seeds]) for one in outcomes]
+        [np.mean([recipes_as_advised(cell, seed, rates)["fine_tune_all"][0] for seed in cell.seeds]) for cell in cells]
     )
 
 
 def fit_two_by_two(samples: Samples) -> dict[str, Any]:
-    """Fits the thresholds of size and similarity alone."""
+    """Fits the thresholds of size and similarity without evidence."""
     return _best(samples, _with_thresholds({}))
 
 
 def fit_advice(samples: Samples) -> dict[str, Any]:
     """Fits thresholds and evidence together.
 
-    Of the rows that are off the one that gains most is switched on, the thresholds fitted anew with it, until none
-    gains a tenth of a point.
+    All rows of evidence are off at first. The row that gains most is switched on, and the thresholds are fitted again
+    with it. This is repeated until no row gains a tenth of a point.
     """
     found = {**fit_two_by_two(samples), **{row.name: ALWAYS.get(row.name) for row in EVIDENCE}}
     off = [row.name for row in EVIDENCE]
@@ -143,7 +144,7 @@ def _mean(samples: Samples, against: Mapping[str, Any]) -> float:
 def _best(
     samples: Samples, options: Iterable[Mapping[str, Any]], before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Returns the best option; of equally good ones those that move the thresholds least, of these the middle one."""
+    """Returns the best option; of equally good ones, the middle one of those that move the thresholds least."""
     tried = list(options)
     means = np.array([_mean(samples, option) for option in tried])
     good = np.flatnonzero(means >= means.max() - TIE)
@@ -154,23 +155,23 @@ def _best(
 
 
 def _moved(option: Mapping[str, Any], before: Mapping[str, Any]) -> float:
-    """Returns how far the thresholds of size and similarity lie from those before."""
-    return sum(abs(after - place) for after, place in zip(_flat(option)[:2], _flat(before)[:2], strict=True))
+    """Returns how far the thresholds of size and similarity are from the previous ones."""
+    return sum(abs(after - previous) for after, previous in zip(_flat(option)[:2], _flat(before)[:2], strict=True))
 
 
 def _flat(option: Mapping[str, Any]) -> list[float]:
-    """Returns the numbers of an option on scales of about the same length; what is switched off lies at the end."""
-    return [0.3 if one is None else math.log10(one) / 4 if one > 1 else one for one in option.values()]
+    """Returns the numbers of an option on scales of about the same length; a row that is off is at the end."""
+    return [0.3 if value is None else math.log10(value) / 4 if value > 1 else value for value in option.values()]
 
 
-def _middle(places: np.ndarray) -> int:
-    """Returns the index of the row in the middle of all."""
-    spread = places.std(axis=0)
-    distance = np.abs(places - np.median(places, axis=0)) / np.where(spread > 0, spread, 1)
+def _middle(options: np.ndarray) -> int:
+    """Returns the index of the row that is closest to the median row."""
+    spread = options.std(axis=0)
+    distance = np.abs(options - np.median(options, axis=0)) / np.where(spread > 0, spread, 1)
     return int(distance.sum(axis=1).argmin())
 
 
-# What the datasets of the study show, for the ruler that a user's own images are put on; others go by their name.
+# What the datasets of the study show, for the scale on which a report places the user's images; others keep their name.
 TITLES = {
     "asl36": "signed letters",
     "caltech101": "photos of objects",
@@ -190,65 +191,65 @@ TITLES = {
     "wbc4_test": "blood cells",
 }
 SHARES = (0.1, 0.5, 0.9)
-FEWEST_CELLS = 5  # fewer cells than this say nothing on their own
+FEWEST_CELLS = 5  # with fewer cells, all cells are used
 
 
-def fit(outcomes: Sequence[StudyCell], *, on: date | None = None) -> dict[str, Any]:
-    """Fits every number that the advice rests on, on all datasets and on all but each one.
+def fit(cells: Sequence[StudyCell], *, on: date | None = None) -> dict[str, Any]:
+    """Fits all numbers of the advice, on all datasets and without each dataset in turn.
 
     Args:
-        outcomes: Cells of the study; their datasets count equally often as they have cells.
-        on: The date that is noted; default: today.
+        cells: Cells of the study; a dataset counts as often as it has cells.
+        on: The date in the provenance; default: today.
 
     Returns:
         The part `fit` of `calibration.json`: `all`, `held_out` by dataset, `landmarks` and `provenance`.
     """
-    names = sorted({one.dataset for one in outcomes})
+    names = sorted({cell.dataset for cell in cells})
     found = {
-        name: _fit_part([one for one in outcomes if one.dataset != name])
+        name: _fit_part([cell for cell in cells if cell.dataset != name])
         for name in track((None, *names), "Fitting, without each dataset in turn")
     }
     whole, held_out = found.pop(None), {name: part for name, part in found.items() if name is not None}
-    judged = [row for one in outcomes for row in _judged(one, held_out[one.dataset])]
+    judged = [row for cell in cells for row in _judged(cell, held_out[cell.dataset])]
     for name, part in [(None, whole), *held_out.items()]:
         part["confidence"] = _fit_confidence([row for row in judged if row[0] != name])
-        part["outlook"] = _fit_outlook([one for one in outcomes if one.dataset != name], part)
+        part["outlook"] = _fit_outlook([cell for cell in cells if cell.dataset != name], part)
     return {
-        "provenance": _provenance(outcomes, names, on or date.today()),
-        "landmarks": [_landmark([one for one in outcomes if one.dataset == name]) for name in names],
+        "provenance": _provenance(cells, names, on or date.today()),
+        "landmarks": [_landmark([cell for cell in cells if cell.dataset == name]) for name in names],
         "all": whole,
         "held_out": held_out,
     }
 
 
-def _fit_part(outcomes: Sequence[StudyCell]) -> dict[str, Any]:
-    rates = fit_rates(outcomes)
-    samples = gather(outcomes, rates)
+def _fit_part(cells: Sequence[StudyCell]) -> dict[str, Any]:
+    rates = fit_rates(cells)
+    samples = gather(cells, rates)
     alone = fit_two_by_two(samples)
     depths = ({**option, "late_gain": end} for option in _with_thresholds(alone) for end in ENDS["late_gain"])
     return {
         "rates": rates,
         "two_by_two": alone,
         "advice": fit_advice(samples),
-        # Used by the confidence even where the advice leaves it out.
+        # The confidence uses it even if the advice leaves it out.
         "late_gain": _best(samples, depths, alone)["late_gain"],
     }
 
 
-def _judged(outcome: StudyCell, part: Mapping[str, Any]) -> list[tuple[str, float, bool, bool]]:
-    """Returns for each seed: dataset, log odds of the cell, whether the depths disagree, whether it was right."""
-    judgement = judge(outcome, advice_policy(part), part["rates"])
-    if judgement is None:
+def _judged(cell: StudyCell, part: Mapping[str, Any]) -> list[tuple[str, float, bool, bool]]:
+    """Returns for each seed: dataset, log odds of the chosen recipe, whether the depths disagree, and correctness."""
+    judgment = judge(cell, advice_policy(part), part["rates"])
+    if judgment is None:
         return []
     rows = []
-    for seed in outcome.seeds:
-        probability, disagree = certainty(outcome.facts[seed], part)
-        rows.append((outcome.dataset, log_odds(probability), disagree, judgement.right))
+    for seed in cell.seeds:
+        probability, disagree = certainty(cell.facts[seed], part)
+        rows.append((cell.dataset, log_odds(probability), disagree, judgment.right))
     return rows
 
 
 def _fit_confidence(judged: Sequence[tuple[str, float, bool, bool]]) -> dict[str, float]:
-    """Fits the log odds of being right; what would count for the wrong side says nothing, and is zero."""
+    """Fits the log odds that the advice is correct; a coefficient with the wrong sign is set to zero."""
     from sklearn.linear_model import LogisticRegression
 
     columns = {"slope": [row[1] for row in judged], "disagree": [float(row[2]) for row in judged]}
@@ -266,17 +267,17 @@ def _fit_confidence(judged: Sequence[tuple[str, float, bool, bool]]) -> dict[str
     return found
 
 
-def _fit_outlook(outcomes: Sequence[StudyCell], part: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns for each recipe what share of the errors of `head_only` it removed where it was advised, and its cost."""
+def _fit_outlook(cells: Sequence[StudyCell], part: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns which share of the errors of `head_only` each recipe removed where it was advised, and its cost."""
     found = {}
     for rule in RULES:
         rows = []
-        for one in outcomes:
-            for seed in one.seeds:
-                table = recipes_as_advised(one, seed, part["rates"])
-                head, mine = table["head_only"], table[rule.recipe]
-                advised = RULES[int(choose(one.facts[seed].measures(), part["advice"]))] == rule
-                rows.append((advised, (mine[0] - head[0]) / max(1 - head[0], 1e-9), mine[1] / head[1]))
+        for cell in cells:
+            for seed in cell.seeds:
+                table = recipes_as_advised(cell, seed, part["rates"])
+                head, recipe = table["head_only"], table[rule.recipe]
+                advised = RULES[int(choose(cell.facts[seed].measures(), part["advice"]))] == rule
+                rows.append((advised, (recipe[0] - head[0]) / max(1 - head[0], 1e-9), recipe[1] / head[1]))
         chosen = [row for row in rows if row[0]]
         used = chosen if len(chosen) >= FEWEST_CELLS else rows
         found[rule.recipe] = {
@@ -287,23 +288,23 @@ def _fit_outlook(outcomes: Sequence[StudyCell], part: Mapping[str, Any]) -> dict
     return found
 
 
-def _landmark(outcomes: Sequence[StudyCell]) -> dict[str, Any]:
-    largest = max(outcomes, key=lambda one: max(facts.effective_num_images for facts in one.facts.values()))
+def _landmark(cells: Sequence[StudyCell]) -> dict[str, Any]:
+    largest = max(cells, key=lambda cell: max(facts.effective_num_images for facts in cell.facts.values()))
     scores = [float(facts.similarity.score or 0) for facts in largest.facts.values()]
     name = largest.dataset
     return {"name": name, "title": TITLES.get(name, name), "score": float(np.mean(scores))}
 
 
-def _provenance(outcomes: Sequence[StudyCell], names: Sequence[str], on: date) -> dict[str, Any]:
-    measures = [facts.measures() for one in outcomes for facts in one.facts.values()]
+def _provenance(cells: Sequence[StudyCell], names: Sequence[str], on: date) -> dict[str, Any]:
+    measures = [facts.measures() for cell in cells for facts in cell.facts.values()]
     return {
         "datasets": list(names),
-        "sizes": sorted({one.size for one in outcomes}, key=lambda size: (not size.isdigit(), size.zfill(9))),
-        "num_cells": len(outcomes),
-        "num_runs": sum(len(methods) for one in outcomes for methods in one.accuracy.values()),
-        "fewest_seeds": min(len(one.seeds) for one in outcomes),
-        "backbones": sorted({f"{one.backbone} at {one.image_size} px" for one in outcomes}),
-        "trainer_versions": sorted({version for one in outcomes for version in one.trainer_versions}),
+        "sizes": sorted({cell.size for cell in cells}, key=lambda size: (not size.isdigit(), size.zfill(9))),
+        "num_cells": len(cells),
+        "num_runs": sum(len(methods) for cell in cells for methods in cell.accuracy.values()),
+        "fewest_seeds": min(len(cell.seeds) for cell in cells),
+        "backbones": sorted({f"{cell.backbone} at {cell.image_size} px" for cell in cells}),
+        "trainer_versions": sorted({version for cell in cells for version in cell.trainer_versions}),
         "ranges": {
             name: [min(row[name] for row in measures), max(row[name] for row in measures)]
             for name in ("effective_num_images", "similarity")

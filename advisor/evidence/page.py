@@ -1,4 +1,4 @@
-"""The tables and figures of the evidence, written from the results that lie beside it."""
+"""Writes the tables and figures of the evidence into a clone of the project, from the results of the study there."""
 
 from __future__ import annotations
 
@@ -25,28 +25,53 @@ from advisor.evidence.tables import (
 )
 from advisor.results import read_results
 from advisor.thresholds import calibration, thresholds
+from strategies.errors import UserError
 
-FOLDER = Path(__file__).parent
+# Paths below the root of a clone.
+RESULTS = "advisor/evidence/results"
+PAGES = ("docs/explanations/evidence.md", "README.md")
+PLOTS = "docs/explanations/plots"
+
+# Files of results; several patterns may match one file.
 METHODS = "mobilenet_0.25_96px.csv"  # every method, three seeds
-STUDY = "mobilenet_0.25_96px*.csv"  # what the advice is fitted to
+STUDY = "mobilenet_0.25_96px*.csv"  # the advice is fitted to these
 SECOND = "mobilenetv2_0.35_96px.csv"  # another backbone, never fitted to
-UNSEEN = "unseen_mobilenet_0.25_96px.csv"  # datasets that were tried once the advice was fitted
+UNSEEN = "unseen_mobilenet_0.25_96px.csv"  # datasets that were measured after the fit
 
 
-def results(pattern: str) -> list[dict[str, str]]:
-    """Returns the rows of the results in the package whose file name matches."""
-    return [row for path in sorted((FOLDER / "results").glob(pattern)) for row in read_results(path)]
+def results(pattern: str, root: Path) -> list[dict[str, str]]:
+    """Returns the rows of all results files of the study whose name matches a pattern.
+
+    Args:
+        pattern: Pattern of file names, such as `STUDY`.
+        root: Root of a clone of the project.
+
+    Raises:
+        UserError: If no file matches: the folder is not a clone of the project.
+    """
+    paths = sorted((root / RESULTS).glob(pattern))
+    if not paths:
+        raise UserError(
+            f"Expected a clone of the project with results in {RESULTS}/{pattern}. Received: {str(root.resolve())!r}. "
+            "Name the root of a clone, or run the command there."
+        )
+    return [row for path in paths for row in read_results(path)]
 
 
 @cache
-def study_score(pattern: str = STUDY) -> Mapping[str, Any]:
-    """Returns the score of the advice on results in the package."""
-    return score(read_cells(results(pattern)))
+def study_score(root: Path, pattern: str = STUDY) -> Mapping[str, Any]:
+    """Returns the score of the advice on results of the study; arguments as in `results`."""
+    return score(read_cells(results(pattern, root)))
 
 
-def tables() -> dict[str, str]:
-    """Returns every table of the page by its mark."""
-    methods, found, second, unseen = results(METHODS), study_score(), study_score(SECOND), study_score(UNSEEN)
+def tables(root: Path) -> dict[str, str]:
+    """Returns all tables of the pages by the names of their markers.
+
+    Args:
+        root: Root of a clone of the project.
+    """
+    methods, found = results(METHODS, root), study_score(root)
+    second, unseen = study_score(root, SECOND), study_score(root, UNSEEN)
     return {
         "summary": summary_table(found),
         "policies": policies_table(found),
@@ -66,27 +91,43 @@ def tables() -> dict[str, str]:
 
 
 def fill(text: str, found: Mapping[str, str]) -> str:
-    """Returns a page with every table between its two marks replaced; other text stays as it is.
+    """Replaces each table of a page between its two markers; all other text stays as it is.
+
+    Args:
+        text: The page, in Markdown.
+        found: Name of a marker -> table.
 
     Example:
         >>> from advisor.evidence.page import fill
-        >>> print(fill("<!-- one -->\\nold\\n<!-- /one -->", {"one": "new\\n"}))
-        <!-- one -->
+        >>> print(fill("<!-- sizes -->\\nold\\n<!-- /sizes -->", {"sizes": "new\\n"}))
+        <!-- sizes -->
         new
-        <!-- /one -->
+        <!-- /sizes -->
     """
     for name, table in found.items():
-        marks = re.compile(f"(<!-- {name} -->\\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = marks.sub(lambda match, table=table: f"{match[1]}{table}{match[2]}", text)  # type: ignore[misc]
+        markers = re.compile(f"(<!-- {name} -->\\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text = markers.sub(lambda match, table=table: f"{match[1]}{table}{match[2]}", text)  # type: ignore[misc]
     return text
 
 
-def write_page(folder: Path = FOLDER) -> list[Path]:
-    """Fills the page of the evidence and the README of the project, and draws the figures; returns what was written."""
+def write_page(root: Path) -> list[Path]:
+    """Fills the tables of the evidence page and of the README, and draws the figures; returns the files written.
+
+    Args:
+        root: Root of a clone of the project.
+
+    Raises:
+        UserError: If the folder is not a clone of the project, or matplotlib is not installed.
+    """
     from advisor.evidence.plots import draw_figures
 
-    found = tables()
-    pages = [path for path in (folder / "README.md", folder.parent.parent / "README.md") if path.is_file()]
+    pages = [root / name for name in PAGES]
+    if missing := [page for page in pages if not page.is_file()]:
+        raise UserError(
+            f"Expected a clone of the project with {' and '.join(PAGES)}. Received: {str(root.resolve())!r} without "
+            f"{missing[0].relative_to(root)}. Name the root of a clone, or run the command there."
+        )
+    found = tables(root)
     for page in pages:
         page.write_text(fill(page.read_text(encoding="utf-8"), found), encoding="utf-8")
-    return [*pages, *draw_figures(study_score(), thresholds(), folder / "plots")]
+    return [*pages, *draw_figures(study_score(root), thresholds(), root / PLOTS)]

@@ -1,4 +1,4 @@
-"""The figures of the evidence: regret of every policy, what decides, and whether the stated confidence holds."""
+"""The figures of the evidence: the regret of each policy, the best recipes, and the calibration of the confidence."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 from advisor.evidence.tables import policy_name
 from strategies.errors import UserError
 
-COLOURS = {
+COLORS = {
     "head_only": "#4477aa",
     "fine_tune_all": "#66ccee",
     "keep_early_layers": "#ccbb44",
     "retrain_all": "#ee6677",
 }
-LEFT_OUT = ("keras_guide",)  # its regret is so large that the others would be one dot
+LEFT_OUT = ("keras_guide",)  # its regret is so large that the other policies would not be told apart
 
 
 def draw_figures(found: Mapping[str, Any], advice: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draws every figure into a folder, as SVG; the same score gives the same files.
+    """Draws all figures into a folder as SVG; the same score gives the same files.
 
     Args:
-        found: From `score`.
-        advice: The numbers of the advice: `rules.numbers()`.
-        folder: Where to; made if it is not there, files of the same name are replaced.
+        found: A score, from `advisor.evidence.scoring.score`.
+        advice: The thresholds of the advice, from `advisor.thresholds.thresholds`.
+        folder: The folder to draw into; it is created if needed, and files of the same name are replaced.
 
     Raises:
         UserError: If matplotlib is not installed.
@@ -69,9 +69,9 @@ def _regret(found: Mapping[str, Any]) -> Any:
     figure, axes = _figure(7, 3.2)
     for place, (name, row) in enumerate(named):
         low, high = row["interval"]
-        colour = "#222222" if name == "advice" else "#999999"
-        axes.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
-        axes.plot(row["mean_regret"], place, "o", color=colour)
+        color = "#222222" if name == "advice" else "#999999"
+        axes.plot([low, high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
+        axes.plot(row["mean_regret"], place, "o", color=color)
         axes.annotate(f"{row['mean_regret']:.2f}", (row["mean_regret"], place), (0, 5), textcoords="offset points")
     axes.set_yticks(range(len(named)), [policy_name(name).replace("*", "").replace("`", "") for name, _ in named])
     axes.set_xlim(left=0)
@@ -81,16 +81,16 @@ def _regret(found: Mapping[str, Any]) -> Any:
 
 def _map(cells: Sequence[Mapping[str, Any]], advice: Mapping[str, Any]) -> Any:
     figure, axes = _figure(7, 4.6)
-    for recipe, colour in COLOURS.items():
-        mine = [cell for cell in cells if max(cell["accuracy"], key=cell["accuracy"].get) == recipe]
+    for recipe, color in COLORS.items():
+        won = [cell for cell in cells if max(cell["accuracy"], key=cell["accuracy"].get) == recipe]
         axes.scatter(
-            [cell["similarity"] for cell in mine],
-            [cell["images_per_class"] for cell in mine],
+            [cell["similarity"] for cell in won],
+            [cell["images_per_class"] for cell in won],
             s=28,
-            c=colour,
+            c=color,
             edgecolors="#333333",
             linewidths=0.4,
-            label=f"{recipe} is best ({len(mine)} cells)",
+            label=f"{recipe} is best ({len(won)} cells)",
             alpha=0.85,
         )
     axes.axvline(advice["similarity"], color="#333333", linewidth=0.8, linestyle=":")
@@ -98,7 +98,7 @@ def _map(cells: Sequence[Mapping[str, Any]], advice: Mapping[str, Any]) -> Any:
         axes.axhline(advice["images_per_class"], color="#333333", linewidth=0.8, linestyle=":")
     axes.set_yscale("log")
     axes.set_xlabel("similarity to ImageNet (each dot is a dataset at one size)")
-    axes.set_ylabel("images of each class")
+    axes.set_ylabel("effective images per class")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8)
     return figure
 
@@ -112,5 +112,5 @@ def _confidence(rows: Sequence[Mapping[str, Any]]) -> Any:
     axes.set_xlim(0.3, 1)
     axes.set_ylim(0.3, 1.02)
     axes.set_xlabel("stated confidence")
-    axes.set_ylabel("share of right advice")
+    axes.set_ylabel("share of correct advice")
     return figure

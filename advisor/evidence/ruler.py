@@ -1,7 +1,8 @@
-"""Fits floor and scale of the similarity ruler: python -m advisor.evidence.ruler IMAGENET_PHOTOS [--image-size N]
+"""Fits the floor and scale of the similarity ruler: python -m advisor.evidence.ruler DATASETS [--image-size N]
 
-The floor is the distance of ImageNet's own photos with this network at this input size. The scale is chosen so that
-`exp(-(distance - floor) / scale)` is one half in the middle of a gap between two named datasets.
+The ruler is the network that measures similarity. The floor is the distance of ImageNet's own photos with this network
+at this image size. The scale is chosen so that `exp(-(distance - floor) / scale)` is one half in the middle between two
+named datasets.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ def fit_ruler(ruler: PretrainedNetwork, imagenet: Path, near: Path, far: Path) -
     """Returns one row of `rulers` in `calibration.json`.
 
     Args:
-        ruler: Network, weights and input size.
-        imagenet: Folder of ImageNet photos, as many classes as possible.
-        near: Class folder of the furthest dataset that is to count as similar.
-        far: Class folder of the nearest dataset that is to count as different.
+        ruler: The network that measures similarity, with its weights and image size.
+        imagenet: Folder of ImageNet photos, of as many classes as possible.
+        near: Class folder of the most distant dataset that counts as similar.
+        far: Class folder of the nearest dataset that counts as different.
     """
 
     def measure(folder: Path) -> Similarity:

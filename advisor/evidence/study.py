@@ -1,4 +1,4 @@
-"""The study: every recipe on every dataset, at several sizes and seeds, one row per finished run."""
+"""The study: each recipe on each dataset, at several sizes and seeds; a row for each finished run."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ METHODS = (*RECIPES, *BASELINES)
 FACTORS = ("x0.1", "x0.3", "x3", "x10")
 CHANGES = ("inference", "train", *FACTORS)
 VARIANTS = tuple(f"{name}{VARIANT}{change}" for name in RECIPES if name != "head_only" for change in CHANGES)
-# What the fit and the score need: the recipes, `fine_tune_all` at three times its rates, and Keras' loop.
+# What the fit and the score need: the recipes, `fine_tune_all` at three times its learning rates, and Keras' loop.
 DEFAULT_METHODS = (*RECIPES, f"fine_tune_all{VARIANT}x3", "keras_guide")
 
 
 def read_datasets(folder: Path) -> dict[str, ImageDataset]:
-    """Lists the datasets below a folder; `datasets.csv` may name, in `group_by`, what must stay in one split.
+    """Lists the datasets below a folder; a file `datasets.csv` there may name groups that must stay in one split.
 
-    `group_by` is a regular expression on the path relative to the dataset; files with the same match are one group.
-    Folders with fewer than two classes or two images a class are no classification dataset and are named on stderr.
+    Its columns are `name` and `group_by`, a regular expression on the path below the dataset; files with the same match
+    are one group. Folders that are not classification datasets (fewer than two classes or two images per class) are
+    named on stderr.
     """
     patterns: dict[str, str] = {}
     table = folder / "datasets.csv"
@@ -62,14 +63,15 @@ def read_datasets(folder: Path) -> dict[str, ImageDataset]:
 
 
 def draw(dataset: ImageDataset, size: int | None, seed: int) -> ImageDataset | None:
-    """Returns the images of one cell with their split, or `None` where the dataset is too small for it.
+    """Returns the images of one cell, split, or `None` if the dataset is too small for it.
 
-    The test split is the same for every size and seed; of the others, `size` are drawn for training and validation.
+    The test split is the same for all sizes and seeds. From the other images, `size` are drawn for training and
+    validation.
 
     Args:
         dataset: The whole dataset.
-        size: Training and validation images; `None` takes all.
-        seed: Of the draw.
+        size: Number of training and validation images; `None` takes all.
+        seed: Seed of the draw.
     """
     fraction = min(TEST_SHARE, MOST_TEST_IMAGES / len(dataset))
     whole = split_dataset(replace(dataset, split=None), seed=0, val_fraction=0, test_fraction=fraction)
@@ -84,19 +86,19 @@ def draw(dataset: ImageDataset, size: int | None, seed: int) -> ImageDataset | N
 
 
 def _draw_by_class(labels: np.ndarray, size: int, seed: int, pool: np.ndarray) -> np.ndarray:
-    """Draws in the classes' own proportions, at least two of each; a random order decides who is left over."""
+    """Draws at random in the proportions of the classes, but at least two images per class."""
     order = np.random.default_rng(seed).permutation(len(pool))
     rank = np.empty(len(pool))
     for label in np.unique(labels):
         members = order[labels[order] == label]
-        # The i-th of a class of m comes at place i / m: any prefix holds the classes in proportion.
+        # The i-th image of a class of m is ranked i / m: any prefix holds the classes in proportion.
         rank[members] = np.where(np.arange(len(members)) < 2, -1, (np.arange(len(members)) + 0.5) / len(members))
     return pool[order[np.argsort(rank[order], kind="stable")][:size]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MeasuredImages:
-    """The images of one cell, split, and what was measured on those that training sees."""
+    """The images of one cell, split, and the measures of its training and validation images."""
 
     data: ImageDataset
     curve: DepthCurve | None
@@ -104,7 +106,7 @@ class MeasuredImages:
 
 
 def measure_images(data: ImageDataset, network: PretrainedNetwork, seed: int) -> MeasuredImages:
-    """Measures what the advice would measure on the training and validation images of one cell."""
+    """Measures the training and validation images of one cell, as the advice does."""
     profile, profiled = profile_dataset(data, seed=seed)
     learning = profiled.subset(np.flatnonzero(np.array(profiled.split) != "test")).without_copies()
     similarity = measure_similarity(learning, seed=seed, cache=False)
@@ -147,10 +149,10 @@ def run_method(name: str, cell: MeasuredImages, network: PretrainedNetwork, seed
     return metrics_of(train(plan, cell.data, cache=False, baseline=False))
 
 
-def cells(
+def planned_runs(
     datasets: Mapping[str, ImageDataset], sizes: Sequence[str], seeds: int, methods: Sequence[str]
 ) -> Iterator[tuple[str, str, int, str]]:
-    """Yields dataset, size, seed and method; all datasets at one seed and size before the next, so slices are fair."""
+    """Yields dataset, size, seed and method of each run; all datasets at one seed and size before the next size."""
     for seed in range(seeds):
         for size in sizes:
             for dataset in datasets:
@@ -171,22 +173,22 @@ def run_study(
     budget_minutes: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
-    """Runs what is missing in `out`, appends one row per finished run, and returns how many it ran.
+    """Runs what is missing in `out`, appends a row for each finished run, and returns the number of runs.
 
-    It stops and continues at will: a run that is in the file is not run again.
+    It can be stopped and continued at any time: a run whose row is in the file is not run again.
 
     Args:
         folder: A folder of class folders.
-        out: CSV file; made with its header where it is not there.
+        out: CSV file; it is created with its header if it does not exist.
         network: The pretrained network that every run transfers.
-        sizes: Training and validation images, or `full`.
+        sizes: Numbers of training and validation images, or `full`.
         seeds: Number of seeds, from 0 on.
-        methods: Recipes, as they are and as variants, and baselines.
+        methods: Names of recipes, variants and baselines.
         only: Names of datasets below the folder; default: all.
-        part: `(k, n)` runs the k-th of n shares, by dataset, size and seed, so that several processes or machines
-            can work at once, each with a file of its own.
-        budget_minutes: Start no run after this time.
-        clock: Seconds; for tests.
+        part: `(k, n)` runs the k-th of n parts, divided by dataset, size and seed, so that several processes or
+            machines can work at the same time, each with its own file.
+        budget_minutes: No run starts after this time; default: no limit.
+        clock: Returns the time in seconds; for tests.
     """
     for method in methods:
         if method not in (*METHODS, *VARIANTS):
@@ -202,12 +204,12 @@ def run_study(
     started, count = clock(), 0
     cell: MeasuredImages | None = None
     place: tuple[str, str, int] | None = None
-    for dataset, size, seed, method in cells(chosen, sizes, seeds, methods):
+    for dataset, size, seed, method in planned_runs(chosen, sizes, seeds, methods):
         if budget_minutes is not None and clock() - started > budget_minutes * 60:
             break
         key = (dataset, size, str(seed), network.backbone, str(network.image_size), method)
-        mine = places.setdefault((dataset, size, seed), len(places)) % part[1] == part[0] - 1
-        if key in done or not mine:
+        in_part = places.setdefault((dataset, size, seed), len(places)) % part[1] == part[0] - 1
+        if key in done or not in_part:
             continue
         if place != (dataset, size, seed):
             place, data = (dataset, size, seed), draw(chosen[dataset], None if size == "full" else int(size), seed)
@@ -216,7 +218,7 @@ def run_study(
             continue
         print(f"{dataset}, {size} images, seed {seed}: {method}", file=sys.stderr, flush=True)
         metrics = run_method(method, cell, network, seed)
-        num_images = sum(part != "test" for part in cell.data.split or ())
+        num_images = sum(name != "test" for name in cell.data.split or ())
         append_rows(out, [make_row(key, metrics, num_images=num_images, fingerprint=cell.fingerprint)])
         count += 1
     return count

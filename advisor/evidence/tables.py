@@ -1,4 +1,4 @@
-"""Tables of a study in Markdown: the four recipes beside what they are compared with, and recipes with changes."""
+"""Tables of the study in Markdown: recipes compared with baselines and variants, and the score of the advice."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def _grid(rows: Iterable[Mapping[str, str]], column: str) -> dict[CellKey, dict[
 
 
 def compare_methods(rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Compares the recipes with the baselines, cell by cell, on the seeds that all of them were run with.
+    """Compares the recipes with the baselines in each cell, on the seeds with results of all methods.
 
     Args:
-        rows: Of one backbone and input size, from `read_results`.
+        rows: Rows of one backbone and image size, from `read_results`.
 
     Returns:
-        `cells`: for each dataset and size the mean test accuracy of every method, that of the recipe with the best
-        validation accuracy seed by seed (`chosen`), and its `gains` over both versions of Keras' loop, each with the
-        standard error over seeds; `summary`: the same over all cells. All in fractions.
+        `cells`: for each dataset and size, the mean test accuracy of each method, that of the recipe with the best
+        validation accuracy on each seed (`chosen`), and its `gains` over both versions of Keras' loop, each with the
+        standard error over seeds. `summary`: the same over all cells. All are fractions.
 
     Raises:
         UserError: If no cell has all methods.
@@ -71,12 +71,12 @@ def compare_methods(rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
             }
         )
     if not cells:
-        raise UserError(f"Expected results of all of {', '.join(methods)}. Received: no such cell. Run the study on.")
+        raise UserError(f"Expected results of all of {', '.join(methods)}. Received: no such cell. Continue the study.")
     return {"cells": cells, "summary": _summary(cells)}
 
 
-def _gain(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float | None]:
-    differences = np.array(ours) - np.array(theirs)
+def _gain(accuracy: Sequence[float], baseline: Sequence[float]) -> dict[str, float | None]:
+    differences = np.array(accuracy) - np.array(baseline)
     error = float(differences.std(ddof=1) / math.sqrt(len(differences))) if len(differences) > 1 else None
     return {"mean": float(differences.mean()), "standard_error": error}
 
@@ -112,15 +112,15 @@ _NAMES = {
 
 
 def methods_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Returns `compare_methods` as a Markdown table with its summary, in per cent."""
+    """Returns the result of `compare_methods` as a Markdown table with a summary, in percent."""
     found = compare_methods(rows)
     methods = (*RECIPES, *BASELINES)
-    names = [_NAMES.get(one, f"`{one}`") for one in methods]
+    names = [_NAMES.get(method, f"`{method}`") for method in methods]
     header = ["dataset", "images", "seeds", *names, "best on validation", *(f"over {_NAMES[loop]}" for loop in LOOPS)]
     lines = []
     for cell in found["cells"]:
         best = max(cell["accuracy"].values())
-        values = [_bold(cell["accuracy"][one], best) for one in methods]
+        values = [_bold(cell["accuracy"][method], best) for method in methods]
         chosen = f"{100 * cell['chosen']:.1f}"
         gains = [_signed(cell["gains"][loop]) for loop in LOOPS]
         lines.append([cell["dataset"], cell["size"], str(cell["num_seeds"]), *values, chosen, *gains])
@@ -145,11 +145,11 @@ def _signed(gain: Mapping[str, float | None]) -> str:
 
 
 def variants_table(rows: Sequence[Mapping[str, str]], changes: Sequence[str]) -> str:
-    """Returns, for each recipe that was run with changes to its plan, test accuracy by change, in per cent.
+    """Returns the test accuracy of recipe variants as a table, in percent: a column for each recipe and change.
 
     Args:
-        rows: Of one backbone and input size; cells and seeds without all of the changes are left out.
-        changes: `BATCH_NORM` or `RATES`; a recipe as it is counts as the one of them that it has by default.
+        rows: Rows of one backbone and image size; cells and seeds without all of the changes are left out.
+        changes: `BATCH_NORM` or `RATES`; an unchanged recipe counts as the variant with its default value.
     """
     named = [{**row, "recipe": _variant(row["recipe"], changes)} for row in rows]
     accuracy = _grid([row for row in named if row["recipe"].partition(VARIANT)[2] in changes], "accuracy")
@@ -173,7 +173,7 @@ def variants_table(rows: Sequence[Mapping[str, str]], changes: Sequence[str]) ->
 
 
 def _variant(method: str, changes: Sequence[str]) -> str:
-    """Returns a recipe with the change that it has by default, so that both are one column."""
+    """Returns the name of an unchanged recipe with its default value, so that both are one column."""
     phases = [phase for phase in RECIPES[method].phases if phase.solver != "logistic"] if method in RECIPES else []
     modes = [phase.batch_norm for phase in phases if not phase.optional and set(phase.trains) & {"kept", "rebuilt"}]
     default = {BATCH_NORM: modes[0], RATES: "x1"}[tuple(changes)] if modes else ""
@@ -199,13 +199,13 @@ _POLICIES = {
 
 
 def score_tables(found: Mapping[str, Any]) -> str:
-    """Returns the result of `score` as Markdown: policies, groups, evidence, confidence and cells."""
+    """Returns the result of `score` in Markdown: policies, groups, evidence, confidence and cells."""
     parts = [policies_table(found), groups_table(found), evidence_table(found), confidence_table(found)]
     return "\n".join([*parts, cells_table(found)])
 
 
 def policies_table(found: Mapping[str, Any]) -> str:
-    """Returns one row for the advice and each baseline: regret, shares, worst cell, training time."""
+    """Returns a row for the advice and for each baseline: regret, shares, worst cell and training time."""
     header = [
         "policy", "mean regret", "95 % interval", "within tolerance", "within 1 point", "worst cell", "training time",
         "advice better by", "cells",
@@ -227,20 +227,22 @@ def policies_table(found: Mapping[str, Any]) -> str:
                 str(row["num_cells"]),
             ]
         )
-    judged = f"{len(found['held_out'])} datasets by numbers that were fitted without them"
+    judged = []
+    if found["held_out"]:
+        judged.append(f"{len(found['held_out'])} judged by numbers fitted without them")
     if found["unseen"]:
-        judged += f", {len(found['unseen'])} that the fit has never seen ({', '.join(found['unseen'])})"
+        judged.append(f"{len(found['unseen'])} never part of the fit ({', '.join(found['unseen'])})")
     text = (
-        f"{found['num_cells']} cells of {found['num_datasets']} datasets: {judged}. Training all four recipes takes "
-        f"{found['all_four']['mean_seconds']:.0f} s on average."
+        f"{found['num_cells']} cells of {found['num_datasets']} datasets: {', '.join(judged)}. Training all four "
+        f"recipes takes {found['all_four']['mean_seconds']:.0f} s on average."
     )
     if found["cells_with_one_seed"]:
-        text += f" {found['cells_with_one_seed']} cells have one seed only: their best is chosen by its own noise."
+        text += f" {found['cells_with_one_seed']} cells have only one seed: it also chooses the best recipe."
     return f"{_table(header, lines)}\n\n{text}\n"
 
 
 def summary_table(found: Mapping[str, Any]) -> str:
-    """Returns the policies in a few columns, the best first."""
+    """Returns the policies in a few columns, best first."""
     rows = {"advice": found["advice"], **found["baselines"]}
     lines = [
         [
@@ -257,7 +259,7 @@ def summary_table(found: Mapping[str, Any]) -> str:
 
 
 def numbers_table(fit: Mapping[str, Any]) -> str:
-    """Returns the numbers that were fitted: on all datasets, and from which to which without one of them."""
+    """Returns the fitted numbers: on all datasets, and their range without one of them."""
     header = ["number", "fitted on all", "without one dataset"]
     lines, when = [], {row.name: row.when for row in EVIDENCE}
     for name, value in fit["all"]["advice"].items():
@@ -265,10 +267,10 @@ def numbers_table(fit: Mapping[str, Any]) -> str:
         if name in MEASURES.values():
             lines.append([f"threshold of `{name}`", f"{value:g}", f"{min(others):g} to {max(others):g}"])
         elif value is None:
-            used = sum(other is not None for other in others)
+            used = sum(number is not None for number in others)
             lines.append([f"`{name}`", "off", f"on in {used} of {len(others)}"])
         else:
-            known = [other for other in others if other is not None]
+            known = [number for number in others if number is not None]
             shown = f"{min(known):g} to {max(known):g}" if known else "off"
             off = len(others) - len(known)
             shown += f", off in {off} of {len(others)}" if known and off else ""
@@ -277,12 +279,14 @@ def numbers_table(fit: Mapping[str, Any]) -> str:
     changed = sum(rate["factor"] != 1 for rate in rates)
     own = fit["all"]["rates"]
     text = "1" if own["factor"] == 1 else f"{own['factor']:g} below similarity {own['similarity']:g}"
-    lines.append(["factor on the rates of `fine_tune_all`", text, f"another than 1 in {changed} of {len(rates)}"])
+    lines.append(
+        ["factor on the learning rates of `fine_tune_all`", text, f"other than 1 in {changed} of {len(rates)}"]
+    )
     return f"{_table(header, lines)}\n"
 
 
 def groups_table(found: Mapping[str, Any]) -> str:
-    """Returns the mean regret of every policy by size and by domain."""
+    """Returns the mean regret of each policy by size and by domain."""
     groups = {**found["by_size"], **found["by_domain"]}
     names = ["advice", *found["baselines"]]
     header = ["mean regret", *groups]
@@ -296,7 +300,7 @@ def groups_table(found: Mapping[str, Any]) -> str:
 
 def evidence_table(found: Mapping[str, Any]) -> str:
     """Returns what each row of evidence is worth."""
-    header = ["evidence", "used", "cells moved", "mean regret without it", "worth", "95 % interval"]
+    header = ["evidence", "used", "cells changed", "mean regret without it", "worth", "95 % interval"]
     lines = [
         [
             f"`{name}`",
@@ -312,8 +316,8 @@ def evidence_table(found: Mapping[str, Any]) -> str:
 
 
 def confidence_table(found: Mapping[str, Any]) -> str:
-    """Returns how often the advice was right, by what confidence it had stated."""
-    header = ["stated confidence", "mean", "right", "cells × seeds"]
+    """Returns the share of correct advice by stated confidence."""
+    header = ["stated confidence", "mean", "share correct", "cells × seeds"]
     lines = [
         [f"{row['from']:.0%} to {row['to']:.0%}", f"{row['stated']:.0%}", f"{row['right']:.0%}", str(row["count"])]
         for row in found["confidence"]
@@ -322,7 +326,7 @@ def confidence_table(found: Mapping[str, Any]) -> str:
 
 
 def cells_table(found: Mapping[str, Any]) -> str:
-    """Returns one row for each cell: accuracies, advice and regret."""
+    """Returns a row for each cell: accuracies, advice and regret."""
     header = [
         "dataset",
         "images",
@@ -331,7 +335,7 @@ def cells_table(found: Mapping[str, Any]) -> str:
         *(f"`{name}`" for name in RECIPES),
         "advice",
         "regret",
-        "within",
+        "within tolerance",
     ]
     lines = []
     for cell in found["cells"]:
@@ -355,7 +359,7 @@ def cells_table(found: Mapping[str, Any]) -> str:
 
 
 def policy_name(name: str) -> str:
-    """Returns what a policy of the score is called in tables and figures."""
+    """Returns the name of a policy in tables and figures."""
     return _POLICIES.get(name, f"always `{name.removeprefix('always_')}`")
 
 

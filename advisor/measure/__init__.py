@@ -1,1 +1,1 @@
-"""What is measured on a dataset: its profile, its similarity to ImageNet, and how separable its classes are."""
+"""Measurements of a dataset: its profile, its similarity to ImageNet, and how well each stage separates its classes."""

@@ -1,4 +1,4 @@
-"""One frozen pass over labelled images: how well each stage separates the classes, and what may be wrong with them."""
+"""One pass through a frozen network: how well each stage separates the classes, and which images are suspect."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from strategies.features.cache import default_cache
 from strategies.features.extraction import stage_extractor
 from strategies.features.extractor import FeatureExtractor
 
-MAX_CHECKED = 2_000  # images for training that `check_images` sends through a network, and as many for testing
-LEAKING = 0.1  # share of test images with a lookalike from which a split leaks
+MAX_CHECKED = 2_000  # training images that `check_images` sends through a network; also the number of test images
+LEAKING = 0.1  # share of test images with a lookalike from which a split counts as leaking
 
 
 def examine(
@@ -34,19 +34,22 @@ def examine(
     max_tested: int,
     seed: int,
     pixel_cache: PixelCache | None = None,
-    whole: bool = True,
+    every_stage: bool = True,
 ) -> tuple[DatasetProfile, Probe]:
-    """Sends images through a frozen network once; returns the profile with what that shows, and the probe.
+    """Runs images through a frozen network once, and looks for wrong labels and leaks in its features.
 
     Args:
         profile: Profile of the dataset.
         dataset: Images with their split.
         extractor: Feature extractor for the stages of the network.
-        max_images: Images for training and validation that are measured; a random sample where there are more.
-        max_tested: Test images, likewise.
+        max_images: Largest number of training and validation images; above it, a random sample is used.
+        max_tested: Largest number of test images, likewise.
         seed: Seed of the samples, the folds and the splits.
-        pixel_cache: Where some of the images may lie decoded.
-        whole: Whether every stage is judged, or the last alone.
+        pixel_cache: Pixel cache that may already hold some of the images.
+        every_stage: Whether a classifier is fitted for every stage, or for the last one only.
+
+    Returns:
+        The profile with what was found added to its findings, and the `Probe`.
     """
     is_test = np.array(dataset.split) == "test"
     learning, tested = (dataset.subset(np.flatnonzero(part)).without_copies() for part in (~is_test, is_test))
@@ -57,16 +60,16 @@ def examine(
         seed=seed,
         pixel_cache=pixel_cache,
         tested=tested.subset(np.sort(drawn)),
-        whole=whole,
+        every_stage=every_stage,
     )
     order = [check.code for check in CHECKS]
-    findings = [*profile.findings, *_find(probed, seed)]
+    findings = [*profile.findings, *_findings(probed, seed)]
     findings.sort(key=lambda finding: order.index(finding.code))
     return replace(profile, findings=tuple(findings)), probed
 
 
-def _find(probed: Probe, seed: int) -> list[Finding]:
-    """Returns what features show: likely wrong labels, a split that leaks, and what a random split would hide."""
+def _findings(probed: Probe, seed: int) -> list[Finding]:
+    """Returns the findings that features allow: leaks between splits, likely wrong labels, the effect of groups."""
     images, tested = probed.images, probed.tested
     features = list(probed.features.values())
     found = []
@@ -80,10 +83,10 @@ def _find(probed: Probe, seed: int) -> list[Finding]:
             ]
             found.append(make_finding("lookalikes", suspects, total=len(tested)))
     if probed.probabilities is not None:
-        other = label_mistakes(probed.probabilities, images.labels)
+        likely = label_mistakes(probed.probabilities, images.labels)
         suspects = [
-            Suspect(path=images.names[index], detail=f"looks like {images.class_names[other[index]]}")
-            for index in np.flatnonzero(other >= 0)
+            Suspect(path=images.names[index], detail=f"looks like {images.class_names[likely[index]]}")
+            for index in np.flatnonzero(likely >= 0)
         ]
         if suspects:
             found.append(make_finding("label_mistakes", suspects, total=len(images)))
@@ -97,21 +100,22 @@ def _find(probed: Probe, seed: int) -> list[Finding]:
 def check_images(
     source: Any, *, group_by: str | None = None, seed: int = 0, cache: bool = True, **columns: Any
 ) -> DatasetProfile:
-    """Looks for everything in `advisor.quality.checks.CHECKS`.
+    """Checks the quality of a dataset: copies, leaks, unusual images, likely wrong labels.
 
-    Every image is read. Up to 2,000 for training and as many for testing, drawn at random where there are more, also go
-    through the network that similarity is measured with: a finding says how many were looked at. Nothing of yours is
-    moved, changed or deleted.
+    `advisor.quality.checks.CHECKS` lists all checks. Every image is read. Up to 2,000 training and validation images
+    and up to 2,000 test images, drawn at random, also go through the ruler, the network that measures similarity. Each
+    finding says how many images were examined. No file of yours is moved, changed or deleted.
 
     Args:
         source: Anything `advisor.recommend` takes.
         group_by: As in `advisor.recommend`.
-        seed: Seed of the split and of what is drawn.
-        cache: Whether frozen features are kept on disk and read from there.
-        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
+        seed: Seed of the split and of the samples.
+        cache: Whether frozen features are cached on disk.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
+            `follow_links`.
 
     Returns:
-        A `DatasetProfile`; its `findings` say what was found, and name the files.
+        A `DatasetProfile`. Its `findings` say what was found and name the files.
 
     Raises:
         DatasetError: If the images or labels cannot be used.
@@ -125,6 +129,13 @@ def check_images(
     dataset = with_groups(load_dataset(source, **columns), group_by)
     profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0, cache=cache)
     extractor = stage_extractor(default_ruler(), cache=default_cache() if cache else None)
-    return examine(profile, dataset, extractor, max_images=MAX_CHECKED, max_tested=MAX_CHECKED, seed=seed, whole=False)[
-        0
-    ]
+    checked, _ = examine(
+        profile,
+        dataset,
+        extractor,
+        max_images=MAX_CHECKED,
+        max_tested=MAX_CHECKED,
+        seed=seed,
+        every_stage=False,
+    )
+    return checked

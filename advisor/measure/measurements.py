@@ -1,7 +1,8 @@
-"""Everything that is measured on a dataset before anything is decided, in one pass over its images."""
+"""All measurements that the advice is based on, from one pass over the images."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,9 @@ from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import native_size
 from strategies.plans.parameters import count_job
 
-MAX_EXAMINED = 20_000  # images, unless all are asked for
-MAX_TESTED = 300  # test images whose neighbors are looked for
-MAX_PEEKED = 100  # files whose headers tell the size of the images before any is decoded
+MAX_EXAMINED = 20_000  # images that are examined, unless all are requested
+MAX_TESTED = 300  # test images that are compared with the others
+MAX_PEEKED = 100  # files whose headers are read to settle the input size before any image is decoded
 MIN_DEFAULT_SIZE = 96  # pixels
 
 
@@ -33,11 +34,11 @@ class Measurements:
     """What was measured on a dataset, and with which network.
 
     Attributes:
-        dataset: The readable images, split.
-        network: The pretrained network that is to be transferred, at the input size that was settled on.
-        profile: What was found in the files.
-        similarity: How close the images are to ImageNet.
-        depth_curve: How well the classes are separable at each depth; `None` where nothing could be held out.
+        dataset: The readable images with their split.
+        network: The pretrained network to transfer, at the input size of the measurements.
+        profile: Size, balance, resolution and quality of the dataset.
+        similarity: How similar the images are to those of ImageNet.
+        depth_curve: How well each stage separates the classes; `None` where no image could be held out.
     """
 
     dataset: ImageDataset
@@ -56,24 +57,24 @@ def measure(
     every_image: bool = False,
     cache: bool = True,
 ) -> Measurements:
-    """Measures size, quality, similarity to ImageNet, and how well the classes are separable at each depth.
+    """Measures size, quality, similarity to ImageNet, and how well each stage separates the classes.
 
     Args:
-        dataset: What `strategies.load_dataset` returned.
-        network: The pretrained network that is to be transferred.
-        seed: Seed of everything random.
+        dataset: From `strategies.load_dataset`.
+        network: The pretrained network to transfer, at its input size.
+        seed: Seed of all random choices.
         max_unreadable: Largest share of files that may be unreadable.
-        every_image: Whether all images are examined, or a random sample of 20,000 where there are more.
-        cache: Whether features, image statistics and converted networks are kept on disk and read from there.
+        every_image: Whether all images are examined; otherwise a random sample of 20,000 where there are more.
+        cache: Whether features, image statistics and converted networks are cached on disk.
     """
-    kept_in: FeatureCache | None = default_cache() if cache else None
+    feature_cache: FeatureCache | None = default_cache() if cache else None
     ruler = default_ruler()
-    extractor = stage_extractor(network, cache=kept_in)
-    # Converted in the background while the images are read.
+    extractor = stage_extractor(network, cache=feature_cache)
+    # These run in the background while the images are read.
     start_jobs(
-        moments_extractor(ruler, cache=kept_in).conversion,
+        moments_extractor(ruler, cache=feature_cache).conversion,
         extractor.conversion,
-        count_job(network, dense=False, cache=kept_in),
+        count_job(network, dense=False, cache=feature_cache),
     )
     pixel_cache = PixelCache([ruler.image_size, network.image_size], len(dataset))
     profile, dataset = profile_dataset(
@@ -101,17 +102,18 @@ def measure(
 
 
 def fitting_size(network: PretrainedNetwork, items: Sequence[Any]) -> int:
-    """Returns the input size in pixels that suits images: enlarging them would add blur, not detail.
+    """Returns the input size, in pixels, that suits a network and a set of images.
 
-    It is the network's own size, or less where most images are smaller: half of the short sides are at most the
-    multiple of 32 that is returned, and it is at least 96. The headers of up to 100 files, evenly spaced, tell.
+    It is the network's own size, or less if the images are smaller, because enlarging adds blur and no detail: the
+    median short side, rounded up to a multiple of 32, but at least 96 and at least the smallest input of the network.
+    The headers of up to 100 files, evenly spaced, tell the median; files without a readable header do not count.
 
     Args:
         network: The pretrained network.
-        items: Files or arrays, as `ImageDataset.items` holds them.
+        items: Files or arrays, as in `ImageDataset.items`.
     """
     row = network.row
-    spread = items[:: max(1, len(items) // MAX_PEEKED)]
+    spread = items[:: max(1, math.ceil(len(items) / MAX_PEEKED))]
     short_side = float(np.median([min(size) for size in map(peek_size, spread) if size] or [0]))
     smallest = max(MIN_DEFAULT_SIZE, row.min_image_size)
     return int(min(native_size(row, network.weights), max(smallest, -(-short_side // 32) * 32)))

@@ -1,4 +1,4 @@
-"""Frozen features at several depths -> how well each separates the classes, and where to cut."""
+"""The depth curve: how well the frozen features of each stage separate the classes, and where to cut the network."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class DepthCurve:
     """How well a linear classifier on the features of each stage separates the classes of held-out images.
 
     Attributes:
-        stages: From the image to the end of the backbone.
+        stages: Names of the stages, from the input to the end of the backbone.
         accuracy: Cross-validated accuracy at each stage, a fraction.
-        standard_error: Of the difference to the best stage on the same images; 0 at the best stage.
-        chance: Share of the most frequent class.
-        best_stage: The stage with the highest accuracy, the first of several.
-        chosen_stage: The shallowest stage that is not worse than the best by more than one standard error.
-        num_images: Number of images measured.
+        standard_error: Standard error of the difference from the best stage, paired by image; 0 at the best stage.
+        chance: Share of the most frequent class, the accuracy of always predicting it.
+        best_stage: The stage with the highest accuracy; the shallowest of several.
+        chosen_stage: The shallowest stage that is worse than the best by at most one standard error.
+        num_images: Number of images.
     """
 
     stages: tuple[str, ...]
@@ -54,21 +54,27 @@ class DepthCurve:
 
     @property
     def late_gain(self) -> float:
-        """Returns by how much the last stage separates the classes better than the best of the first two thirds."""
+        """Accuracy at the last stage minus the best accuracy among the first two thirds of the stages."""
         first = self.accuracy[: round(len(self.accuracy) * 2 / 3)]
         return self.accuracy[-1] - max(first)
 
     def cut(self, deepest: str) -> str:
-        """Returns the stage to cut after: the chosen one, but none deeper than `deepest`; later ones are not early.
+        """Returns the stage after which to cut the backbone: `chosen_stage`, but no later stage than `deepest`.
 
         Args:
-            deepest: A stage; the default cut of the backbone, about a third of its depth.
+            deepest: The last stage that still counts as early: the backbone's default cut, about a third of its depth.
         """
         return min(self.chosen_stage, deepest, key=self.stages.index)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for `fingerprint.json`."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DepthCurve:
+        """Reads the curve of `fingerprint.json`."""
+        lists = {name: tuple(values[name]) for name in ("stages", "accuracy", "standard_error")}
+        return cls(**{**values, **lists})
 
 
 def measure_depth_curve(
@@ -81,25 +87,26 @@ def measure_depth_curve(
     seed: int = 0,
     cache: bool = True,
 ) -> DepthCurve | None:
-    """Measures at which depth of a pretrained network the classes are linearly separable: one frozen pass.
+    """Measures how well each stage of a pretrained network separates the classes of your images.
 
-    Where an early stage separates them as well as the last one, the later stages hold nothing that these images need.
+    The images go through the frozen network once, and a linear classifier is cross-validated on the features of each
+    stage. Where an early stage does as well as the last one, these images do not need the later stages.
 
     Args:
-        images: Labelled images: anything `advisor.recommend` takes.
-        backbone: The network that is to be transferred.
-        image_size: Side of its input in pixels; default: the backbone's own.
+        images: Labeled images: anything `advisor.recommend` takes.
+        backbone: The network to transfer.
+        image_size: Side of its input in pixels; default: the backbone's own size.
         weights: As in `recommend`, for this backbone.
-        max_images: Measure a random sample of at most this many, with every class in it.
+        max_images: Largest number of images; above it, a random sample with every class in it is used.
         seed: Seed of the sample and of the folds.
-        cache: Whether frozen features are kept on disk and read from there.
+        cache: Whether frozen features are cached on disk.
 
     Returns:
-        A `DepthCurve`, or `None` where a class has only one image, so that nothing can be held out.
+        A `DepthCurve`, or `None` where a class has only one image, so that no image can be held out.
 
     Reference:
-        Alain & Bengio 2016, Understanding intermediate layers using linear classifier probes; the choice by the
-        one-standard-error rule (Breiman et al. 1984).
+        Alain & Bengio 2016, Understanding intermediate layers using linear classifier probes. The stage is chosen by
+        the one-standard-error rule (Breiman et al. 1984).
 
     Example:
         >>> import advisor, numpy as np
@@ -120,16 +127,16 @@ def measure_depth_curve(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
-    """What one frozen pass over labelled images gave.
+    """The result of one pass of labeled images through a frozen network.
 
     Attributes:
-        images: Those that were judged: of training and validation.
-        features: Theirs at every stage, from the image on: `{stage: (num_images, channels)}`.
-        curve: How well each stage separates the classes, or `None` where a class has one image.
-        probabilities: Of each class for each image when it was held out, on the features of the last stage, shape
-            `(num_images, num_classes)`; `None` likewise.
-        tested: Test images that went the same way, for a look at the split alone.
-        tested_features: Theirs.
+        images: The training and validation images that were used.
+        features: Their features at every stage, from the input on: `{stage: (num_images, channels)}`.
+        curve: How well each stage separates the classes; `None` where a class has only one image.
+        probabilities: Held-out probability of each class for each image, from the features of the last stage, shape
+            `(num_images, num_classes)`; `None` where a class has only one image.
+        tested: Test images that went through the same network. They only serve to check the split.
+        tested_features: Their features at every stage.
     """
 
     images: ImageDataset
@@ -147,17 +154,17 @@ def probe(
     seed: int,
     pixel_cache: PixelCache | None = None,
     tested: ImageDataset | None = None,
-    whole: bool = True,
+    every_stage: bool = True,
 ) -> Probe:
-    """Runs images through a frozen network once and cross-validates a linear classifier on each stage.
+    """Runs images through a frozen network once, and cross-validates a linear classifier on the features of each stage.
 
     Args:
-        images: Labelled images of training and validation, as many as are to be measured: `sample`.
-        extractor: Feature extractor for the stages, from the image on: `stage_extractor`.
+        images: Labeled training and validation images; `sample` limits their number.
+        extractor: Feature extractor for the stages, from the input on: `stage_extractor`.
         seed: Seed of the folds.
-        pixel_cache: Where some of the images may lie decoded.
-        tested: Test images that are to go the same way; no classifier sees them.
-        whole: Whether every stage is judged, or the last alone.
+        pixel_cache: Pixel cache that may already hold some of the images.
+        tested: Test images that also go through the network. No classifier sees them.
+        every_stage: Whether a classifier is fitted for every stage, or for the last one only.
     """
     from strategies.training.head import cross_validate, make_folds, one_thread
 
@@ -165,19 +172,19 @@ def probe(
     values = extract_stages(extractor, [*images.items, *tested.items], pixel_cache)
     features = {stage: value[: len(images)] for stage, value in values.items()}
     folds = make_folds(images.labels, seed)
-    judged = list(features) if whole else list(features)[-1:]
+    judged = list(features) if every_stage else list(features)[-1:]
     found = {}
     if folds:
         with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
             results = pool.map(lambda stage: cross_validate(features[stage], images.labels, folds), reversed(judged))
-            found = dict(zip(judged, reversed(list(results)), strict=True))  # the widest first, which takes longest
+            found = dict(zip(judged, reversed(list(results)), strict=True))  # the widest stage takes longest: first
     return Probe(
         images=images,
         features=features,
         curve=None
         if not folds
         else choose_depth(
-            {stage: one.correct for stage, one in found.items()},
+            {stage: held_out.correct for stage, held_out in found.items()},
             chance=float(np.bincount(images.labels).max() / len(images)),
         ),
         probabilities=found[judged[-1]].probabilities if folds else None,
@@ -187,10 +194,10 @@ def probe(
 
 
 def choose_depth(correct: Mapping[str, np.ndarray], *, chance: float) -> DepthCurve:
-    """Applies the one-standard-error rule.
+    """Builds a depth curve, and chooses its stage by the one-standard-error rule.
 
     Args:
-        correct: For each stage, from the image on, whether each image was right when held out.
+        correct: Stage -> whether each image was predicted correctly when held out; stages from the input on.
         chance: Share of the most frequent class.
 
     Example:

@@ -1,4 +1,4 @@
-"""Images -> `DatasetProfile`: size, balance, resolution and health of a dataset, and its split."""
+"""The profile of a dataset: its size, balance, resolution, quality and split."""
 
 from __future__ import annotations
 
@@ -27,25 +27,34 @@ from strategies.features.cache import default_cache
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetProfile:
-    """What was found in the files. Counts are of readable images.
+    """Size, balance, resolution and quality of a dataset. Counts refer to readable images.
 
     Attributes:
-        source: What the images come from, as the user gave it.
-        imbalance_ratio: Size of the largest class over the size of the smallest.
-        image_sizes: `{"short_side": {"min", "median", "max"}, "long_side": ...}` of the originals, in pixels.
-        num_grayscale: Images without colour, whatever the mode of their file.
+        source: Where the images come from, as the user gave it.
+        num_images: Number of images.
+        num_classes: Number of classes.
+        class_names: Names of the classes.
+        images_per_class: Class name -> number of images.
+        min_images_per_class: Number of images of the smallest class.
+        median_images_per_class: Median number of images of a class.
+        max_images_per_class: Number of images of the largest class.
+        imbalance_ratio: `max_images_per_class / min_images_per_class`.
+        image_sizes: `{"short_side": {"min", "median", "max"}, "long_side": ...}` of the original images, in pixels.
+        num_grayscale: Number of images without color, whatever the color mode of their files.
         unreadable: `path` and `reason` of every file that could not be decoded.
-        ignored: Files that lie among the images but are not used.
+        ignored: Files among the images that are not used.
         duplicates: Clusters of files with identical content, by name.
-        num_duplicates: Images beyond the first of each cluster.
-        duplicates_across_classes: Those clusters whose members carry different labels.
-        images_per_split: Images in train, val and test.
-        effective_num_images: Distinct images outside of the test split: exact and near copies count once. Groups do
-            not reduce it: what training more layers gains follows the number of images, not of groups.
-        findings: What the checks of `advisor.quality.checks.CHECKS` found.
-        num_looked_at: Images that were read. Where that is a sample, sizes, `num_grayscale`, copies, unreadable files
-            and findings are of these; all others count as readable and as no copies.
-        sampled: Whether only a part of the files was read.
+        num_duplicates: Number of images beyond the first of each cluster.
+        duplicates_across_classes: The clusters whose images have different labels.
+        images_per_split: Number of images in `train`, `val` and `test`.
+        effective_num_images: Number of distinct images outside the test split: exact and near copies count once.
+            Groups do not reduce it, because the gain from training more layers grows with the number of images, not
+            of groups.
+        findings: What the checks in `advisor.quality.checks.CHECKS` found.
+        num_looked_at: Number of images that were read. If it is a sample, then `image_sizes`, `num_grayscale`, the
+            copies, the unreadable files and the findings refer to the sample. All other images count as readable and
+            as distinct.
+        sampled: Whether only a sample of the images was read.
     """
 
     source: str
@@ -84,16 +93,20 @@ class DatasetProfile:
     def from_dict(cls, values: Mapping[str, Any]) -> DatasetProfile:
         """Reads the profile of `fingerprint.json`."""
         findings = tuple(Finding.from_dict(finding) for finding in values["findings"])
-        return cls(**{**values, "findings": findings})
+        lists = {name: tuple(values[name]) for name in ("class_names", "unreadable", "ignored")}
+        clusters = {name: tuple(map(tuple, values[name])) for name in ("duplicates", "duplicates_across_classes")}
+        return cls(**{**values, **lists, **clusters, "findings": findings})
 
 
 def profile_images(
     source: Any, *, seed: int = 0, max_unreadable: float = 0.05, group_by: str | None = None, **columns: Any
 ) -> DatasetProfile:
-    """Reads every image once and tells the size, balance, resolution and health of the dataset.
+    """Reads every image once and reports the size, balance, resolution and quality of the dataset.
+
+    No network is needed. `check_images` also looks for what only a network can see, such as likely wrong labels.
 
     Args:
-        source: Anything `advisor.recommend` takes: see `strategies.load_dataset`.
+        source: Anything `advisor.recommend` takes; see `strategies.load_dataset`.
         seed: Seed of the split.
         max_unreadable: Largest share of files that may be unreadable.
         group_by: As in `advisor.recommend`.
@@ -126,36 +139,39 @@ def profile_dataset(
     cache: bool = False,
     pixel_cache: PixelCache | None = None,
 ) -> tuple[DatasetProfile, ImageDataset]:
-    """Profiles a dataset and returns it without unreadable files and with every image assigned to a split.
+    """Profiles a dataset, leaves out unreadable files, and assigns every image to a split.
 
     Args:
-        dataset: What `strategies.load_dataset` returned.
-        seed: Seed of the split, in which exact and near copies stay together, and of the sample.
-        max_unreadable: Largest share of files that may be unreadable, of those that are looked at.
-        most: Look at a random sample of at most this many, with every class in it; the others count, unseen. Default:
-            look at all.
-        cache: Whether what is seen of the images is kept on disk and read from there.
-        pixel_cache: Where pixels are put that will be asked for again.
+        dataset: From `strategies.load_dataset`.
+        seed: Seed of the split and of the sample. Exact and near copies stay in one split.
+        max_unreadable: Largest share of the files read that may be unreadable.
+        max_images: Largest number of images to read; above it, a random sample with every class in it is read. The
+            other images count without being read. Default: read all.
+        cache: Whether image statistics are cached on disk.
+        pixel_cache: Pixel cache that decoded images are added to, for later use.
+
+    Returns:
+        The profile, and the dataset with its split and without unreadable files.
 
     Raises:
-        DatasetError: If more are unreadable, or a class is left with fewer than two images.
+        DatasetError: If more files are unreadable, or a class is left with fewer than two images.
     """
     check_classes(dataset)
     if not 0 <= max_unreadable <= 1:
-        raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Give a fraction.")
-    seen = np.arange(len(dataset)) if max_images is None else sample(dataset.labels, max_images, seed)
-    items: list[Any] = [dataset.items[index] for index in seen.tolist()]
+        raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Pass a fraction.")
+    chosen = np.arange(len(dataset)) if max_images is None else sample(dataset.labels, max_images, seed)
+    items: list[Any] = [dataset.items[index] for index in chosen.tolist()]
     results = scan_images(items, cache=default_cache() if cache else None, pixel_cache=pixel_cache)
     statistics = [result for result in results if isinstance(result, ImageStatistics)]
     unreadable = tuple(
         {"path": dataset.names[index], "reason": result.reason}
-        for index, result in zip(seen.tolist(), results, strict=True)
+        for index, result in zip(chosen.tolist(), results, strict=True)
         if isinstance(result, UnreadableImage)
     )
     readable = np.ones(len(dataset), dtype=bool)
-    readable[seen] = [isinstance(result, ImageStatistics) for result in results]
+    readable[chosen] = [isinstance(result, ImageStatistics) for result in results]
     kept = dataset.subset(np.flatnonzero(readable))
-    places = (np.cumsum(readable) - 1)[seen[readable[seen]]]  # in what is kept, of each image that was looked at
+    places = (np.cumsum(readable) - 1)[chosen[readable[chosen]]]  # index in `kept` of each image that was read
     _check_unreadable(unreadable, kept, max_unreadable, len(items))
     duplicates = clusters([image.digest for image in statistics])
     near = near_links(statistics, duplicates)
@@ -175,11 +191,11 @@ def _check_unreadable(
     except DatasetError as error:
         if not unreadable:
             raise
-        raise DatasetError(f"{error} Unreadable and therefore left out: {few_unreadable(reasons)}.") from error
+        raise DatasetError(f"{error} Left out as unreadable: {few_unreadable(reasons)}.") from error
 
 
 def clusters(digests: Sequence[bytes]) -> list[list[int]]:
-    """Returns the indices of each set of two or more equal digests."""
+    """Returns the indices of equal digests: one list for each digest that occurs at least twice."""
     members = defaultdict(list)
     for index, digest in enumerate(digests):
         members[digest].append(index)
@@ -188,7 +204,7 @@ def clusters(digests: Sequence[bytes]) -> list[list[int]]:
 
 def _profile(
     dataset: ImageDataset,
-    seen: ImageDataset,
+    examined: ImageDataset,
     statistics: Sequence[ImageStatistics],
     unreadable: tuple[Mapping[str, str], ...],
     duplicates: Sequence[Sequence[int]],
@@ -196,11 +212,11 @@ def _profile(
 ) -> DatasetProfile:
     counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
     sides = np.sort([image.size for image in statistics], axis=1)
-    names = [tuple(seen.names[index] for index in cluster) for cluster in duplicates]
-    labels = [{int(seen.labels[index]) for index in cluster} for cluster in duplicates]
+    names = [tuple(examined.names[index] for index in cluster) for cluster in duplicates]
+    labels = [{int(examined.labels[index]) for index in cluster} for cluster in duplicates]
     per_split = Counter(dataset.split)
-    originals = components(len(seen), [*duplicates, *near])
-    learning = [root for root, part in zip(originals, seen.split or (), strict=True) if part != "test"]
+    originals = components(len(examined), [*duplicates, *near])
+    learning = [root for root, part in zip(originals, examined.split or (), strict=True) if part != "test"]
     copies = len(learning) - len(set(learning))
     return DatasetProfile(
         source=dataset.source,
@@ -223,9 +239,9 @@ def _profile(
         ),
         images_per_split={part: per_split[part] for part in SPLITS},
         effective_num_images=len(dataset) - per_split["test"] - copies,
-        findings=_findings(seen, statistics, unreadable, duplicates, near),
-        num_looked_at=len(seen),
-        sampled=len(seen) < len(dataset),
+        findings=_findings(examined, statistics, unreadable, duplicates, near),
+        num_looked_at=len(examined),
+        sampled=len(examined) < len(dataset),
     )
 
 

@@ -1,16 +1,16 @@
-"""Random samples of images that hold every class."""
+"""Random samples of images with every class in them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def sample(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Returns the indices of at most `most` images, drawn at random; of two per class where that is more.
+def sample(labels: np.ndarray, max_images: int, seed: int) -> np.ndarray:
+    """Returns the sorted indices of a random sample of images with every class in it.
 
     Args:
         labels: Class index of each image, shape `(num_images,)`.
-        most: Largest number of images.
+        max_images: Largest number of images. Two images of every class are kept in any case, even if that is more.
         seed: Seed of the draw.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -20,4 +20,4 @@ def sample(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
         rank[members] = np.arange(len(members))
     first = order[rank[order] < 2]
     rest = order[rank[order] >= 2]
-    return np.sort(np.concatenate([first, rest])[: max(most, len(first))])
+    return np.sort(np.concatenate([first, rest])[: max(max_images, len(first))])

@@ -1,7 +1,8 @@
-"""Similarity to ImageNet, measured with the statistics that pretrained weights carry with them.
+"""Similarity to ImageNet, measured with the statistics that are stored in pretrained weights.
 
-Every BatchNormalization layer of a network trained on ImageNet holds ImageNet's own mean and variance of each of its
-channels. The ruler runs the target's images through one fixed small network and compares, channel by channel.
+In a network trained on ImageNet, every BatchNormalization layer holds the mean and the variance of its channels on
+ImageNet. The ruler is one fixed small network of this kind. The target images run through it, and their mean and
+variance are compared with those of ImageNet, channel by channel.
 """
 
 from __future__ import annotations
@@ -36,17 +37,18 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity:
-    """How close a dataset lies to ImageNet.
+    """How similar the images of a dataset are to those of ImageNet.
 
     Attributes:
-        score: In [0, 1]; 1 means as close as ImageNet's own photos. `None` if the ruler is not calibrated.
-        low: Lower end of the 90 % bootstrap interval of the score, `high` the upper end.
-        distance: Squared Hellinger distance, of roots averaged over layers, in [0, 1].
-        floor: The distance of ImageNet's own photos with this ruler.
+        score: Similarity in [0, 1]; 1 means as similar as ImageNet's own photos. `None` if the ruler is not calibrated.
+        low: Lower end of the 90% bootstrap interval of the score; `None` if the ruler is not calibrated.
+        high: Upper end, likewise.
+        distance: Squared Hellinger distance in [0, 1]: the square of the mean over layers of the distance of a layer.
+        floor: Distance of ImageNet's own photos with this ruler; `None` if the ruler is not calibrated.
         by_depth: Distance, floor and score in the early, middle and late third of the layers.
-        ruler: What it was measured with.
-        calibrated: Whether floor and scale are known for this ruler.
-        num_images: Number of images measured.
+        ruler: The network that it was measured with.
+        calibrated: Whether floor and scale are known for this ruler. Only then can the score decide anything.
+        num_images: Number of images that were measured.
     """
 
     score: float | None
@@ -62,7 +64,7 @@ class Similarity:
     def __post_init__(self) -> None:
         if not math.isfinite(self.distance):
             raise DatasetError(
-                f"Expected a distance to ImageNet. Received: {self.distance}. Check the images and the weights."
+                f"Expected a finite distance to ImageNet. Received: {self.distance}. Check the images and the weights."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,12 +79,14 @@ class Similarity:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Moments:
-    """What the ruler saw: per image and channel the mean and the mean square, channels of all layers in a row.
+    """Statistics of images in the ruler: one row for each image, one column for each channel of every layer.
 
     Attributes:
-        mean: Array of shape `(num_images, num_channels)`; `square` likewise.
-        reference_mean: ImageNet's mean of each channel, `(num_channels,)`; `reference_variance` likewise.
-        layers: Index of the layer that each channel belongs to, `(num_channels,)`.
+        mean: Mean of each channel over the image plane, shape `(num_images, num_channels)`.
+        square: Mean of the squares, same shape.
+        reference_mean: ImageNet's mean of each channel, shape `(num_channels,)`.
+        reference_variance: ImageNet's variance of each channel, same shape.
+        layers: Index of the layer that each channel belongs to, shape `(num_channels,)`.
     """
 
     mean: np.ndarray
@@ -93,7 +97,7 @@ class Moments:
 
 
 def default_ruler() -> PretrainedNetwork:
-    """Returns the calibrated ruler that decides: the one in this package where ImageNet weights cannot be had."""
+    """Returns the calibrated ruler: with ImageNet weights, or with those of this package if none are available."""
     ruler = PretrainedNetwork(**calibration()["ruler"])
     if is_cached(get_backbone(ruler.backbone)) or can_download():
         return ruler
@@ -110,18 +114,18 @@ def measure_similarity(
     seed: int = 0,
     cache: bool = True,
 ) -> Similarity:
-    """Measures how close images lie to ImageNet. Labels are not needed; 64 images are enough.
+    """Measures how similar images are to those of ImageNet. Labels are not needed; 64 images are enough.
 
     Args:
         images: A folder, a list of files, an array `(num_images, height, width, channels)` of values 0-255, a
             `tf.data.Dataset` or an `ImageDataset`.
-        ruler: Backbone with BatchNormalization to measure with; default: the calibrated one. With another one the
-            distance is measured, but no score.
-        image_size: Side of the ruler's input in pixels; default: the calibrated one's.
-        weights: The ruler's weights; default: ImageNet's, or where they cannot be had those in this package.
-        max_images: Measure a random sample of at most this many.
+        ruler: Backbone with BatchNormalization to measure with; default: the calibrated one. Other backbones give a
+            distance but no score.
+        image_size: Side of the ruler's input in pixels; default: that of the calibrated ruler.
+        weights: Weights of the ruler; default: ImageNet weights, or those in this package if they are not available.
+        max_images: Largest number of images; above it, a random sample is used.
         seed: Seed of the sample and of the bootstrap.
-        cache: Whether what the ruler saw is kept on disk and read from there.
+        cache: Whether the statistics of the images are cached on disk.
 
     Returns:
         A `Similarity`.
@@ -131,11 +135,11 @@ def measure_similarity(
         UserError: If the ruler has no BatchNormalization.
 
     Reference:
-        Hellinger distance between normal distributions; its square is, per channel,
-        `1 - sqrt(2 s t / (s² + t²)) exp(-(m - µ)² / (4 (s² + t²)))`, with the target's mean `m` and standard deviation
-        `s` and the moving mean `µ` and deviation `t`; `var(m) / n` is subtracted from `(m - µ)²` (sampling bias).
-        Squares are averaged over the channels of a layer, their roots over layers, so that no layer outweighs others;
-        the distance is the square of that.
+        Hellinger distance between normal distributions. Its square for a channel is
+        `1 - sqrt(2 s t / (s² + t²)) exp(-(m - µ)² / (4 (s² + t²)))`, where `m` and `s` are mean and standard deviation
+        of the target images, and `µ` and `t` the moving mean and deviation in the weights. `var(m) / n` is subtracted
+        from `(m - µ)²` to correct for sampling bias. The squares are averaged over the channels of a layer, and their
+        roots over the layers, so that no layer outweighs the others. The distance is the square of that mean.
 
     Example:
         >>> import advisor, numpy as np
@@ -168,11 +172,11 @@ def measure_dataset(
 
     Args:
         dataset: Images; labels are not needed.
-        ruler: What to measure with.
-        max_images: As in `measure_similarity`; `seed` and `cache` too.
-        seed: See `max_images`.
-        cache: See `max_images`.
-        pixel_cache: Where some of the images may lie decoded.
+        ruler: The network to measure with.
+        max_images: As in `measure_similarity`.
+        seed: As in `measure_similarity`.
+        cache: As in `measure_similarity`.
+        pixel_cache: Pixel cache that may already hold some of the images.
     """
     if len(dataset) < 2:
         raise DatasetError(f"Expected two or more images to measure. Received: {len(dataset)}. Add images.")
@@ -184,12 +188,12 @@ def measure_dataset(
 
 
 def measure_moments(pixels: np.ndarray | Pixels, ruler: PretrainedNetwork, *, cache: bool = False) -> Moments:
-    """Runs images of the ruler's size through it once.
+    """Runs images through the ruler once and returns their statistics.
 
     Args:
-        pixels: RGB 0-255 of shape `(num_images, image_size, image_size, 3)`.
-        ruler: What to measure with.
-        cache: Whether what it saw is kept on disk and read from there.
+        pixels: RGB values 0-255, shape `(num_images, image_size, image_size, 3)` with the image size of the ruler.
+        ruler: The network to measure with.
+        cache: Whether the statistics are cached on disk.
     """
     extractor = moments_extractor(ruler, cache=default_cache() if cache else None)
     outputs = extractor.run(pixels, description="Measuring similarity")
@@ -204,15 +208,15 @@ def measure_moments(pixels: np.ndarray | Pixels, ruler: PretrainedNetwork, *, ca
 
 
 def moments_extractor(ruler: PretrainedNetwork, *, cache: FeatureCache | None) -> FeatureExtractor:
-    """Returns the feature extractor that a ruler measures with.
+    """Returns the feature extractor that computes the statistics of a ruler.
 
     Args:
         ruler: The network to measure with.
-        cache: Where the converted network and its outputs are kept, or `None`.
+        cache: Cache for the converted network and its outputs; `None` caches nothing.
     """
     return FeatureExtractor(
         network=ruler,
-        # The 224 px file at every input size: the calibration must not depend on which files are cached.
+        # Always the weights file for 224 px, so that the calibration does not depend on which files are cached.
         weights_size=224,
         outputs=("moments",),
         select=_select_moments,
@@ -221,17 +225,17 @@ def moments_extractor(ruler: PretrainedNetwork, *, cache: FeatureCache | None) -
 
 
 def _select_moments(network: keras.Model) -> tuple[list[Any], list[np.ndarray]]:
-    """Mean and mean square of what goes into every BatchNormalization, and ImageNet's mean and variance of it."""
+    """Returns mean and mean square of the input of every BatchNormalization, and ImageNet's mean and variance of it."""
     import keras
 
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)][1:]
     if not norms:
         raise UserError(
-            f"Expected a ruler with BatchNormalization, whose statistics are the reference. "
-            f"Received: {network.name!r}. Name another one, such as {default_ruler().backbone!r}."
+            f"Expected a ruler with BatchNormalization layers, whose statistics are the reference. "
+            f"Received: {network.name!r}. Name another backbone, such as {default_ruler().backbone!r}."
         )
     outputs, reference = [], []
-    for norm in norms:  # the first one is left out above: it holds dead channels
+    for norm in norms:  # the first layer was left out above, because it has dead channels
         axes = tuple(range(1, len(norm.input.shape) - 1))
         outputs.append(keras.ops.mean(norm.input, axis=axes))
         outputs.append(keras.ops.mean(keras.ops.square(norm.input), axis=axes))
@@ -241,7 +245,13 @@ def _select_moments(network: keras.Model) -> tuple[list[Any], list[np.ndarray]]:
 
 
 def compare(moments: Moments, ruler: PretrainedNetwork, *, seed: int = 0) -> Similarity:
-    """Turns what the ruler saw into distances and, where it is calibrated, a score with its interval."""
+    """Computes the distance from the statistics of images and, for a calibrated ruler, the score with its interval.
+
+    Args:
+        moments: Statistics of the images.
+        ruler: The network that they were measured with.
+        seed: Seed of the bootstrap.
+    """
     layers = _layer_distances(moments, np.ones((1, len(moments.mean))))[0]
     distance = float(layers.mean() ** 2)
     thirds = dict(zip(DEPTHS, (float(part.mean() ** 2) for part in np.array_split(layers, 3)), strict=True))
@@ -275,10 +285,10 @@ def _layer_distances(moments: Moments, counts: np.ndarray, bias: float = 1.0) ->
     """Returns the Hellinger distance of every layer for each row of `counts`: how often each image is drawn."""
     num_images = len(moments.mean)
     mean = counts @ moments.mean / num_images
-    # Sampling variance of the mean: it would make every finite sample look further away than it is.
+    # Sampling variance of the mean: without this correction, every finite sample would seem less similar than it is.
     noise = moments.mean.var(axis=0, ddof=1) / num_images * bias
     variance = np.maximum(counts @ moments.square / num_images - mean**2 + noise, _TINY)
-    reference = np.maximum(moments.reference_variance, _TINY)  # a dead channel has none, there as here
+    reference = np.maximum(moments.reference_variance, _TINY)  # a dead channel has no variance
     total = variance + reference
     shift = np.maximum((mean - moments.reference_mean) ** 2 - noise, 0)
     overlap = np.sqrt(2 * np.sqrt(variance * reference) / total) * np.exp(-shift / (4 * total))
@@ -287,7 +297,7 @@ def _layer_distances(moments: Moments, counts: np.ndarray, bias: float = 1.0) ->
 
 
 def _bootstrap(moments: Moments, seed: int) -> np.ndarray:
-    """Returns deviations of the distance over resampled images, centred: resampling adds a bias of its own."""
+    """Returns deviations of the distance over resampled images, centered because resampling adds a bias."""
     num_images = len(moments.mean)
     draws = np.random.default_rng(seed).multinomial(num_images, np.full(num_images, 1 / num_images), NUM_BOOTSTRAP)
     distances = _layer_distances(moments, draws.astype("float64"), bias=2.0).mean(axis=1) ** 2

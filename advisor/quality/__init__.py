@@ -1,1 +1,1 @@
-"""What may be wrong with images, labels and splits: checks as rows, one scan of all images, and what it shows."""
+"""Checks of images, labels and splits: the checks as rows, the scan of all images, and the search for suspects."""

@@ -1,4 +1,4 @@
-"""What may be wrong with a dataset, as rows; what was found of them, and what that does to the advice."""
+"""Checks as rows: what can be wrong with a dataset, how it is reported, and what effect it has."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Suspect:
-    """An image that a check names.
+    """An image that a check found.
 
     Attributes:
         path: Name of the file.
-        detail: What is wrong with it.
+        detail: What is unusual about it.
     """
 
     path: str
@@ -28,9 +28,10 @@ class Finding:
 
     Attributes:
         code: Name of the check.
-        count: How many images it found, of `total` that were looked at.
-        message: What was found, in a sentence.
-        effect: What that does to the advice.
+        count: Number of images that it found.
+        total: Number of images that were examined.
+        message: What was found, as a sentence.
+        effect: What that means for the advice and the training, as a sentence.
         source: Where the idea and the limit come from.
         suspects: The images.
     """
@@ -51,18 +52,21 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Something that may be wrong with a dataset.
+    """Something that can be wrong with a dataset.
 
     Attributes:
-        code: Name of the finding.
+        code: Name of the check, and of its finding.
         looks_for: What it looks for.
-        message: What was found; a template over `count`, `total`, `limit` and what else the finding holds.
-        effect: What that does to the advice.
+        message: What was found, for any number of images: a template over `count`, `total`, `limit` and other values
+            of the finding.
+        effect: What that means for the advice and the training.
         source: Where the idea and the limit come from.
-        measure: Of single pictures: which of `measures` is compared with `limit`; `""` for what takes a search.
-        limit: A picture is suspect below it, or where `above` is true, above it.
-        detail: What is said of one picture; a template over `value`.
-        is_fault: Whether `advisor check --strict` refuses a dataset with it.
+        measure: For checks of single images, the measure that is compared with `limit`; see
+            `advisor.quality.suspects.measures`. Otherwise `""`.
+        limit: An image is suspect below the limit, or above it where `above` is true.
+        above: See `limit`.
+        detail: What is said about a single image: a template over `value`.
+        is_fault: Whether `advisor check --strict` fails because of it.
     """
 
     code: str
@@ -80,142 +84,149 @@ class Check:
 CHECKS: tuple[Check, ...] = (
     Check(
         code="unreadable",
-        looks_for="files that cannot be decoded to their end",
-        message="{count:,} files cannot be read; fingerprint.json names them.",
-        effect="They are left out.",
-        source="Pillow",
+        looks_for="files that cannot be read, or are truncated",
+        message="{count:,} of {total:,} files cannot be read. fingerprint.json lists them.",
+        effect="Such files are left out.",
+        source="decoding with Pillow",
     ),
     Check(
         code="ignored",
         looks_for="files among the images that are not used",
-        message="{count:,} files are not used: no images, hidden, or links; fingerprint.json names them.",
-        effect="They are left out.",
+        message="Files that are not used because they are hidden, links, or no images: {count:,}. fingerprint.json "
+        "lists them.",
+        effect="Such files are left out.",
         source="names of the files",
         is_fault=False,
     ),
     Check(
         code="duplicates",
         looks_for="exact copies",
-        message="{count:,} images are exact copies of others.",
-        effect="They count once and stay in one split.",
+        message="Exact copies of other images: {count:,} of {total:,}.",
+        effect="An image and its copies count once and stay in one split.",
         source="SHA-256 of the content",
     ),
     Check(
         code="duplicates_across_classes",
         looks_for="exact copies with different labels",
-        message="{count:,} images stand in more than one class: probably wrong labels; fingerprint.json names them.",
-        effect="They count once; whichever label is wrong is learned.",
+        message="Exact copies with different labels: {count:,} of {total:,} images. At least one of the labels is "
+        "probably wrong. fingerprint.json lists them.",
+        effect="An image and its copies count once. Training also learns the wrong label.",
         source="SHA-256 of the content",
     ),
     Check(
         code="near_copies",
-        looks_for="the same picture in another size, encoding or brightness",
-        message="{count:,} images are near copies of others.",
-        effect="They count once and stay in one split.",
-        source="difference hash of 64 bits, at most 8 of them other; thumbnails correlate by 0.98, their detail by 0.8",
+        looks_for="near copies: the same picture in another size, encoding or brightness",
+        message="Near copies of other images (another size, encoding or brightness): {count:,} of {total:,}.",
+        effect="An image and its near copies count once and stay in one split.",
+        source="difference hash of 64 bits, of which at most 8 differ; thumbnails with a correlation of at least 0.98, "
+        "and of 0.8 in their detail",
     ),
     Check(
         code="near_copies_across_classes",
         looks_for="near copies with different labels",
-        message="{count:,} images have a near copy in another class: probably wrong labels; fingerprint.json names "
-        "them.",
-        effect="They count once; whichever label is wrong is learned.",
-        source="as near copies",
+        message="Near copies with different labels: {count:,} of {total:,} images. At least one of the labels is "
+        "probably wrong. fingerprint.json lists them.",
+        effect="An image and its near copies count once. Training also learns the wrong label.",
+        source="as for near copies",
     ),
     Check(
         code="copies_across_splits",
         looks_for="test images with an exact or near copy among the training or validation images",
-        message="Leak: {count:,} of {total:,} test images have a copy among the images for training and validation.",
-        effect="Your split is kept; the accuracy on it is too high.",
-        source="as copies and near copies",
+        message="Leak between splits: test images with a copy among the training and validation images: {count:,} of "
+        "{total:,}.",
+        effect="Your split is kept, so the test accuracy will be too high.",
+        source="as for copies and near copies",
     ),
     Check(
         code="lookalikes",
-        looks_for="test images much closer to one training image than to others",
-        message="Leak: {count:,} of {total:,} test images look far more like one training image than like others, as "
-        "frames of one video or pictures of one object do. Name what belongs together with --group-by (group_by=...).",
-        effect="The accuracy on such a split is higher than on new images.",
-        source="nearest and fifth nearest neighbour in frozen features: measured on eleven datasets",
+        looks_for="test images that are much closer to one training image than to all others",
+        message="Possible leak between splits: test images that look far more like one training image than like any "
+        "other: {count:,} of {total:,}. Frames of one video do, or photos of one object. Use --group-by (group_by=...) "
+        "to keep such images in one split.",
+        effect="The test accuracy will be higher than the accuracy on new images.",
+        source="nearest and fifth nearest neighbor in frozen features, measured on eleven datasets",
     ),
     Check(
         code="groups",
-        looks_for="what a random split would hide",
-        message="{count:,} groups stay in one split each. With a random split the same images would look {gap:.1f} "
-        "points better: {random:.1%} instead of {grouped:.1%} for a new head alone.",
-        effect="The lower figure is what to expect on new groups.",
-        source="linear classifier on frozen features, {total:,} images, the mean of three splits of each kind",
+        looks_for="how much too high a random split would make the accuracy, where groups are known",
+        message="Each of {count:,} groups stays in one split. A new head alone reaches {grouped:.1%} on such splits, "
+        "and {random:.1%} on random splits of the same images, a difference of {gap:.1f} points.",
+        effect="Expect the figure for grouped splits on new groups.",
+        source="linear classifier on frozen features of {total:,} images, mean of three splits of each kind",
         is_fault=False,
     ),
     Check(
         code="label_mistakes",
-        looks_for="images that held-out predictions are confident belong to another class",
-        message="{count:,} of {total:,} images look like another class than their own: wrong labels, or hard cases; "
-        "fingerprint.json names them.",
-        effect="They are trained on as they are labelled.",
+        looks_for="images that a classifier, trained without them, confidently assigns to another class",
+        message="Images that look like another class than their own: {count:,} of {total:,}. Their labels may be "
+        "wrong, or they are hard cases. fingerprint.json lists them.",
+        effect="Training uses them with the labels that they have.",
         source="confident learning: Northcutt et al. 2021",
     ),
     Check(
         code="blank",
-        looks_for="pictures of one colour",
-        message="{count:,} images are blank: their gray levels deviate by less than {limit:g}.",
-        effect="They are trained on.",
-        source="no picture of thirteen datasets lies below 2",
+        looks_for="images of a single color",
+        message="Blank images (standard deviation of their gray levels below {limit:g}): {count:,} of {total:,}.",
+        effect="Training uses them.",
+        source="no image of thirteen datasets is below 2",
         measure="deviation",
         limit=1.5,
-        detail="gray levels deviate by {value:.1f}",
+        detail="standard deviation of gray levels {value:.1f}",
     ),
     Check(
         code="dark",
-        looks_for="pictures that are nearly black",
-        message="{count:,} images are nearly black: 99 % of their pixels are darker than {limit:g} of 255.",
-        effect="They are trained on.",
-        source="the 99th percentile of brightness as in CleanVision; lower than its limit, which names night scenes",
+        looks_for="images that are nearly black",
+        message="Nearly black images (99% of their pixels are darker than {limit:g} of 255): {count:,} of {total:,}.",
+        effect="Training uses them.",
+        source="the 99th percentile of brightness, as in CleanVision; its limit is higher and also finds night scenes",
         measure="brightest",
         limit=50,
-        detail="99 % of the pixels are darker than {value:.0f}",
+        detail="99% of the pixels are darker than {value:.0f}",
     ),
     Check(
         code="blurred",
-        looks_for="pictures without any edge",
-        message="{count:,} images are blurred: the variance of their Laplacian at 128 px is below {limit:g}.",
-        effect="They look further from ImageNet than they are.",
-        source="variance of the Laplacian: Pech-Pacheco et al. 2000; a blur of 4 px at 128 px falls below it, none of "
-        "4,400 pictures from eleven datasets",
+        looks_for="images without any sharp edge",
+        message="Blurred images (variance of the Laplacian at 128 px below {limit:g}): {count:,} of {total:,}.",
+        effect="They look less similar to ImageNet than they are.",
+        source="variance of the Laplacian: Pech-Pacheco et al. 2000; a blur of 4 px at 128 px is below the limit, and "
+        "none of 4,400 images from eleven datasets is",
         measure="sharpness",
         limit=4,
         detail="variance of the Laplacian {value:.1f}",
     ),
     Check(
         code="tiny",
-        looks_for="pictures that are enlarged three times and more",
-        message="{count:,} images have a short side below {limit:g} px.",
-        effect="They are enlarged three times or more, and look further from ImageNet than they are.",
-        source="a third of the smallest default input, 96 px",
+        looks_for="images that are enlarged at least three times",
+        message="Tiny images (short side below {limit:g} px): {count:,} of {total:,}.",
+        effect="They are enlarged at least three times and look less similar to ImageNet than they are.",
+        source="a third of 96 px, the smallest default input",
         measure="short_side",
         limit=32,
         detail="short side {value:.0f} px",
     ),
     Check(
         code="odd_shape",
-        looks_for="pictures of another shape than the others",
-        message="{count:,} images are {limit:g} times as wide or as high, for their size, as half of the others.",
-        effect="They are squeezed to a square as all are, and look distorted beside the others.",
-        source="aspect ratio against the median; CleanVision's limit is 2.9 against a square",
+        looks_for="images of another shape than most",
+        message="Images of unusual shape (aspect ratio more than {limit:g} times above or below the median): {count:,} "
+        "of {total:,}.",
+        effect="All images are resized to a square, so these look distorted compared with the others.",
+        source="aspect ratio compared with the median; CleanVision compares with a square, and its limit is 2.9",
         measure="shape",
         limit=3,
         above=True,
-        detail="{value:.1f} times the median aspect ratio, or that much below",
+        detail="aspect ratio {value:.1f} times above or below the median",
     ),
     Check(
         code="odd_size",
-        looks_for="pictures of another size than the others",
-        message="{count:,} images are {limit:g} times as large or as small as half of the others.",
-        effect="All are resized to one input.",
-        source="root of the area against the median",
+        looks_for="images of another size than most",
+        message="Images of unusual size (side more than {limit:g} times above or below the median): {count:,} of "
+        "{total:,}.",
+        effect="All images are resized to one input size.",
+        source="square root of the area compared with the median",
         measure="size",
         limit=5,
         above=True,
-        detail="{value:.1f} times the median side, or that much below",
+        detail="side {value:.1f} times above or below the median",
     ),
 )
 CHECK_OF = {check.code: check for check in CHECKS}
@@ -226,9 +237,9 @@ def make_finding(code: str, suspects: Sequence[Suspect], *, total: int, **values
 
     Args:
         code: Code of the row in `CHECKS`.
-        suspects: The images, and what is wrong with each.
-        total: How many images were looked at.
-        **values: What else the row's message names; `count` where it is not the number of suspects.
+        suspects: The images that were found.
+        total: Number of images that were examined.
+        **values: Other values that the message of the row names; `count` where it is not the number of suspects.
     """
     check = CHECK_OF[code]
     filled = {"count": len(suspects), "total": total, "limit": check.limit, **values}
@@ -244,7 +255,7 @@ def make_finding(code: str, suspects: Sequence[Suspect], *, total: int, **values
 
 
 def faults(findings: Sequence[Finding]) -> list[Finding]:
-    """Returns the findings for which `advisor check --strict` exits with 1."""
+    """Returns the findings for which `advisor check --strict` exits with code 1."""
     return [finding for finding in findings if CHECK_OF[finding.code].is_fault]
 
 
@@ -253,7 +264,7 @@ def save_suspects(findings: Sequence[Finding], path: str | Path) -> None:
 
     Args:
         findings: Findings of a profile.
-        path: A file that does not exist yet: `strategies.files.check_new_file`.
+        path: A file that does not exist yet; see `strategies.files.check_new_file`.
     """
     with Path(path).open("x", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

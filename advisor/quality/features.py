@@ -1,4 +1,4 @@
-"""What features of a frozen network show about labels and splits: likely wrong labels, lookalikes, the split gap."""
+"""Checks of labels and splits with frozen features: likely wrong labels, lookalikes, and the effect of groups."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from strategies.data.dataset import ImageDataset
 from strategies.data.splits import split_dataset
 from strategies.training.head import cross_validate
 
-# A lookalike lies, in the features of a frozen network, less than 0.6 times as far as the fifth nearest training image.
-# That is 13 to 36 % of the test images where frames of one video or pictures of one hand lie on both sides of a random
-# split, none where they do not, and at most 8 % of those of nine other datasets (three seeds, two networks).
+# In frozen features, the nearest training image of a lookalike is less than 0.6 times as far away as the fifth nearest.
+# Where a random split separates frames of one video or photos of one hand, that holds for 13 to 36% of the test images;
+# where a split keeps them together, for none; in nine other datasets for at most 8% (three seeds, two networks).
 NEIGHBOR, NEARER = 5, 0.6
-# With 5 % of the labels of eight datasets changed, this margin named 27 to 57 % of the changed ones and at most 2 % of
-# the others. Without a margin it was 66 to 78 % and up to 21 %.
+# With 5% of the labels of eight datasets changed, this margin found 27 to 57% of the changed labels, and at most 2% of
+# the others by mistake. Without a margin it was 66 to 78%, and up to 21%.
 MISTAKE_MARGIN = 0.7
 GAP_SPLITS, GAP_HELD_OUT = 3, 0.25
 
 
 def label_mistakes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns the class that held-out predictions are confident of, -1 where they do not contradict the label.
+    """Finds likely wrong labels: returns the likely class of such images, and -1 for all others.
 
-    A class is confident of an image where its probability reaches the mean that it has over the images of that label.
-    Of such classes the most probable one is the image's; a mistake is likely where it is not the label, and by 0.7 more
-    probable than it.
+    A class is a candidate for an image if its probability is at least the mean probability of that class over the
+    images with its label. The label is likely wrong if the most probable candidate is another class, and its
+    probability exceeds that of the label by at least 0.7.
 
     Args:
-        probabilities: Of each class for each image when held out, shape `(num_images, num_classes)`.
+        probabilities: Held-out probability of each class for each image, shape `(num_images, num_classes)`.
         labels: Class indices, shape `(num_images,)`.
 
     Reference:
@@ -46,7 +46,7 @@ def label_mistakes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     means = np.array(
         [probabilities[labels == label, label].mean() if (labels == label).any() else 2 for label in range(classes)]
     )
-    confident = np.where(probabilities >= means - 1e-6, probabilities, -1.0)  # equal ones, but for rounding
+    confident = np.where(probabilities >= means - 1e-6, probabilities, -1.0)  # allows for rounding
     found = confident.argmax(axis=1)
     rows = np.arange(len(labels))
     margin = confident[rows, found] - probabilities[rows, labels]
@@ -54,15 +54,15 @@ def label_mistakes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def lookalikes(features: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns for each image the index of the one among others that it lies suspiciously near to, else -1.
+    """Finds lookalikes: returns, for each image, the index of an image among others that is suspiciously near, or -1.
 
-    Near is what lies less than 0.6 times as far as the fifth nearest: pictures of one class lie about as far from one
-    another as from the next, frames of one video do not.
+    The nearest of the others is suspicious if it is less than 0.6 times as far away as the fifth nearest. Photos of one
+    class are at similar distances from each other; frames of one video are not.
 
     Args:
-        features: Of each stage, shape `(num_images, channels)`; centred on the others and divided by their length, so
-            that every stage has a say.
-        others: Likewise.
+        features: Features of each stage, shape `(num_images, channels)`. They are centered on the mean of the others
+            and scaled to unit length, so that every stage counts.
+        others: Features of the other images at the same stages.
 
     Example:
         >>> import numpy as np
@@ -73,7 +73,7 @@ def lookalikes(features: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> 
     """
     if len(others[0]) < NEIGHBOR:
         return np.full(len(features[0]), -1)
-    centers = [other.mean(axis=0) for other in others]
+    centers = [values.mean(axis=0) for values in others]
     ours, theirs = (
         np.concatenate([_unit(values - center) for values, center in zip(side, centers, strict=True)], axis=1)
         for side in (features, others)
@@ -93,12 +93,15 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def split_gap(dataset: ImageDataset, features: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """Returns the accuracy of a linear classifier on held-out images, with a random split and with one by groups.
+    """Compares random splits with splits that keep groups together, by the accuracy of a linear classifier.
 
     Args:
-        dataset: Labelled images with groups.
-        features: Of one stage, shape `(num_images, channels)`.
-        seed: Of the splits; each kind is drawn three times, a quarter of the images held out.
+        dataset: Labeled images with groups.
+        features: Features of one stage, shape `(num_images, channels)`.
+        seed: Seed of the splits. There are three of each kind, and each holds out a quarter of the images.
+
+    Returns:
+        Accuracy on held-out images with random splits, and with splits by groups.
     """
     accuracy = []
     for group in (None, dataset.group):

@@ -1,4 +1,4 @@
-"""Image statistics: what one pass over an image measures."""
+"""Image statistics: everything that a single pass over an image measures."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from strategies.data.digests import content_digest
 from strategies.data.encoded import Encoded, UnreadableImage, open_encoded, readable
 from strategies.data.pixels import PixelCache
 
-MEASURED_SIZE = 128  # pixels, square: what every image is looked at in
+MEASURED_SIZE = 128  # pixels: side of the square in which images are measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStatistics:
-    """What one pass over an image keeps of it: about a kilobyte.
+    """Measurements of one image, about a kilobyte.
 
     Attributes:
-        digest: Of the content of the file, or of the array.
-        size: Width and height of the original in pixels.
-        grayscale: Whether it is without colour.
+        digest: SHA-256 digest of the content of the file, or of the array.
+        size: Width and height of the original image in pixels.
+        grayscale: Whether it has no color.
         deviation: Standard deviation of the gray levels at 128 px.
-        brightest: 99th percentile of the gray levels.
+        brightest: 99th percentile of the gray levels at 128 px.
         sharpness: Variance of the Laplacian at 128 px.
-        hash: For near copies.
-        thumbnail: Likewise, uint8 of shape `(1024,)`.
+        hash: Difference hash, to find near copies.
+        thumbnail: Gray thumbnail, uint8 of shape `(1024,)`, to verify near copies.
     """
 
     digest: bytes
@@ -47,11 +47,14 @@ class ImageStatistics:
 def measure_image(
     item: Path | Encoded | np.ndarray, pixel_cache: PixelCache | None = None
 ) -> ImageStatistics | UnreadableImage:
-    """Reads an image once, to its end.
+    """Reads and measures an image.
 
     Args:
-        item: A file, encoded bytes, or an array: see `ImageDataset.items`.
-        pixel_cache: Where its pixels are put at the sizes that will be asked for.
+        item: A file, encoded bytes, or an array; see `ImageDataset.items`.
+        pixel_cache: Pixel cache that the decoded image is added to, at each size of the cache.
+
+    Returns:
+        The statistics, or the reason why the image cannot be read.
     """
     if isinstance(item, np.ndarray):
         return _statistics(content_digest(item), (item.shape[1], item.shape[0]), decode_image(item, MEASURED_SIZE))
@@ -59,13 +62,13 @@ def measure_image(
         with readable(item), open_encoded(item) as file:
             content = file.read()
             sizes = pixel_cache.sizes if pixel_cache is not None else ()
-            # Small, yet every byte of the file goes through the decoder, so that cut-off files are found.
-            size, (pixels, *others) = decode_sizes(content, (MEASURED_SIZE, *sizes))
+            # Even at a small size the decoder reads every byte of the file, so truncated files are found.
+            size, (pixels, *resized) = decode_sizes(content, (MEASURED_SIZE, *sizes))
     except UnreadableImage as error:
         return error
-    for other, decoded in zip(sizes, others, strict=True):
+    for cached_size, decoded in zip(sizes, resized, strict=True):
         assert pixel_cache is not None
-        pixel_cache.put(item, other, decoded)
+        pixel_cache.put(item, cached_size, decoded)
     return _statistics(hashlib.sha256(content).digest(), size, pixels)
 
 

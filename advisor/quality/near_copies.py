@@ -1,25 +1,25 @@
-"""The same picture twice: near copies, found by perceptual hashes and verified on thumbnails."""
+"""Near copies: the same picture twice, found by perceptual hashes and verified on thumbnails."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-HASH_SHAPE = (9, 8)  # width and height; each of 8 rows tells 8 times whether it grows brighter to the right
+HASH_SHAPE = (9, 8)  # width and height; each of 8 rows gives 8 bits: is the next pixel to the right brighter?
 THUMBNAIL = 32  # pixels, square
-# Measured: of photos stored again as JPEG of quality 30, at half the size or with noise, 94 % and more are found, of
-# brighter ones 89 % (of traffic signs of 43 px 66 % and more). Of 27 pairs named in four datasets that were looked at,
-# two showed something else. Detail is what tells smooth pictures apart, such as plain metal.
+# Measured on photos: at least 94% are found again as JPEG of quality 30, at half their size or with noise, and 89% when
+# brightened (at least 66% of traffic signs of 43 px). Of 27 pairs found in four datasets and inspected, two were wrong.
+# Comparing the detail is what distinguishes smooth images, such as plain metal.
 MOST_BITS = 8
 LEAST_CORRELATION, LEAST_DETAIL = 0.98, 0.8
-BLOCK = 4  # pixels: detail is the difference from the mean of such a square
-FLATTEST = 1.5  # standard deviation in gray levels below which a thumbnail shows nothing to compare
+BLOCK = 4  # pixels: detail is the difference from the mean of a square of this side
+FLATTEST = 1.5  # standard deviation of gray levels below which a thumbnail shows nothing to compare
 TURNS, WINDOW = 5, 32
-CHUNK = 8_192  # pairs verified at once: bounds the memory
+CHUNK = 8_192  # pairs verified at once, to limit memory
 
 
 def picture_hash(gray: Image.Image) -> int:
-    """Returns the difference hash of a gray image, 64 bits that survive another size, encoding or brightness.
+    """Returns the difference hash of a gray image: 64 bits that hardly change with size, encoding or brightness.
 
     Reference:
         dHash: Krawetz 2013, Kind of Like That (hackerfactor.com).
@@ -35,24 +35,25 @@ def picture_hash(gray: Image.Image) -> int:
 
 
 def thumbnail(gray: Image.Image) -> np.ndarray:
-    """Returns the gray image at 32 px, flat uint8 of shape `(1024,)`, to verify a pair with."""
+    """Returns a gray image at 32 px as flat uint8 of shape `(1024,)`, to verify pairs with."""
     return np.asarray(gray.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)).ravel()
 
 
 def near_copies(hashes: np.ndarray, thumbnails: np.ndarray) -> list[tuple[int, int]]:
-    """Returns pairs of images that show the same picture: re-encoded, resized, brightened, slightly noisy.
+    """Finds pairs of images that show the same picture: re-encoded, resized, brightened, or slightly noisy.
 
-    Crops, rotations and mirror images are not found. Hashes are sorted five times, each time by other leading bits, and
-    each is compared with the 32 that follow it: the time grows with n log n, the memory with n. A pair whose hashes
-    differ in at most 8 bits is a copy if its thumbnails correlate by 0.98 or more, and their detail by 0.8. Of many
-    copies of one picture not every pair is named, but all of them are linked.
+    Crops, rotations and mirror images are not found. The hashes are sorted five times, each time by other leading bits,
+    and each hash is compared with the 32 that follow it. So time grows with n log n, and memory with n. Two images
+    whose hashes differ in at most 8 bits are near copies if their thumbnails have a correlation of at least 0.98, and
+    of at least 0.8 in their detail. Of many copies of one picture not every pair is returned, but the pairs link all
+    of them.
 
     Args:
-        hashes: Of `picture_hash`, shape `(num_images,)`, uint64.
-        thumbnails: Of `thumbnail`, shape `(num_images, 1024)`, uint8.
+        hashes: From `picture_hash`, shape `(num_images,)`, uint64.
+        thumbnails: From `thumbnail`, shape `(num_images, 1024)`, uint8.
 
     Returns:
-        Pairs of indices, the smaller first, sorted.
+        Sorted pairs of indices, the smaller index first.
 
     Reference:
         Manku, Jain & Das Sarma 2007, Detecting Near-Duplicates for Web Crawling (hashes sorted by permuted bits).
@@ -70,29 +71,29 @@ def near_copies(hashes: np.ndarray, thumbnails: np.ndarray) -> list[tuple[int, i
         candidates[start : start + CHUNK][_same(thumbnails, candidates[start : start + CHUNK])]
         for start in range(0, len(candidates), CHUNK)
     ]
-    return [(int(one), int(other)) for pairs in found for one, other in pairs]
+    return [(int(first), int(second)) for pairs in found for first, second in pairs]
 
 
 def _candidates(hashes: np.ndarray) -> np.ndarray:
-    """Returns pairs of indices whose hashes differ in few bits, shape `(num_pairs, 2)`, sorted, each once."""
+    """Returns the pairs of indices whose hashes differ in few bits: sorted and distinct, shape `(num_pairs, 2)`."""
     pairs = [np.zeros((0, 2), dtype="int64")]
     for turn in range(TURNS):
         by = np.uint64(turn * 64 // TURNS)
         turned = (hashes << by) | (hashes >> (np.uint64(64) - by)) if turn else hashes
         order = np.argsort(turned, kind="stable")
         for step in range(1, min(WINDOW, len(hashes) - 1) + 1):
-            one, other = order[:-step], order[step:]
-            close = np.bitwise_count(hashes[one] ^ hashes[other]) <= MOST_BITS
-            pairs.append(np.sort(np.stack([one[close], other[close]], axis=1), axis=1))
+            first, second = order[:-step], order[step:]
+            close = np.bitwise_count(hashes[first] ^ hashes[second]) <= MOST_BITS
+            pairs.append(np.sort(np.stack([first[close], second[close]], axis=1), axis=1))
     return np.unique(np.concatenate(pairs), axis=0)
 
 
 def _same(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Returns for each pair whether the thumbnails and their detail correlate; those that show nothing do not."""
-    one, other = (thumbnails[column].astype("float32") for column in pairs.T)
-    flat = np.minimum(one.std(axis=1), other.std(axis=1)) < FLATTEST
-    alike = _correlation(one, other) >= LEAST_CORRELATION
-    return np.asarray(~flat & alike & (_correlation(_detail(one), _detail(other)) >= LEAST_DETAIL))
+    """Returns for each pair whether its thumbnails and their detail correlate; flat thumbnails never do."""
+    first, second = (thumbnails[column].astype("float32") for column in pairs.T)
+    flat = np.minimum(first.std(axis=1), second.std(axis=1)) < FLATTEST
+    alike = _correlation(first, second) >= LEAST_CORRELATION
+    return np.asarray(~flat & alike & (_correlation(_detail(first), _detail(second)) >= LEAST_DETAIL))
 
 
 def _detail(values: np.ndarray) -> np.ndarray:
@@ -100,7 +101,7 @@ def _detail(values: np.ndarray) -> np.ndarray:
     return np.asarray((blocks - blocks.mean(axis=(2, 4), keepdims=True)).reshape(len(values), -1))
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    one, other = (values - values.mean(axis=1, keepdims=True) for values in (one, other))
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return np.asarray((one * other).sum(axis=1) / np.maximum(lengths, 1e-6))
+def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    first, second = (values - values.mean(axis=1, keepdims=True) for values in (first, second))
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return np.asarray((first * second).sum(axis=1) / np.maximum(lengths, 1e-6))

@@ -1,4 +1,4 @@
-"""Looks at many images: in parallel, and once for the same images, since what was seen is kept in the cache."""
+"""Measures many images in parallel, and caches the image statistics on disk."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ from strategies.data.pixels import PixelCache
 from strategies.display.progress import track
 from strategies.features.cache import FeatureCache, make_key
 
-STATISTICS_VERSION = 2  # to be raised with any change of what a `ImageStatistics` holds
+STATISTICS_VERSION = 2  # to be raised whenever `ImageStatistics` changes
 COLUMNS = ("size", "grayscale", "deviation", "brightest", "sharpness", "hash", "thumbnail")
 
 
 def scan_images(
     items: Sequence[Any], *, cache: FeatureCache | None = None, pixel_cache: PixelCache | None = None
 ) -> list[ImageStatistics | UnreadableImage]:
-    """Returns what one pass over each image keeps of it, in their order.
+    """Measures images in one pass.
 
     Args:
-        items: Files or arrays, as `ImageDataset.items` holds them.
-        cache: Where that is kept, under a key of the content of every file; `None` keeps and reads nothing.
-        pixel_cache: Where pixels and digests are put on the way that will be asked for again.
+        items: Files or arrays, as in `ImageDataset.items`.
+        cache: Cache for the statistics. Their key depends on the content of every file. `None` caches nothing.
+        pixel_cache: Pixel cache that decoded images and digests are added to, for later use.
+
+    Returns:
+        For each image its statistics, or the reason why it cannot be read; in the order of `items`.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         if cache is None or not cache.max_bytes:
@@ -61,7 +64,7 @@ def scan_images(
 
 
 def _digest(item: Any) -> bytes:
-    """The content of an image; of a file that cannot be read, none."""
+    """Returns the digest of the content of an image; zeros for a file that cannot be read."""
     try:
         return content_digest(item)
     except UnreadableImage:
@@ -69,12 +72,14 @@ def _digest(item: Any) -> bytes:
 
 
 def _pack(statistics: Sequence[ImageStatistics | UnreadableImage]) -> list[np.ndarray]:
-    """Returns the reasons of what cannot be read, by number, as JSON, and a column for each measure of the others."""
-    reasons = {str(number): one.reason for number, one in enumerate(statistics) if isinstance(one, UnreadableImage)}
-    seen = [one for one in statistics if isinstance(one, ImageStatistics)]
-    columns = [np.array([getattr(one, name) for one in seen]) for name in COLUMNS[:-2]]
-    columns.append(np.array([one.hash for one in seen], dtype="uint64"))
-    columns.append(np.array([one.thumbnail for one in seen], dtype="uint8"))
+    """Returns the reasons for unreadable images, by number, as JSON, and a column for each measure of the others."""
+    reasons = {
+        str(number): result.reason for number, result in enumerate(statistics) if isinstance(result, UnreadableImage)
+    }
+    measured = [result for result in statistics if isinstance(result, ImageStatistics)]
+    columns = [np.array([getattr(image, name) for image in measured]) for name in COLUMNS[:-2]]
+    columns.append(np.array([image.hash for image in measured], dtype="uint64"))
+    columns.append(np.array([image.thumbnail for image in measured], dtype="uint8"))
     return [np.frombuffer(json.dumps(reasons).encode(), dtype="uint8"), *columns]
 
 

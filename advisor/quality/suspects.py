@@ -1,4 +1,4 @@
-"""Which images are suspect: unusual ones, and exact and near copies."""
+"""Finds suspect images: unusual ones, exact copies and near copies."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from strategies.data.splits import components
 
 
 def measures(statistics: Sequence[ImageStatistics]) -> dict[str, np.ndarray]:
-    """Returns what single pictures are judged by, one array each; NaN where a measure says nothing."""
+    """Returns the measures that single images are checked by, one array each; NaN where a measure does not apply."""
     width, height = np.array([image.size for image in statistics], dtype="float64").T
     deviation = np.array([image.deviation for image in statistics])
     short = np.minimum(width, height)
-    # Enlarging blurs, and a blank picture has no edge: both are found by measures of their own.
+    # Enlarged and blank images have no sharp edges either, but other checks find them.
     judged = (short >= MEASURED_SIZE) & (deviation >= CHECK_OF["blank"].limit)
     return {
         "deviation": deviation,
@@ -38,11 +38,14 @@ def _times_median(values: np.ndarray) -> np.ndarray:
 
 
 def picture_suspects(names: Sequence[str], statistics: Sequence[ImageStatistics]) -> dict[str, list[Suspect]]:
-    """Returns what the checks of single pictures find.
+    """Runs the checks of single images.
 
     Args:
-        names: Of the images.
-        statistics: One for each.
+        names: Names of the images.
+        statistics: Statistics of the images.
+
+    Returns:
+        Code of the check -> suspects.
     """
     found, values = {}, measures(statistics)
     for check in CHECKS:
@@ -57,11 +60,14 @@ def picture_suspects(names: Sequence[str], statistics: Sequence[ImageStatistics]
 
 
 def near_links(statistics: Sequence[ImageStatistics], duplicates: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    """Returns pairs of indices of near copies; of exact copies the first alone is looked at.
+    """Finds near copies. Of identical images, only the first is compared.
 
     Args:
-        statistics: One for each image.
+        statistics: Statistics of the images.
         duplicates: Clusters of indices of identical images.
+
+    Returns:
+        Pairs of indices.
     """
     copies = {index for cluster in duplicates for index in cluster[1:]}
     kept = np.array([index for index in range(len(statistics)) if index not in copies])
@@ -73,12 +79,15 @@ def near_links(statistics: Sequence[ImageStatistics], duplicates: Sequence[Seque
 def copy_suspects(
     dataset: ImageDataset, duplicates: Sequence[Sequence[int]], near: Sequence[Sequence[int]]
 ) -> dict[str, list[Suspect]]:
-    """Returns what is found of exact and near copies, within and across classes and splits.
+    """Reports exact and near copies, within and across classes and splits.
 
     Args:
         dataset: The images with their split.
         duplicates: Clusters of indices of identical images.
         near: Pairs of indices of near copies.
+
+    Returns:
+        Code of the check -> suspects.
     """
     names, labels = dataset.names, dataset.labels
     found: dict[str, list[Suspect]] = {
@@ -91,11 +100,11 @@ def copy_suspects(
             members.setdefault(root, []).append(index)
         for root, cluster in members.items():
             found[code] += [_copy(names, index, root) for index in cluster[1:]]
-            first = {int(labels[index]): index for index in reversed(cluster)}  # of each label
+            first = {int(labels[index]): index for index in reversed(cluster)}  # label -> first image with it
             if len(first) > 1:
                 for index in cluster:
-                    other = min(image for label, image in first.items() if label != labels[index])
-                    found[_ACROSS[code]].append(_copy(names, index, other))
+                    contradicting = min(image for label, image in first.items() if label != labels[index])
+                    found[_ACROSS[code]].append(_copy(names, index, contradicting))
     trained: dict[int, int] = {}
     roots, split = components(len(dataset), [*duplicates, *near]), dataset.split or ()
     for index, part in enumerate(split):

@@ -1,11 +1,10 @@
-"""What the templates of the advice speak of: measures, landmarks, classes, suspects, depths, expectations."""
+"""Values for the templates of the advice: measures, landmarks, classes, suspects, depths and expectations."""
 
 from __future__ import annotations
 
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from advisor.advice import Advice
@@ -13,19 +12,20 @@ from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.quality.checks import Finding
 from advisor.report.costs import cost_text, costs_section
-from advisor.report.freeze_map import freeze_table, network_pictures
+from advisor.report.freeze_map import FREEZE_NOTE, freeze_table, network_pictures
+from advisor.report.measures import measure_words
 from advisor.report.terminal import text_of
-from advisor.report.text import (
+from advisor.report.words import (
     NUM_EXAMPLES,
     changes_text,
     confidence_text,
     cut_text,
     depth_text,
-    evidence_text,
     expectation_text,
     headline,
     place_text,
     settings,
+    similarity_by_depth,
 )
 from advisor.thresholds import landmarks
 from strategies.display.charts import Axis, Chart, Mark, Series, share_axis
@@ -33,35 +33,17 @@ from strategies.display.html import share
 from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
 
-MOST_CLASSES = 60  # in the table of the class balance: half of them the largest, half the smallest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """How a measure that decides is shown: its name in words, the ends of its track, and how a value reads."""
-
-    name: str
-    low: float
-    high: float
-    form: str
-    log: bool = False
-
-    def place(self, value: float) -> float:
-        """Returns where on the track a value lies, 0 to 1."""
-        return Axis(label=self.name, low=self.low, high=self.high, ticks=(), log=self.log).place(value)
-
-
-SHOWN = {
-    "size": Shown(name="images to learn from, net of copies", low=1, high=100_000, form="{:,.0f}", log=True),
-    "similarity": Shown(name="similarity to ImageNet", low=0, high=1, form="{:.2f}"),
-    "images_per_class": Shown(name="images of each class", low=1, high=10_000, form="{:,.0f}", log=True),
-    "late_gain": Shown(name="what the last stages add", low=-0.2, high=0.6, form="{:+.1%}"),
-    "headroom": Shown(name="what a new head alone leaves wrong", low=0, high=1, form="{:.1%}"),
-}
+MOST_CLASSES = 60  # in the table of class sizes: the largest half and the smallest half
 
 
 def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | None) -> dict[str, Any]:
-    """Returns what the templates of the advice speak of."""
+    """Returns the values that the templates of the advice fill in.
+
+    Args:
+        advice: The advice.
+        pictures: Content of `pictures.json`.
+        command: The command that was typed, if known.
+    """
     plan, outlook = advice.plan, advice.outlook
     profile = advice.profile
     steps = sum(phase.steps for phase in plan.phases)
@@ -69,12 +51,11 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
         "advice": advice,
         "source": profile.source,
         "headline": headline(advice),
-        "recipe": RECIPES[advice.recipe],
         "measures": _measures(advice),
         "place": place_text(outlook),
         "num_examples": NUM_EXAMPLES,
         "ruler": _ruler(advice),
-        "by_depth": [(depth, f"{row['score']:.2f}") for depth, row in advice.similarity.by_depth.items()],
+        "by_depth": similarity_by_depth(advice),
         "balance": _balance(profile.images_per_class),
         "images_text": _images_text(profile),
         "sample": _by_class(pictures["sample"]),
@@ -86,6 +67,7 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
         "depth_text": None if advice.depth_curve is None else depth_text(advice.depth_curve),
         "cut_text": cut_text(advice) if RECIPES[plan.recipe].keeps == "early" else None,
         "networks": network_pictures(plan),
+        "freeze_note": FREEZE_NOTE,
         "freeze": freeze_texts(plan),
         "confidence_text": confidence_text(advice),
         "expectation": expectation_text(outlook, advice.recipe),
@@ -96,16 +78,16 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
         "changes": changes_text(outlook),
         "steps": steps,
         "settings": settings(plan),
-        "again": _again(profile.source, command),
+        "repeat": _repeat(profile.source, command),
         "typed": command,
     }
 
 
-_DATA_OPTIONS = ("--group-by", "--column", "--root", "--follow-links")  # which images there are, and in which split
+_DATA_OPTIONS = ("--group-by", "--column", "--root", "--follow-links")  # they decide which images belong to which split
 
 
-def _again(source: str, command: str | None) -> str:
-    """Returns what carries a plan out on the same images: a command where one led to it, else Python."""
+def _repeat(source: str, command: str | None) -> str:
+    """Returns how to carry out the plan on the same images: a command if one was typed, else Python."""
     typed = shlex.split(command or "")
     if typed[1:2] not in (["recommend"], ["train"], ["compare"]):
         return 'strategies.train(strategies.read_plan("plan.json"), images, "run/")'
@@ -118,46 +100,47 @@ def _again(source: str, command: str | None) -> str:
 
 
 def _measures(advice: Advice) -> list[dict[str, Any]]:
-    """Returns one row for each number that may decide: what was measured, what it is compared with, what it says."""
+    """Returns a row for each measure that may decide: its value, its threshold, and the result of comparing them."""
     size, near = advice.margins.size, advice.margins.similarity
     overruled = {question for reading in advice.evidence if reading.overrules for question in reading.decides}
+
+    def answer(question: str, side: str) -> tuple[str, bool]:
+        return (f"{side} (overruled below)", False) if question in overruled else (side, True)
+
     rows = [
-        _measure("size", size.value, size.threshold, "from", size.side, "size" in overruled),
-        _measure("similarity", near.value, near.threshold, "from", near.side, "domain" in overruled)
+        _measure("size", size.value, size.threshold, "from", *answer("size", size.side)),
+        _measure("similarity", near.value, near.threshold, "from", *answer("domain", near.side))
         | {"low": near.low, "high": near.high, "range": f"{near.low:.2f} to {near.high:.2f}"},
     ]
     for reading in advice.evidence:
-        answer = ", ".join(reading.answers.values())
-        says = answer if reading.decides else f"{answer} (a later row decides)" if answer else "no effect"
-        if reading.overrules and reading.decides:
-            says += ", overrules the threshold"
-        rows.append(
-            _measure(reading.name, reading.value, reading.number, reading.when, says, False)
-            | {"text": evidence_text(reading), "speaks": bool(reading.decides)}
-        )
+        result = ", ".join(reading.answers.values()) or "no effect"
+        if reading.answers and not reading.decides:
+            result += " (a later row decides)"
+        elif reading.decides and reading.overrules:
+            result += ", overrules the threshold"
+        rows.append(_measure(reading.name, reading.value, reading.number, reading.when, result, bool(reading.decides)))
     return rows
 
 
-def _measure(name: str, value: float | None, number: float, when: str, says: str, overruled: bool) -> dict[str, Any]:
-    shown = SHOWN.get(name, Shown(name=name.replace("_", " "), low=0, high=1, form="{:.3g}"))
+def _measure(name: str, value: float | None, threshold: float, when: str, result: str, decides: bool) -> dict[str, Any]:
+    words = measure_words(name)
     return {
-        "name": shown.name,
-        "value": "unknown" if value is None else shown.form.format(value),
-        "number": f"{when} {shown.form.format(number)}" + (" on" if when == "from" else ""),
-        "at": None if value is None else shown.place(value),
-        "mark": shown.place(number),
+        "name": words.name,
+        "value": "unknown" if value is None else words.show(value),
+        "threshold": f"{when} {words.show(threshold)}",
+        "at": None if value is None else words.place(value),
+        "mark": words.place(threshold),
         "low": None,
         "high": None,
         "range": "",
-        "says": f"{says} (overruled below)" if overruled else says,
-        "speaks": not overruled,
-        "text": "",
+        "result": result,
+        "decides": decides,
     }
 
 
 def _ruler(advice: Advice) -> list[dict[str, Any]]:
     near = advice.margins.similarity
-    own = {"title": "these images", "score": near.value, "low": near.low, "high": near.high}
+    own = {"title": "your images", "score": near.value, "low": near.low, "high": near.high}
     rows = [
         {"title": landmark.title, "score": landmark.score, "low": None, "high": None, "own": False}
         for landmark in landmarks()
@@ -166,7 +149,7 @@ def _ruler(advice: Advice) -> list[dict[str, Any]]:
 
 
 def _balance(counts: Mapping[str, int]) -> dict[str, Any]:
-    """Returns the classes by their number of images, those in the middle left out where there are many."""
+    """Returns the classes by their number of images; of many classes, only the largest and the smallest."""
     rows = sorted(counts.items(), key=lambda pair: -pair[1])
     half = MOST_CLASSES // 2
     shown = rows if len(rows) <= MOST_CLASSES else [*rows[:half], *rows[-half:]]
@@ -178,18 +161,18 @@ def _balance(counts: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _images_text(profile: DatasetProfile) -> str:
-    """Returns how many images of what size there are, in a sentence or two."""
+    """Returns how many images there are and how large they are, in two sentences."""
     low, high, short = profile.min_images_per_class, profile.max_images_per_class, profile.image_sizes["short_side"]
-    each = f"{low:,} of each" if low == high else f"{low:,} to {high:,} of each"
+    each = f"{low:,} per class" if low == high else f"{low:,} to {high:,} per class"
     if profile.imbalance_ratio >= 1.05:
-        each += f"; the largest class has {profile.imbalance_ratio:.1f} times the images of the smallest"
-    sides = f"{short['min']:g} to {short['max']:,g} px, median {short['median']:g}"
+        each += f"; the largest class is {profile.imbalance_ratio:.1f} times the smallest"
+    sides = f"{short['min']:g} to {short['max']:,g} px, median {short['median']:g} px"
     sides = f"{short['min']:g} px" if short["min"] == short["max"] else sides
-    return f"{profile.num_images:,} images in {profile.num_classes} classes, {each}. Short sides of {sides}."
+    return f"{profile.num_images:,} images in {profile.num_classes} classes, {each}. Short side: {sides}."
 
 
 def _finding(finding: Finding, pictures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns a finding with its pictures, each with what is the matter with it."""
+    """Returns a finding with its pictures, each with its problem."""
     details = {suspect.path: suspect.detail for suspect in finding.suspects}
     shown = [{**picture, "detail": details.get(picture["image"], "")} for picture in pictures]
     more = len(finding.suspects) - (len(shown) or NUM_EXAMPLES)
@@ -205,43 +188,43 @@ def _finding(finding: Finding, pictures: Sequence[Mapping[str, Any]]) -> dict[st
 
 def _by_class(sample: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for one in sample:
-        found.setdefault(one["class"], []).append(one)
+    for picture in sample:
+        found.setdefault(picture["class"], []).append(picture)
     return list(found.items())
 
 
 def _depth_chart(curve: DepthCurve, plan: Plan) -> Chart:
-    """Returns how well each stage separates the classes, with the stage that was chosen and the cut, if any."""
+    """Returns a chart of how well each stage separates the classes, with the chosen stage and the cut, if any."""
     places = {stage: number for number, stage in enumerate(curve.stages)}
     points = list(zip(places.values(), curve.accuracy, strict=True))
     best = max(curve.accuracy)
     bars = [(value - error, value + error) for value, error in zip(curve.accuracy, curve.standard_error, strict=True)]
-    marks = [Mark(axis="y", value=curve.chance, label=f"always the most frequent class {curve.chance:.0%}")]
+    marks = [Mark(axis="y", value=curve.chance, label=f"always the most frequent class: {curve.chance:.0%}")]
     cut = plan.cut_stage if RECIPES[plan.recipe].keeps == "early" else None
     if cut in places and cut != curve.chosen_stage:
         marks.append(Mark(axis="x", value=places[cut], label=f"cut after {cut}"))
-    chosen = f"as good as any from {curve.chosen_stage} on"
+    chosen = f"no stage is clearly better than {curve.chosen_stage}"
     if cut == curve.chosen_stage:
         chosen = f"cut after {cut}: {chosen}"
     marks.append(Mark(axis="x", value=places[curve.chosen_stage], label=chosen))
     every = max(1, math.ceil(len(places) / 8))
     return Chart(
-        title="How well each depth separates the classes",
+        title="Accuracy by depth",
         text=f"{depth_text(curve)}; {chosen}",
         x=Axis(
-            label="stage, from the image on",
+            label="stage, from the image to the classes",
             low=-0.3,
             high=len(places) - 0.7,
             ticks=[(at, stage) for stage, at in places.items() if at % every == 0],
         ),
-        y=share_axis("accuracy, held out", [curve.chance, best, min(curve.accuracy)]),
+        y=share_axis("held-out accuracy", [curve.chance, best, min(curve.accuracy)]),
         series=[Series(name="linear classifier on frozen features", points=points, bars=bars)],
         marks=marks,
     )
 
 
 def _expected(advice: Advice) -> dict[str, Any] | None:
-    """Returns what a new head alone and the recipe are expected to reach, for a picture."""
+    """Returns the expected accuracies of a new head alone and of the recipe, for a picture."""
     outlook = advice.outlook
     if outlook.head_accuracy is None or outlook.gain is None:
         return None
@@ -254,6 +237,6 @@ def _expected(advice: Advice) -> dict[str, Any] | None:
 
 
 def freeze_texts(plan: Plan) -> dict[str, Any]:
-    """Returns the freeze map for the templates: `header` and `rows`, as text."""
+    """Returns the freeze map as text for the templates: `header` and `rows`."""
     header, *rows = ([text_of(cell) for cell in row] for row in freeze_table(plan))
     return {"header": header, "rows": rows}

@@ -1,4 +1,4 @@
-"""What the templates of a comparison speak of: the four recipes, and accuracy against cost."""
+"""Values for the templates of a comparison: the four recipes, and their accuracy by training time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 from advisor.outcomes import Outcomes
 from advisor.report.evaluation import interval
-from advisor.report.text import comparison_cautions, verdict
+from advisor.report.words import comparison_cautions, verdict
 from strategies.display.charts import Axis, Chart, Series, share_axis, steps_of
+from strategies.display.html import share
 
 
 def comparison_values(comparison: Outcomes) -> dict[str, Any]:
-    """Returns what the templates of a comparison speak of."""
+    """Returns the values that the templates of a comparison fill in."""
     plan = comparison.advice.plan
     return {
         "verdict": verdict(comparison),
@@ -24,50 +25,53 @@ def comparison_values(comparison: Outcomes) -> dict[str, Any]:
         f"{comparison.advised.test.num_images:,} test images",
         "outcomes": [
             {
-                "recipe": one.recipe,
-                "advised": one is comparison.advised,
-                "best": one.recipe == comparison.best,
-                "accuracy": one.test.accuracy,
-                "low": one.test.low,
-                "high": one.test.high,
-                "interval": interval({"low": one.test.low, "high": one.test.high}),
-                "balanced": one.test.balanced_accuracy,
-                "validation": one.val_accuracy,
-                "seconds": f"{one.seconds:,.1f} s",
-                "share": f"{one.share:.0%}",
+                "recipe": outcome.recipe,
+                "advised": outcome is comparison.advised,
+                "best": outcome.recipe == comparison.best,
+                "accuracy": outcome.test.accuracy,
+                "low": outcome.test.low,
+                "high": outcome.test.high,
+                "interval": interval(outcome.test.low, outcome.test.high),
+                "balanced": outcome.test.balanced_accuracy,
+                "validation": outcome.val_accuracy,
+                "seconds": f"{outcome.seconds:,.1f} s",
+                "share": f"{outcome.share:.0%}",
             }
-            for one in comparison.ranking
+            for outcome in comparison.ranking
         ],
     }
 
 
 def _cost_chart(comparison: Outcomes) -> Chart:
-    """Returns test accuracy against seconds of all four recipes."""
-    seconds = [one.seconds for one in comparison.outcomes]
+    """Returns a chart of test accuracy by seconds of training, with a point for each recipe."""
+    seconds = [outcome.seconds for outcome in comparison.outcomes]
     low, high = 0.7 * min(seconds), 1.5 * max(seconds)
-    bounds = [bound for one in comparison.outcomes for bound in (one.test.low, one.test.high)]
-    ticks = [one * 10**power for power in range(-2, 7) for one in (1, 2, 5) if low <= one * 10**power <= high]
+    bounds = [bound for outcome in comparison.outcomes for bound in (outcome.test.low, outcome.test.high)]
+    ticks = [digit * 10**power for power in range(-2, 7) for digit in (1, 2, 5) if low <= digit * 10**power <= high]
     if len(ticks) < 2:
         ticks = steps_of(low, high, most=4)
     return Chart(
         title="Test accuracy by training time",
-        text="; ".join(f"{one.recipe} {one.test.accuracy:.1%} in {one.seconds:.1f} s" for one in comparison.ranking),
+        text="; ".join(
+            f"{outcome.recipe} {share(outcome.test.accuracy)} in {outcome.seconds:.1f} s"
+            for outcome in comparison.ranking
+        ),
         x=Axis(
             label="seconds of training (logarithmic)",
             low=low,
             high=high,
-            ticks=[(one, f"{one:g}") for one in ticks],
+            ticks=[(tick, f"{tick:g}") for tick in ticks],
             log=True,
         ),
         y=share_axis("test accuracy, 95 % interval", bounds),
         series=[
             Series(
-                name=one.recipe + (" (advised)" if one is comparison.advised else ""),
-                points=[(one.seconds, one.test.accuracy)],
-                bars=[(one.test.low, one.test.high)],
+                name=outcome.recipe + (" (advised)" if outcome is comparison.advised else ""),
+                points=[(outcome.seconds, outcome.test.accuracy)],
+                bars=[(outcome.test.low, outcome.test.high)],
                 style=number,
                 line=False,
             )
-            for number, one in enumerate(comparison.outcomes, start=1)
+            for number, outcome in enumerate(comparison.outcomes, start=1)
         ],
     )

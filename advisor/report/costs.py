@@ -1,4 +1,4 @@
-"""What recipes were expected to cost in time and memory, and how close that was, in words."""
+"""The expected time and memory of recipes in words, and how close they came to the actual ones."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Costs = Mapping[str, RecipeCost]
 
 
 def cost_text(costs: Costs, recipe: str) -> str:
-    """Returns how long a recipe was expected to take, and how much memory."""
+    """Returns the expected time and memory of a recipe."""
     cost = costs[recipe]
     epoch = cost.seconds_per_epoch
-    parts = [duration(cost.seconds) + ("" if epoch is None else f", {duration(epoch)} an epoch")]
+    parts = [duration(cost.seconds) + ("" if epoch is None else f", {duration(epoch)} per epoch")]
     if cost.memory is not None:
         parts.append(f"up to {cost.memory / 2**30:.1f} GiB of memory")
     return "; ".join(parts)
 
 
 def costs_section(costs: Costs) -> Section:
-    """Returns what each recipe was expected to cost."""
+    """Returns the expected time and memory of each recipe, as a section."""
     rows = [
         [
             name,
@@ -37,37 +37,37 @@ def costs_section(costs: Costs) -> Section:
     ]
     return Section(
         title="Time and memory",
-        text="By a few steps of each recipe on the machine that made the plan; less where a phase ends early. An epoch "
-        "reaches from one look at the validation images to the next, in the last phase.",
-        header=["recipe", "all of it", "an epoch", "memory, at most"],
+        text="Estimated from a few steps of each recipe on the machine that made the plan; less if a phase ends early. "
+        "An epoch lasts from one evaluation on the validation images to the next, in the last phase.",
+        header=["recipe", "total", "per epoch", "memory, at most"],
         rows=rows,
     )
 
 
 def timing_text(plan: Plan, history: Sequence[Mapping[str, Any]], seconds: float) -> str | None:
-    """Returns how close the expected time came to what a training took; `None` where none was expected.
+    """Returns the expected and the actual time of a training in a sentence; `None` without an expectation.
 
     Args:
-        plan: What was carried out.
+        plan: The plan that was carried out.
         history: Rows of `history.csv`, or of the history of a result.
-        seconds: How long it took.
+        seconds: The actual time.
     """
     expected = (plan.advice.get("costs") or {}).get(plan.recipe)
     if expected is None:
         return None
     cost = RecipeCost(**expected)
-    said = f"Expected {duration(cost.seconds)} in all if no phase ends early"
-    took = f"took {duration(seconds)}"
+    expected_text = f"Expected {duration(cost.seconds)} in total if no phase ends early"
+    actual_text = f"took {duration(seconds)}"
     rows = [row for row in history if row["phase"] == plan.phases[-1].name]
-    laps = [float(row["seconds"]) - float(before["seconds"]) for before, row in pairwise(rows)]
-    if cost.seconds_per_epoch is not None and laps:
-        said += f", {duration(cost.seconds_per_epoch)} an epoch"
-        took += f", {duration(median(laps))} an epoch"
-    return f"{said}; {took}."
+    epochs = [float(row["seconds"]) - float(before["seconds"]) for before, row in pairwise(rows)]
+    if cost.seconds_per_epoch is not None and epochs:
+        expected_text += f", {duration(cost.seconds_per_epoch)} per epoch"
+        actual_text += f", {duration(median(epochs))} per epoch"
+    return f"{expected_text}; {actual_text}."
 
 
 def duration(seconds: float) -> str:
-    """Returns a time for people.
+    """Returns a time in the unit that suits it.
 
     Example:
         >>> from advisor.report.costs import duration

@@ -1,4 +1,4 @@
-"""An evaluation in words: sections of a sentence and a table, which Markdown and a terminal show alike."""
+"""An evaluation in words: sections of a few sentences and a table, for Markdown, HTML and the terminal."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from strategies.display.html import share
+from strategies.display.results import baseline_rows
 
-MOST_PAIRS = 10  # of classes that are confused
+MOST_PAIRS = 10  # of confused classes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A title, a sentence and a table; names in the cells are data, to be escaped by whoever shows them."""
+    """A title, a few sentences and a table. Names in the cells are data: whoever shows them escapes them."""
 
     title: str
     text: str
@@ -22,55 +23,81 @@ class Section:
 
     @property
     def table(self) -> list[Sequence[str]]:
-        """The header and the rows below it."""
+        """The header, then the rows."""
         return [self.header, *self.rows]
 
 
 def evaluation_sections(test: Mapping[str, Any]) -> list[Section]:
-    """Returns what an evaluation found, from the content of `metrics.json` under `test`.
+    """Returns the sections of an evaluation: metrics, classes, confusions, calibration and mistakes.
 
     Args:
-        test: What `strategies.training.metrics.Evaluation.to_dict` returns.
+        test: Content of `metrics.json` under `test`, as `strategies.training.metrics.Evaluation.to_dict` returns it.
     """
     return [_metrics(test), _classes(test), *_confused(test), _calibration(test), *_mistakes(test)]
 
 
-def baseline_section(recipe: str, test: Mapping[str, Any], baseline: Mapping[str, Any], seconds: float) -> Section:
-    """Returns what a run is to be measured by: the most frequent class, and a new head alone."""
-    head = baseline["head"]
-    rows = [["majority class", share(baseline["majority_accuracy"]), "–", "–"]]
-    if head is not None and recipe != "head_only":
-        rows.append(["head alone", share(head["accuracy"]), interval(head), f"{head['seconds']:.0f} s"])
-    rows.append([recipe, share(test["accuracy"]), interval(test), f"{seconds:.0f} s"])
+def baseline_section(recipe: str, metrics: Mapping[str, Any]) -> Section:
+    """Returns a run compared with its baselines: always the most frequent class, and a new head alone.
+
+    Args:
+        recipe: Name of the recipe that was carried out.
+        metrics: Content of `metrics.json`.
+    """
     return Section(
-        title="Beside the baselines",
-        text=gain_text(recipe, test["accuracy"], head),
+        title="Compared with the baselines",
+        text=gain_text(recipe, metrics["test"]["accuracy"], metrics["baseline"]["head"]),
         header=["", "accuracy", "95 % interval", "time"],
-        rows=rows,
+        rows=[
+            [name, share(accuracy), interval(low, high), "–" if seconds is None else f"{seconds:.0f} s"]
+            for name, accuracy, low, high, seconds in baseline_rows(recipe, metrics)
+        ],
     )
 
 
 def gain_text(recipe: str, accuracy: float, head: Mapping[str, Any] | None) -> str:
-    """Returns what a recipe gained over a new head alone, and what that cost, in one sentence."""
+    """Returns what a recipe gained over a new head alone and what that cost, in one sentence."""
     if head is None:
-        return "What a new head alone reaches was not measured."
+        return "The accuracy of a new head alone was not measured."
     if recipe == "head_only":
-        return "This recipe is the head alone, the baseline of the others."
+        return "This recipe is the head alone: the baseline of the other recipes."
     cost = head["extra_seconds"]
     return (
-        f"A new head alone reaches {share(head['accuracy'])}; {recipe} {share(accuracy)}: {100 * head['gain']:+.1f} "
-        f"points (± {100 * head['standard_error']:.1f}) for {abs(cost):.0f} s {'more' if cost >= 0 else 'less'}."
+        f"A new head alone reaches {share(head['accuracy'])}, {recipe} {share(accuracy)}: {100 * head['gain']:+.1f} "
+        f"points (standard error {100 * head['standard_error']:.1f}) for {abs(cost):.0f} s "
+        f"{'more' if cost >= 0 else 'less'}."
     )
 
 
 def number_text(text: str) -> str:
-    """Returns a number of `history.csv` for people; a dash where there is none."""
+    """Returns a number of `history.csv` with three decimals; a dash for an empty cell."""
     return f"{float(text):.3f}" if text else "–"
 
 
-def interval(row: Mapping[str, Any], low: str = "low", high: str = "high") -> str:
-    """Returns the interval of a row as per cent; a dash where there is none."""
-    return "–" if row[low] is None else f"{row[low]:.1%} to {row[high]:.1%}"
+def interval(low: float | None, high: float | None) -> str:
+    """Returns an interval of fractions in percent; a dash if there is none.
+
+    Example:
+        >>> from advisor.report.evaluation import interval
+        >>> interval(0.743, 0.939), interval(None, None)
+        ('74.3% to 93.9%', '–')
+    """
+    return "–" if low is None or high is None else f"{share(low)} to {share(high)}"
+
+
+COURSE_HEADER = ("phase", "steps", "loss", "accuracy", "validation loss", "validation accuracy")
+_COURSE = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def course_rows(history: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Returns how each phase of a training ended, a row for each phase; columns as in `COURSE_HEADER`.
+
+    Args:
+        history: Rows of `history.csv`.
+    """
+    last = {row["phase"]: row for row in history}
+    return [
+        [phase, f"{int(row['step']):,}", *(number_text(row[name]) for name in _COURSE)] for phase, row in last.items()
+    ]
 
 
 def _metrics(test: Mapping[str, Any]) -> Section:
@@ -79,8 +106,12 @@ def _metrics(test: Mapping[str, Any]) -> Section:
         text=f"On {test['num_images']:,} images.",
         header=["", "value", "95 % interval"],
         rows=[
-            ["accuracy", share(test["accuracy"]), interval(test)],
-            ["balanced accuracy", share(test["balanced_accuracy"]), interval(test, "balanced_low", "balanced_high")],
+            ["accuracy", share(test["accuracy"]), interval(test["low"], test["high"])],
+            [
+                "balanced accuracy",
+                share(test["balanced_accuracy"]),
+                interval(test["balanced_low"], test["balanced_high"]),
+            ],
             ["macro F1", share(test["macro_f1"]), "–"],
             ["log loss", f"{test['log_loss']:.3f}", "–"],
             ["calibration error", share(test["reliability"]["error"]), "–"],
@@ -90,16 +121,16 @@ def _metrics(test: Mapping[str, Any]) -> Section:
 
 def _classes(test: Mapping[str, Any]) -> Section:
     return Section(
-        title="Each class",
-        text="Recall: share of the class's images that were found. Precision: share of its predictions that are "
-        "correct.",
+        title="Results by class",
+        text="Recall: share of the images of the class that are predicted as it. Precision: share of the predictions "
+        "of the class that are correct.",
         header=["class", "images", "recall", "95 % interval", "precision", "F1"],
         rows=[
             [
                 name,
                 f"{row['num_images']:,}",
                 share(row["recall"]),
-                interval(row),
+                interval(row["low"], row["high"]),
                 *map(share, (row["precision"], row["f1"])),
             ]
             for name, row in test["per_class"].items()
@@ -110,10 +141,10 @@ def _classes(test: Mapping[str, Any]) -> Section:
 def _confused(test: Mapping[str, Any]) -> list[Section]:
     names = list(test["per_class"])
     pairs = [
-        (count, true, called)
+        (count, true, predicted)
         for true, row in enumerate(test["confusion"])
-        for called, count in enumerate(row)
-        if count and true != called
+        for predicted, count in enumerate(row)
+        if count and true != predicted
     ]
     if not pairs:
         return []
@@ -122,11 +153,11 @@ def _confused(test: Mapping[str, Any]) -> list[Section]:
     return [
         Section(
             title="Most often confused",
-            text=f"{len(pairs):,} pairs of classes are confused at least once.",
-            header=["class", "called", "images", "of the class"],
+            text=f"Pairs of classes that are confused at least once: {len(pairs):,}.",
+            header=["class", "predicted as", "images", "share of the class"],
             rows=[
-                [names[true], names[called], f"{count:,}", share(count / totals[true])]
-                for count, true, called in pairs[:MOST_PAIRS]
+                [names[true], names[predicted], f"{count:,}", share(count / totals[true])]
+                for count, true, predicted in pairs[:MOST_PAIRS]
             ],
         )
     ]
@@ -134,14 +165,17 @@ def _confused(test: Mapping[str, Any]) -> list[Section]:
 
 def _calibration(test: Mapping[str, Any]) -> Section:
     found = test["reliability"]
-    text = f"Expected calibration error {share(found['error'])}, over 15 bins of equal width (Guo et al. 2017)."
+    text = (
+        f"Expected calibration error: {share(found['error'])}, over 15 bins of equal width (Guo et al. 2017). It is "
+        "the mean gap between stated probability and accuracy."
+    )
     if found["temperature"] is not None:
         text += (
-            f" With logits divided by {found['temperature']:.2f}, the temperature that the validation images ask for, "
-            f"it is {share(found['error_after'])}."
+            f" With the logits divided by {found['temperature']:.2f}, the temperature fitted on the validation images, "
+            f"it would be {share(found['error_after'])}."
         )
     return Section(
-        title="Can the probabilities be believed?",
+        title="Can the probabilities be trusted?",
         text=text,
         header=["probability", "images", "mean probability", "accuracy"],
         rows=[
@@ -161,9 +195,12 @@ def _mistakes(test: Mapping[str, Any]) -> list[Section]:
         return []
     return [
         Section(
-            title="Most confidently wrong",
-            text="The first place to look for wrong labels.",
-            header=["image", "class", "called", "with probability"],
-            rows=[[row["image"], row["true"], row["predicted"], share(row["probability"])] for row in test["mistakes"]],
+            title="Most confident mistakes",
+            text="Look here first for wrong labels.",
+            header=["image", "class", "predicted as", "probability"],
+            rows=[
+                [mistake["image"], mistake["true"], mistake["predicted"], share(mistake["probability"])]
+                for mistake in test["mistakes"]
+            ],
         )
     ]

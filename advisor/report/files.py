@@ -1,4 +1,4 @@
-"""The files of an advice folder and of a run folder; the report is written from the other files alone."""
+"""Writes the files of advice folders and run folders; a report is written from the other files in its folder."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ FINGERPRINT = "fingerprint.json"
 def save_advice(
     advice: Advice, data: ImageDataset, folder: str | Path, *, overwrite: bool = False, command: str | None = None
 ) -> Path:
-    """Writes `fingerprint.json`, `plan.json`, `pictures.json` and both reports; returns the folder.
+    """Writes `fingerprint.json`, `plan.json`, `pictures.json` and both reports into a folder, and returns its path.
 
     Args:
         advice: The advice.
-        data: The images that it is for, split.
+        data: The images, split.
         folder: A new or empty folder.
-        overwrite: Whether it may hold files already.
+        overwrite: Whether the folder may contain files; default: no.
         command: The command that was typed, if there was one.
     """
     path = check_output(folder, overwrite=overwrite)
@@ -49,7 +49,7 @@ def save_advice(
 def save_training(
     advice: Advice, data: ImageDataset, result: TrainingResult, path: Path, *, command: str | None = None
 ) -> None:
-    """Writes what the advice adds to the run folder `path`; arguments as in `save_advice`."""
+    """Adds the files of the advice and both reports to the run folder `path`; arguments as in `save_advice`."""
     _write_advice(path, advice, run_pictures(advice, data, result), command)
 
 
@@ -61,10 +61,10 @@ def _write_advice(path: Path, advice: Advice, pictures: Mapping[str, Any], comma
 
 
 def save_comparison(comparison: Outcomes, data: ImageDataset, path: str | Path, *, command: str | None = None) -> Path:
-    """Writes the report of a comparison, one page, into a new file; returns its path.
+    """Writes the report of a comparison as one HTML page into a new file, and returns its path.
 
     Args:
-        comparison: What all four recipes reached.
+        comparison: The results of all four recipes.
         data: The images, split.
         path: A new file.
         command: The command that was typed, if there was one.
@@ -79,19 +79,20 @@ def save_comparison(comparison: Outcomes, data: ImageDataset, path: str | Path, 
 
 
 def write_report(folder: str | Path) -> Path:
-    """Writes `report.md` and `report.html` of a run folder, or of an advice folder, from the files in it.
+    """Writes `report.md` and `report.html` of a run folder or an advice folder, from the other files in it.
 
-    Neither the images nor the model are read, and neither Keras nor its backend is needed. After training and at any
-    time later the reports are the same. Pictures come from `pictures.json`; without it the page has none.
+    Neither the images nor the model are read, and neither Keras nor its backend is needed. The reports are the same
+    after training and at any later time. Pictures come from `pictures.json`; without it the page has none.
 
     Args:
-        folder: Holds `plan.json`; after training `metrics.json` and `history.csv`, after advice `fingerprint.json`.
+        folder: A folder with `plan.json`; a run folder also has `metrics.json` and `history.csv`, an advice folder
+            `fingerprint.json`.
 
     Returns:
         The path of `report.md`.
 
     Raises:
-        UserError: If a file is missing, or does not follow its schema.
+        UserError: If a file is missing or does not follow its schema.
     """
     path = Path(folder)
     plan = read_plan(path / PLAN)
@@ -112,7 +113,7 @@ def write_report(folder: str | Path) -> Path:
     else:
         raise UserError(
             f"Expected a run folder with metrics.json, or an advice folder with fingerprint.json. Received: "
-            f"{str(folder)!r} with neither. Name a folder that 'advisor train' or 'advisor recommend' wrote."
+            f"{str(folder)!r} with neither. Give a folder that 'advisor train' or 'advisor recommend' wrote."
         )
     (path / "report.md").write_text(text, encoding="utf-8")
     (path / "report.html").write_text(page, encoding="utf-8")
@@ -120,7 +121,7 @@ def write_report(folder: str | Path) -> Path:
 
 
 def save_evaluation(found: RunEvaluation, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Writes `evaluation.json` and `evaluation.md`; returns the folder."""
+    """Writes `evaluation.json` and `evaluation.md` into a folder, and returns its path."""
     path = check_output(folder, overwrite=overwrite)
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "evaluation.json", found.to_dict())
@@ -129,7 +130,7 @@ def save_evaluation(found: RunEvaluation, folder: str | Path, *, overwrite: bool
 
 
 def was_trained_on(run: str | Path, data: str) -> bool:
-    """Returns whether the images of a run came from the same folder or file as `data`, as far as its files tell."""
+    """Returns whether the run folder says that it was trained on the folder or file `data`."""
     path = Path(run) / FINGERPRINT
     if not path.is_file():
         return False
@@ -143,5 +144,5 @@ def _read_history(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except OSError as error:
         raise UserError(
-            f"Expected the course of training. Received: {str(path)!r} ({error.strerror}). Put the file back."
+            f"Expected the training history. Received: {str(path)!r} ({error.strerror}). Restore the file."
         ) from error

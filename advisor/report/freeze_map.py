@@ -1,4 +1,4 @@
-"""The freeze map as a picture of the network, one for each phase, and as a table."""
+"""The freeze map as pictures of the network, one for each phase, and as a table."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from advisor.report.terminal import StyledText
 from strategies.plans.freeze_map import FreezeCell, FreezeRow
 from strategies.plans.plan import Plan
 
+FREEZE_NOTE = (
+    "Frozen: the weights stay as they are, and BatchNorm is in inference mode. Trained: the weights are updated. New: "
+    "trained, and added to the network or built again from its pretrained weights. Removed: not part of the model. lr: "
+    "learning rate. BN inference: BatchNorm keeps its pretrained tensors although the rest of the stage is trained."
+)
+
 
 def network_pictures(plan: Plan) -> list[dict[str, Any]]:
     """Returns one picture of the network for each phase: a block for each stage, from the image to the classes."""
     rows, phases = plan.freeze_map, []
     for number, phase in enumerate(plan.phases):
-        learning = [row for row in rows if row.cells[number].state in ("trained", "new")]
-        weights = sum(row.parameters or 0 for row in learning)
+        trained = [row for row in rows if row.cells[number].state in ("trained", "new")]
+        weights = sum(row.parameters or 0 for row in trained)
         total = sum(row.parameters or 0 for row in rows if row.origin != "removed")
         how = "solved exactly" if phase.solver == "logistic" else f"{phase.steps:,} steps"
-        text = f"{how}; {weights:,} of {total:,} weights learn" if total else how
+        text = f"{how}; {weights:,} of {total:,} weights are trained" if total else how
         phases.append(
             {
                 "title": f"Phase {number + 1}, {phase.name}:",
-                "text": f"{text}{', kept only if validation says that it helped' if phase.optional else ''}.",
+                "text": f"{text}{', kept only if it helps on the validation images' if phase.optional else ''}.",
                 "blocks": [
                     {
                         "stage": row.stage,
@@ -37,7 +43,7 @@ def network_pictures(plan: Plan) -> list[dict[str, Any]]:
 
 
 def brief(count: int) -> str:
-    """Returns a count in at most five characters.
+    """Returns a count in five characters or fewer.
 
     Example:
         >>> from advisor.report.freeze_map import brief
@@ -51,7 +57,7 @@ def brief(count: int) -> str:
 
 
 def freeze_table(plan: Plan) -> list[list[str | StyledText]]:
-    """Returns the freeze map as a table: a header, then stage, number of weights, and one cell for each phase."""
+    """Returns the freeze map as a table: a header, then for each stage its weights and a cell for each phase."""
     rows: list[list[str | StyledText]] = [["stage", "weights", *(phase.name for phase in plan.phases)]]
     for row in plan.freeze_map:
         weights = "–" if row.parameters is None else f"{row.parameters:,}"

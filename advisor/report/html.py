@@ -1,4 +1,4 @@
-"""Reports as one page each, without a network or a script, and the advice as a fragment for a notebook."""
+"""Reports as self-contained HTML pages, without scripts, and as fragments for a notebook."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from advisor.outcomes import Outcomes
 from advisor.report.advised import advice_values, freeze_texts
 from advisor.report.compared import comparison_values
 from advisor.report.costs import timing_text
-from advisor.report.evaluation import baseline_section, evaluation_sections, interval, number_text
-from advisor.report.freeze_map import network_pictures
-from advisor.report.text import facts, headline
+from advisor.report.evaluation import COURSE_HEADER, baseline_section, course_rows, evaluation_sections, interval
+from advisor.report.exports import export_section
+from advisor.report.freeze_map import FREEZE_NOTE, network_pictures
+from advisor.report.words import facts, headline
 from strategies.display.charts import confusion_matrix, learning_charts, reliability_chart
 from strategies.display.html import render
 from strategies.display.results import baseline_rows
@@ -27,9 +28,9 @@ def advice_page(advice: Advice, pictures: Mapping[str, Any], *, command: str | N
     """Returns the report of a recommendation as one page.
 
     Args:
-        advice: As `advisor.report.files.read_advice` reads it.
-        pictures: The content of `pictures.json`.
-        command: What was typed, where it is known.
+        advice: The advice.
+        pictures: Content of `pictures.json`.
+        command: The command that was typed, if known.
     """
     return render("advice.html", package="advisor", a=advice_values(advice, pictures, command), version=__version__)
 
@@ -47,17 +48,17 @@ def training_page(
     """Returns the report of a training run as one page: its result first, then the advice that it followed.
 
     Args:
-        plan: What was carried out.
+        plan: The plan that was carried out.
         metrics: Content of `metrics.json`.
         history: Rows of `history.csv`.
-        advice: What led to the plan, if anything did.
-        pictures: The content of `pictures.json`.
-        exports: What the model was exported to.
-        command: What was typed, where it is known.
+        advice: The advice that led to the plan, if any.
+        pictures: Content of `pictures.json`.
+        exports: The exports of the model.
+        command: The command that was typed, if known.
     """
     test, baseline = metrics["test"], metrics["baseline"]
     sections = {section.title: section for section in evaluation_sections(test)}
-    seen = {one["image"]: one for one in pictures["mistakes"]}
+    seen = {picture["image"]: picture for picture in pictures["mistakes"]}
     return render(
         "training.html",
         package="advisor",
@@ -65,49 +66,37 @@ def training_page(
         plan=plan,
         test=test,
         metrics=metrics,
-        interval=interval(test),
+        interval=interval(test["low"], test["high"]),
         baseline=baseline,
         timing=timing_text(plan, history, metrics["seconds"]),
-        beside=baseline_section(plan.recipe, test, baseline, metrics["seconds"]),
+        beside=baseline_section(plan.recipe, metrics),
         bars=baseline_rows(plan.recipe, metrics),
         charts=learning_charts(history),
-        course=[
-            [row["phase"], f"{int(row['step']):,}", *(number_text(row[name]) for name in _COURSE)]
-            for row in {row["phase"]: row for row in history}.values()
-        ],
+        course_header=COURSE_HEADER,
+        course=course_rows(history),
         sections_found=sections,
         confusion=confusion_matrix(list(test["per_class"]), test["confusion"]),
         reliability=reliability_chart(test["reliability"]),
-        mistakes=[{**one, **seen.get(one["image"], {"jpeg": None, "heat": None})} for one in test["mistakes"]],
-        exports=[
-            [
-                one.format,
-                f"{one.num_bytes / 1e6:.1f} MB",
-                f"{one.num_images:,} {one.images}",
-                f"{one.top1_agreement:.2%}",
-                f"{one.largest_difference:.1e}",
-                one.runtime,
-            ]
-            for one in exports
+        mistakes=[
+            {**mistake, **seen.get(mistake["image"], {"jpeg": None, "heat": None})} for mistake in test["mistakes"]
         ],
+        exports=export_section(exports) if exports else None,
         typed=command,
         versions=", ".join(f"{name} {value}" for name, value in metrics["versions"].items()),
         networks=network_pictures(plan),
         freeze=freeze_texts(plan),
+        freeze_note=FREEZE_NOTE,
         version=__version__,
     )
 
 
-_COURSE = ("loss", "accuracy", "val_loss", "val_accuracy")
-
-
 def comparison_page(comparison: Outcomes, pictures: Mapping[str, Any], *, command: str | None = None) -> str:
-    """Returns the report of a comparison as one page: what following the advice costs or gains, then the advice.
+    """Returns the report of a comparison as one page: the gain or cost of following the advice, then the advice.
 
     Args:
-        comparison: All four recipes on one split.
-        pictures: Of the advice.
-        command: What was typed, where it is known.
+        comparison: The results of all four recipes on one split.
+        pictures: Pictures of the advice: content of `pictures.json`.
+        command: The command that was typed, if known.
     """
     difference, error = comparison.lead
     return render(

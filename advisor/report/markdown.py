@@ -1,4 +1,4 @@
-"""Reports in Markdown: the advice, the numbers behind it, the freeze map, and what training reached."""
+"""Reports in Markdown: of an advice, a training run, an evaluation and the exports of a model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 from advisor._version import __version__
 from advisor.advice import Advice
 from advisor.report.costs import costs_section, timing_text
-from advisor.report.evaluation import Section, baseline_section, evaluation_sections, interval, number_text
-from advisor.report.freeze_map import freeze_table
+from advisor.report.evaluation import (
+    COURSE_HEADER,
+    Section,
+    baseline_section,
+    course_rows,
+    evaluation_sections,
+    interval,
+)
+from advisor.report.exports import export_section
+from advisor.report.freeze_map import FREEZE_NOTE, freeze_table
 from advisor.report.terminal import text_of
-from advisor.report.text import examples, facts, headline
+from advisor.report.words import examples, facts, headline
 from advisor.thresholds import Landmark, landmarks
 from strategies.display.html import printable, share
 from strategies.plans.plan import Plan
@@ -20,11 +28,11 @@ if TYPE_CHECKING:
     from strategies.runs.evaluation import RunEvaluation
     from strategies.runs.exporting import Export
 
-_MARKUP = str.maketrans({one: f"\\{one}" for one in "\\`*_{}[]<>|#"})
+_MARKUP = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>|#"})
 
 
 def escape(text: str) -> str:
-    """Returns text that Markdown shows as it is; names of classes and files are data."""
+    """Returns text that Markdown shows as it is: names of classes and files are data."""
     return printable(text).translate(_MARKUP)
 
 
@@ -44,40 +52,33 @@ def training_markdown(
     """Returns the report of a training run: its result first, then the advice that it followed.
 
     Args:
-        plan: What was carried out.
+        plan: The plan that was carried out.
         metrics: Content of `metrics.json`.
         history: Rows of `history.csv`.
-        advice: What led to the plan, if anything did.
+        advice: The advice that led to the plan, if any.
     """
     test, baseline = metrics["test"], metrics["baseline"]
     lines = [
         "# Training report",
         "",
-        f"**Test accuracy {share(test['accuracy'])}** (95 % interval {interval(test)}, {test['num_images']:,} images "
-        f"that training never saw), beside {share(baseline['majority_accuracy'])} for always answering "
-        f"*{escape(baseline['majority_class'])}*, the most frequent class.",
+        f"**Test accuracy {share(test['accuracy'])}** (95 % interval {interval(test['low'], test['high'])}, "
+        f"{test['num_images']:,} images that training never saw). Always predicting "
+        f"*{escape(baseline['majority_class'])}*, the most frequent class, reaches "
+        f"{share(baseline['majority_accuracy'])}.",
         "",
     ]
-    lines += _section(baseline_section(plan.recipe, test, baseline, metrics["seconds"]))
+    lines += _section(baseline_section(plan.recipe, metrics))
     for section in evaluation_sections(test):
         lines += _section(section)
-    lines += ["## Course of training", ""]
-    last = {row["phase"]: row for row in history}
+    lines += ["## Training progress", ""]
     lines += [
-        f"Weights kept from phase `{escape(metrics['best_phase'])}`, step {metrics['best_step']:,}; "
-        f"{metrics['seconds']:.0f} s in all.",
+        f"The best weights come from phase `{escape(metrics['best_phase'])}`, step {metrics['best_step']:,}. Training "
+        f"took {metrics['seconds']:.0f} s in total.",
         "",
     ]
     if (timing := timing_text(plan, history, metrics["seconds"])) is not None:
         lines += [timing, ""]
-    lines += _table(
-        ["phase", "steps", "loss", "accuracy", "validation loss", "validation accuracy"],
-        [
-            [escape(phase), f"{int(row['step']):,}"]
-            + [number_text(row[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")]
-            for phase, row in last.items()
-        ],
-    )
+    lines += _escaped_table(COURSE_HEADER, course_rows(history))
     if advice is not None:
         lines += ["# The advice", "", *_advice_sections(advice), *_footer(advice)]
     versions = ", ".join(f"{name} {value}" for name, value in metrics["versions"].items())
@@ -85,64 +86,55 @@ def training_markdown(
 
 
 def evaluation_markdown(found: RunEvaluation) -> str:
-    """Returns the report of a saved run on other images."""
+    """Returns the report of the evaluation of a saved run."""
     test, baseline = found.evaluation.to_dict(), found.to_dict()["baseline"]
     which = "the test split" if found.images == "test" else "all images"
     lines = [
         "# Evaluation",
         "",
-        f"**Accuracy {share(test['accuracy'])}** (95 % interval {interval(test)}) on {which} of "
-        f"{escape(found.source)}, beside {share(baseline['majority_accuracy'])} for always answering "
-        f"*{escape(baseline['majority_class'])}*.",
+        f"**Accuracy {share(test['accuracy'])}** (95 % interval {interval(test['low'], test['high'])}) on "
+        f"{which} of {escape(found.source)}. Always predicting *{escape(baseline['majority_class'])}* reaches "
+        f"{share(baseline['majority_accuracy'])}.",
         "",
     ]
     for section in evaluation_sections(test):
         lines += _section(section)
-    if found.unreadable:
-        lines += ["Left out, since they cannot be read:", ""]
-        lines += [f"- {escape(one['path'])}: {escape(one['reason'])}" for one in found.unreadable]
-        lines += [""]
+    lines += _unreadable(found.unreadable)
     return "\n".join([*lines, f"transfer-advisor {__version__}.", ""])
 
 
 def _section(section: Section) -> list[str]:
-    rows = [[escape(cell) for cell in row] for row in section.rows]
-    return [f"## {section.title}", "", escape(section.text), "", *_table(section.header, rows)]
+    return [f"## {section.title}", "", escape(section.text), "", *_escaped_table(section.header, section.rows)]
+
+
+def _escaped_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return _table(header, [[escape(cell) for cell in row] for row in rows])
 
 
 def export_markdown(exports: Sequence[Export]) -> str:
-    """Returns the section of a training report on what the model was exported to, and how each compares with it."""
-    rows = [
-        [
-            one.format,
-            escape(one.path),
-            f"{one.num_bytes / 1e6:.1f} MB",
-            f"{one.num_images:,} {escape(one.images)}",
-            f"{one.top1_agreement:.2%}",
-            f"{one.largest_difference:.1e}",
-        ]
-        for one in exports
-    ]
-    header = ["format", "where", "size", "compared on", "same class", "largest difference of a probability"]
-    return "\n".join(["# Export", "", *_table(header, rows)])
+    """Returns the section of a training report on the exports of the model."""
+    section = export_section(exports)
+    return "\n".join([f"# {section.title}", "", section.text, "", *_escaped_table(section.header, section.rows)])
 
 
 def _advice_sections(advice: Advice) -> list[str]:
     lines = [f"**{headline(advice)}**", "", "## Why", "", escape(advice.because), ""]
     lines += [f"Source: {advice.rule.source}.", ""]
-    lines += _table(["measured", ""], [[name, escape(value)] for name, value in facts(advice)])
-    lines += ["## Where these images lie", ""]
-    lines += ["Similarity to ImageNet of the datasets that the advice was tested on:", ""]
-    own = Landmark(title="**these images**", score=advice.similarity.score or 0)
+    lines += _table(["number", "value"], [[name, escape(value)] for name, value in facts(advice)])
+    lines += ["## Similarity to ImageNet", ""]
+    lines += ["Your images, and the datasets of the study that the advice was fitted to:", ""]
+    own = Landmark(title="**your images**", score=advice.similarity.score or 0)
     rows = sorted([*landmarks(), own], key=lambda landmark: -landmark.score)
     lines += _table(["dataset", "similarity"], [[landmark.title, f"{landmark.score:.2f}"] for landmark in rows])
     lines += ["## Freeze map", ""]
-    phases = [f"{phase.name} ({f'{phase.steps:,} steps' if phase.steps else 'exact'})" for phase in advice.plan.phases]
+    phases = [
+        f"{phase.name} ({f'{phase.steps:,} steps' if phase.steps else 'solved exactly'})"
+        for phase in advice.plan.phases
+    ]
     cells = [[text_of(cell) for cell in row] for row in freeze_table(advice.plan)[1:]]
     lines += _table(["stage", "weights", *phases], cells)
     lines += [
-        "Frozen: not updated, BatchNorm in inference mode. New: trained, not the pretrained layer as it is. "
-        "BN inference: the four tensors of BatchNorm are held although the stage is trained.",
+        FREEZE_NOTE,
         "",
         "## Why not the others",
         "",
@@ -155,13 +147,12 @@ def _advice_sections(advice: Advice) -> list[str]:
         cautions = (f"- {escape(caution.message)} ({escape(caution.source)})" for caution in advice.cautions)
         lines += ["## Cautions", "", *cautions, ""]
     lines += ["## The images", ""]
-    lines += _table(
-        ["class", "images"], [[escape(name), f"{count:,}"] for name, count in advice.profile.images_per_class.items()]
-    )
+    counts = advice.profile.images_per_class
+    lines += _escaped_table(["class", "images"], [[name, f"{count:,}"] for name, count in counts.items()])
     if advice.profile.findings:
-        lines += ["## Their health", ""]
+        lines += ["## Possible problems in the images", ""]
         lines += _table(
-            ["images", "of", "finding", "such as"],
+            ["images", "of", "finding", "examples"],
             [
                 [
                     f"{finding.count:,}",
@@ -172,11 +163,15 @@ def _advice_sections(advice: Advice) -> list[str]:
                 for finding in advice.profile.findings
             ],
         )
-    if advice.profile.unreadable:
-        lines += ["Left out, since they cannot be read:", ""]
-        lines += [f"- {escape(one['path'])}: {escape(one['reason'])}" for one in advice.profile.unreadable]
-        lines += [""]
-    return lines
+    return lines + _unreadable(advice.profile.unreadable)
+
+
+def _unreadable(images: Sequence[Mapping[str, str]]) -> list[str]:
+    """Returns a list of images that could not be read; nothing if there are none."""
+    if not images:
+        return []
+    names = (f"- {escape(image['path'])}: {escape(image['reason'])}" for image in images)
+    return ["These files cannot be read and were left out:", "", *names, ""]
 
 
 def _footer(advice: Advice) -> list[str]:

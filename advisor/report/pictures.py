@@ -1,4 +1,4 @@
-"""Small pictures for a report: made while the images are at hand, and kept in one file beside it."""
+"""Small pictures for a report, taken while the images are available, and kept in one file next to it."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ QUALITY = 80
 MOST_SAMPLED, MOST_CLASSES = 40, 20
 MOST_OF_A_CLASS = 6
 MOST_SUSPECTS = 4  # of each finding
-_COPIES = ("copy of ", "looks like ")  # what the detail of a suspect says before the name of another image
+_COPIES = ("copy of ", "looks like ")  # the detail of a suspect begins so where the name of another image follows
 
 
 def advice_pictures(advice: Advice, data: ImageDataset) -> dict[str, Any]:
-    """Returns the content of `pictures.json`: a few images of each class, and the suspects of the health findings.
+    """Returns the content of `pictures.json`: a few images of each class, and suspects of the findings.
 
     Args:
         advice: The advice.
-        data: The images that it is for, split.
+        data: The images, split.
     """
     place = {name: index for index, name in enumerate(data.names)}
     return {
@@ -57,21 +57,21 @@ def advice_pictures(advice: Advice, data: ImageDataset) -> dict[str, Any]:
 
 
 def run_pictures(advice: Advice, data: ImageDataset, result: TrainingResult) -> dict[str, Any]:
-    """Returns the pictures of the advice, and those of the most confidently wrong test images with their heat maps.
+    """Returns the pictures of the advice, and those of the most confident mistakes with their heat maps.
 
     Args:
         advice: The advice.
-        data: The images that it is for, split.
-        result: What training on them gave.
+        data: The images, split.
+        result: The result of training on them.
     """
     mistakes = result.test.mistakes
     place = {name: index for index, name in enumerate(data.names)}
-    chosen = [place[one["image"]] for one in mistakes]
+    chosen = [place[mistake["image"]] for mistake in mistakes]
     seen = [decode_image(data.items[index], SIDE) for index in chosen]
     return advice_pictures(advice, data) | {
         "mistakes": [
-            {"image": one["image"], "jpeg": encode(pixels), "heat": None if heat is None else encode(heat)}
-            for one, pixels, heat in zip(mistakes, seen, _heated(result, data, chosen, seen), strict=True)
+            {"image": mistake["image"], "jpeg": encode(pixels), "heat": None if heat is None else encode(heat)}
+            for mistake, pixels, heat in zip(mistakes, seen, _heated(result, data, chosen, seen), strict=True)
         ]
     }
 
@@ -82,7 +82,7 @@ def write_pictures(folder: Path, pictures: Mapping[str, Any]) -> None:
 
 
 def read_pictures(folder: Path) -> Mapping[str, Any]:
-    """Returns the pictures of a folder; none where it has no such file, as runs that nobody advised.
+    """Returns the pictures of a folder; none if it has no `pictures.json`, such as a run without advice.
 
     Raises:
         UserError: If the file does not follow its schema.
@@ -112,12 +112,12 @@ def encode(pixels: np.ndarray) -> str:
 def _picture(data: ImageDataset, index: int) -> str | None:
     try:
         return encode(decode_image(data.items[index], SIDE))
-    except UnreadableImage:  # it was readable when it was profiled, and is gone since
+    except UnreadableImage:  # readable when it was profiled, but no longer
         return None
 
 
 def _drawn(data: ImageDataset, seed: int) -> list[int]:
-    """Returns indices of a few images of each class; of some classes, evenly spaced, where there are many."""
+    """Returns the indices of a few images of each class; of many classes, some at even distances."""
     names = data.class_names
     shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_CLASSES)).astype(int))
     each = min(MOST_OF_A_CLASS, MOST_SAMPLED // len(shown))
@@ -126,7 +126,7 @@ def _drawn(data: ImageDataset, seed: int) -> list[int]:
 
 
 def _suspects(data: ImageDataset, place: Mapping[str, int], suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
-    """Returns the first suspects that have a picture, each with the one that it is a copy of, if it is."""
+    """Returns the first suspects that have a picture, each with its original if it is a copy."""
     shown = []
     for suspect in [suspect for suspect in suspects if suspect.path in place][:MOST_SUSPECTS]:
         jpeg = _picture(data, place[suspect.path])
@@ -141,7 +141,7 @@ def _suspects(data: ImageDataset, place: Mapping[str, int], suspects: Sequence[S
 def _heated(
     result: TrainingResult, data: ImageDataset, chosen: Sequence[int], seen: Sequence[np.ndarray]
 ) -> Sequence[np.ndarray | None]:
-    """Returns each picture with where the model looked for the class that it answered."""
+    """Returns each picture overlaid with where the model looked for the class that it predicted."""
     from strategies.runs.heatmaps import gradcam, overlay
 
     if not chosen:

@@ -1,4 +1,4 @@
-"""Predictions as text, part by part: a table, CSV or JSON."""
+"""Predictions as text, in parts: a table, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDEST = 30  # characters of a class name in the table
 
 
 def as_table(parts: Iterable[pd.DataFrame], class_names: Sequence[str]) -> Iterator[str]:
-    """Yields the lines of a table; columns are as wide as the class names, so that no row need wait for the others."""
+    """Yields the lines of a table; its columns are as wide as the class names, so no row waits for later ones."""
     names = [printable(name) for name in class_names]
     width = min(WIDEST, max(len("class"), *map(len, names)))
     shown = False
@@ -43,13 +43,13 @@ def _cut(text: str, width: int) -> str:
 
 
 def as_csv(parts: Iterable[pd.DataFrame]) -> Iterator[str]:
-    """Yields CSV with the columns of `strategies.predict`; what is missing is an empty cell."""
+    """Yields CSV with the columns of `strategies.predict`; missing values are empty cells."""
     for number, part in enumerate(parts):
         yield part.to_csv(index=False, header=number == 0, lineterminator="\n")
 
 
 def as_json(parts: Iterable[pd.DataFrame]) -> Iterator[str]:
-    """Yields one JSON object, `{"version", "predictions": [...]}`, a line for each image; what is missing is null."""
+    """Yields one JSON object, `{"version", "predictions": [...]}`, one line per image; missing values are null."""
     separator = f'{{"version": {VERSION}, "predictions": [\n'
     for part in parts:
         for _, row in part.iterrows():

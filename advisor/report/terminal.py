@@ -1,4 +1,4 @@
-"""What commands print: parts of a summary, as plain text, or in colour where somebody looks at a terminal."""
+"""What commands print: the parts of a summary, as plain text or in color on a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from strategies.display.html import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-# What colours mean. Words carry all of it: without colour nothing is lost.
+# What the colors mean. The words say it too: without color nothing is lost.
 STYLES = {
     "frozen": "cyan",
     "trained": "yellow",
@@ -29,7 +29,7 @@ STYLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class StyledText:
-    """Text with a meaning, a key of `STYLES`."""
+    """Text with a style, a key of `STYLES`."""
 
     text: str
     style: str
@@ -37,7 +37,7 @@ class StyledText:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of text. The `result` is what a command says in one line."""
+    """A line of text; `result` marks the line that a command prints with `--quiet`."""
 
     text: str
     style: str = ""
@@ -47,14 +47,14 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyValues:
-    """Names and what there is to say of each."""
+    """Rows of a name and its value."""
 
     rows: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A table, its header first; `right` are the columns of numbers."""
+    """A table, its header first; `right` are the indices of right-aligned columns."""
 
     rows: Sequence[Sequence[str | StyledText]]
     right: Sequence[int] = ()
@@ -97,11 +97,11 @@ def text_of(cell: str | StyledText) -> str:
 
 
 def show(parts: Sequence[Part], *, quiet: bool = False) -> None:
-    """Prints parts on stdout: in colour on a terminal, plain into a pipe and with `NO_COLOR`.
+    """Prints parts on stdout: in color on a terminal; plain into a pipe or with `NO_COLOR`.
 
     Args:
-        parts: What there is to say.
-        quiet: Print the result alone.
+        parts: The parts of a summary.
+        quiet: Whether to print only the result.
     """
     if quiet:
         print(plain([part for part in parts if isinstance(part, Line) and part.result]))
@@ -114,7 +114,7 @@ def show(parts: Sequence[Part], *, quiet: bool = False) -> None:
 
 
 def draw(parts: Sequence[Part], console: Console) -> None:
-    """Draws parts on a console of Rich, as wide as it is."""
+    """Draws parts on a Rich console, in its full width."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -122,19 +122,19 @@ def draw(parts: Sequence[Part], console: Console) -> None:
         if isinstance(part, Line):
             console.print(Padding(Text(printable(part.text), STYLES.get(part.style, "")), (0, 0, 0, part.indent)))
         elif isinstance(part, KeyValues):
-            console.print(_draw_facts(part))
+            console.print(_draw_key_values(part))
         else:
             console.print(_draw_grid(part))
 
 
-def _draw_facts(facts: KeyValues) -> Any:
+def _draw_key_values(values: KeyValues) -> Any:
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style=STYLES["quiet"], no_wrap=True)
     table.add_column()
-    for name, value in facts.rows:
+    for name, value in values.rows:
         table.add_row(Text(f"  {printable(name)}"), Text(printable(value)))
     return table
 
@@ -150,6 +150,9 @@ def _draw_grid(grid: Grid) -> Any:
         table.add_column(Text(printable(text_of(cell))), justify="right" if column in grid.right else "left")
     for row in grid.rows[1:]:
         table.add_row(
-            *(Text(printable(text_of(one)), STYLES[one.style] if isinstance(one, StyledText) else "") for one in row)
+            *(
+                Text(printable(text_of(cell)), STYLES[cell.style] if isinstance(cell, StyledText) else "")
+                for cell in row
+            )
         )
     return Padding(table, (0, 0, 0, grid.indent))

@@ -1,1 +1,1 @@
-"""Images: datasets and their sources, pixels, splits, batches."""
+"""Images: datasets and the sources they are read from, pixels, splits and batches."""

@@ -1,4 +1,4 @@
-"""What training reads: an endless, seeded stream of batches, and augmented copies of images."""
+"""Batches for training: an endless, seeded stream of batches, and augmented copies of images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from strategies.data.pixels import Pixels
 
 
 class AugmentedViews:
-    """Augmented copies of `Pixels`, one of each image; the same seed gives the same copies.
+    """One augmented copy of every image; the same seed gives the same copies.
 
     Args:
         pixels: The images.
-        augmentation: As in a plan.
-        seed: Numbers that name the copies, such as the plan's seed and the number of the view.
+        augmentation: As in a plan: `{"horizontal_flip": bool, "shift": share of the side}`.
+        seed: Numbers that select the copies, such as the plan's seed and the number of the view.
     """
 
     def __init__(self, pixels: Pixels, augmentation: Mapping[str, Any], *, seed: Sequence[int]) -> None:
@@ -31,22 +31,22 @@ class AugmentedViews:
         return augment(self._pixels[key], generator, **self._augmentation)
 
     def identity(self) -> dict[str, Any]:
-        """Returns what distinguishes these copies from others, for the key of a cache."""
+        """Returns what identifies these copies, for a cache key."""
         return {**self._pixels.identity(), "augmentation": self._augmentation, "seed": self._seed}
 
 
 class Batches(keras.utils.PyDataset):
-    """An endless stream of shuffled batches, cut into epochs of `num_steps`; the same seed gives the same stream.
+    """An endless stream of shuffled batches, in epochs of `num_steps`; the same seed gives the same stream.
 
     Args:
         inputs: `Pixels`, or an array of features of shape `(num_images, ...)`.
-        targets: Label of each input, as the loss wants it: class indices or one-hot rows.
-        batch_size: Images per batch; every batch is full, passes over the data follow each other without a gap.
+        targets: Label of each input in the form that the loss takes: class indices or one-hot rows.
+        batch_size: Images per batch. Every batch is full: a batch may end one pass over the data and begin the next.
         num_steps: Batches per epoch.
-        seed: Numbers that name the stream, such as the plan's seed and the number of the phase.
+        seed: Numbers that select the stream, such as the plan's seed and the number of the phase.
         augmentation: `{"horizontal_flip": bool, "shift": share of the side}`; `None` leaves the images as they are.
         sample_weights: Weight of each input in the loss, or `None`.
-        epoch: The epoch to begin with.
+        epoch: Number of the first epoch, from 0.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Batches(keras.utils.PyDataset):
         return self._num_steps
 
     def on_epoch_end(self) -> None:
-        """Goes on to the batches of the next epoch; Keras calls it."""
+        """Moves to the batches of the next epoch. Keras calls it."""
         self._epoch += 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
@@ -96,13 +96,16 @@ class Batches(keras.utils.PyDataset):
 def augment(
     images: np.ndarray, generator: np.random.Generator, *, horizontal_flip: bool = True, shift: float = 0.1
 ) -> np.ndarray:
-    """Flips and shifts each image at random; what a shift uncovers mirrors the border.
+    """Flips and shifts each image at random. A shift fills the gap with a mirror image of the border.
 
     Args:
         images: Array of shape `(n, height, width, channels)`.
-        generator: Where the random numbers come from.
-        horizontal_flip: Whether every second image, at random, is mirrored left to right.
+        generator: Source of the random numbers.
+        horizontal_flip: Whether each image is mirrored left to right with probability 1/2.
         shift: Largest shift in each direction, as a share of the side.
+
+    Returns:
+        New images of the same shape and type.
     """
     images = images.copy()
     if horizontal_flip:

@@ -1,4 +1,4 @@
-"""`ImageDataset`: images, each with its class, and whether a class can be learnt from them."""
+"""`ImageDataset`: images with their classes, and the checks that a model can be trained on them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ImageDataset:
-    """Images, each with its class.
+    """Images with their classes, by reference: files are decoded only when their pixels are needed.
 
     Attributes:
-        class_names: Names in the order of the class indices; `()` when unlabelled.
-        labels: Class index of each image, shape `(num_images,)`, int64; -1 when unlabelled.
-        items: Files, encoded images that lie in something larger, or arrays of shape `(height, width)` or `(height,
-            width, 1 | 3 | 4)` and values 0-255.
-        names: What a report calls each image: the path relative to the root, or `"image 17"`.
-        source: What the images come from, in a few words, such as the folder as the user gave it.
-        split: `"train"`, `"val"` or `"test"` for each image; before `split_dataset` only where the user gave it.
-        group: Images of one group (a patient, a video) stay on one side of the split.
-        picture: Equal numbers for images that are copies of one another, where copies were looked for.
-        ignored: Files that lie among the images but are not used, by name.
+        class_names: Names in the order of the class indices; `()` when unlabeled.
+        labels: Class index of each image, shape `(num_images,)`, int64; -1 when unlabeled.
+        items: Files, encoded images that are part of something larger, or arrays of shape `(height, width)` or
+            `(height, width, 1 | 3 | 4)` and values 0-255.
+        names: Name of each image in reports: the path relative to the root, or `"image 17"`.
+        source: Where the images come from, in a few words, such as the folder as the user gave it.
+        split: `"train"`, `"val"` or `"test"` for each image. Before `split_dataset`, `None` unless the user gave it.
+        group: Group of each image, such as a patient or a video. A split never divides a group.
+        picture: A number per image; copies of one image have the same number. `None` if nobody looked for copies.
+        ignored: Names of files that are among the images but are not used.
     """
 
     class_names: tuple[str, ...]
@@ -79,7 +79,10 @@ class ImageDataset:
         )
 
     def without_copies(self) -> ImageDataset:
-        """Returns the first image of every picture and class: what can be held out without being known already."""
+        """Returns the first image of every picture in every class, so that no class holds copies of an image.
+
+        Without `picture`, the dataset is returned as it is.
+        """
         if self.picture is None:
             return self
         seen = zip(self.picture, self.labels.tolist(), strict=True)
@@ -88,25 +91,33 @@ class ImageDataset:
 
 
 def check_classes(dataset: ImageDataset) -> None:
-    """Checks that there are two classes or more, each with two images or more, and each in the training split.
+    """Checks that there are at least two classes, each with at least two images and one of them for training.
 
     Raises:
-        DatasetError: If not; the text names the classes.
+        DatasetError: If not. The message names the classes.
     """
     expected = "Expected two or more classes with at least two images each."
     source, names = dataset.source, dataset.class_names
     if not len(dataset):
-        raise DatasetError(f"{expected} Received: {source!r} with no image. Images end in {', '.join(EXTENSIONS)}.")
+        raise DatasetError(
+            f"{expected} Received: {source!r} with no image. Names of images end in {', '.join(EXTENSIONS)}."
+        )
     if (dataset.labels < 0).any():
-        raise DatasetError(f"{expected} Received: {source!r} without labels. Put each class into a folder of its own.")
+        raise DatasetError(
+            f"{expected} Received: {source!r} without labels. Put the images of each class into one folder."
+        )
     counts = np.bincount(dataset.labels, minlength=len(names))
-    for number, received, mend in (
+    for number, received, advice in (
         (0, "no image of", "Add images or remove the empty folders."),
-        (1, "only one image of", "Add images or remove the class: one image cannot both train and test."),
+        (
+            1,
+            "only one image of",
+            "Add images or remove the class: one image cannot both train and test.",
+        ),
     ):
         short = [name for name, count in zip(names, counts, strict=True) if count == number]
         if short:
-            raise DatasetError(f"{expected} Received: {source!r} with {received} {few(short)}. {mend}")
+            raise DatasetError(f"{expected} Received: {source!r} with {received} {few(short)}. {advice}")
     if len(names) < 2:
         raise DatasetError(f"{expected} Received: {source!r} with one class, {few(names)}. Add another class.")
     if dataset.split is None:
@@ -116,30 +127,30 @@ def check_classes(dataset: ImageDataset) -> None:
     if absent:
         raise DatasetError(
             f"Expected training images of every class. Received: {source!r} with none of {few(absent)} in the train "
-            f"split. Move some there or remove the class."
+            f"split. Move some images there or remove the class."
         )
 
 
 def check_unreadable(reasons: Mapping[str, str], total: int, *, source: str, max_unreadable: float) -> None:
-    """Refuses a dataset of which too many files, or all, cannot be decoded.
+    """Checks that at most a given share of the files, and not all of them, are unreadable.
 
     Args:
-        reasons: Why, by the name of the file.
-        total: Files that were read.
-        source: What the images come from.
-        max_unreadable: Largest share that may be unreadable.
+        reasons: Why a file cannot be decoded, by its name.
+        total: Number of files that were read.
+        source: Where the images come from, for the message.
+        max_unreadable: Largest share that may be unreadable, 0 to 1.
 
     Raises:
-        DatasetError: Naming some of them.
+        DatasetError: If too many are. The message names some of them.
     """
     if len(reasons) > max_unreadable * total or len(reasons) == total > 0:
         raise DatasetError(
             f"Expected at most {max_unreadable:.1%} of the images to be unreadable. Received: {len(reasons)} of "
-            f"{total} in {source!r}: {few_unreadable(reasons)}. Mend or remove them, or allow more with "
+            f"{total} in {source!r}: {few_unreadable(reasons)}. Fix or remove them, or allow more with "
             f"--max-unreadable (max_unreadable=...)."
         )
 
 
 def few_unreadable(reasons: Mapping[str, str], most: int = 3) -> str:
-    """Like `few`, of files that cannot be decoded and why."""
+    """Like `few`, for files that cannot be decoded: each name is followed by the reason."""
     return listed([f"{name!r} ({why})" for name, why in reasons.items()], most)

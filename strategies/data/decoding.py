@@ -1,4 +1,4 @@
-"""The one way through the pixels: decoding and resizing, the same for advice, training, evaluation and prediction."""
+"""Decodes and resizes images. Advice, training, evaluation and prediction see the same pixels."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from PIL import Image, ImageOps
 from strategies.data.encoded import Encoded, UnreadableImage, open_encoded, readable
 from strategies.display.progress import track
 
-# What a file is follows from its first bytes. Pillow knows forty more formats; for some it starts other programs.
+# The first bytes decide the format, not the name. Pillow knows forty more formats; for some it starts other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
-PIXELS_VERSION = 1  # raise it with any change below that changes a pixel: cached features depend on it
+PIXELS_VERSION = 1  # increase it when a change below changes a pixel: it is part of the keys of cached features
 
 
 def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None = None) -> np.ndarray:
-    """Returns the pixels of an image: the one way for advice, training, evaluation and prediction.
+    """Decodes an image as upright RGB on white, and resizes it.
 
     Args:
-        item: A file, an `Encoded` or an array, as `ImageDataset.items` holds it.
-        image_size: Side of the square to resize to; `None` keeps the image's own size. The aspect ratio is not kept:
-            all of the image stays in view, as with Keras' `image_dataset_from_directory`.
+        item: A file, an `Encoded` or an array: an item of `ImageDataset.items`.
+        image_size: Side of the square in pixels; `None` keeps the image's own size. The image is not cropped and its
+            aspect ratio is not kept, as with Keras' `image_dataset_from_directory`.
 
     Returns:
         uint8 RGB of shape `(image_size, image_size, 3)`.
 
     Raises:
-        UnreadableImage: If the file cannot be decoded to its end, or has more than 178,956,970 pixels.
+        UnreadableImage: If the file cannot be decoded completely, or has more than 178,956,970 pixels.
     """
     if isinstance(item, np.ndarray):
         array = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
         return to_pixels(Image.fromarray(np.clip(np.rint(array), 0, 255).astype("uint8")), image_size)
-    # Pillow itself refuses to open what has more than 178,956,970 pixels: a small file may fill the memory.
+    # Pillow refuses images of more than 178,956,970 pixels, since a small file may fill the memory.
     with readable(item), open_encoded(item) as file, Image.open(file, formats=FORMATS) as image:
         return to_pixels(image, image_size)
 
 
 def peek_size(item: Path | str | Encoded | np.ndarray) -> tuple[int, int] | None:
-    """Returns width and height from the header of an image, or `None` where it cannot be read."""
+    """Returns width and height from the header of an image, or `None` if the header cannot be read."""
     if isinstance(item, np.ndarray):
         return item.shape[1], item.shape[0]
     try:
@@ -53,14 +53,16 @@ def peek_size(item: Path | str | Encoded | np.ndarray) -> tuple[int, int] | None
 
 
 def decode_sizes(content: bytes, sizes: Sequence[int]) -> tuple[tuple[int, int], list[np.ndarray]]:
-    """Returns the pixels of an encoded image at several sizes, those of `decode_image`; read once, decoded once if so.
+    """Decodes an image at several sizes, with the same pixels as `decode_image`.
+
+    The image is decoded once if possible. For a JPEG, sizes that differ much are decoded at different scales.
 
     Args:
         content: The whole file.
-        sizes: Sides of the squares to resize to. Of a JPEG, sizes that differ much are decoded at scales of their own.
+        sizes: Sides of the squares in pixels.
 
     Returns:
-        Width and height of the original, and uint8 RGB of shape `(size, size, 3)` for each size.
+        `((width, height), pixels)`: the original size, and uint8 RGB of shape `(size, size, 3)` for each of `sizes`.
     """
     decoded: dict[tuple[int, int], Image.Image] = {}
     pixels: dict[int, np.ndarray] = {}
@@ -76,7 +78,7 @@ def decode_sizes(content: bytes, sizes: Sequence[int]) -> tuple[tuple[int, int],
 
 
 def to_pixels(image: Image.Image, image_size: int | None) -> np.ndarray:
-    """Returns the first frame of an opened image upright, on white, as RGB and resized; see `decode_image`."""
+    """Returns the first frame of an opened image as pixels; see `decode_image`."""
     if image_size is None:
         return np.array(_upright(image))
     _draft(image, image_size)
@@ -84,7 +86,7 @@ def to_pixels(image: Image.Image, image_size: int | None) -> np.ndarray:
 
 
 def _draft(image: Image.Image, image_size: int) -> None:
-    # JPEG only: decodes at 1/2, 1/4 or 1/8, several times faster, and leaves enough for a smooth resize.
+    # JPEG only: decoding at 1/2, 1/4 or 1/8 is several times faster and leaves enough pixels for a smooth resize.
     image.draft(None, (2 * image_size, 2 * image_size))
 
 
@@ -103,7 +105,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scales 16-bit gray; Pillow's own conversion would cut off at 255."""
+    """Scales 16-bit gray to 8 bits; Pillow's own conversion would clip at 255."""
     values = np.asarray(image)
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
         raise ValueError("pixels of neither 8 nor 16 bit, whose range is unknown")
@@ -116,7 +118,12 @@ def decode_images(
     *,
     description: str = "Reading images",
 ) -> np.ndarray:
-    """Decodes images in threads.
+    """Decodes images in parallel.
+
+    Args:
+        items: As `ImageDataset.items` holds them.
+        image_size: Side of the square in pixels.
+        description: Label of the progress bar.
 
     Returns:
         uint8 RGB of shape `(num_images, image_size, image_size, 3)`, in the order of `items`.
@@ -135,11 +142,15 @@ def decode_images(
 def decode_readable(
     items: Sequence[Path] | Sequence[Encoded] | Sequence[np.ndarray], image_size: int
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Decodes images in threads and goes on where one cannot be decoded.
+    """Decodes images in parallel and leaves out those that cannot be decoded.
+
+    Args:
+        items: As `ImageDataset.items` holds them.
+        image_size: Side of the square in pixels.
 
     Returns:
         `(pixels, unreadable)`: uint8 RGB of shape `(num_readable, image_size, image_size, 3)`, in the order of `items`,
-        and the reason for each index in `items` that is left out.
+        and the reason for each item that is left out, by its index in `items`.
     """
 
     def decode(item: Path | Encoded | np.ndarray) -> np.ndarray | str:
@@ -150,6 +161,6 @@ def decode_readable(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         decoded = list(pool.map(decode, items))
-    readable_ones = [one for one in decoded if isinstance(one, np.ndarray)]
-    unreadable = {index: one for index, one in enumerate(decoded) if isinstance(one, str)}
-    return np.array(readable_ones, dtype="uint8").reshape(-1, image_size, image_size, 3), unreadable
+    pixels = [result for result in decoded if isinstance(result, np.ndarray)]
+    unreadable = {index: result for index, result in enumerate(decoded) if isinstance(result, str)}
+    return np.array(pixels, dtype="uint8").reshape(-1, image_size, image_size, 3), unreadable

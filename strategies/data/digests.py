@@ -1,4 +1,4 @@
-"""What a cached result depends on: the content of images and weights, as SHA-256."""
+"""SHA-256 of images and of weights: parts of the keys of cached results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from strategies.data.encoded import Encoded, open_encoded, readable
 
 
 def content_digest(item: Path | str | Encoded | np.ndarray) -> bytes:
-    """Returns the SHA-256 of one image, which neither the file's name nor its date changes.
+    """Returns the SHA-256 of an image. It does not depend on the name or the date of a file.
 
     Args:
-        item: A file or an `Encoded`, of which the content counts, or an array, of which shape, type and values count.
+        item: A file or an `Encoded`, whose bytes are hashed, or an array, whose shape, type and values are hashed.
 
     Raises:
         UnreadableImage: If the file cannot be read.
@@ -30,7 +30,7 @@ def content_digest(item: Path | str | Encoded | np.ndarray) -> bytes:
 
 
 def weights_digest(arrays: Iterable[np.ndarray]) -> str:
-    """Returns the SHA-256 of shapes, types and values of arrays in order, a model's weights for instance, as text."""
+    """Returns the SHA-256 of arrays such as a model's weights, as text: of their shapes, types, values and order."""
     digest = hashlib.sha256()
     for array in arrays:
         _add_array(digest, array)
@@ -38,6 +38,6 @@ def weights_digest(arrays: Iterable[np.ndarray]) -> str:
 
 
 def _add_array(digest: Any, array: np.ndarray) -> None:
-    # A line that ends, then as many bytes as the line says: arrays one after the other cannot be taken for others.
+    # A line gives the number of bytes that follow, so no other sequence of arrays has the same bytes.
     digest.update(f"{array.dtype} {array.shape}\n".encode())
     digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))

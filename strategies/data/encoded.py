@@ -1,4 +1,4 @@
-"""The encoded bytes of an image, read on demand: of a regular file, or of a part of something larger."""
+"""The encoded bytes of an image, read on demand from a file or from a part of something larger, such as an archive."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from PIL import UnidentifiedImageError
 from strategies.errors import DatasetError, in_a_sentence
 from strategies.files import open_regular
 
-MAX_FILE_BYTES = 2 * 2**30  # the most pixels that are decoded fill less, even unpacked and with 16 bits
+MAX_FILE_BYTES = 2 * 2**30  # more than the largest image that is decoded, even uncompressed and with 16 bits
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """An image, encoded as JPEG, PNG and so on, that is no file of its own: it lies in an archive, a shard, a bucket.
+    """An encoded image (JPEG, PNG, ...) that is not a file: it is part of an archive, a shard or a bucket.
 
     Attributes:
-        name: What an error calls it.
-        read: Returns the bytes; called anew each time, from several threads.
+        name: Its name in error messages.
+        read: Returns the bytes. It is called each time they are needed, from several threads.
 
     Example:
         >>> from strategies.data.encoded import Encoded, open_encoded
@@ -36,28 +36,28 @@ class Encoded:
 
 
 def open_encoded(item: Path | str | Encoded) -> io.BytesIO | io.BufferedReader:
-    """Returns the bytes of an item of `ImageDataset.items` as an open file, whatever it lies in.
+    """Opens the encoded bytes of an item of `ImageDataset.items`.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no regular file, or a larger one than any image needs.
+        ValueError: If it is not a regular file, or is larger than `MAX_FILE_BYTES`.
     """
     return io.BytesIO(item.read()) if isinstance(item, Encoded) else open_regular(item, MAX_FILE_BYTES)
 
 
 class UnreadableImage(DatasetError):  # noqa: N818
-    """A file that cannot be decoded; `path` and `reason` say which and why."""
+    """An image cannot be decoded; `path` and `reason` say which image and why."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(
-            f"Expected an image that can be decoded. Received: {str(path)!r} ({reason}). Mend or remove the file."
+            f"Expected an image that can be decoded. Received: {str(path)!r} ({reason}). Fix or remove the file."
         )
         self.path, self.reason = str(path), reason
 
 
 @contextmanager
 def readable(item: Path | str | Encoded) -> Iterator[None]:
-    """Whatever goes wrong inside of the block becomes an `UnreadableImage` with the path and the reason."""
+    """Turns every exception inside the block into an `UnreadableImage` with the path and the reason."""
     path = item.name if isinstance(item, Encoded) else item
     try:
         yield

@@ -1,4 +1,4 @@
-"""Whatever a user's images lie in -> `ImageDataset`."""
+"""Reads a user's images, in any supported form, as an `ImageDataset`."""
 
 from __future__ import annotations
 
@@ -31,28 +31,38 @@ def load_dataset(
     follow_links: bool = False,
     for_training: bool = True,
 ) -> ImageDataset:
-    """Lists labelled images without decoding files.
+    """Reads a dataset of labeled images in any supported form. Files are listed, not decoded.
 
     Args:
-        source: A class folder (`root/<class>/*`, or `root/{train,val,test}/<class>/*`, which is respected), or the same
-            in a zip or tar archive, or in object storage by a URL; a table (columns `path,label[,split,group]`) as a
-            CSV file, a Parquet file or a pandas DataFrame; arrays `(x, y)` of values 0-255 and shape `(num_images,
-            height, width[, channels])`, or an `.npz` file of them; TFRecord files or WebDataset tar shards, by path,
-            pattern or list; a `datasets.Dataset`; a TFDS builder; a `tf.data.Dataset` or `keras.utils.PyDataset` of
-            images and labels, which is read into memory once; a dictionary from `"train"`, `"val"` and `"test"` to any
-            of these; or an `ImageDataset`, which is returned as it is. `SOURCES` in `data/sources/forms.py` lists them.
-        path_column: Column of a table with the files; `label_column`, `split_column` and `group_column` likewise.
-        root: Folder that a table's paths are relative to; default: the table file's, or the working folder.
-        follow_links: Whether links in a class folder that lead to folders or out of it are followed; otherwise they
-            are ignored, by name.
-        for_training: Whether there must be two classes with two images each; `False` takes what there is.
+        source: The images and labels. `SOURCES` in `data/sources/forms.py` lists all forms:
+
+            - a class folder: `root/<class>/*`, or `root/{train,val,test}/<class>/*`, whose split is kept; also in a
+              zip or tar archive, or in object storage by a URL;
+            - a table with the columns `path,label[,split,group]`: a CSV file, a Parquet file or a pandas DataFrame;
+            - arrays `(x, y)`, where `x` has the shape `(num_images, height, width[, channels])` and values 0-255, or an
+              `.npz` file of them;
+            - TFRecord files or WebDataset tar shards, by path, pattern or list;
+            - a `datasets.Dataset` or a TFDS builder;
+            - a `tf.data.Dataset` or `keras.utils.PyDataset` of images and labels, which is read into memory once;
+            - a dictionary from `"train"`, `"val"` and `"test"` to any of these;
+            - an `ImageDataset`, which is returned as it is.
+        path_column: Column of a table with the paths of the files.
+        label_column: Column of a table with the classes.
+        split_column: Column of a table with the split of each image.
+        group_column: Column of a table with the group of each image.
+        root: Folder that the paths of a table are relative to. Default: the folder of the table's file; for a
+            DataFrame, the working folder.
+        follow_links: Whether to follow links in a class folder that lead to folders or out of the class folder.
+            Otherwise such links are listed as ignored.
+        for_training: Whether at least two classes with two images each are required. `False` accepts any labels.
 
     Returns:
-        An `ImageDataset`. Classes are sorted as text; whole numbers in arrays keep the order of the numbers, so labels
-        0 to n - 1 are the class indices.
+        An `ImageDataset`. Classes are sorted as text. Whole numbers in arrays are sorted as numbers, so labels 0 to
+        n - 1 are the class indices.
 
     Raises:
-        DatasetError: If there are not two classes with two images each, or one image has several labels.
+        DatasetError: If the dataset cannot be read, does not have two classes with two images each, or has an image
+            with several labels.
 
     Example:
         >>> import numpy as np
@@ -74,7 +84,7 @@ def load_dataset(
     without_effect = [name for name in given if name not in row.options]
     if without_effect:
         raise DatasetError(
-            f"Expected options that fit the source: root and column names for a table, follow_links for a folder. "
+            f"Expected options that apply to the source: root and column names for a table, follow_links for a folder. "
             f"Received: {few(without_effect)} for {row.form}, where they have no effect. Leave them out."
         )
     dataset = row.read(source, **given)
@@ -84,12 +94,15 @@ def load_dataset(
 
 
 def load_images(source: Any) -> ImageDataset:
-    """Lists images whose labels are not needed.
+    """Reads images whose labels are not needed. Files are listed, not decoded.
 
     Args:
         source: A folder (all images below it), a list of files, an array of shape `(num_images, height, width[,
             channels])` and values 0-255, a list of arrays, a `tf.data.Dataset` of images or of images and labels, or
-            anything else that `load_dataset` takes; labels are dropped.
+            any other source of `load_dataset`. Labels are dropped.
+
+    Returns:
+        An `ImageDataset` without classes; every label is -1.
 
     Raises:
         DatasetError: If there is no image.
@@ -101,7 +114,7 @@ def load_images(source: Any) -> ImageDataset:
         items, names, text = list(listing.images.values()), list(listing.images), str(source)
         ignored = listing.ignored
     elif is_tf_data(source):
-        items = check_arrays(stream_tf_data(source, labelled=False)[0])
+        items = check_arrays(stream_tf_data(source, labeled=False)[0])
         names, text = numbered(items), "tf.data.Dataset"
     elif _is_list_of_files(source):
         items, names, text = [Path(item) for item in source], [str(item) for item in source], "list of files"
@@ -113,7 +126,9 @@ def load_images(source: Any) -> ImageDataset:
         dataset = find_source(source).read(source)
         items, names, text, ignored = dataset.items, list(dataset.names), dataset.source, list(dataset.ignored)
     if not items:
-        raise DatasetError(f"Expected images. Received: {text!r} with none. Images end in {', '.join(EXTENSIONS)}.")
+        raise DatasetError(
+            f"Expected images. Received: {text!r} with none. Names of images end in {', '.join(EXTENSIONS)}."
+        )
     return ImageDataset(
         class_names=(),
         labels=np.full(len(items), -1, dtype="int64"),

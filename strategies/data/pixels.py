@@ -1,4 +1,4 @@
-"""Decoded images of one size: decoded on demand, each once, kept as far as memory allows."""
+"""Decoded images of one size: decoded on demand and kept while there is room in memory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MAX_CACHE_BYTES = 2**29  # of all images in one `PixelCache`
 
 
 class PixelCache:
-    """Pixels and digests that one step of a command computes and a later step of the same command needs again.
+    """Pixels and digests of images that several steps of one command need.
 
     Args:
-        sizes: Sides of the squares that will be asked for.
-        num_images: Number of images. Where all of them do not fit into `MAX_CACHE_BYTES`, nothing is kept.
+        sizes: Sides in pixels of the squares that will be needed.
+        num_images: Number of images. If they do not all fit into `MAX_CACHE_BYTES`, no pixels are kept.
     """
 
     def __init__(self, sizes: Iterable[int], num_images: int) -> None:
@@ -36,7 +36,7 @@ class PixelCache:
         self._digests: dict[Any, bytes] = {}
 
     def put(self, item: Path | Encoded, image_size: int, pixels: np.ndarray) -> None:
-        """Keeps the pixels of an item at one of the sizes."""
+        """Keeps the pixels of an item at a size."""
         self._kept[item, image_size] = pixels
 
     def put_digests(self, items: Sequence[Any], digests: Sequence[bytes]) -> None:
@@ -45,44 +45,45 @@ class PixelCache:
         self._digests |= {item: digest for item, digest in pairs if not isinstance(item, np.ndarray)}
 
     def digest(self, item: Path | Encoded | np.ndarray) -> bytes:
-        """Returns the digest that was kept, or computes it: see `content_digest`."""
+        """Returns the kept digest, or computes it; see `content_digest`."""
         kept = None if isinstance(item, np.ndarray) else self._digests.get(item)
         return content_digest(item) if kept is None else kept
 
     def decode(self, item: Path | Encoded | np.ndarray, image_size: int) -> np.ndarray:
-        """Returns the pixels that were kept, or decodes them: see `decode_image`."""
+        """Returns the kept pixels, or decodes them; see `decode_image`."""
         kept = None if isinstance(item, np.ndarray) else self._kept.get((item, image_size))
         return decode_image(item, image_size) if kept is None else kept
 
 
 class Pixels:
-    """Images of one size as an array that is decoded piece by piece and kept up to `MAX_BYTES`.
+    """Images of one size, indexed like an array. Each is decoded when it is first needed.
 
-    Indexing with a slice or an array of indices returns uint8 RGB of shape `(n, image_size, image_size, 3)`.
+    Decoded images are kept, up to `MAX_BYTES`. Indexing with a slice or an array of `n` indices returns uint8 RGB of
+    shape `(n, image_size, image_size, 3)`.
 
     Args:
         items: As `ImageDataset.items` holds them.
         image_size: Side of the square in pixels.
-        pixel_cache: Where some of the images may lie decoded.
+        pixel_cache: Pixels and digests that are known already.
     """
 
     def __init__(self, items: Sequence[Any], image_size: int, pixel_cache: PixelCache | None = None) -> None:
         self._items, self._size, self._pixel_cache = items, image_size, pixel_cache or PixelCache([], 0)
         self._kept: dict[int, np.ndarray] = {}
-        self._room = MAX_BYTES // (image_size * image_size * 3)
+        self._max_kept = MAX_BYTES // (image_size * image_size * 3)
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def __len__(self) -> int:
         return len(self._items)
 
     def identity(self) -> dict[str, Any]:
-        """Returns what distinguishes these images from others, for a cache key: the content of every file."""
+        """Returns what identifies these images, for a cache key: their content, number and size."""
         digest = hashlib.sha256(b"".join(self.digests)).digest()
         return {"images": digest, "num_images": len(self._items), "image_size": self._size}
 
     @cached_property
     def digests(self) -> list[bytes]:
-        """Content digest of each image, whatever its file is called."""
+        """Content digest of each image; see `content_digest`."""
         return list(self._pool.map(self._pixel_cache.digest, self._items))
 
     def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
@@ -90,13 +91,13 @@ class Pixels:
         missing = sorted({index for index in indices if index not in self._kept})
         decoded = self._pool.map(lambda index: self._pixel_cache.decode(self._items[index], self._size), missing)
         fresh = dict(zip(missing, decoded, strict=True))
-        for index in missing[: max(0, self._room - len(self._kept))]:
+        for index in missing[: max(0, self._max_kept - len(self._kept))]:
             self._kept[index] = fresh[index]
         return np.stack([fresh[index] if index in fresh else self._kept[index] for index in indices])
 
 
 class PixelSubset:
-    """Some images of a `Pixels`, to be sent through a network: has a length and is sliced like it."""
+    """Some images of a `Pixels`; has a length and is sliced in the same way."""
 
     def __init__(self, pixels: Pixels, indices: Sequence[int]) -> None:
         self._pixels, self._indices = pixels, np.array(indices)

@@ -1,4 +1,4 @@
-"""Training, validation and test splits: by class, with groups and copies on one side."""
+"""Splits a dataset into training, validation and test images, class by class. Groups and copies stay together."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ def split_dataset(
     test_fraction: float = 0.15,
     duplicates: Sequence[Sequence[int]] = (),
 ) -> ImageDataset:
-    """Assigns every image to the train, val or test split, by class.
+    """Assigns every image to the train, val or test split, class by class.
 
-    A split that the user gave is kept; the parts that are missing are carved out of the training images. Images of one
-    group and copies of one image stay on one side; copies count as one image, so they do not change the split. Every
-    class keeps a training image, and has a test image where it has two images to share out.
+    A split that the user gave is kept; missing parts are taken from its training images. Images of one group, and
+    copies of one image, go to the same part. Copies count as one image, so they do not change the split. Every class
+    keeps a training image. A class with at least two images that can be assigned also gets a test image.
 
     Args:
-        dataset: What `load_dataset` returned.
+        dataset: From `load_dataset`.
         seed: The same seed gives the same split.
-        val_fraction: Share of each class for validation, of the images that are shared out; `test_fraction` likewise.
-        duplicates: Clusters of indices of identical images.
+        val_fraction: Share of each class for validation, 0 to 1. No effect if the user gave validation images.
+        test_fraction: Share of each class for testing, 0 to 1. No effect if the user gave test images.
+        duplicates: Clusters of identical images, each as a list of indices.
+
+    Returns:
+        The same dataset, with `split` filled in.
 
     Raises:
         DatasetError: If only some images have a split, or a class has no training image.
@@ -40,7 +44,7 @@ def split_dataset(
     check_classes(dataset)
     if min(val_fraction, test_fraction) < 0 or not val_fraction + test_fraction < 1:
         raise DatasetError(
-            f"Expected fractions from 0 whose sum is below 1. Received: val_fraction={val_fraction}, "
+            f"Expected fractions of at least 0 whose sum is below 1. Received: val_fraction={val_fraction}, "
             f"test_fraction={test_fraction}. Leave some images for training."
         )
     split = list(dataset.split or ["train"] * len(dataset))
@@ -48,12 +52,12 @@ def split_dataset(
     if wrong:
         raise DatasetError(
             f"Expected a split of {', '.join(SPLITS)} for every image or for none. Received: {few(wrong)} in "
-            f"{dataset.source!r}. Fill it in or leave the split out."
+            f"{dataset.source!r}. Fill in every split or leave the split out."
         )
     fractions = {"test": test_fraction, "val": val_fraction}
     fractions = {part: fraction for part, fraction in fractions.items() if part not in split}
     units = _units(dataset, [index for index, part in enumerate(split) if part == "train"], duplicates)
-    # A copy with the same label is no further image: counted once.
+    # Copies with the same label count as one image.
     originals = components(len(dataset), duplicates)
     counts = [Counter(label for _, label in {(originals[i], int(dataset.labels[i])) for i in unit}) for unit in units]
     for unit, part in zip(units, _assign(counts, fractions, np.random.default_rng(seed)), strict=True):
@@ -63,7 +67,12 @@ def split_dataset(
 
 
 def components(size: int, links: Iterable[Sequence[int]]) -> list[int]:
-    """Returns, for each of `size` items, the smallest index among the items that it is linked to, near or far."""
+    """Returns, for each of `size` items, the smallest index in its connected component.
+
+    Args:
+        size: Number of items.
+        links: Groups of indices that belong together.
+    """
     parent = list(range(size))
 
     def find(index: int) -> int:
@@ -74,21 +83,23 @@ def components(size: int, links: Iterable[Sequence[int]]) -> list[int]:
 
     for link in links:
         for index in link:
-            one, other = sorted((find(link[0]), find(index)))
-            parent[other] = one
+            smaller, larger = sorted((find(link[0]), find(index)))
+            parent[larger] = smaller
     return [find(index) for index in range(size)]
 
 
 def with_groups(dataset: ImageDataset, pattern: str | None) -> ImageDataset:
-    """Returns the dataset with the groups that a pattern finds in the names of its files; `None` changes nothing.
+    """Returns the dataset with groups taken from the names of its files.
 
     Args:
         dataset: Images from files.
-        pattern: A regular expression that is searched for in the path relative to the root, such as `hand\\d+` in
-            `a/hand1_left.jpg`. Files with the same match are one group; one without a match is a group of its own.
+        pattern: A regular expression. It is searched for in the path relative to the root, such as `hand\\d+` in
+            `a/hand1_left.jpg`. Files with the same match form a group; a file without a match forms its own group.
+            `None` changes nothing.
 
     Raises:
-        DatasetError: If it is no regular expression, names no two groups, or the images are no files or have groups.
+        DatasetError: If the pattern is not a regular expression or does not give at least two groups, or if the images
+            are not files or have groups already.
 
     Example:
         >>> from pathlib import Path
@@ -104,25 +115,27 @@ def with_groups(dataset: ImageDataset, pattern: str | None) -> ImageDataset:
     """
     if pattern is None:
         return dataset
-    expected, mend = "Expected a pattern that names groups of files.", "Write for example --group-by 'hand\\d+'."
+    expected, advice = "Expected a pattern that finds groups of files.", "Give for example --group-by 'hand\\d+'."
     try:
         search = re.compile(pattern).search
     except re.error as error:
-        raise DatasetError(f"{expected} Received: {pattern!r} ({error}). {mend}") from error
+        raise DatasetError(f"{expected} Received: {pattern!r} ({error}). {advice}") from error
     if dataset.group is not None:
-        raise DatasetError(f"{expected} Received: one and a column of groups. Leave one of them out.")
+        raise DatasetError(f"{expected} Received: a pattern and a column of groups. Leave one of them out.")
     if not all(isinstance(item, Path) for item in dataset.items):
-        raise DatasetError(f"{expected} Received: {dataset.source!r}, which has no files. Give a table with groups.")
+        raise DatasetError(
+            f"{expected} Received: {dataset.source!r}, whose images are not files. Give a table with groups."
+        )
     matches = [search(name) for name in dataset.names]
     group = tuple(match[0] if match else name for match, name in zip(matches, dataset.names, strict=True))
     if not any(matches) or len(set(group)) < 2:
         what = "all files as one group" if any(matches) else "no file"
-        raise DatasetError(f"{expected} Received: {pattern!r}, which matches {what}, such as {group[0]!r}. {mend}")
+        raise DatasetError(f"{expected} Received: {pattern!r}, which matches {what}, such as {group[0]!r}. {advice}")
     return replace(dataset, group=group)
 
 
 def group_links(dataset: ImageDataset) -> list[list[int]]:
-    """Returns the indices of each group of two images or more."""
+    """Returns the indices of each group of at least two images."""
     members = defaultdict(list)
     for index, group in enumerate(dataset.group or ()):
         members[group].append(index)
@@ -130,7 +143,7 @@ def group_links(dataset: ImageDataset) -> list[list[int]]:
 
 
 def _units(dataset: ImageDataset, chosen: Sequence[int], duplicates: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Returns the chosen images as lists that must stay together."""
+    """Returns the chosen images as units: lists of indices that must stay together."""
     inside = set(chosen)
     links = [[index for index in link if index in inside] for link in (*duplicates, *group_links(dataset))]
     units = defaultdict(list)
@@ -141,7 +154,7 @@ def _units(dataset: ImageDataset, chosen: Sequence[int], duplicates: Sequence[Se
 
 
 def _assign(units: Sequence[Counter[int]], fractions: Mapping[str, float], generator: np.random.Generator) -> list[str]:
-    """Returns a part for each unit: the largest first, each to where the most images of its classes are still due."""
+    """Returns a part for each unit. The largest units come first; each goes where its classes lack the most images."""
     totals: Counter[int] = Counter()
     for unit in units:
         totals.update(unit)
@@ -152,7 +165,7 @@ def _assign(units: Sequence[Counter[int]], fractions: Mapping[str, float], gener
         part = max(due, key=lambda part: sum(count * due[part][label] / totals[label] for label, count in unit.items()))
         parts[number] = part
         due[part].subtract(unit)
-    # Large groups may have left a class without training images, or without test images.
+    # Large groups may leave a class without training images or without test images.
     for part in ("train", "test"):
         if part == "train" or fractions.get(part):
             _fill(part, units, parts)
@@ -160,7 +173,7 @@ def _assign(units: Sequence[Counter[int]], fractions: Mapping[str, float], gener
 
 
 def _quotas(totals: Counter[int], fractions: Mapping[str, float]) -> dict[str, Counter[int]]:
-    """Returns how many images of each class each part is due; of two images, one trains and one tests."""
+    """Returns how many images of each class each part gets. Of two images, one is for training and one for testing."""
     due = {part: Counter[int]() for part in ("train", *fractions)}
     for label, total in totals.items():
         left = total
@@ -175,7 +188,7 @@ def _quotas(totals: Counter[int], fractions: Mapping[str, float]) -> dict[str, C
 
 
 def _fill(part: str, units: Sequence[Counter[int]], parts: list[str]) -> None:
-    """Moves the smallest unit that can be spared to `part`, for each class that has nothing there."""
+    """Moves the smallest unit that can be spared to `part`, for each class without an image there."""
     holders = defaultdict(list)
     for number, unit in enumerate(units):
         for label in unit:
@@ -187,7 +200,9 @@ def _fill(part: str, units: Sequence[Counter[int]], parts: list[str]) -> None:
             number
             for number in holders[label]
             if part == "train"
-            or all(any(parts[other] == "train" for other in holders[one] if other != number) for one in units[number])
+            or all(
+                any(parts[rest] == "train" for rest in holders[present] if rest != number) for present in units[number]
+            )
         ]
         if spared:
             parts[min(spared, key=lambda number: units[number].total())] = part

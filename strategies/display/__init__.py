@@ -1,1 +1,1 @@
-"""What results are shown with: HTML, charts, progress."""
+"""Shows results: HTML, charts and progress."""

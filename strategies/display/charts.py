@@ -1,4 +1,4 @@
-"""Charts as data: what stands where, for a template that draws it as inline SVG."""
+"""Charts as data: positions and texts, which a template draws as inline SVG."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WIDTH, HEIGHT = 420, 290
-LETTER = 5.8  # width of a letter of a note, in units of the drawing
+LETTER = 5.8  # mean width of a letter in a note, in units of the drawing
 LEFT, RIGHT, BOTTOM = 48, 14, 44
 TOP, TOP_WITH_NOTES = 26, 50
-MOST_CLASSES = 20  # in a picture of the confusion; a wider one cannot be read
+MOST_CLASSES = 20  # in a confusion matrix; a larger one cannot be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +19,11 @@ class Axis:
     """One axis of a chart.
 
     Attributes:
-        label: What it measures, with its unit.
-        low: Value at its start, `high` at its end.
+        label: What the axis shows, with the unit.
+        low: Value at the start of the axis.
+        high: Value at the end of the axis.
         ticks: Pairs of a value and its text.
-        log: Whether equal factors are equal lengths.
+        log: Whether the axis is logarithmic.
     """
 
     label: str
@@ -32,7 +33,7 @@ class Axis:
     log: bool = False
 
     def place(self, value: float) -> float:
-        """Returns where on the axis a value lies, 0 to 1; what lies beyond an end lies on it.
+        """Returns the position of a value on the axis, 0 to 1. A value beyond an end is placed at that end.
 
         Example:
             >>> from strategies.display.charts import Axis
@@ -47,15 +48,16 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Points that belong together; `style` 1 to 4 sets colour, dash and shape, so that no colour is needed.
+    """Points of a chart that belong together.
 
     Attributes:
-        name: For the legend.
+        name: Name in the legend.
         points: Pairs `(x, y)`.
-        line: Whether they are joined.
-        bars: The interval `(low, high)` of each point, or none.
-        labels: A text beside each point, or none.
-        sizes: How large each point is, 1 as usual, or none.
+        style: 1 to 4: sets color, dashes and shape, so that series differ without color too.
+        line: Whether a line joins the points.
+        bars: The interval `(low, high)` of each point; empty for none.
+        labels: A text beside each point; empty for none.
+        sizes: Size of each point, relative to the usual size; empty for the usual size.
     """
 
     name: str
@@ -69,7 +71,13 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A line across the chart at a value of one axis, with a text."""
+    """A line across the chart at a value of one axis, with a label.
+
+    Attributes:
+        axis: `"x"` or `"y"`.
+        value: Value on that axis.
+        label: The text.
+    """
 
     axis: str
     value: float
@@ -81,9 +89,13 @@ class Chart:
     """A chart of lines and points.
 
     Attributes:
-        title: Its heading.
-        text: What it shows, in words: for those who cannot see it.
-        diagonal: Whether the line on which both axes are equal is drawn.
+        title: The heading.
+        text: What the chart shows, in words, for screen readers.
+        x: The horizontal axis.
+        y: The vertical axis.
+        series: The points and lines.
+        marks: Marked values of the axes.
+        diagonal: Whether to draw the line on which both axes have the same value.
     """
 
     title: str
@@ -96,29 +108,29 @@ class Chart:
 
     @property
     def top(self) -> int:
-        """The upper edge of the plane; texts of marks stand above it."""
+        """The upper edge of the plot area; labels of marks are above it."""
         return TOP_WITH_NOTES if any(mark.axis == "x" for mark in self.marks) else TOP
 
-    def across(self, value: float) -> float:
+    def x_at(self, value: float) -> float:
         """Returns the horizontal position of a value of the x axis, in units of the drawing."""
         return round(LEFT + self.x.place(value) * (WIDTH - LEFT - RIGHT), 1)
 
-    def down(self, value: float) -> float:
+    def y_at(self, value: float) -> float:
         """Returns the vertical position of a value of the y axis."""
         return round(HEIGHT - BOTTOM - self.y.place(value) * (HEIGHT - self.top - BOTTOM), 1)
 
     def path(self, series: Series) -> str:
         """Returns the line through a series."""
-        return " ".join(f"{self.across(x)},{self.down(y)}" for x, y in series.points)
+        return " ".join(f"{self.x_at(x)},{self.y_at(y)}" for x, y in series.points)
 
-    def beside(self, mark: Mark) -> float:
-        """Returns where the middle of a mark's text stands above the plane: over the mark, as far as there is room."""
+    def label_x(self, mark: Mark) -> float:
+        """Returns the horizontal center of a mark's label: above the mark, but inside the plot area."""
         half = LETTER * len(mark.label) / 2
-        return round(max(LEFT + half, min(WIDTH - RIGHT - half, self.across(mark.value))), 1)
+        return round(max(LEFT + half, min(WIDTH - RIGHT - half, self.x_at(mark.value))), 1)
 
     @property
     def frame(self) -> dict[str, int]:
-        """The drawing's size and the edges of its plane."""
+        """The size of the drawing and the edges of the plot area."""
         return {
             "width": WIDTH,
             "height": HEIGHT,
@@ -130,7 +142,7 @@ class Chart:
 
 
 def steps_of(low: float, high: float, most: int = 6) -> list[float]:
-    """Returns round values between two ends, at most so many.
+    """Returns equally spaced round values between two ends, in at most `most` steps.
 
     Example:
         >>> from strategies.display.charts import steps_of
@@ -146,28 +158,34 @@ def steps_of(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def share_axis(label: str, values: Sequence[float], *, whole: bool = False) -> Axis:
-    """Returns an axis of fractions shown in per cent: from below the lowest value to above the highest, or 0 to 1."""
+    """Returns an axis of fractions, shown as percentages.
+
+    Args:
+        label: What the axis shows.
+        values: Values that the axis must include, with some room on both sides.
+        whole: Whether the axis goes from 0 to 1 instead.
+    """
     low, high = (0.0, 1.0) if whole else (min(values), max(values))
     room = 0.0 if whole else max(0.02, 0.06 * (high - low))
     low, high = max(0.0, low - room), min(1.0, high + room)
     if high >= 1:
-        high = 1.0 if whole else 1.0 + 0.04 * (1 - low)  # so that a mark at 100 % stands free of the edge
+        high = 1.0 if whole else 1.0 + 0.04 * (1 - low)  # so that a point at 100 % does not touch the edge
     return Axis(
         label=label,
         low=low,
         high=high,
-        ticks=[(one / 100, f"{one:g}%") for one in steps_of(100 * low, 100 * min(high, 1.0))],
+        ticks=[(percent / 100, f"{percent:g}%") for percent in steps_of(100 * low, 100 * min(high, 1.0))],
     )
 
 
 def learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Returns accuracy and loss over the steps of all phases, a line between one phase and the next.
+    """Returns charts of accuracy and loss over the steps of all phases, with a mark at the start of each phase.
 
     Args:
         history: Rows of `history.csv`, as text or as numbers.
 
     Returns:
-        Two charts, or none where there is a single row: a head that is solved exactly has no course.
+        Two charts, or none if there is only one row: a head that is solved exactly has no learning curve.
     """
     rows, starts, before, last = [], [], 0, 0
     for number, row in enumerate(history):
@@ -181,31 +199,33 @@ def learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
         return []
     end = max(rows[-1]["x"] or 1, 1)
     steps = Axis(
-        label="steps, all phases", low=0, high=end, ticks=[(one, f"{one:,.0f}") for one in steps_of(0, end, most=5)]
+        label="steps, all phases", low=0, high=end, ticks=[(step, f"{step:,.0f}") for step in steps_of(0, end, most=5)]
     )
     marks = [Mark(axis="x", value=start, label=name) for start, name in starts]
-    return [chart for what in ("accuracy", "loss") if (chart := _learning(what, rows, steps, marks)) is not None]
+    charts = [_learning_chart(metric, rows, steps, marks) for metric in ("accuracy", "loss")]
+    return [chart for chart in charts if chart is not None]
 
 
 _CURVES = ("accuracy", "val_accuracy", "loss", "val_loss")
 
 
-def _learning(what: str, rows: Sequence[Mapping[str, Any]], steps: Axis, marks: Sequence[Mark]) -> Chart | None:
+def _learning_chart(metric: str, rows: Sequence[Mapping[str, Any]], steps: Axis, marks: Sequence[Mark]) -> Chart | None:
     series = [
         Series(name=name, points=points, style=style)
-        for style, name, column in ((1, "training", what), (2, "validation", f"val_{what}"))
+        for style, name, column in ((1, "training", metric), (2, "validation", f"val_{metric}"))
         if (points := [(row["x"], row[column]) for row in rows if row[column] is not None])
     ]
-    values = [value for one in series for _, value in one.points]
+    values = [value for curve in series for _, value in curve.points]
     if not values:
         return None
-    if what == "accuracy":
+    if metric == "accuracy":
         axis = share_axis("accuracy", values)
     else:
         high = 1.05 * max(values) or 1.0
-        axis = Axis(label="loss", low=0, high=high, ticks=[(one, f"{one:g}") for one in steps_of(0, high)])
-    ends = "; ".join(f"{one.name} from {one.points[0][1]:.3f} to {one.points[-1][1]:.3f}" for one in series)
-    return Chart(title=what.capitalize(), text=f"{what} by step: {ends}", x=steps, y=axis, series=series, marks=marks)
+        axis = Axis(label="loss", low=0, high=high, ticks=[(loss, f"{loss:g}") for loss in steps_of(0, high)])
+    ends = "; ".join(f"{curve.name} from {curve.points[0][1]:.3f} to {curve.points[-1][1]:.3f}" for curve in series)
+    text = f"{metric} by step: {ends}"
+    return Chart(title=metric.capitalize(), text=text, x=steps, y=axis, series=series, marks=marks)
 
 
 def _number(value: Any) -> float | None:
@@ -215,19 +235,23 @@ def _number(value: Any) -> float | None:
 
 
 def reliability_chart(reliability: Mapping[str, Any]) -> Chart:
-    """Returns accuracy by stated probability, beside the diagonal on which probabilities can be taken at their word."""
+    """Returns a reliability diagram: accuracy by predicted probability. Calibrated probabilities lie on the diagonal.
+
+    Args:
+        reliability: The entry `reliability` of `metrics.json`.
+    """
     bins = reliability["bins"]
     most = max(row["num_images"] for row in bins)
-    plane = [(one / 5, f"{one * 20}%") for one in range(6)]
+    ticks = [(fifth / 5, f"{fifth * 20}%") for fifth in range(6)]
     return Chart(
         title="Reliability",
         text="accuracy by mean probability: "
-        + "; ".join(f"{row['confidence']:.0%} stated, {row['accuracy']:.0%} right" for row in bins),
-        x=Axis(label="mean probability of the answer", low=0, high=1, ticks=plane),
-        y=Axis(label="share that is right", low=0, high=1.04, ticks=plane),
+        + "; ".join(f"{row['confidence']:.0%} predicted, {row['accuracy']:.0%} correct" for row in bins),
+        x=Axis(label="mean probability of the predicted class", low=0, high=1, ticks=ticks),
+        y=Axis(label="share of correct predictions", low=0, high=1.04, ticks=ticks),
         series=[
             Series(
-                name="images with such a probability",
+                name="images with a similar probability",
                 points=[(row["confidence"], row["accuracy"]) for row in bins],
                 line=False,
                 labels=[f"{row['num_images']:,}" for row in bins],
@@ -239,11 +263,15 @@ def reliability_chart(reliability: Mapping[str, Any]) -> Chart:
 
 
 def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Returns the confusion as rows to be shown: the classes with the most errors where there are many.
+    """Returns a confusion matrix to show. With many classes, only those with the most errors are included.
+
+    Args:
+        names: The class names.
+        counts: Number of images by true class (rows) and predicted class (columns).
 
     Returns:
-        `names`; `rows` of cells `{"count", "strength"}`, the strength being the share of the class, 0 to 1; and
-        `left_out`, how many classes are not shown.
+        `names`, the classes shown; `rows` of cells `{"count", "strength"}`, where the strength is the share of the true
+        class, 0 to 1; and `left_out`, the number of classes that are not shown.
 
     Example:
         >>> from strategies.display.charts import confusion_matrix
@@ -251,17 +279,15 @@ def confusion_matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> d
         [{'count': 3, 'strength': 0.75}, {'count': 1, 'strength': 0.25}]
     """
     size = len(names)
-    wrong = [sum(counts[one]) + sum(row[one] for row in counts) - 2 * counts[one][one] for one in range(size)]
-    worst = sorted(range(size), key=lambda one: (-wrong[one], one))[:MOST_CLASSES]
-    shown = sorted(worst)
+    errors = [
+        sum(counts[label]) + sum(row[label] for row in counts) - 2 * counts[label][label] for label in range(size)
+    ]
+    shown = sorted(sorted(range(size), key=lambda label: (-errors[label], label))[:MOST_CLASSES])
     return {
-        "names": [names[one] for one in shown],
+        "names": [names[label] for label in shown],
         "rows": [
-            [
-                {"count": counts[one][other], "strength": round(counts[one][other] / max(1, sum(counts[one])), 3)}
-                for other in shown
-            ]
-            for one in shown
+            [{"count": row[predicted], "strength": round(row[predicted] / max(1, sum(row)), 3)} for predicted in shown]
+            for row in (counts[label] for label in shown)
         ],
         "left_out": size - len(shown),
     }

@@ -1,4 +1,4 @@
-"""HTML that is safe to show: one Jinja environment, in which every name is data; and a result in a notebook."""
+"""Safe HTML: a Jinja environment that escapes all text, since names of files and classes may hold markup."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
-LONGEST = 2_000  # characters of one text: the name of a class may be of any length
+MAX_CHARACTERS = 2_000  # of one text: a class name may have any length
 
 
 def printable(text: str) -> str:
-    """Returns text with control characters escaped: names of files and classes are data, never commands.
+    """Returns text with control characters escaped, so that a terminal does not obey them.
 
     Example:
         >>> from strategies.display.html import printable
         >>> printable("a\\x1b[31mb")
         'a\\\\x1b[31mb'
     """
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text))
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(text))
 
 
 def render(template: str, *, package: str = "strategies.display", **context: Any) -> str:
-    """Returns a template filled in. Whatever text is put into it is escaped: markup and control characters are shown.
+    """Returns a filled-in template. All text is escaped: markup and control characters are shown, never obeyed.
 
     Args:
-        template: Name of a file in `templates/` of the package, or of this one.
+        template: Name of a file in the folder `templates/` of `package` or of `strategies.display`.
         package: The package that the template belongs to.
-        **context: What the template speaks of.
+        **context: The variables of the template.
 
     Example:
         >>> from strategies.display.html import render
@@ -57,14 +57,14 @@ def _environment(package: str) -> jinja2.Environment:
 
 
 def _inert(value: Any) -> Any:
-    if not isinstance(value, str) or hasattr(value, "__html__"):  # numbers, and what a macro has escaped already
+    if not isinstance(value, str) or hasattr(value, "__html__"):  # numbers, and text that a macro has escaped already
         return value
     text = printable(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
 
 
 def share(value: float | None) -> str:
-    """Returns a fraction as per cent; a dash where there is none.
+    """Returns a fraction as a percentage; a dash for `None`.
 
     Example:
         >>> from strategies.display.html import share
@@ -75,7 +75,7 @@ def share(value: float | None) -> str:
 
 
 def data_uri(jpeg: str) -> Markup:
-    """Returns a picture, a JPEG in base64, as an address that holds it whole.
+    """Returns a JPEG, given in base64, as a data URI.
 
     Example:
         >>> from strategies.display.html import data_uri

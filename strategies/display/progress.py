@@ -1,4 +1,4 @@
-"""Progress and notes, on stderr: a bar for what takes longer than two seconds, and a way to silence both."""
+"""Progress bars and notes on stderr, and a way to silence both."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _SILENT: ContextVar[bool] = ContextVar("silent", default=False)
 @contextmanager
 def silenced(silent: bool = True) -> Iterator[None]:
     """Shows neither progress nor notes inside the block.
+
+    Args:
+        silent: `False` changes nothing.
 
     Example:
         >>> from strategies.display.progress import note, silenced
@@ -35,23 +38,23 @@ def note(text: str) -> None:
 
 
 def redraw(text: str) -> None:
-    """Draws a line over the one drawn before, where stderr is a terminal."""
+    """Draws a line over the line drawn before, if stderr is a terminal."""
     if draws():
         print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
 
 
 def draws() -> bool:
-    """Returns whether progress is drawn: on a terminal that is not silenced."""
+    """Returns whether progress is drawn: if stderr is a terminal and progress is not silenced."""
     return sys.stderr.isatty() and not _SILENT.get()
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """Yields `items`, and draws a bar with rate and time left on stderr if stderr is a terminal.
+    """Yields `items`, and draws a progress bar with the remaining time if stderr is a terminal.
 
     Args:
-        items: What to go through.
-        description: What is being done, in a few words.
-        total: Number of items, where `items` has no length.
+        items: The items.
+        description: Label of the progress bar.
+        total: Number of items, if `items` has no length.
     """
     if not draws():
         yield from items

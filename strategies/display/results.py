@@ -1,4 +1,4 @@
-"""What a training reached, as a fragment of HTML for a notebook."""
+"""The result of a training run as HTML, for a notebook."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from strategies.display.html import render, share
 
 
 def result_html(*, recipe: str, network: str, metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a training's result as a fragment of HTML.
+    """Returns the result of a training run as a fragment of HTML.
 
     Args:
         recipe: Name of the recipe that was carried out.
@@ -31,11 +31,15 @@ def result_html(*, recipe: str, network: str, metrics: Mapping[str, Any], histor
 
 
 def baseline_rows(recipe: str, metrics: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Returns what a recipe is compared with, then the recipe: name, accuracy, low, high, seconds.
+    """Returns a row for each baseline, then one for the recipe.
 
     Args:
         recipe: Name of the recipe.
         metrics: Content of `metrics.json`.
+
+    Returns:
+        Rows `(name, accuracy, low, high, seconds)`, with the 95 % interval from `low` to `high`. Unknown values are
+        `None`.
     """
     test, head = metrics["test"], metrics["baseline"]["head"]
     rows: list[tuple[Any, ...]] = [("majority class", metrics["baseline"]["majority_accuracy"], None, None, None)]

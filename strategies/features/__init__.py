@@ -1,1 +1,1 @@
-"""Frozen forward passes: feature extraction, inference engines, the cache."""
+"""Feature extraction with frozen networks: forward passes, inference engines and the cache of features."""

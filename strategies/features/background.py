@@ -1,7 +1,7 @@
 """Runs Keras jobs in a background process and caches what they produce.
 
-The background process uses Keras' OpenVINO backend, whatever the backend is here. It starts in two seconds, a third of
-what TensorFlow takes, and this process can do something else in the meantime.
+The background process uses Keras' OpenVINO backend, whatever backend this process uses. It starts in two seconds, a
+third of the time that TensorFlow takes. Meanwhile this process continues.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Make = Callable[[], list[np.ndarray]]
 
 @dataclass(frozen=True, kw_only=True)
 class BackgroundJob:
-    """Arrays that are computed once, by a background process, and cached.
+    """Arrays that a background process computes once and that are then cached.
 
     Args:
         key: Key of the cache entry.
-        cache: Where the arrays are kept.
-        make: Computes the arrays. A function of a module, or a `functools.partial` of one, since it is sent to another
-            process.
-        in_process: Whether this process computes them instead, where OpenVINO is not used.
+        cache: The cache that keeps the arrays.
+        make: Function that computes the arrays. It is sent to another process, so it must be a function of a module, or
+            a `functools.partial` of one.
+        in_process: Whether this process computes the arrays instead, because OpenVINO is not used.
     """
 
     key: str
@@ -45,10 +45,10 @@ class BackgroundJob:
     in_process: bool = False
 
     def arrays(self) -> tuple[list[np.ndarray], bool]:
-        """Returns the arrays and whether they were computed just now; waits for a job that is running.
+        """Returns the arrays, and whether they have just been computed. Waits for the job if it is still running.
 
         Raises:
-            RuntimeError: If the job failed; the text says why.
+            RuntimeError: If the job failed. The message says why.
         """
         kept = self.cache.load(self.key)
         if kept is not None:
@@ -67,10 +67,10 @@ _RUNNING: dict[str, Future[list[np.ndarray] | str]] = {}  # by key
 
 
 def start_jobs(*jobs: BackgroundJob | None) -> None:
-    """Starts jobs in one background process, so that their arrays are ready by the time they are asked for.
+    """Starts jobs in one background process, so that their arrays are ready when they are needed.
 
     Args:
-        jobs: Those that are cached or running already, and `None`, are skipped.
+        jobs: The jobs. `None`, and jobs whose arrays are cached or being computed, are skipped.
     """
     missing = {
         job.key: job.make
@@ -86,7 +86,7 @@ def start_jobs(*jobs: BackgroundJob | None) -> None:
         try:
             for future, found in zip(results.values(), _run_in_process(list(missing.values())), strict=True):
                 future.set_result(found)
-        except Exception as error:  # such as a process that cannot be started: whoever waits must learn of it
+        except Exception as error:  # such as a process that cannot be started: those who wait need an answer
             for future in results.values():
                 if not future.done():
                     future.set_result(in_a_sentence(error))
@@ -95,7 +95,7 @@ def start_jobs(*jobs: BackgroundJob | None) -> None:
 
 
 def _run_in_process(makers: Sequence[Make]) -> Iterator[list[np.ndarray] | str]:
-    """Yields the arrays of each job as soon as it is done, or one line that says why it failed."""
+    """Yields the arrays of each job as soon as it is done, or one line on why it failed."""
     paths = os.pathsep.join(path for path in sys.path if path)
     environment = {**os.environ, "KERAS_BACKEND": "openvino", "PYTHONPATH": paths}
     command = [sys.executable, "-c", f"from {__name__} import main; main()"]
@@ -119,17 +119,17 @@ def _run_in_process(makers: Sequence[Make]) -> Iterator[list[np.ndarray] | str]:
 
 
 def main() -> None:
-    """Runs the jobs that arrive on stdin, and writes each result to stdout."""
+    """Runs the jobs that it reads from stdin and writes each result to stdout."""
     with os.fdopen(os.dup(1), "wb") as out:
-        os.dup2(2, 1)  # what others print goes to stderr
+        os.dup2(2, 1)  # anything that libraries print on stdout goes to stderr
         import_openvino()
         for make in pickle.load(sys.stdin.buffer):
-            pickle.dump(_made(make), out)
+            pickle.dump(_result(make), out)
             out.flush()
 
 
-def _made(make: Make) -> list[np.ndarray] | str:
+def _result(make: Make) -> list[np.ndarray] | str:
     try:
         return make()
-    except Exception as error:  # what a converter raises differs by layer and version
+    except Exception as error:  # converters raise different errors, depending on layer and version
         return in_a_sentence(error)

@@ -1,4 +1,7 @@
-"""Frozen networks, and what they gave, kept on disk: the same images through the same weights are computed once."""
+"""The cache of features on disk: features of the same images and the same weights are computed only once.
+
+It also keeps networks that were converted for OpenVINO.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from strategies.display.progress import note
 from strategies.errors import UserError, in_a_sentence
 
 MAX_BYTES = 2 * 2**30
-SUFFIX = ".advisor-features"  # so rare that no file of the user's bears it, wherever ADVISOR_CACHE points to
+SUFFIX = ".advisor-features"  # unlike the suffix of any file of the user's, wherever ADVISOR_CACHE points to
 TEMPORARY_SUFFIX = SUFFIX + ".tmp"
 STALE_SECONDS = 24 * 60 * 60
 _MAGIC = b"transfer-advisor features 1\n"
@@ -29,16 +32,16 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """A folder of entries, each a file with the arrays that one forward pass gave, or that make up a network.
+    """A folder of cache entries. An entry is a file of arrays: features of images, or a converted network.
 
-    A cache is a convenience: whatever is wrong with the folder is said in one line on stderr, and the work goes on
-    without it. An entry is its key's and whole, or it is not used: a checksum over key and content is verified before
-    anything is read. Several processes may share the folder.
+    A failure of the cache never stops the work: a line on stderr reports it, and the work continues without the cache.
+    A damaged entry is never used: a checksum of its key and content is verified before it is read. Several processes
+    may share the folder.
 
     Args:
-        folder: Where the entries lie; made when the first one is stored.
-        max_bytes: Size that the folder is held to; what was not used for the longest time goes first. An entry may take
-            a quarter of it. With 0 nothing is kept.
+        folder: Folder of the entries. It is created when the first entry is stored.
+        max_bytes: Largest size of the folder in bytes. If it is exceeded, the entries that were used least recently are
+            removed. A single entry may have a quarter of this size. With 0, nothing is kept.
 
     Example:
         >>> import tempfile
@@ -58,53 +61,55 @@ class FeatureCache:
     max_bytes: int
 
     def load(self, key: str, *, num_rows: int | None = None) -> list[np.ndarray] | None:
-        """Returns the arrays stored under `key`, or `None` if there is no whole entry; marks the entry as just used.
+        """Returns the arrays stored under `key`, or `None` if there is no intact entry.
+
+        A damaged entry is removed, and a line on stderr names it.
 
         Args:
-            key: What `make_key` returned.
-            num_rows: Number of images, the first dimension of each array; an entry with another one is spoilt. `None`
-                for what holds no images, such as a network.
+            key: From `make_key`.
+            num_rows: Expected first dimension of every array, the number of images. Any other entry counts as damaged.
+                `None` for arrays that hold no images, such as a converted network.
 
         Returns:
-            The arrays as they were stored, or `None`; a spoilt entry is removed and named on stderr.
+            The arrays as they were stored, or `None`.
         """
         path = self._path(key)
         try:
             with path.open("rb") as file:
                 arrays = _read(file, key)
             if num_rows is not None and any(array.shape[:1] != (num_rows,) for array in arrays):
-                raise ValueError(f"its arrays are not of {num_rows:,} rows")
+                raise ValueError(f"its arrays do not have {num_rows:,} rows")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             note(f"The cache could not be read ({in_a_sentence(error)}: {path})")
             return None
         except ValueError as error:
-            note(f"Removed a spoilt entry from the cache ({in_a_sentence(error)}: {path})")
+            note(f"Removed a damaged entry from the cache ({in_a_sentence(error)}: {path})")
             with suppress(OSError):
                 path.unlink()
             return None
-        with suppress(OSError):  # another process may have removed it by now, or it may be another user's
+        with suppress(OSError):  # another process may have removed it, or it may belong to another user
             _mark_used(path)
         return arrays
 
     def store(self, key: str, arrays: Sequence[np.ndarray]) -> bool:
-        """Keeps `arrays` under `key`, then removes the entries that were not used for the longest time.
+        """Stores `arrays` under `key`. If the cache is then too large, the least recently used entries are removed.
 
         Args:
-            key: What `make_key` returned.
-            arrays: Arrays of numbers, of features with one row per image.
+            key: From `make_key`.
+            arrays: Arrays of numbers; features have one row per image.
 
         Returns:
-            Whether they were kept. If not, because they are too large or the disk does not take them, a line on stderr
-            says why; nothing is raised.
+            Whether the arrays were stored. If they are too large or cannot be written, a line on stderr says so, and
+            nothing is raised.
         """
         size = sum(array.nbytes for array in arrays)
-        # The .npy format has no name for types that are not NumPy's own: bfloat16 would come back as raw bytes.
+        # The .npy format knows only NumPy's own types: bfloat16 would be read back as raw bytes.
         foreign = [str(array.dtype) for array in arrays if array.dtype.kind not in "biufc"]
         try:
             if foreign:
-                raise ValueError(f"no arrays of {foreign[0]} can be kept")
+                raise ValueError(f"arrays of type {foreign[0]} cannot be stored")
             if size > self.max_bytes // 4:
                 raise ValueError(f"{_megabytes(size)} are more than a quarter of {_megabytes(self.max_bytes)}")
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,25 +121,25 @@ class FeatureCache:
         return True
 
     def holds(self, key: str) -> bool:
-        """Returns whether there is an entry, whatever is in it."""
+        """Returns whether there is an entry, without checking that it is intact."""
         return self._path(key).is_file()
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{SUFFIX}"
 
     def _files(self, suffix: str) -> list[tuple[Path, os.stat_result]]:
-        """Returns this cache's own files with their status, the one that was not used for the longest time first."""
+        """Returns the files of this cache with their status, the least recently used one first."""
         found = []
-        with suppress(OSError):  # a folder that cannot be read holds nothing of ours
+        with suppress(OSError):  # a folder that cannot be read counts as empty
             for path in self.folder.glob(f"*{suffix}"):
-                with suppress(OSError):  # another process may have removed it by now
+                with suppress(OSError):  # another process may have removed it
                     status = path.lstat()
                     if stat.S_ISREG(status.st_mode):
                         found.append((path, status))
-        return sorted(found, key=lambda one: one[1].st_mtime_ns)
+        return sorted(found, key=lambda entry: entry[1].st_mtime_ns)
 
     def _tidy(self) -> None:
-        """Removes entries until the folder is within `max_bytes`, and what writers that were killed left behind."""
+        """Removes old entries until the folder is within `max_bytes`, and old temporary files of killed writers."""
         for path, status in self._files(TEMPORARY_SUFFIX):
             if status.st_mtime < time.time() - STALE_SECONDS:
                 with suppress(OSError):
@@ -150,9 +155,10 @@ class FeatureCache:
 
 
 def default_cache() -> FeatureCache:
-    """Returns the user's cache: where `ADVISOR_CACHE` says, as large as `ADVISOR_CACHE_BYTES` says.
+    """Returns the user's cache. Environment variables set its folder and its size.
 
-    Without them: `transfer-advisor/features` in `XDG_CACHE_HOME` or `~/.cache`, and `MAX_BYTES`.
+    The folder is `ADVISOR_CACHE`; default: `transfer-advisor/features` in `XDG_CACHE_HOME` or `~/.cache`. The size is
+    `ADVISOR_CACHE_BYTES`; default: `MAX_BYTES`.
 
     Raises:
         UserError: If `ADVISOR_CACHE_BYTES` is not a whole number of bytes.
@@ -171,18 +177,18 @@ def default_cache() -> FeatureCache:
 def cached(
     cache: FeatureCache | None, key: Callable[[], str], num_rows: int, compute: Callable[[], list[np.ndarray]]
 ) -> list[np.ndarray]:
-    """Returns what `compute` returns, from the cache if it is there; says on stderr what was read or kept.
+    """Returns features from the cache, or computes and stores them. A line on stderr says which.
 
     Args:
-        cache: Where to look; with `None`, or a cache that keeps nothing, `key` is not called.
-        key: Returns the key of the arrays; it may be costly, since it has to read all images.
+        cache: The cache. With `None`, or a cache that keeps nothing, `key` is not called.
+        key: Function that returns the key of the arrays. It may be slow, since it reads all images.
         num_rows: Number of images.
-        compute: Runs the forward pass; returns arrays of shape `(num_rows, ...)`.
+        compute: Function that computes the arrays, each of shape `(num_rows, ...)`.
     """
     if cache is None or cache.max_bytes == 0:
         return compute()
     name = key()
-    features = f"features of {_count(num_rows, 'image', 'images')}"
+    features = f"features of {num_rows:,} image{'' if num_rows == 1 else 's'}"
     arrays = cache.load(name, num_rows=num_rows)
     if arrays is not None:
         note(f"Read {features} from the cache ({_size_of(arrays)} in {cache.folder})")
@@ -194,14 +200,14 @@ def cached(
 
 
 def make_key(**parts: object) -> str:
-    """Returns a key, 64 hexadecimal digits, that any change of a part's name, type or value changes.
+    """Returns a key of 64 hexadecimal digits. Any change to a part's name, type or value gives another key.
 
     Args:
-        parts: `None`, truth values, numbers, strings, bytes, and tuples, lists and dictionaries of them; the order of
-            the names, and of dictionaries, does not count.
+        parts: `None`, booleans, numbers, strings, bytes, and tuples, lists and dictionaries of these. The order of the
+            parts, and the order within dictionaries, has no effect.
 
     Raises:
-        TypeError: If a part is anything else, a NumPy number for instance.
+        TypeError: If a part has any other type, such as a NumPy number.
 
     Example:
         >>> from strategies.features.cache import make_key
@@ -214,7 +220,7 @@ def make_key(**parts: object) -> str:
 
 
 def _encode(value: object) -> bytes:
-    """Returns type, length and content; since the length is known, no two values run together to the same bytes."""
+    """Returns type, length and content as bytes. Because of the length, different values never give the same bytes."""
     match value:
         case None:
             kind, content = "none", b""
@@ -225,7 +231,7 @@ def _encode(value: object) -> bytes:
         case float():
             kind, content = "float", float.hex(value).encode()
         case str():
-            kind, content = "str", value.encode("utf-8", "surrogatepass")  # names of files may be broken Unicode
+            kind, content = "str", value.encode("utf-8", "surrogatepass")  # file names may be invalid Unicode
         case bytes():
             kind, content = "bytes", value
         case tuple():
@@ -240,7 +246,7 @@ def _encode(value: object) -> bytes:
 
 
 class _HashedFile:
-    """Passes on what is written and hashes it: what the disk holds is checked against what the memory held."""
+    """Hashes data on its way to a file, so that the file can later be checked against the data in memory."""
 
     def __init__(self, file: IO[bytes], key: str) -> None:
         self._file, self.digest = file, hashlib.sha256(key.encode())
@@ -251,18 +257,18 @@ class _HashedFile:
 
 
 def _write(path: Path, key: str, arrays: Sequence[np.ndarray]) -> None:
-    """Writes a line that names the format, the SHA-256 of key and blocks, and each array as a block of `.npy`."""
+    """Writes a line with the format, the SHA-256 of key and arrays, and each array in `.npy` format."""
     file = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed before it is renamed, removed if that fails)
         dir=path.parent, prefix=f"{key[:16]}-", suffix=TEMPORARY_SUFFIX, delete=False
     )
     try:
         with file:
             file.write(_MAGIC + bytes(_DIGEST_BYTES))
-            blocks: Any = _HashedFile(file.file, key)
+            hashed: Any = _HashedFile(file.file, key)
             for array in arrays:
-                np.lib.format.write_array(blocks, array, allow_pickle=False)
+                np.lib.format.write_array(hashed, array, allow_pickle=False)
             file.seek(len(_MAGIC))
-            file.write(blocks.digest.digest())
+            file.write(hashed.digest.digest())
         _mark_used(file.name)
         os.replace(file.name, path)
     finally:
@@ -270,13 +276,13 @@ def _write(path: Path, key: str, arrays: Sequence[np.ndarray]) -> None:
 
 
 def _read(file: Any, key: str) -> list[np.ndarray]:
-    """Returns the arrays of what `_write` wrote; anything else is a `ValueError`."""
+    """Returns the arrays that `_write` wrote. Raises a `ValueError` for anything else."""
     if file.read(len(_MAGIC)) != _MAGIC:
-        raise ValueError("it does not begin as an entry does")
+        raise ValueError("it does not begin like an entry")
     expected = file.read(_DIGEST_BYTES)
     start = file.tell()
     if hashlib.file_digest(file, lambda: hashlib.sha256(key.encode())).digest() != expected:
-        raise ValueError("its checksum does not fit")
+        raise ValueError("its checksum is wrong")
     file.seek(start)
     arrays = []
     while file.peek(1):
@@ -285,13 +291,9 @@ def _read(file: Any, key: str) -> list[np.ndarray]:
 
 
 def _mark_used(path: str | Path) -> None:
-    # The system's own marks are milliseconds apart: of two entries with the same one, either might go first.
+    # The clock of the file system ticks in milliseconds: the order of two entries could be lost.
     now = time.time_ns()
     os.utime(path, ns=(now, now))
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def _megabytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""What computes a frozen pass: Keras, or OpenVINO on a CPU, where it is installed several times faster."""
+"""Inference engines for frozen networks: Keras, or OpenVINO, which is several times faster on a CPU."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from strategies.data.batches import AugmentedViews
     from strategies.data.pixels import Pixels, PixelSubset
 
-IMAGES_PER_REQUEST = 4  # images at once: what a processor's own cache holds; 32 take depthwise networks twice as long
+IMAGES_PER_REQUEST = 4  # as many as fit into a CPU's cache; with 32, depthwise networks take twice as long
 ENGINES = ("auto", "keras", "openvino")
-GPU_DEVICES = ("/dev/nvidia0", "/dev/dxg", "/dev/kfd")  # Linux, Windows' Linux, AMD: only then is Keras asked
+GPU_DEVICES = (
+    "/dev/nvidia0",
+    "/dev/dxg",
+    "/dev/kfd",
+)  # Linux, WSL, AMD; Keras looks for a GPU only if one exists
 
 
 def import_openvino() -> Any:
-    """Imports OpenVINO without the package by which it reports its use to its makers; it does without."""
+    """Imports OpenVINO without its telemetry package, which would report its use. OpenVINO works without it."""
     if "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
         try:
@@ -38,12 +42,12 @@ def import_openvino() -> Any:
 
 
 def choose_engine() -> str:
-    """Returns what computes frozen passes here: `"openvino"` where it is installed and there is no GPU, else `"keras"`.
+    """Returns the engine for frozen networks: `"openvino"` if it is installed and there is no GPU, otherwise `"keras"`.
 
-    The environment variable `ADVISOR_ENGINE` overrules it: `keras` turns OpenVINO off, `openvino` insists on it.
+    The environment variable `ADVISOR_ENGINE` overrides this choice: `keras` turns OpenVINO off, `openvino` requires it.
 
     Raises:
-        UserError: If the variable says something else, or OpenVINO is not installed where it is insisted on.
+        UserError: If the variable has another value, or if it requires OpenVINO and that is not installed.
 
     Example:
         >>> from strategies.features.engines import choose_engine
@@ -77,18 +81,18 @@ def _computes_on_gpu() -> bool:
 
 
 class OpenVino:
-    """A converted network, ready to run on the CPU.
+    """A network that was converted for OpenVINO, ready to run on the CPU.
 
     Args:
-        structure: What `strategies.features.extractor.Tapped.convert` returned; `weights` and `widths` too.
-        weights: See `structure`.
-        widths: See `structure`.
+        structure: The graph of the network: an XML file as uint8.
+        weights: The weights of the network: a binary file as uint8.
+        widths: Number of features of each output.
     """
 
     def __init__(self, structure: np.ndarray, weights: np.ndarray, widths: np.ndarray) -> None:
         core = import_openvino().Core()
         network = core.read_model(structure.tobytes(), weights.tobytes())
-        # Some processors would compute in bfloat16 unless they are told not to.
+        # Without this hint, some CPUs compute in bfloat16.
         hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
         self._network, self._widths = core.compile_model(network, "CPU", hints), widths
         self._num_requests = int(self._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
@@ -96,21 +100,24 @@ class OpenVino:
     def __call__(
         self, inputs: np.ndarray | Pixels | PixelSubset | AugmentedViews, description: str
     ) -> list[np.ndarray]:
-        """Runs it once over images, as `strategies.features.forward.forward` does with a Keras model.
+        """Runs the network once over images and returns its outputs, one array each.
 
         Args:
-            inputs: Images, shape `(num_images, height, width, 3)`.
-            description: What a progress bar says.
+            inputs: Images of shape `(num_images, height, width, 3)`.
+            description: Label of the progress bar.
+
+        Returns:
+            A list with one float32 array of shape `(num_images, width)` per output.
         """
         values = np.empty((len(inputs), int(self._widths.sum())), dtype="float32")
-        # As many batches at work as suit the processor; the next images are decoded meanwhile. No callbacks: a thread
-        # of OpenVINO that waits for Python while Python waits for OpenVINO would wait for ever.
+        # As many requests run at once as suit the CPU; meanwhile the next images are decoded. No callbacks are used: a
+        # thread of OpenVINO that waits for Python, while Python waits for OpenVINO, would never continue.
         requests = [self._network.create_infer_request() for _ in range(self._num_requests)]
         tensors = [request.get_input_tensor().data for request in requests]
-        under_way: deque[tuple[int, int]] = deque()
+        running: deque[tuple[int, int]] = deque()
 
         def finish() -> int:
-            number, start = under_way.popleft()
+            number, start = running.popleft()
             requests[number].wait()
             part = values[start : start + IMAGES_PER_REQUEST]
             part[:] = requests[number].get_output_tensor().data[: len(part)]
@@ -119,12 +126,12 @@ class OpenVino:
         idle = list(range(len(requests)))
         for start in track(range(0, len(values), BATCH_SIZE), description):
             images = inputs[start : start + BATCH_SIZE]
-            for within in range(0, len(images), IMAGES_PER_REQUEST):
+            for offset in range(0, len(images), IMAGES_PER_REQUEST):
                 number = idle.pop() if idle else finish()
-                part = images[within : within + IMAGES_PER_REQUEST]
-                tensors[number][: len(part)] = part  # what is left of an earlier batch behind it is of no account
+                part = images[offset : offset + IMAGES_PER_REQUEST]
+                tensors[number][: len(part)] = part  # images of an earlier batch may remain behind it
                 requests[number].start_async()
-                under_way.append((number, start + within))
-        while under_way:
+                running.append((number, start + offset))
+        while running:
             finish()
         return np.split(values, np.cumsum(self._widths)[:-1], axis=1)

@@ -1,4 +1,4 @@
-"""Features of a pretrained network at chosen stages, to be used in a model of your own."""
+"""Feature extraction: the output of a frozen pretrained network at chosen stages."""
 
 from __future__ import annotations
 
@@ -34,28 +34,29 @@ def extract_features(
     pool: bool = True,
     cache: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Takes features out of a pretrained backbone at chosen stages, to be used in a model of your own.
+    """Computes features of images at chosen stages of a pretrained backbone, for a model of your own.
 
-    The second of the two ways to use pretrained knowledge: instead of freezing layers and training the others, compute
-    what the frozen layers say once and train anything on it.
+    Use it to train any model on pretrained features, instead of training a network with frozen layers: the frozen
+    layers run only once per image.
 
     Args:
         images: A folder, a list of files, an array `(num_images, height, width, channels)` of values 0-255, a
-            `tf.data.Dataset` or an `ImageDataset`; labels are not needed.
+            `tf.data.Dataset` or an `ImageDataset`. Labels are not needed.
         backbone: A name that `advisor backbones` lists.
-        stages: Names of stages; default: the last convolutional one.
-        image_size: Side of the square input in pixels; default: the backbone's own.
-        weights: `"auto"` (ImageNet's; for a model of your own: its weights), `"bundled"`, `"random"`, or the path of a
-            weights file.
-        pool: Average over the image plane; `False` keeps the feature maps.
-        cache: Whether pooled features are kept on disk and read from there.
+        stages: Names of stages. Default: only the last convolutional stage.
+        image_size: Side of the square input in pixels. Default: the best input size of the weights.
+        weights: `"auto"` (ImageNet weights, or the weights of your own model), `"bundled"`, `"random"`, or the path of
+            a weights file.
+        pool: Whether to average the features over the image plane. `False` returns feature maps.
+        cache: Whether to store pooled features on disk and to read them from there.
 
     Returns:
-        `{stage: array}`, shape `(num_images, channels)` when pooled, else `(num_images, height, width, channels)`.
+        `{stage: array}`; the shape is `(num_images, channels)` if pooled, otherwise `(num_images, height, width,
+        channels)`.
 
     Raises:
         UnknownNameError: If the backbone or a stage does not exist.
-        WeightsError: If the weights cannot be had.
+        WeightsError: If the weights are not available.
 
     Example:
         >>> import numpy as np
@@ -90,27 +91,30 @@ def extract_features(
 def extract_stages(
     extractor: FeatureExtractor, items: Sequence[Any], pixel_cache: PixelCache | None = None
 ) -> dict[str, np.ndarray]:
-    """Returns the pooled features of each stage by one pass, or from the cache: `{stage: (num_images, channels)}`.
+    """Returns the pooled features of every stage of an extractor, from one pass or from the cache.
 
     Args:
         extractor: From `stage_extractor`.
-        items: Files or arrays, as `ImageDataset.items` holds them.
-        pixel_cache: Where some of the images may lie decoded.
+        items: As `ImageDataset.items` holds them.
+        pixel_cache: Pixels and digests that are known already.
+
+    Returns:
+        `{stage: array}`, each array of shape `(num_images, channels)`.
     """
     pixels = Pixels(items, extractor.network.image_size, pixel_cache)
     values = extractor.run(pixels, description="Extracting features")
-    return dict(zip(extractor.outputs, values, strict=False))  # the last name says that maps are pooled
+    return dict(zip(extractor.outputs, values, strict=False))  # the last name, "pooled", has no array
 
 
 def stage_extractor(
     network: PretrainedNetwork, stages: Sequence[str] | None = None, *, cache: FeatureCache | None
 ) -> FeatureExtractor:
-    """Returns a feature extractor for some stages of a network, averaged over the image plane.
+    """Returns a feature extractor for stages of a network. Features are averaged over the image plane.
 
     Args:
         network: The pretrained network.
-        stages: Names of stages; default: all but fully connected ones, from the image on.
-        cache: Where the converted network and its features are kept, or `None`.
+        stages: Names of stages. Default: all but fully connected ones, in order from the image.
+        cache: The cache for the converted network and its features; `None` keeps nothing.
     """
     names = [stage.name for stage in network.stages(dense=False)] if stages is None else list(stages)
     return FeatureExtractor(

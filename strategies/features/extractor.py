@@ -1,4 +1,4 @@
-"""A frozen network with several outputs: named without being built, run by the fastest engine, cached on disk."""
+"""`FeatureExtractor`: a frozen pretrained network and its outputs, run by the fastest engine and cached on disk."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
     from strategies.data.batches import AugmentedViews
 
 Pass = Callable[[Any, str], list[np.ndarray]]
-# From a built network: its outputs, one vector per image each, and constants that belong to it.
+# Takes a built network. Returns its outputs, each one vector per image, and constants that belong to the network.
 SelectOutputs = Callable[["keras.Model"], tuple[list[Any], list[np.ndarray]]]
-MOST_REMEMBERED = 4_000  # images whose outputs one process remembers, for each network
-NETWORK_VERSION = 2  # raise it with any change that changes what a row, an output or a conversion gives
+MAX_REMEMBERED = 4_000  # images per network whose outputs a process keeps in memory
+NETWORK_VERSION = 2  # increase it when a change of a row, an output or the conversion changes the features
 
 _REMEMBERED: dict[str, dict[bytes, tuple[np.ndarray, ...]]] = {}  # by network, then by content of the image
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureExtractor:
-    """A frozen pretrained network and the outputs that are taken from it.
+    """A frozen pretrained network and the outputs that are computed with it.
 
-    Where OpenVINO is the engine, the network is converted once, in a background process, and cached under a key made
-    of the row, the content of its weights file, the input size and the outputs. Then this process imports neither Keras
-    nor its backend.
+    With OpenVINO as the engine, the network is converted once, in a background process, and cached. The key of the
+    cache entry is made from the row, the content of the weights file, the input size and the outputs. This process then
+    imports neither Keras nor its backend.
 
     Args:
         network: The pretrained network.
         outputs: Names of the outputs, for cache keys.
-        select: Returns from the built network its outputs and constants. A function of a module, or a
-            `functools.partial` of one, since it is sent to another process.
-        cache: Where the converted network and its outputs are kept; with `None` Keras computes and nothing is kept.
+        select: Function that takes the built network and returns its outputs and constants. It is sent to another
+            process, so it must be a function of a module, or a `functools.partial` of one.
+        cache: The cache for the converted network and the outputs. With `None`, Keras computes and nothing is kept.
         weights_size: As in `build_backbone`.
     """
 
@@ -65,11 +65,14 @@ class FeatureExtractor:
     weights_size: int | None = None
 
     def run(self, inputs: np.ndarray | Pixels | AugmentedViews, *, description: str) -> list[np.ndarray]:
-        """Returns every output for images, one array each, from the cache if they are there.
+        """Returns every output for images, computed or read from the cache.
 
         Args:
-            inputs: Images of the input size. Those of an array have no identity and are not cached.
+            inputs: Images of the input size. Outputs for an array are not cached, since it has no digests.
             description: Label of the progress bar.
+
+        Returns:
+            A list with one array of shape `(num_images, num_features)` per output.
         """
         if isinstance(inputs, np.ndarray):
             return self._pass(inputs, description)
@@ -77,14 +80,14 @@ class FeatureExtractor:
         def key() -> str:
             return make_key(**inputs.identity(), pixels_version=PIXELS_VERSION, **self._identity, engine=self._engine)
 
-        return cached(self._kept_in, key, len(inputs), lambda: self._compute(inputs, description))
+        return cached(self._used_cache, key, len(inputs), lambda: self._compute(inputs, description))
 
     def _compute(self, inputs: Pixels | AugmentedViews, description: str) -> list[np.ndarray]:
-        """Sends only those images through the network that this process has not sent through it before."""
-        if self._kept_in is None or not isinstance(inputs, Pixels) or len(inputs) > MOST_REMEMBERED:
+        """Runs the network only on images that this process has not run it on before."""
+        if self._used_cache is None or not isinstance(inputs, Pixels) or len(inputs) > MAX_REMEMBERED:
             return self._pass(inputs, description)
         rows = _REMEMBERED.setdefault(make_key(**self._identity, engine=self._engine), {})
-        if len(rows) + len(inputs) > MOST_REMEMBERED:
+        if len(rows) + len(inputs) > MAX_REMEMBERED:
             rows.clear()
         new = {digest: index for index, digest in enumerate(inputs.digests) if digest not in rows}
         if new:
@@ -96,12 +99,12 @@ class FeatureExtractor:
 
     @property
     def constants(self) -> list[np.ndarray]:
-        """The constants that belong to the network, such as statistics of its layers."""
+        """Constants that belong to the network, such as statistics of its layers."""
         return self._built[1] if self._converted is None else self._converted[3:]
 
     @property
-    def _kept_in(self) -> FeatureCache | None:
-        """Random weights are different each time, so there is nothing to keep."""
+    def _used_cache(self) -> FeatureCache | None:
+        """The cache, or `None`: random weights differ each time, so their features are not kept."""
         kept = self.network.weights != "random" and self.cache is not None and self.cache.max_bytes
         return self.cache if kept else None
 
@@ -111,8 +114,8 @@ class FeatureExtractor:
 
     @cached_property
     def _engine(self) -> str:
-        """Without a cache the conversion would cost more than it saves; without a file it could not be found again."""
-        convertible = self._kept_in is not None and self._file is not None
+        """OpenVINO needs a cache, since the conversion is slow, and a weights file, which identifies the network."""
+        convertible = self._used_cache is not None and self._file is not None
         return "openvino" if convertible and choose_engine() == "openvino" else keras_backend()
 
     @cached_property
@@ -136,16 +139,16 @@ class FeatureExtractor:
 
     @cached_property
     def conversion(self) -> BackgroundJob | None:
-        """The job that converts the network for OpenVINO; `None` where Keras computes."""
-        if self._engine != "openvino" or self._kept_in is None:
+        """The background job that converts the network for OpenVINO; `None` if Keras computes."""
+        if self._engine != "openvino" or self._used_cache is None:
             return None
         key = make_key(**self._identity, converted_by=version("openvino"))
         convert = partial(_convert, self.network, self.weights_size, self.select)
-        return BackgroundJob(key=key, cache=self._kept_in, make=convert)
+        return BackgroundJob(key=key, cache=self._used_cache, make=convert)
 
     @cached_property
     def _pass(self) -> Pass:
-        """The function that runs the network."""
+        """The function that runs the network on images."""
         if self._converted is not None:
             return OpenVino(*self._converted[:3])
         model, _ = self._built
@@ -153,7 +156,7 @@ class FeatureExtractor:
 
     @cached_property
     def _converted(self) -> list[np.ndarray] | None:
-        """What `_convert` returns; `None` where Keras computes."""
+        """The result of `_convert`; `None` if Keras computes."""
         if self.conversion is None:
             return None
         try:
@@ -182,17 +185,17 @@ def _build(
 
 
 def _convert(network: PretrainedNetwork, weights_size: int | None, select: SelectOutputs) -> list[np.ndarray]:
-    """Converts a network for OpenVINO, in float32 and for a few images per request; Keras' backend is OpenVINO.
+    """Converts a network for OpenVINO, in float32 and for `IMAGES_PER_REQUEST` images. Needs Keras' OpenVINO backend.
 
     Returns:
-        Structure and weights as bytes, two arrays of uint8, the width of each output, and the constants.
+        The arguments of `OpenVino` (structure, weights and widths), then the constants.
     """
     openvino = import_openvino()
     model, constants = _build(network, weights_size, select)
     import keras
 
     widths = np.array([output.shape[-1] for output in model.outputs])
-    # A single output: OpenVINO does not promise the order of several.
+    # The outputs are joined, since OpenVINO does not guarantee the order of several.
     joined = model.outputs[0] if len(widths) == 1 else keras.ops.concatenate(model.outputs, axis=1)
     signature = [keras.InputSpec(shape=(IMAGES_PER_REQUEST, *model.input.shape[1:]), dtype="float32")]
     with tempfile.TemporaryDirectory(prefix="advisor-openvino-") as folder:

@@ -1,4 +1,4 @@
-"""One frozen forward pass: images in, outputs of a Keras model out, computed once or read from the cache."""
+"""Forward passes of a Keras model over images: computed, or read from the cache."""
 
 from __future__ import annotations
 
@@ -28,18 +28,21 @@ def forward(
 ) -> list[np.ndarray]:
     """Runs `model` once over `inputs` and returns its outputs, one array each.
 
-    Faster than `model.predict` on the same batches: the last batch is padded, so the compiled function is traced once.
+    It is faster than `model.predict`: the last batch is padded, so the model is traced for only one shape.
 
     Args:
-        model: Any Keras model; its BatchNormalization works in inference mode.
-        inputs: Array of shape `(num_images, ...)`; batches of 32 are cast to float32.
-        description: What a progress bar says.
+        model: Any Keras model. BatchNormalization runs in inference mode.
+        inputs: Images or features of shape `(num_images, ...)`. They are cast to float32 in batches of 32.
+        description: Label of the progress bar.
 
     Returns:
-        A list with one array of shape `(num_images, ...)` per output of the model.
+        A list with one float32 array of shape `(num_images, ...)` per output of the model.
+
+    Raises:
+        UserError: If there are no images.
     """
     if not len(inputs):
-        raise UserError("Expected at least one image for a forward pass. Received none.")
+        raise UserError("Expected at least one image for a forward pass. Received: none. Give some images.")
     parts: list[list[np.ndarray]] = []
     jit_compile, model.jit_compile = model.jit_compile, use_xla()
     try:
@@ -49,7 +52,7 @@ def forward(
             outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
             parts.append([np.asarray(output, dtype="float32")[:size] for output in outputs])
     finally:
-        model.jit_compile = jit_compile  # the model is the caller's
+        model.jit_compile = jit_compile  # the caller's setting
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
@@ -63,19 +66,22 @@ def cached_forward(
     precision: str = "float32",
     description: str = "Frozen pass",
 ) -> list[np.ndarray]:
-    """Like `forward`, but reads the outputs from the cache where the same pass was made before, and keeps them there.
+    """Like `forward`, but stores the outputs in a cache and reads them from there.
 
-    The key of an entry holds the content of every image, how it was decoded, the input size, the backbone (and with it
-    the preprocessing), every weight of the model, what comes out, the precision and the Keras backend.
+    The key of an entry is made from the content of every image, the version of the decoding, the input size, the
+    backbone (and thus the preprocessing), every weight of the model, the outputs, the precision and the Keras backend.
 
     Args:
         model: A part of a pretrained network.
-        inputs: Images.
-        cache: `None` keeps nothing and reads nothing.
-        backbone: Name of the row that the model was built of.
-        outputs: What the outputs of the model are, by names that do not depend on what else was built.
-        precision: What the model computes in.
-        description: What a progress bar says.
+        inputs: The images.
+        cache: The cache; `None` stores and reads nothing.
+        backbone: Name of the row that the model was built from.
+        outputs: Names of the outputs, for the key. They must not depend on other models in the process.
+        precision: Precision that the model computes in.
+        description: Label of the progress bar.
+
+    Returns:
+        As `forward`.
     """
     import keras
 
@@ -94,7 +100,7 @@ def cached_forward(
 
 
 def padded(images: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Returns a batch of 32 as float32; a shorter one is filled up with its first image, so shapes stay the same."""
+    """Returns a batch of exactly 32 as float32. A shorter batch is filled with copies of its first image."""
     batch = np.asarray(images, dtype="float32")
     missing = BATCH_SIZE - len(batch)
     return np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)]) if missing else batch

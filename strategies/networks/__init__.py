@@ -1,1 +1,1 @@
-"""Pretrained networks: backbones as rows, their weights, a user's own model."""
+"""Pretrained networks: a table of backbones, their weights, and models that the user adds."""

@@ -1,4 +1,4 @@
-"""Pretrained networks as rows: stages, cut, preprocessing, input size, weights; and how a row becomes a model."""
+"""The table of backbones: stages, default cut, preprocessing, input size and weights file of each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from strategies.errors import unknown_name
 if TYPE_CHECKING:
     import keras
 
-# Names of the layers that every built backbone has: its input, its scaling, and the end of a network whose own last
-# layer is numbered by Keras (`activation_17`), so that its name depends on what was built before.
+# Layer names that are the same in every built backbone: its input, its scaling and its output. `OUTPUT` is used where
+# Keras numbers the last layer (`activation_17`), since such a name depends on the models that were built before.
 INPUT = "image"
 PREPROCESSING_LAYER = "preprocessing"
 OUTPUT = "backbone_output"
-# What a plan puts on top. No stage of a user's own model may bear these names, nor one of its layers theirs.
+# Stages and layers that a plan adds on top. Stages and layers of a user's own model must have other names.
 NEW_STAGES = ("new_stage", "classifier")
 RESERVED_LAYERS = frozenset(
     {INPUT, PREPROCESSING_LAYER, OUTPUT, "pool", "classifier", "classifier_dropout"}
@@ -26,12 +26,12 @@ RESERVED_LAYERS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A run of layers: all that lead to `last_layer` and do not belong to an earlier stage.
+    """A part of a backbone: all layers that lead to `last_layer` and do not belong to an earlier stage.
 
     Attributes:
-        name: `stem`, `stage1`, ... from the image on; `block1`, ... and `fc` for VGG16.
+        name: `stem`, `stage1`, ... in order from the image; `block1`, ... and `fc` for VGG16.
         last_layer: Name of the Keras layer that ends the stage.
-        dense: Whether these are fully connected layers, which need the backbone's own input size.
+        dense: Whether its layers are fully connected. Such layers work only at the backbone's own input size.
     """
 
     name: str
@@ -41,10 +41,15 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How RGB pixels 0-255 become what a network was trained on: `pixels * scale + offset`, per channel.
+    """How a network scales RGB pixels of 0-255: `pixels * scale + offset`, per channel.
 
-    What else a network expects of its input is put into the kernel of its first convolution once the weights are
-    loaded: `order` (the input channels in the order of the file's kernel) and `factor`, per channel.
+    `order` and `factor` are put into the kernel of the first convolution after the weights are loaded.
+
+    Attributes:
+        scale: Factor per channel; `None` if the network scales its input itself.
+        offset: Added per channel after scaling.
+        order: Order of the input channels in the kernel of the weights file.
+        factor: Factor per channel of the kernel.
     """
 
     scale: tuple[float, float, float] | None
@@ -56,7 +61,7 @@ class Preprocessing:
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 PREPROCESSING: dict[str, Preprocessing] = {
-    # The network takes pixels as they are, or holds all of its scaling.
+    # The network takes pixels of 0-255.
     "none": Preprocessing(scale=None),
     "-1..1": Preprocessing(scale=(1 / 127.5,) * 3, offset=(-1.0,) * 3),
     # EfficientNetV2S divides by 128, not by 127.5.
@@ -65,32 +70,34 @@ PREPROCESSING: dict[str, Preprocessing] = {
         scale=(1 / (255 * _STD[0]), 1 / (255 * _STD[1]), 1 / (255 * _STD[2])),
         offset=(-_MEAN[0] / _STD[0], -_MEAN[1] / _STD[1], -_MEAN[2] / _STD[2]),
     ),
-    # BGR minus its mean: the flip is in the kernel, the mean stays in RGB.
+    # BGR minus the mean. The channels are reordered in the kernel, so the mean is in RGB order.
     "caffe": Preprocessing(scale=(1.0,) * 3, offset=(-123.68, -116.779, -103.939), order=(2, 1, 0)),
-    # EfficientNetB0-B7 scale by statistics in their weights, and once more by 1/sqrt(std): Keras adds a layer for that
-    # only with weights="imagenet", here it is in the kernel wherever the weights come from.
+    # EfficientNetB0-B7 scale by statistics in their weights, and then by 1/sqrt(std). Keras adds a layer for the second
+    # step only with weights="imagenet". Here it is in the kernel, whatever the weights are.
     "built-in": Preprocessing(scale=None, factor=(_STD[0] ** -0.5, _STD[1] ** -0.5, _STD[2] ** -0.5)),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A network pretrained on ImageNet, or the user's own (`strategies.add_backbone`).
+    """A row of `BACKBONES`: a Keras network pretrained on ImageNet, or a user's own (`strategies.add_backbone`).
 
     Attributes:
-        name: What the user calls it; a width other than 1.0 is part of it.
-        constructor: Attribute of `keras.applications`; empty for the user's own.
-        arguments: Arguments of the constructor that make this row.
-        image_size: Side in pixels of the square images that it was trained on.
+        name: Name of the backbone; a width other than 1.0 is part of it.
+        constructor: Name of the function in `keras.applications`; empty for a user's own model.
+        arguments: Arguments of that function.
+        image_size: Side in pixels of the square images that it was trained on: its own input size.
         min_image_size: Smallest side that the constructor accepts.
         preprocessing: Row of `PREPROCESSING`.
-        stages: From the image to the end of the network without its top; VGG16's fully connected layers come after.
-        default_cut: The stage up to which a recipe keeps the early layers when nothing says better: about a third of
-            the depth, where the feature map is mostly an eighth of the image.
+        stages: The stages from the image to the end of the network without its top. VGG16 has its fully connected
+            layers as a last stage.
+        default_cut: The last stage that `keep_early_layers` keeps unless something better is known: after about a
+            third of the depth, where the side of the feature map is mostly an eighth of the image's.
+        has_batch_norm: Whether the network has BatchNormalization layers.
         weights_file: Name of Keras' file; `{size}` is one of `weights_sizes`, `{top}` is empty with dense stages.
-        weights_sizes: Input sizes for which there is a file of its own; empty if one file serves all.
-        source: Paper.
-        model: The user's own network with its weights, models within it included; `None` for all of Keras'.
+        weights_sizes: Input sizes that have their own weights file; empty if one file is used at all sizes.
+        source: The paper that describes it.
+        model: The user's own model with its weights; `None` for the networks of Keras.
     """
 
     name: str
@@ -121,7 +128,7 @@ def _widths(
     arguments: Mapping[str, Any] | None = None,
     **shared: Any,
 ) -> tuple[Backbone, ...]:
-    """The rows of a family that differ in `alpha`; `widths` says how the name of the weights file writes each."""
+    """The rows of a family that differ in `alpha`. `widths` maps each alpha to its text in the name of the file."""
     return tuple(
         Backbone(
             name=constructor if alpha == 1.0 else f"{constructor}-{alpha}",
@@ -135,7 +142,7 @@ def _widths(
 
 
 def _efficientnet(variant: str, image_size: int, repeats: tuple[int, ...]) -> Backbone:
-    """A row of EfficientNetB0-B7; a block that is repeated ends in an addition, a single one in a projection."""
+    """A row of EfficientNetB0-B7. A repeated block ends in an addition, a single block in a projection."""
     ends = [
         f"block{block}{'abcdefgh'[count - 1]}_{'add' if count > 1 else 'project_bn'}"
         for block, count in enumerate(repeats, start=1)
@@ -167,9 +174,9 @@ def _efficientnet_v2(variant: str, image_size: int, preprocessing: str, repeats:
 
 _MOBILENET_V3 = "Howard et al. 2019, Searching for MobileNetV3 (arXiv:1905.02244)"
 
-# Boundaries are ends of blocks at which the useful activation leaves: after the addition and its activation, after the
-# linear projection of an inverted residual block, after the transition of a dense block; where the activation follows
-# the addition in the next block (ResNet50V2, Xception) or a normalisation does (ConvNeXt), after that one.
+# A stage ends where a block does: after the addition and its activation, after the linear projection of an inverted
+# residual block, or after the transition of a dense block. Where the activation (ResNet50V2, Xception) or the
+# normalization (ConvNeXt) is the first layer of the next block, the stage ends after that layer.
 BACKBONES: dict[str, Backbone] = {
     backbone.name: backbone
     for backbone in (
@@ -253,7 +260,7 @@ BACKBONES: dict[str, Backbone] = {
             constructor="InceptionV3",
             image_size=299,
             min_image_size=75,
-            # The convolutions before the first Inception block have no names of their own.
+            # The convolutions before the first Inception block have no stable names.
             stages=_stages("mixed0", "mixed2", "mixed5", "mixed7", "mixed10"),
             default_cut="stage1",
             weights_file="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -304,8 +311,8 @@ def get_backbone(name: str) -> Backbone:
         name: A key of `BACKBONES`; the width 1.0 may be written out (`MobileNetV2-1.0`).
 
     Raises:
-        UnknownNameError: If there is no such backbone; the text suggests the nearest name. The user's own are known
-            only in the process that added them.
+        UnknownNameError: If there is no such backbone. The message suggests the nearest name. A user's own backbone is
+            known only in the process that added it.
 
     Example:
         >>> from strategies.networks.backbones import get_backbone
@@ -321,7 +328,9 @@ def get_backbone(name: str) -> Backbone:
 
 
 def resolve_weights(backbone: Backbone, weights: str) -> str:
-    """Returns the weights that are meant: `"auto"` is `"own"` for a user's own model and `"imagenet"` for others.
+    """Replaces `"auto"` by the weights that it means: `"own"` for a user's own model, `"imagenet"` for others.
+
+    For a user's own model, `"imagenet"` means `"own"` too. Anything else is returned as it is.
 
     Args:
         backbone: A row of `BACKBONES`.
@@ -338,12 +347,12 @@ def resolve_weights(backbone: Backbone, weights: str) -> str:
 
 
 def stages_at(backbone: Backbone, image_size: int, *, dense: bool = True) -> tuple[Stage, ...]:
-    """Returns the stages that the backbone has at an input size: dense ones only at its own.
+    """Returns the stages of a backbone at an input size. Dense stages exist only at its own input size.
 
     Args:
         backbone: A row of `BACKBONES`.
         image_size: Side of the square input in pixels.
-        dense: Whether dense ones are among them.
+        dense: Whether to include dense stages.
 
     Example:
         >>> from strategies.networks.backbones import get_backbone, stages_at

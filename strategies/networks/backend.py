@@ -1,4 +1,4 @@
-"""Keras and its backend: started quietly, its name, and whether it computes on a GPU or compiles with XLA."""
+"""Keras and its backend: how to import it quietly, its name, and whether it uses a GPU and XLA."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 
 
 def start_keras() -> None:
-    """Imports Keras where that was not done yet; TensorFlow's messages at start-up do not reach stderr."""
+    """Imports Keras if it is not imported yet. TensorFlow's start-up messages do not reach stderr."""
     if "keras" in sys.modules:
         return
     sys.stderr.flush()
     try:
-        kept = os.dup(2)
-    except OSError:  # a process without stderr
+        stderr = os.dup(2)
+    except OSError:  # the process has no stderr
         import keras
 
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    devnull = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         import keras
 
-        keras.ops.zeros(1)  # the first operation looks for devices
+        keras.ops.zeros(1)  # the first operation searches for devices, which prints messages too
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
 def keras_backend() -> str:
-    """Returns the name of Keras' backend without importing it."""
+    """Returns the name of the Keras backend without importing Keras."""
     if "keras" in sys.modules:
         import keras
 
@@ -50,7 +50,7 @@ def has_gpu() -> bool:
     """Returns whether the Keras backend computes on a GPU."""
     import keras
 
-    if keras.backend.backend() == "torch":  # for which keras.distribution knows no devices
+    if keras.backend.backend() == "torch":  # keras.distribution lists no devices for it
         import torch
 
         return bool(torch.cuda.is_available())
@@ -58,7 +58,7 @@ def has_gpu() -> bool:
 
 
 def use_xla() -> bool:
-    """Returns whether Keras should compile with XLA: not for TensorFlow on a CPU, where it is several times slower."""
+    """Returns whether Keras should compile with XLA. For TensorFlow on a CPU, XLA is several times slower."""
     import keras
 
     backend = keras.backend.backend()

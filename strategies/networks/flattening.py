@@ -1,4 +1,4 @@
-"""Models within a model: copied as they are, or taken apart into one flat graph whose layers are found by name."""
+"""Copies nested models, or flattens them into one graph in which every layer is found by its name."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def name_leaves(model: keras.Model, reserved: Collection[str] = ()) -> dict[str, Any]:
-    """Gives every layer that is no model itself, at any depth, a name that no other one has.
+    """Finds a unique name for every layer of a model and of the models nested in it.
 
     Args:
-        model: A functional or Sequential model; models within it are looked into.
+        model: A functional or Sequential model.
         reserved: Names that no layer may have.
 
     Returns:
-        `{name: layer}`: the layer's own name where it is free, outer layers first; else preceded by the name of the
-        model that it stands in. Operations (`x + y`) are listed like layers, inputs are not.
+        `{name: layer}`, without nested models and inputs. A layer keeps its own name if that is free; otherwise the
+        name of its model is put before it. Outer layers come first. Operations (`x + y`) are listed like layers.
 
     Raises:
-        UserError: If a model within the model is subclassed: Keras does not know its layers.
+        UserError: If a nested model is subclassed, since Keras does not know its layers.
 
     Example:
         >>> import keras
@@ -53,11 +53,11 @@ def name_leaves(model: keras.Model, reserved: Collection[str] = ()) -> dict[str,
 
 
 def copy_model(model: keras.Model, reserved: Collection[str] | None = None) -> keras.Model:
-    """Copies a model with its weights, and the models within it; what it was compiled with is left behind.
+    """Copies a model, the models nested in it and their weights. The copy is not compiled.
 
     Args:
         model: A functional or Sequential model.
-        reserved: `None` keeps the names; else layers are named as `name_leaves` does.
+        reserved: `None` keeps the names of layers; otherwise layers are named as by `name_leaves`.
 
     Raises:
         UserError: If a layer cannot be copied.
@@ -65,7 +65,7 @@ def copy_model(model: keras.Model, reserved: Collection[str] | None = None) -> k
     import keras
 
     names = {} if reserved is None else {id(part): name for name, part in name_leaves(model, reserved).items()}
-    copies: dict[int, tuple[Any, Any]] = {}  # by identity: a layer that is used twice is copied once
+    copies: dict[int, tuple[Any, Any]] = {}  # by identity, so that a layer that is used twice is copied once
 
     def copy(part: Any) -> Any:
         if id(part) not in copies:
@@ -75,7 +75,7 @@ def copy_model(model: keras.Model, reserved: Collection[str] | None = None) -> k
     def copy_whole(whole: keras.Model) -> keras.Model:
         if not isinstance(whole, keras.Sequential):
             return keras.models.clone_model(_graph(whole), clone_function=copy)
-        # Sequential as it was: in a file of weights, models are found by their class.
+        # A Sequential model stays Sequential: a weights file finds models by their class.
         start = keras.Input(batch_shape=whole.inputs[0].shape, dtype=whole.inputs[0].dtype)
         return keras.Sequential([start, *map(copy, whole.layers)], name=whole.name)
 
@@ -87,31 +87,31 @@ def copy_model(model: keras.Model, reserved: Collection[str] | None = None) -> k
 
 
 def flatten(network: keras.Model, *, weights: bool = True) -> keras.Model:
-    """Puts the layers of the models within a model in their place.
+    """Replaces nested models by their layers.
 
-    Whatever the model says of `training` at a call is dropped: whether BatchNormalization is held is the plan's to
-    say, and `fit` and `predict` of Keras 3.15 overrule it anyway.
+    A `training` argument in a call of a layer is dropped. The plan decides whether BatchNormalization is frozen, and
+    `fit` and `predict` of Keras 3.15 override that argument anyway.
 
     Args:
-        network: A functional or Sequential model with one input and one output, of which nothing else is needed: its
-            layers are connected anew on the way.
-        weights: Whether the weights are taken over; else they are drawn anew, except the mean and variance of
-            Normalization, which say how pixels are scaled.
+        network: A functional or Sequential model with one input and one output. Do not use it afterwards: its layers
+            get new connections.
+        weights: Whether to copy the weights. Otherwise they are initialized again, except the mean and variance of
+            Normalization, which scale the pixels.
 
     Returns:
-        A model of new layers, none of which is a model, with the names that they had.
+        A model of new layers with the same names and without nested models.
     """
     import keras
 
     def call(part: Any, *args: Any, training: Any = None, **kwargs: Any) -> Any:
-        # `call` of a model, unlike the model itself, enters its layers into the graph one by one.
+        # `part.call` adds the layers of a nested model to the graph; `part` itself would add the model as one layer.
         return part.call(*args, **kwargs) if isinstance(part, keras.Model) else part(*args, **kwargs)
 
-    # One tensor in, one out, whatever dictionary or list the model has them in.
+    # One input tensor and one output tensor, even if the model has them in a list or a dictionary.
     network = keras.Model(network.inputs[0], network.outputs[0])
     while any(isinstance(part, keras.Model) for part in network.layers):
         network = keras.models.clone_model(network, clone_function=lambda part: part, call_function=call)
-    # Copies: the layers themselves are still connected to the inputs of the models that they came from.
+    # The layers are copied, since the originals are still connected to the inputs of their former models.
     copies: list[tuple[Any, Any]] = []
 
     def copy(part: Any) -> Any:
@@ -126,14 +126,14 @@ def flatten(network: keras.Model, *, weights: bool = True) -> keras.Model:
 
 
 def _graph(model: keras.Model) -> keras.Model:
-    """The plain functional model of the same layers: no class of its own, not compiled."""
+    """Returns a plain functional model of the same layers, not compiled."""
     import keras
 
     if isinstance(model, keras.Sequential) and model.built:
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if not isinstance(model, keras.Function):
         raise UserError(
-            f"Expected models within the model to be functional or Sequential. Received: {model.name!r}, a "
+            f"Expected nested models to be functional or Sequential. Received: {model.name!r}, a "
             f"{type(model).__name__}, whose layers Keras cannot list. Build it with keras.Model(inputs, outputs)."
         )
     return keras.Model(model.input, model.output, name=model.name)
@@ -142,16 +142,16 @@ def _graph(model: keras.Model) -> keras.Model:
 def _copy(part: Any, names: dict[int, str] | None = None) -> Any:
     try:
         new = part.__class__.from_config(part.get_config())
-    except Exception as error:  # whatever a layer's own code raises
+    except Exception as error:  # a custom layer may raise anything
         raise UserError(
             f"Expected layers that can be copied by get_config and from_config. Received: {part.name!r}, a "
-            f"{type(part).__name__} ({in_a_sentence(error)}). Replace it by layers and keras.ops that Keras can copy."
+            f"{type(part).__name__} ({in_a_sentence(error)}). Replace it with layers and keras.ops that Keras can copy."
         ) from error
-    new.name = (names or {}).get(id(part), part.name)  # not every layer's configuration holds its name
+    new.name = (names or {}).get(id(part), part.name)  # some configurations do not include the name
     return new
 
 
 def _take_weights(new: Any, part: Any) -> None:
     new.set_weights(part.get_weights())
-    if hasattr(new, "finalize_state"):  # Normalization works with what it computed from its weights before
+    if hasattr(new, "finalize_state"):  # Normalization computes values from its weights in advance
         new.finalize_state()

@@ -1,4 +1,4 @@
-"""`PretrainedNetwork`: a backbone, its weights and its input size, the one value that names a pretrained network."""
+"""`PretrainedNetwork`: identifies a pretrained network by its backbone, weights and input size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from strategies.networks.backbones import Backbone, Stage, get_backbone, stages_
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedNetwork:
-    """A pretrained network: which backbone, with which weights, at which input size. Nothing is built or loaded.
+    """Identifies a pretrained network by its backbone, weights and input size. Builds and loads nothing.
 
     Attributes:
         backbone: Name of a row of `BACKBONES`.
@@ -34,11 +34,11 @@ class PretrainedNetwork:
 
     @property
     def row(self) -> Backbone:
-        """The row of the backbone."""
+        """The row of `BACKBONES`."""
         return get_backbone(self.backbone)
 
     def stages(self, *, dense: bool = True) -> tuple[Stage, ...]:
-        """Returns the stages at this input size; see `stages_at`."""
+        """Returns the stages of the backbone at this input size; see `stages_at`."""
         return stages_at(self.row, self.image_size, dense=dense)
 
     def at(self, image_size: int) -> PretrainedNetwork:

@@ -1,4 +1,4 @@
-"""A user's own `keras.Model` as a backbone: checked, copied, and added to the rows under a name."""
+"""Adds a user's own `keras.Model` to the backbones: checks it, copies it and gives it a row."""
 
 from __future__ import annotations
 
@@ -37,31 +37,32 @@ def add_backbone(
     image_size: int | None = None,
     source: str = "",
 ) -> Backbone:
-    """Adds a model of your own to the backbones, for this process: from then on it is meant by its name.
+    """Adds your own model to the backbones. In this process, every function that takes a backbone then knows its name.
 
-    The model is copied with the weights that it has now: training never changes it, and what you do to it later does
-    not change the backbone. Models within it are taken apart, so that a stage may end within one of them.
+    The model is copied with its current weights. Training never changes your model, and later changes to your model do
+    not change the backbone. Nested models are flattened, so a stage may end inside one of them.
 
     Args:
-        name: What plans and reports call it; a name that was added before is replaced.
-        model: A functional or Sequential model without its classifier: from RGB images, channels last, to a feature map
-            or to one vector per image. Or the path of a `.keras` file, which is loaded at once and in Keras' safe mode:
-            load a model that needs more yourself. A subclassed model has no graph that could be cut.
-        stages: `{stage: name of its last layer}`, two or more, from the image to the end of the model. All but the last
-            end in a feature map; the last ends the model. Where two layers of models within the model have one name,
-            the inner one's is `{name of its model}_{name}`.
-        preprocessing: What becomes of pixels 0-255 before they enter the model, a row of `PREPROCESSING`: `"none"` for
-            a model that takes them as they are and scales them itself, `"-1..1"`, `"torch"`, `"caffe"` as in Keras'
-            `preprocess_input`.
-        default_cut: The stage up to which `keep_early_layers` keeps the layers; default: the first third.
-        image_size: Side of the square images in pixels; default: the model's own input size.
-        source: Where the model comes from.
+        name: Its name in plans and reports. A backbone that you added under that name before is replaced.
+        model: A functional or Sequential model without its classifier, from RGB images (channels last) to a feature map
+            or to one vector per image; or the path of a `.keras` file. A file is loaded immediately, in Keras' safe
+            mode; if your model cannot be loaded in safe mode, load it yourself. Subclassed models are refused, since
+            their layers are not known.
+        stages: `{stage: name of its last layer}` in order from the image to the end of the model, at least two. The
+            last stage ends the model; all others end in a feature map. If a layer of a nested model has the same name
+            as another layer, its name is `{name of its model}_{name}`.
+        preprocessing: How pixels of 0-255 are scaled before they enter the model: `"none"` if the model takes them
+            unscaled; `"-1..1"`, `"torch"` or `"caffe"` as in Keras' `preprocess_input`. A key of `PREPROCESSING`.
+        default_cut: The last stage that `keep_early_layers` keeps. Default: the end of the first third of the stages.
+        image_size: Side of the square images in pixels. Default: the model's own input size.
+        source: Where the model comes from, for reports.
 
     Returns:
-        The row, with `min_image_size` 1 where the layers allow other sizes than the model's own, else that size.
+        The row. Its `min_image_size` is 1 if the layers allow other input sizes than the model's own; otherwise it is
+        the model's own input size.
 
     Raises:
-        UserError: If the model cannot be used as a backbone with these stages; the sentence says why.
+        UserError: If the model cannot be used as a backbone with these stages. The message says why.
         UnknownNameError: If there is no such preprocessing, layer or stage.
 
     Example:
@@ -107,7 +108,7 @@ def add_backbone(
     _check_answers(row, model, network)
     _check_stages(row, network)
     if own_size not in (None, size):
-        build_own(row, copied, size, "random")  # refuses a size that the layers do not allow
+        build_own(row, copied, size, "random")  # raises if the layers do not allow this size
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     row = replace(row, has_batch_norm=bool(norms), min_image_size=_smallest_size(row, copied, own_size))
     BACKBONES[name] = row
@@ -120,13 +121,13 @@ def _refuse(expected: str, received: str, advice: str) -> NoReturn:
 
 def _check_name(name: str) -> None:
     if not isinstance(name, str) or not name.strip() or "/" in name:
-        _refuse("a name for the backbone, without '/'", repr(name), "Name it as reports shall call it")
+        _refuse("a name for the backbone, without '/'", repr(name), "Give a name that reports can use")
     try:
         known = get_backbone(name)
     except UnknownNameError:
         return
     if known.model is None:
-        _refuse("a name of its own for the backbone", f"{name!r}, a network of Keras", "Choose another name")
+        _refuse("a new name for the backbone", f"{name!r}, a network of Keras", "Choose another name")
 
 
 def _load(path: Path) -> keras.Model:
@@ -134,15 +135,15 @@ def _load(path: Path) -> keras.Model:
 
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # what Keras and h5py raise differs by version and by what is wrong
+    except Exception as error:  # Keras and h5py raise different errors, depending on version and fault
         raise UserError(
             f"Expected a .keras file that Keras loads in safe mode. Received: {str(path)!r} ({in_a_sentence(error)}). "
-            f"Check the path, or load the model yourself and give the model."
+            f"Check the path, or load the model yourself and pass it."
         ) from error
 
 
 def _check_graph(model: Any) -> int | None:
-    """Refuses what is no backbone; returns the side of the input, or `None` if it is not fixed."""
+    """Checks that a model can be a backbone. Returns the side of its input, or `None` if that is not fixed."""
     import keras
 
     functional = isinstance(model, keras.Function) or (isinstance(model, keras.Sequential) and model.built)
@@ -152,25 +153,29 @@ def _check_graph(model: Any) -> int | None:
         _refuse("a functional keras.Model, whose layers are known", what, advice)
     if (len(model.inputs), len(model.outputs)) != (1, 1):
         counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
-        _refuse("a model with one input and one output", counts, "Give keras.Model(image, features) of its layers")
+        _refuse("a model with one input and one output", counts, "Build keras.Model(image, features) from its layers")
     shape, ends_in = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
     sides = {side for side in shape[1:3] if side is not None}
     if len(shape) != 4 or shape[3] != 3 or len(sides) > 1:
         _refuse("an input of square RGB images, (None, side, side, 3)", str(shape), "Build the model on such an input")
     if len(ends_in) not in (2, 4):
-        _refuse("a model that ends in a feature map or in a vector", f"shape {ends_in}", "Cut it, or pool its output")
+        _refuse(
+            "a model that ends in a feature map or in a vector",
+            f"shape {ends_in}",
+            "End it earlier, or pool its output",
+        )
     return next(iter(sides), None)
 
 
 def _resolve_stages(
     name: str, model: keras.Model, stages: Mapping[str, str] | Sequence[tuple[str, str]]
 ) -> tuple[Stage, ...]:
-    """Finds the layers that end the stages, by the names that they will have in the flat model."""
+    """Returns the stages; layer names are those of the flat model."""
     import keras
 
     pairs = [tuple(pair) for pair in (stages.items() if isinstance(stages, Mapping) else stages)]
     if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
-        _refuse("two or more stages as {name: last layer}", f"stages={stages!r}", "Name where each stage ends")
+        _refuse("two or more stages as {name: last layer}", f"stages={stages!r}", "Name the layer that ends each stage")
     names = [stage for stage, _ in pairs]
     if len(set(names)) < len(names) or {"top", *NEW_STAGES} & set(names):
         taken = ", ".join(("top", *NEW_STAGES))
@@ -188,7 +193,7 @@ def _resolve_stages(
 
 
 def _check_answers(row: Backbone, model: keras.Model, network: keras.Model) -> None:
-    """Refuses a model whose copy answers differently: layers may hold what is neither weight nor configuration."""
+    """Checks that the copy gives the output of the model: a layer may have state outside weights and configuration."""
     import keras
 
     size = network.input_shape[1]
@@ -196,21 +201,21 @@ def _check_answers(row: Backbone, model: keras.Model, network: keras.Model) -> N
     scaling = PREPROCESSING[row.preprocessing]
     scaled = pixels if scaling.scale is None else pixels * np.array(scaling.scale) + np.array(scaling.offset)
     given = scaled[..., list(scaling.order)].astype("float32")
-    # The input may stand in a list or a dictionary.
+    # The model may take its input in a list or a dictionary.
     inputs = given if isinstance(model, keras.Sequential) else keras.tree.map_structure(lambda _: given, model.input)
     answers = keras.tree.flatten([model(inputs, training=False), network(pixels, training=False)])
     expected, found = (keras.ops.convert_to_numpy(answer).astype("float64") for answer in answers)
     difference = np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-12)
-    if not difference < 0.01:  # rounding of half precision is below
+    if not difference < 0.01:  # rounding in half precision is smaller
         _refuse(
-            "a model whose copy, layer by layer from configuration and weights, gives the same output",
-            f"one whose copy differs by {difference:.0%}",
-            "Look for a layer whose state is in neither, or that is called with training=True",
+            "a model whose copy from configuration and weights gives the same output",
+            f"a model whose copy differs by {difference:.0%}",
+            "Look for a layer with other state, or a layer that is called with training=True",
         )
 
 
 def _check_stages(row: Backbone, network: keras.Model) -> None:
-    """Refuses stages that the graph does not have, and layers that no stage could freeze or train."""
+    """Checks that the stages exist in the graph and that each of their layers can be frozen and trained."""
     import keras
 
     _check_layers(network)
@@ -219,22 +224,22 @@ def _check_stages(row: Backbone, network: keras.Model) -> None:
     for stage in row.stages:
         if stage.last_layer not in owned[stage.name]:
             _refuse(
-                "stages that hold layers of their own, scaling apart",
+                "stages with at least one layer each, not counting scaling",
                 f"stage {stage.name!r} ending at {stage.last_layer!r}, which is scaling or belongs to an earlier stage",
-                "Let it end later",
+                "End it at a later layer",
             )
         output = network.get_layer(stage.last_layer).output
         if previous and previous not in {layer.name for layer in keras.Model(network.input, output).layers}:
             _refuse(
                 "stages in order from the image to the end, each on the path to the next",
                 f"stage {stage.name!r} ending at {stage.last_layer!r}, which does not follow {previous!r}",
-                "Put them in order, or name layers that everything passes through",
+                "Put the stages in order, or end them at layers that all data passes through",
             )
         if stage is not row.stages[-1] and len(output.shape) != 4:
             _refuse(
-                "stages that end in a feature map, all but the last",
+                "stages that end in a feature map, except the last",
                 f"stage {stage.name!r} ending at {stage.last_layer!r} with shape {tuple(output.shape)}",
-                "Let the last stage begin there",
+                "Join it with the last stage",
             )
         previous = stage.last_layer
     if output is not network.output:
@@ -242,15 +247,15 @@ def _check_stages(row: Backbone, network: keras.Model) -> None:
             "a last stage that ends the model",
             f"stage {row.stages[-1].name!r} ending at {previous!r}, while the model ends at "
             f"{network.layers[-1].name!r}",
-            "Name that layer, or give a model that ends earlier",
+            "Name that layer, or give a model that ends at the last stage",
         )
     calls = _count_calls(network)
     for layer in network.layers:
         if calls[layer.name] > 1 and (layer.weights or layer.name in {stage.last_layer for stage in row.stages}):
             _refuse(
-                "layers that are used once, so that each belongs to one stage",
+                "layers that are used only once, so that each belongs to one stage",
                 f"{layer.name!r}, which is used {calls[layer.name]} times",
-                "Build the model with a layer for each use",
+                "Build the model with a separate layer for each use",
             )
 
 
@@ -261,21 +266,21 @@ def _check_layers(network: keras.Model) -> None:
     if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax:
         _refuse(
             "a model without its classifier",
-            f"one that ends in the softmax of {last.name!r}",
-            "Leave it out: keras.Model(model.input, model.get_layer(NAME).output)",
+            f"a model that ends in the softmax of {last.name!r}",
+            "Leave out the classifier: keras.Model(model.input, model.get_layer(NAME).output)",
         )
     for layer in network.layers:
         within = {weight.name for weight in layer.weights} & {"moving_mean", "moving_variance"}
         if within and not isinstance(layer, keras.layers.BatchNormalization):
             _refuse(
-                "BatchNormalization as layers of the model, where a plan can hold it",
-                f"{layer.name!r}, a {type(layer).__name__} that holds it within",
-                "Build the model of the layers themselves",
+                "BatchNormalization as separate layers of the model, so that a plan can freeze them",
+                f"{layer.name!r}, a {type(layer).__name__} that contains it",
+                "Build the model from the layers inside it",
             )
 
 
 def _count_calls(network: keras.Model) -> Counter[str]:
-    """Returns how often each layer is used; connects the layers of `network` once more."""
+    """Returns how often each layer is used. Connects the layers of `network` once more."""
     import keras
 
     calls: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""How a row of `backbones.py` becomes a Keras model: flat, with its own scaling and pretrained weights."""
+"""Builds the Keras model of a backbone: without nested models, with its scaling and its pretrained weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from strategies.networks.weights import (
     BUNDLED,
     bundled_file,
     can_download,
-    missing,
+    no_weights_message,
     sizes_to_load,
     weights_files,
     weights_path,
@@ -45,26 +45,27 @@ def build_backbone(
     last_stage: str | None = None,
     weights_size: int | None = None,
 ) -> keras.Model:
-    """Builds the pretrained network of a row, as a flat functional model that holds its own scaling.
+    """Builds the pretrained network of a row as a functional model that scales its input itself.
 
     Args:
         backbone: A row of `BACKBONES`.
-        image_size: Side of the square input in pixels; default: the backbone's own.
-        weights: `"auto"`: `"own"`, the model's, for one of the user's, else `"imagenet"`: Keras' cache, else its
-            download. Or `"bundled"`, the small network in this package, `"random"`, or the path of a weights file of
-            the plain Keras network or of the user's model (`.h5` or `.weights.h5`).
-        dense: Whether the fully connected stage is kept (VGG16 at its own size).
-        last_stage: The stage whose output is the model's; default: the last one.
-        weights_size: Input size whose ImageNet file is used, for backbones that have several; default: that of
-            `image_size`, and where it cannot be had, of the backbone's own size.
+        image_size: Side of the square input in pixels. Default: the backbone's own input size.
+        weights: `"imagenet"`: from Keras' cache, or downloaded by Keras. `"own"`: those of a user's own model.
+            `"auto"`: `"own"` for a user's own model, otherwise `"imagenet"`. `"bundled"`: the small network in this
+            package. `"random"`: not pretrained. Or the path of a weights file (`.h5` or `.weights.h5`) of the plain
+            Keras network or of the user's model.
+        dense: Whether to keep the fully connected stage (only VGG16 at its own input size).
+        last_stage: The stage at which the model ends. Default: the last stage.
+        weights_size: Input size whose ImageNet file is loaded, for backbones with several files. Default: the file for
+            `image_size`; if that is not available, the file for the backbone's own input size.
 
     Returns:
         A model from RGB pixels 0-255, float32 of shape `(image_size, image_size, 3)`, to the output of `last_stage`.
 
     Raises:
-        UserError: If the image is too small, or there is no dense stage at that size.
+        UserError: If the image size is too small, or there is no dense stage at that size.
         UnknownNameError: If `last_stage` does not exist.
-        WeightsError: If the weights cannot be had or do not fit.
+        WeightsError: If the weights are not available or do not fit.
 
     Example:
         >>> from strategies.networks.backbones import get_backbone
@@ -80,7 +81,7 @@ def build_backbone(
     if size < backbone.min_image_size:
         raise UserError(
             f"{backbone.name} needs images of at least {backbone.min_image_size} px. Received: image_size={size}. "
-            f"Give a larger one."
+            f"Give a larger image size."
         )
     stages = {stage.name: stage for stage in stages_at(backbone, size, dense=dense)}
     if dense and not any(stage.dense for stage in stages.values()):
@@ -120,7 +121,7 @@ def build_network(
     last_stage: str | None = None,
     weights_size: int | None = None,
 ) -> keras.Model:
-    """Builds a pretrained network; like `build_backbone`, with backbone, weights and input size as one value."""
+    """Builds a pretrained network. Like `build_backbone`, with backbone, weights and input size in one value."""
     return build_backbone(
         network.row,
         image_size=network.image_size,
@@ -134,14 +135,14 @@ def build_network(
 def stage_layers(model: keras.Model, backbone: Backbone) -> dict[str, tuple[str, ...]]:
     """Returns the names of a model's layers by stage of its backbone, in topological order.
 
-    The input, the preprocessing and layers that were put on top belong to no stage.
+    The input, the preprocessing and layers on top of the backbone belong to no stage.
 
     Args:
-        model: What `build_backbone` returned, cut or whole, alone or with other layers on top.
-        backbone: The row that it was built of.
+        model: From `build_backbone`, whole or in part, with or without other layers on top.
+        backbone: The row that it was built from.
 
     Returns:
-        `{stage: names}` of the stages that the model has; the last name of each is where the stage ends.
+        `{stage: names}` for the stages in the model. The last name is the layer that ends the stage.
 
     Raises:
         UserError: If the model has no stage of that backbone.
@@ -155,10 +156,10 @@ def stage_layers(model: keras.Model, backbone: Backbone) -> dict[str, tuple[str,
     """
     import keras
 
-    # By type, since those that are built in have numbered names.
-    apart = (keras.layers.InputLayer, keras.layers.Rescaling, keras.layers.Normalization)
+    # By type, since Keras numbers the names of layers that the network itself adds.
+    input_layers = (keras.layers.InputLayer, keras.layers.Rescaling, keras.layers.Normalization)
     names = [layer.name for layer in model.layers]
-    seen = {layer.name for layer in model.layers if isinstance(layer, apart)}
+    seen = {layer.name for layer in model.layers if isinstance(layer, input_layers)}
     found = {}
     for stage in backbone.stages:
         if stage.last_layer not in names:
@@ -170,17 +171,17 @@ def stage_layers(model: keras.Model, backbone: Backbone) -> dict[str, tuple[str,
     if not found:
         raise UserError(
             f"Expected a model built on {backbone.name}. Received: {model.name!r}, which has no layer "
-            f"{backbone.stages[0].last_layer!r}. Give the backbone that it was built on."
+            f"{backbone.stages[0].last_layer!r}. Give the backbone that the model was built on."
         )
     return found
 
 
 def build_own(backbone: Backbone, model: keras.Model, size: int, weights: str) -> keras.Model:
-    """Builds a copy of the user's own model at an input size, flat, on top of the input and the scaling.
+    """Builds a copy of a user's own model at an input size: without nested models, and with its scaling.
 
     Args:
-        backbone: The row that `strategies.add_backbone` made of it, or is about to.
-        model: The user's model, which is left as it is.
+        backbone: The row of the model.
+        model: The user's model. It is not changed.
         size: Side of the square input in pixels.
         weights: `"own"`, `"random"`, or the path of a weights file of the model.
 
@@ -197,15 +198,15 @@ def build_own(backbone: Backbone, model: keras.Model, size: int, weights: str) -
     row = PREPROCESSING[backbone.preprocessing]
     scaled = _scale(inputs, row)
     if row.order != (0, 1, 2):
-        # Not in a kernel, as with Keras' networks: which one comes first, and whether only one does, is not known here.
+        # Not in a kernel as for Keras' networks: the first convolution is not known, and there may be several.
         scaled = keras.ops.take(scaled, list(row.order), axis=-1)
     try:
-        # Flat first: a model within the model would insist on the input size that it was built for.
+        # Flattened first, since a nested model would require the input size that it was built for.
         outputs = flatten(copy_model(model, RESERVED_LAYERS)).call(scaled)
         return flatten(keras.Model(inputs, outputs), weights=weights != "random")
     except UserError:
         raise
-    except Exception as error:  # layers of any kind may refuse a shape
+    except Exception as error:  # any layer may refuse a shape, with any error
         raise UserError(
             f"Expected an image size that the layers of {backbone.name} allow, such as its own, {backbone.image_size} "
             f"px. Received: image_size={size} ({in_a_sentence(error)}). Leave image_size out."
@@ -221,7 +222,7 @@ def _scale(inputs: keras.KerasTensor, row: Preprocessing) -> keras.KerasTensor:
 
 
 def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None = None) -> keras.Model:
-    """The plain Keras network on top of the input and the scaling."""
+    """Returns the plain Keras network on top of the input and the scaling."""
     import keras
 
     inputs = keras.Input((size, size, 3), name=INPUT)
@@ -237,19 +238,19 @@ def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None =
 
 
 def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, weights_size: int | None, dense: bool) -> None:
-    """Loads Keras' ImageNet weights: a file in its cache before a download, that of `size` before the native one."""
+    """Loads ImageNet weights: a cached file before a download, and the file for `size` before the native one."""
     import keras
 
     imagenet = PretrainedNetwork(backbone=backbone.name, weights="imagenet", image_size=size)
     files = weights_files(backbone, sizes_to_load(backbone, size, weights_size), dense=dense)
-    # Keras itself overlooks the files of a cache that it cannot write to.
+    # The file is loaded here, since Keras ignores a cache that it cannot write to.
     if (path := weights_path(imagenet, weights_size, dense=dense)) is not None:
         _load_file(network, backbone, path, dense)
         return
     reason = "its server does not answer"
     for file_size in files.values() if can_download() else ():
         try:
-            # Keras reports its download on stdout, where a command may be writing its result.
+            # Keras prints download progress on stdout, where a command may print its result.
             with contextlib.redirect_stdout(sys.stderr):
                 pretrained = _construct(backbone, file_size, dense, weights="imagenet")
         except Exception as error:  # Keras raises plain Exceptions here
@@ -258,9 +259,9 @@ def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, weights_
             network.set_weights(pretrained.get_weights())
             for layer in network.layers:
                 if isinstance(layer, keras.layers.Normalization):
-                    layer.finalize_state()  # it works with what it computed from its weights before
+                    layer.finalize_state()  # it computes values from its weights in advance
             return
-    raise WeightsError(missing(backbone, reason, list(files)[-1]))
+    raise WeightsError(no_weights_message(backbone, reason, list(files)[-1]))
 
 
 def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool = False) -> None:
@@ -273,7 +274,7 @@ def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool
         )
     try:
         network.load_weights(path)
-    except Exception as error:  # what h5py and Keras raise differs by version and by what is wrong
+    except Exception as error:  # h5py and Keras raise different errors, depending on version and fault
         arguments = "".join(f", {key}={value!r}" for key, value in backbone.arguments.items())
         plain = f"keras.applications.{backbone.constructor}(include_top={dense}{arguments})"
         raise WeightsError(

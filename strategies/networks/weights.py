@@ -1,4 +1,4 @@
-"""Which weights a network gets: Keras' cache, Keras' download, or the backbone that lies in this package."""
+"""Chooses the weights of a network: from Keras' cache, by download, or the bundled backbone of this package."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from strategies.networks.network import PretrainedNetwork
 BUNDLED = "bundled"
 BUNDLED_BACKBONE = "MobileNetV2-0.35"
 BUNDLED_FILE = Path(__file__).parent / "bundled" / "mobilenetv2_0.35.weights.h5"
-BUNDLED_IMAGE_SIZE = 96  # the input size that it does best at; it was trained at 64 px
-DEFAULTS = ("MobileNetV2", "MobileNetV2-0.35")  # where no backbone is named: the first whose weights can be had
+BUNDLED_IMAGE_SIZE = 96  # px; the most accurate input size, although it was trained at 64 px
+DEFAULTS = ("MobileNetV2", "MobileNetV2-0.35")  # if no backbone is named: the first with available weights
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 SECONDS_TO_ANSWER = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkChoice:
-    """The network that is transferred and, where the user left it open, one sentence on why this one.
+    """The network to transfer, and a note if the choice needs an explanation.
 
     Attributes:
-        network: At the input size that its weights do best at.
-        note: The sentence; empty where the user named the network.
+        network: The network, at the best input size of its weights.
+        note: One sentence on the choice; empty if the user named the network or got the default.
     """
 
     network: PretrainedNetwork
@@ -36,17 +36,19 @@ class NetworkChoice:
 
 
 def choose_network(backbone: str | None = None, weights: str = "auto") -> NetworkChoice:
-    """Decides which network is transferred where the user leaves it open.
+    """Chooses the network to transfer if the user has not named one.
 
     Args:
         backbone: A name that `advisor backbones` lists, or `None`.
-        weights: `"auto"`: the ImageNet weights of a named backbone (a user's own model keeps its own). Without a name:
-            MobileNetV2 from Keras' cache or by download, else a smaller backbone from the cache, else the backbone in
-            this package. `"bundled"` is that one. Anything else is kept: `"imagenet"`, `"random"`, the path of a file.
+        weights: With `"auto"` and a named backbone: its ImageNet weights, or the weights of a user's own model. With
+            `"auto"` and no name: MobileNetV2 from Keras' cache or by download, otherwise a smaller backbone from the
+            cache, otherwise the bundled backbone. `"bundled"`: the bundled backbone of this package. `"imagenet"`,
+            `"random"` and the path of a weights file are kept.
 
     Raises:
         UnknownNameError: If there is no such backbone.
-        WeightsError: If the weights of a named backbone are not available, or `"bundled"` is asked of another backbone.
+        WeightsError: If the weights of a named backbone are not available, or if `"bundled"` is given for another
+            backbone than the bundled one.
 
     Example:
         >>> from strategies.networks.weights import choose_network
@@ -60,14 +62,14 @@ def choose_network(backbone: str | None = None, weights: str = "auto") -> Networ
         row = get_backbone(backbone or DEFAULTS[0])
         chosen = resolve_weights(row, weights)
         if chosen == "imagenet" and not is_cached(row) and not can_download():
-            raise WeightsError(missing(row, f"no answer from {_host()} within {SECONDS_TO_ANSWER:g} s"))
+            raise WeightsError(no_weights_message(row, f"no answer from {_host()} within {SECONDS_TO_ANSWER:g} s"))
         return _choice(row.name, chosen)
     if is_cached(BACKBONES[DEFAULTS[0]]) or can_download():
         return _choice(DEFAULTS[0], "imagenet")
-    why = f"The ImageNet weights of {DEFAULTS[0]} are not in {keras_cache()}, and there is no network to fetch them"
+    why = f"The ImageNet weights of {DEFAULTS[0]} are not in {keras_cache()} and cannot be downloaded"
     for name in DEFAULTS[1:]:
         if is_cached(BACKBONES[name]):
-            return _choice(name, "imagenet", f"{why}: using those of {name}, which are.")
+            return _choice(name, "imagenet", f"{why}: using {name}, whose weights are there.")
     note = f"{why}: using the small network in this package, whose features are weaker."
     return _choice(BUNDLED_BACKBONE, BUNDLED, note)
 
@@ -78,23 +80,23 @@ def _choice(backbone: str, weights: str, note: str = "") -> NetworkChoice:
 
 
 def native_size(backbone: Backbone, weights: str) -> int:
-    """Returns the input size in pixels that these weights do best at."""
+    """Returns the input size in pixels at which these weights are most accurate."""
     return BUNDLED_IMAGE_SIZE if weights == BUNDLED else backbone.image_size
 
 
 def keras_cache() -> Path:
-    """Returns the folder in which Keras keeps the weights that it downloaded."""
+    """Returns the folder in which Keras keeps downloaded weights."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
 
 
 def weights_files(backbone: Backbone, sizes: list[int], *, dense: bool = False) -> dict[str, int]:
-    """Returns the names of Keras' files for some input sizes."""
+    """Returns `{name of Keras' weights file: input size}` for some input sizes."""
     top = "" if dense else "_notop"
     return {backbone.weights_file.format(size=size, top=top): size for size in sizes}
 
 
 def sizes_to_load(backbone: Backbone, image_size: int, weights_size: int | None = None) -> list[int]:
-    """Returns the input sizes whose ImageNet file may serve, the first choice first; see `build_backbone`.
+    """Returns the input sizes whose ImageNet files may be loaded, in order of preference; see `build_backbone`.
 
     Raises:
         UserError: If there is no file for `weights_size`.
@@ -105,16 +107,16 @@ def sizes_to_load(backbone: Backbone, image_size: int, weights_size: int | None 
     if backbone.weights_sizes and weights_size is not None:
         raise UserError(
             f"{backbone.name} has ImageNet weights for {', '.join(map(str, backbone.weights_sizes))} px. "
-            f"Received: weights_size={size}. Name one of them."
+            f"Received: weights_size={size}. Give one of these sizes."
         )
     return [backbone.image_size]
 
 
 def weights_path(network: PretrainedNetwork, weights_size: int | None = None, *, dense: bool = False) -> Path | None:
-    """Returns the file that `build_backbone` would load, or `None` where there is none yet or none at all.
+    """Returns the weights file that `build_backbone` would load, or `None` if there is no such file (yet).
 
     Args:
-        network: Which backbone, with which weights, at which input size.
+        network: The pretrained network.
         weights_size: As in `build_backbone`.
         dense: Whether the fully connected stage is kept.
     """
@@ -130,14 +132,14 @@ def weights_path(network: PretrainedNetwork, weights_size: int | None = None, *,
 
 
 def is_cached(backbone: Backbone) -> bool:
-    """Returns whether Keras' cache holds the weights of a backbone for its own input size, which serve at any size."""
+    """Returns whether Keras' cache has a backbone's weights for its own input size, which can be used at any size."""
     files = [weights_files(backbone, [backbone.image_size], dense=dense) for dense in (False, True)]
     return any((keras_cache() / name).is_file() for found in files for name in found)
 
 
 @cache
 def can_download() -> bool:
-    """Returns whether Keras' server answers, within a second and a half; asked once in a process."""
+    """Returns whether Keras' server answers within `SECONDS_TO_ANSWER`. Asks only once in a process."""
     request = urllib.request.Request(
         KERAS_URL + next(iter(weights_files(BACKBONES[BUNDLED_BACKBONE], [224]))), method="HEAD"
     )
@@ -147,31 +149,37 @@ def can_download() -> bool:
         try:
             with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER):
                 answers.append(True)
-        except Exception:  # no network has many faces: names, routes, proxies, certificates, time
+        except Exception:  # a missing network causes many errors: names, routes, proxies, certificates, timeouts
             answers.append(False)
 
-    # In a thread, since looking up a name has no time limit of its own.
+    # In a thread, since the lookup of a host name has no timeout.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(SECONDS_TO_ANSWER)
     return answers == [True]
 
 
-def missing(backbone: Backbone, reason: str, name: str | None = None) -> str:
-    """Returns what to say where the ImageNet weights of a backbone, the file `name` of them, cannot be had."""
+def no_weights_message(backbone: Backbone, reason: str, name: str | None = None) -> str:
+    """Returns the error message for ImageNet weights that are not available.
+
+    Args:
+        backbone: The backbone.
+        reason: Why Keras could not download them.
+        name: Name of the weights file. Default: the file for the backbone's own input size.
+    """
     name = name or next(iter(weights_files(backbone, [backbone.image_size])))
     return (
-        f"Expected the ImageNet weights of {backbone.name}, which Keras could not fetch ({reason}). Put {name} "
-        f"into {keras_cache()}, give --weights PATH of a weights file, or leave the backbone out and use the small "
+        f"Expected the ImageNet weights of {backbone.name}, which Keras could not download ({reason}). Put {name} "
+        f"into {keras_cache()}, give --weights PATH of a weights file, or name no backbone and use the small "
         f"network in this package with --weights bundled (weights='bundled')."
     )
 
 
 def bundled_file(backbone: Backbone) -> Path:
-    """Returns the file of the weights in this package.
+    """Returns the weights file of the bundled backbone.
 
     Raises:
-        WeightsError: If they are not of this backbone.
+        WeightsError: If `backbone` is not the bundled backbone.
     """
     if backbone.name != BUNDLED_BACKBONE:
         raise WeightsError(

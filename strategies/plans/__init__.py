@@ -1,1 +1,1 @@
-"""A recipe made concrete for a network and a dataset: plan, freeze map, script."""
+"""Plans: a recipe made concrete for one network and one dataset, with its freeze map and its script."""

@@ -1,4 +1,4 @@
-"""What carrying out a plan is expected to cost, in time and memory."""
+"""The expected cost of carrying out a plan, in time and memory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeCost:
-    """What a recipe is expected to cost on this machine.
+    """The expected cost of a recipe on this machine.
 
     Attributes:
-        seconds: All of it, if no phase ends early.
-        seconds_per_epoch: From one evaluation on the validation images to the next, in the last phase; `None` where the
+        seconds: Time of the whole training if no phase ends early.
+        seconds_per_epoch: Time between two evaluations on the validation images in the last phase. `None` where the
             head is solved exactly.
-        memory: The most that the process is expected to hold, in bytes; `None` where the system does not tell.
+        memory: Expected peak memory of the process, in bytes. `None` where the system does not report it.
     """
 
     seconds: float

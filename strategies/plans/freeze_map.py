@@ -1,4 +1,4 @@
-"""The freeze map: what happens to each stage in each phase, derived from a plan for people to read."""
+"""The freeze map: what happens to each stage in each phase. It is derived from a plan, for people to read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from strategies.plans.phase import NewLayer, Phase
 
 @dataclass(frozen=True, kw_only=True)
 class FreezeCell:
-    """What happens to one stage in one phase: `frozen`, `trained`, `new` (trained, not pretrained as is), `removed`."""
+    """What happens to one stage in one phase.
+
+    Attributes:
+        phase: Name of the phase.
+        state: `frozen`; `trained` (a pretrained stage is trained); `new` (a new or rebuilt stage is trained); or
+            `removed`.
+        learning_rate: Peak learning rate of the stage. `None` where it is not trained.
+        batch_norm: `inference`, or `train` with its momentum. `None` where the stage has no BatchNorm.
+    """
 
     phase: str
     state: str
@@ -20,7 +28,14 @@ class FreezeCell:
 
 @dataclass(frozen=True, kw_only=True)
 class FreezeRow:
-    """One stage of the freeze map. `origin`: `pretrained`, `new_from_pretrained`, `new` or `removed`."""
+    """One stage of the freeze map.
+
+    Attributes:
+        stage: Name of the stage.
+        origin: `pretrained`; `new_from_pretrained` (rebuilt, starting from the pretrained values); `new`; or `removed`.
+        parameters: Number of weights. `None` where it has not been counted.
+        cells: What happens to the stage in each phase, in order.
+    """
 
     stage: str
     origin: str
@@ -38,16 +53,16 @@ def derive_freeze_map(
     has_batch_norm: bool,
     parameters: Mapping[str, int],
 ) -> tuple[FreezeRow, ...]:
-    """Returns one row for each stage of the backbone, for its top, and for each new layer.
+    """Returns one row for each stage of the backbone, one for its original top, and one for each new layer.
 
     Args:
-        stages: All stages of the backbone, from the image on.
-        kept: Those that stay as they are.
-        rebuilt: Those that are built again from their pretrained values.
-        new_layers: What is put on top.
-        phases: What is trained, in order.
+        stages: All stages of the backbone, from the input to the output.
+        kept: Stages that stay as they are.
+        rebuilt: Stages that are built again, starting from their pretrained values.
+        new_layers: Layers that are added on top.
+        phases: The training phases, in order.
         has_batch_norm: Whether the stages of the backbone have BatchNorm.
-        parameters: Number of weights of each stage, where known.
+        parameters: Number of weights of each stage, where it is known.
     """
     norms = dict.fromkeys(stages, has_batch_norm) | {layer.name: layer.kind != "classifier" for layer in new_layers}
     new = [layer.name for layer in new_layers]

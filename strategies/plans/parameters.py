@@ -1,4 +1,4 @@
-"""How many weights each stage of a plan has, counted once for each network."""
+"""Counts the weights of each stage of a plan, once per network."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from strategies.plans.plan import Plan
 
 
 def count_parameters(plan: Plan, cache: FeatureCache | None = None) -> dict[str, int]:
-    """Counts the weights of every stage of the plan, removed ones included.
+    """Counts the weights of every stage of a plan, including the stages that it removes.
 
     Args:
         plan: Any plan.
-        cache: Where the counts of a backbone are kept, so that it need not be built to be counted.
+        cache: Where the counts of a backbone are stored, so that it does not have to be built again just to be counted.
+            `None` builds it each time.
+
+    Returns:
+        `{stage: number of weights}`, with the new layers.
     """
     counts, channels = _stage_sizes(plan.network, any(stage.dense for stage in plan.stages), cache)
     width = channels[plan.last_stage]
     for layer in plan.new_layers:
-        if layer.kind == "separable_conv":  # 3 x 3 for each channel, then all channels; four numbers for BatchNorm
+        if layer.kind == "separable_conv":  # depthwise 3 x 3, then pointwise; BatchNorm has four values per channel
             counts[layer.name] = 9 * width + width * layer.units + 4 * layer.units
         else:
             counts[layer.name] = (width + 1) * layer.units
@@ -36,12 +40,12 @@ def count_parameters(plan: Plan, cache: FeatureCache | None = None) -> dict[str,
 
 
 def count_job(network: PretrainedNetwork, *, dense: bool, cache: FeatureCache | None) -> BackgroundJob | None:
-    """Returns the job that counts the weights of a backbone's stages; `None` where the counts are not cached.
+    """Returns the background job that counts the weights of a backbone's stages; `None` where nothing is cached.
 
     Args:
-        network: Which backbone, at which input size; its weights do not matter.
-        dense: Whether the fully connected stage counts.
-        cache: Where the counts are kept.
+        network: The backbone and its input size. Its pretrained weights do not matter.
+        dense: Whether to count the fully connected stage too.
+        cache: Where the counts are stored.
     """
     row, size = network.row, network.image_size
     if row.model is not None or cache is None or not cache.max_bytes:
@@ -54,12 +58,12 @@ def count_job(network: PretrainedNetwork, *, dense: bool, cache: FeatureCache | 
 def _stage_sizes(
     network: PretrainedNetwork, dense: bool, cache: FeatureCache | None
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Returns for every stage its number of weights, and the number of channels of its output."""
+    """Returns, for every stage, its number of weights and the number of channels of its output."""
     stages = [stage.name for stage in network.stages(dense=dense)]
     job = count_job(network, dense=dense, cache=cache)
     arrays = None
     if job is not None:
-        with suppress(RuntimeError):  # then Keras counts here
+        with suppress(RuntimeError):  # then count in this process
             arrays, _ = job.arrays()
     arrays = arrays or _count(network.row, network.image_size, dense)
     sizes, widths = (dict(zip(stages, array.tolist(), strict=True)) for array in arrays)

@@ -1,4 +1,4 @@
-"""The parts of a plan: new layers, and phases of training."""
+"""The parts of a plan: its new layers and its training phases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class NewLayer:
-    """A layer put on top of what is kept: `separable_conv` (with BatchNorm and ReLU) or `classifier`."""
+    """A layer that is added on top of the backbone.
+
+    Attributes:
+        name: Name of the layer, and of its stage in the freeze map.
+        kind: `separable_conv` (a separable convolution with BatchNorm and ReLU) or `classifier`.
+        units: Filters of the convolution, or classes of the classifier.
+        dropout: Share of the classifier's inputs that are dropped during training.
+    """
 
     name: str
     kind: str
@@ -19,21 +26,23 @@ class NewLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One phase of training: which stages learn, how fast, and what their BatchNorm layers do.
+    """One training phase: which stages it trains, at which learning rates, and what their BatchNorm layers do.
 
     Attributes:
-        trains: Names of the stages whose weights are updated; every other stage is frozen.
+        name: Name of the phase.
+        trains: Names of the stages whose weights are updated. Every other stage is frozen.
         learning_rate: Peak learning rate of each stage in `trains`.
-        batch_norm: Policy of the stages in `trains` that have BatchNorm: `{"mode": "inference"}` (its four tensors are
-            held) or `{"mode": "train", "momentum": m}`. Not named means inference; frozen stages are always so.
-        solver: `adamw`, `sgd` (Nesterov momentum 0.9), or `logistic`: the classifier alone, solved exactly on cached
-            features.
-        steps: Optimizer steps (batches); ignored by `logistic`.
-        warmup: Share of the steps in which the learning rate rises; after that it falls to zero by a cosine.
+        batch_norm: BatchNorm policy of stages in `trains`: `{"mode": "inference"}` (its four tensors do not change) or
+            `{"mode": "train", "momentum": m}`. Stages that are not named, and all frozen stages, use inference.
+        solver: `adamw`; `sgd` (Nesterov momentum 0.9); or `logistic`, which trains the classifier alone by solving
+            logistic regression exactly on cached features.
+        steps: Number of optimizer steps (batches). Ignored by `logistic`.
+        warmup: Share of the steps in which the learning rate rises. Afterward it falls to zero along a cosine.
         weight_decay: Decoupled weight decay, per unit of learning rate.
-        augmented: Whether images are augmented anew in every step.
-        views: Augmented copies of each training image that a phase on cached features sees beside the image itself.
-        optional: Kept only if the validation set says that it helped.
+        augmented: Whether the training images are augmented, differently each time they are used.
+        views: Number of augmented copies of each training image that are added to the originals. Only for phases on
+            cached features.
+        optional: Whether the result of the phase is kept only if it improves the validation metric.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""A plan and its phases: reading, checking, writing, and the freeze map.
+"""Plans: reading, checking and writing `plan.json`.
 
-`phases` are the truth. The freeze map is derived from them, for reading; a plan whose freeze map says something else
-than its phases is refused.
+The phases of a plan decide what is trained. The freeze map is derived from them, for people to read. A plan file whose
+freeze map contradicts its phases is refused.
 """
 
 from __future__ import annotations
@@ -25,27 +25,31 @@ from strategies.recipes import get_recipe
 
 PLAN_VERSION = 1
 DEFAULT_BATCH_SIZE = 32
-# Strengths of the head's regularization (scikit-learn's C) that the `logistic` solver tries, the strongest first.
+# Values of scikit-learn's C that the `logistic` solver tries. A small C regularizes the head strongly.
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything training needs to know, as it stands in `plan.json`.
+    """Everything that training needs to know: the content of `plan.json`.
 
     Attributes:
-        recipe: Which of the documented recipes this is.
+        recipe: Name of the recipe, one of the four in `strategies.RECIPES`.
         network: The pretrained network that is transferred.
+        seed: Seed of all random numbers.
+        class_names: Names of the classes, in the order of the labels.
         cut_stage: The last stage of the backbone that is kept as it is.
-        rebuilt_stages: Stages after the cut that are built anew with their own shapes, from their pretrained values.
-        new_layers: What is put on top, the classifier last.
-        phases: What is trained, in order.
-        augmentation: `{"horizontal_flip": bool, "shift": share of the side}`, for phases that are augmented.
-        class_weights: Weight of each class in the loss, by name; `None` means all equal.
-        label_smoothing: Share of the label that is spread over all classes, in phases that are trained by steps.
-        metric: What validation images are judged by: `accuracy` or `balanced_accuracy`.
+        rebuilt_stages: Stages after the cut that are built again, starting from their pretrained values.
+        new_layers: Layers that are added on top, the classifier last.
+        phases: The training phases, in order.
+        batch_size: Images per optimizer step.
+        augmentation: `{"horizontal_flip": bool, "shift": share of the side}`, used by phases that augment.
+        class_weights: Weight of each class in the loss, by name. `None` means equal weights.
+        label_smoothing: Share of the label that is spread over all classes. Has no effect on the `logistic` solver.
+        metric: Validation metric by which weights are kept: `accuracy` or `balanced_accuracy`.
         precision: `float32`, `mixed_float16`, `mixed_bfloat16`, or `auto`: `mixed_float16` on a GPU, else `float32`.
-        advice: Why this plan: what `advisor.recommend` decided and by what margins; empty if nobody advised.
+        advice: The reasons for the plan: what `advisor.recommend` decided, and by which margins. Empty for a plan that
+            was made without advice.
         parameters: Number of weights of each stage, for the freeze map.
     """
 
@@ -73,7 +77,7 @@ class Plan:
 
     @property
     def weights(self) -> str:
-        """Where the pretrained weights come from."""
+        """Source of the pretrained weights."""
         return self.network.weights
 
     @property
@@ -88,23 +92,23 @@ class Plan:
 
     @property
     def kept_stages(self) -> tuple[str, ...]:
-        """The stages kept as they are: all up to the cut."""
+        """The stages that are kept as they are: all up to the cut."""
         names = [stage.name for stage in self.stages]
         return tuple(names[: names.index(self.cut_stage) + 1])
 
     @property
     def last_stage(self) -> str:
-        """The last stage of the backbone that the model has: the new layers stand on it."""
+        """The last stage of the backbone in the model. The new layers follow it."""
         return (*self.kept_stages, *self.rebuilt_stages)[-1]
 
     @property
     def built_stages(self) -> tuple[str, ...]:
-        """Every stage of the model that is trained: kept, rebuilt and new."""
+        """Every stage of the trained model: kept, rebuilt and new."""
         return self.kept_stages + self.rebuilt_stages + tuple(layer.name for layer in self.new_layers)
 
     @property
     def freeze_map(self) -> tuple[FreezeRow, ...]:
-        """What is frozen, trained, removed and new, stage by stage and phase by phase."""
+        """What is frozen, trained, removed or new, for each stage in each phase."""
         return derive_freeze_map(
             stages=[stage.name for stage in self.stages],
             kept=self.kept_stages,
@@ -127,11 +131,11 @@ class Plan:
 
 
 def check_plan(plan: Plan) -> None:
-    """Refuses an impossible or contradictory plan.
+    """Refuses a plan that is impossible or contradicts itself.
 
     Raises:
-        PlanError: With one sentence that says what contradicts what.
-        UnknownNameError: If the recipe or backbone does not exist.
+        PlanError: If it is; the message names the contradiction.
+        UnknownNameError: If the recipe or the backbone does not exist.
     """
     get_recipe(plan.recipe)
     row = plan.network.row
@@ -139,7 +143,7 @@ def check_plan(plan: Plan) -> None:
     if plan.image_size < row.min_image_size:
         _refuse(f"{row.name} needs images of at least {row.min_image_size} px", f"image_size={plan.image_size}")
     if len(plan.class_names) < 2 or len(set(plan.class_names)) < len(plan.class_names):
-        _refuse("a plan needs two or more different class names", f"class_names={list(plan.class_names)}")
+        _refuse("a plan needs two or more classes, each with a different name", f"class_names={list(plan.class_names)}")
     if plan.cut_stage not in names:
         _refuse(f"cut_stage must be a stage of {row.name} at {plan.image_size} px ({', '.join(names)})", plan.cut_stage)
     after = tuple(names[len(plan.kept_stages) :])
@@ -158,7 +162,7 @@ def check_plan(plan: Plan) -> None:
     trained = {stage for phase in plan.phases for stage in phase.trains}
     for layer in plan.new_layers:
         if layer.name not in trained:
-            _refuse(f"the new layer {layer.name!r} starts from random values and must train in some phase", "none does")
+            _refuse(f"a phase must train the new layer {layer.name!r}, which starts from random values", "none does")
     if plan.class_weights is not None and set(plan.class_weights) != set(plan.class_names):
         _refuse("class_weights must name every class", f"class_weights for {sorted(plan.class_weights)}")
 
@@ -170,29 +174,29 @@ def _refuse(expected: str, received: str) -> None:
 def _check_new_layers(plan: Plan) -> None:
     kinds = [layer.kind for layer in plan.new_layers]
     if not kinds or kinds[-1] != "classifier" or kinds.count("classifier") > 1:
-        _refuse("new_layers must end with the one classifier", f"{kinds}")
+        _refuse("new_layers must hold exactly one classifier, as its last layer", f"{kinds}")
     if plan.new_layers[-1].units != len(plan.class_names):
         _refuse(
-            f"the classifier must be as wide as there are classes ({len(plan.class_names)})",
+            f"the classifier must have one unit per class ({len(plan.class_names)})",
             f"units={plan.new_layers[-1].units}",
         )
     dense = {stage.name for stage in plan.stages if stage.dense}
     if len(kinds) > 1 and dense & {*plan.kept_stages, *plan.rebuilt_stages}:
-        _refuse("a convolution cannot stand on fully connected layers", f"new_layers={kinds}, kept {sorted(dense)}")
+        _refuse("a convolution cannot follow fully connected layers", f"new_layers={kinds}, kept {sorted(dense)}")
     names = [layer.name for layer in plan.new_layers]
     if len({*names, *(stage.name for stage in plan.stages), "top"}) < len(names) + len(plan.stages) + 1:
-        _refuse("new_layers must have names of their own", f"{names}")
+        _refuse("new_layers must have unique names, different from those of stages", f"{names}")
 
 
 def _check_phase(plan: Plan, phase: Phase) -> None:
     label = f"phase {phase.name!r}"
     for stage in phase.trains:
         if stage not in plan.built_stages:
-            removed = stage in {one.name for one in plan.stages} or stage == "top"
+            removed = stage in {known.name for known in plan.stages} or stage == "top"
             why = "removes" if removed else "does not have"
             _refuse(f"{label} can train only {', '.join(plan.built_stages)}", f"{stage!r}, which the plan {why}")
     if not phase.trains or len(set(phase.trains)) < len(phase.trains):
-        _refuse(f"{label} must train one or more different stages", f"trains={list(phase.trains)}")
+        _refuse(f"{label} must train at least one stage, and each stage only once", f"trains={list(phase.trains)}")
     if phase.solver != "logistic" and set(phase.learning_rate) != set(phase.trains):
         _refuse(
             f"{label} needs one learning_rate for each stage that it trains ({', '.join(phase.trains)})",
@@ -210,56 +214,60 @@ def _check_phase(plan: Plan, phase: Phase) -> None:
             _refuse(f"{label}: BatchNorm in training mode needs a momentum in [0, 1)", f"{dict(policy)}")
     if phase.solver == "logistic":
         if phase.trains != (plan.new_layers[-1].name,) or len(plan.new_layers) > 1:
-            _refuse(f"{label}: the logistic solver fits the classifier alone", f"trains={list(phase.trains)}")
+            _refuse(
+                f"{label}: the logistic solver can train only the classifier, without other new layers",
+                f"trains={list(phase.trains)}",
+            )
     elif phase.steps < 1:
         _refuse(f"{label} must have at least one step", f"steps={phase.steps}")
 
 
 def check_class_names(planned: Sequence[str], received: Sequence[str]) -> None:
-    """Refuses images whose classes are not those of a plan.
+    """Refuses images whose classes differ from those of a plan.
 
     Args:
         planned: Class names of the plan, in order.
         received: Class names of the images, in order.
 
     Raises:
-        PlanError: Naming the classes that differ.
+        PlanError: If they differ; the message names the classes that do.
     """
     if tuple(planned) == tuple(received):
         return
     missing = sorted(set(planned) - set(received))[:5]
     extra = sorted(set(received) - set(planned))[:5]
     raise PlanError(
-        f"The plan is for other classes: it expects {len(planned)} classes, those not in the data: {missing}. "
-        f"Received: {len(received)} classes, those not in the plan: {extra}. "
-        f"Ask for a new plan with 'advisor recommend'."
+        f"The plan is for other classes: it expects {len(planned)} classes, and the data lacks {missing}. "
+        f"Received: {len(received)} classes, and the plan lacks {extra}. "
+        f"Create a new plan with 'advisor recommend'."
     )
 
 
 def class_weights(plan: Plan) -> np.ndarray | None:
-    """Returns the weight of each class in the loss, in the order of the classes; `None` where all are equal."""
+    """Returns the weight of each class in the loss, in the order of the classes; `None` if all weights are equal."""
     if plan.class_weights is None:
         return None
     return np.array([plan.class_weights[name] for name in plan.class_names], dtype="float32")
 
 
 def read_plan(path: str | Path) -> Plan:
-    """Reads and checks a `plan.json`, which a person may have edited.
+    """Reads and checks a `plan.json`, which may have been edited by hand.
 
     Raises:
-        PlanError: If the file is missing, is not JSON of the plan's schema, is impossible or contradicts itself.
+        PlanError: If the file is missing or does not follow the JSON schema of a plan, or if the plan is impossible or
+            contradicts itself.
     """
     try:
         values = load_json(path)
     except OSError as error:
         raise PlanError(f"Expected a plan file. Received: {str(path)!r} ({error.strerror}). Check the path.") from error
     except (ValueError, RecursionError) as error:
-        raise PlanError(f"Expected a plan in JSON. Received: {str(path)!r} ({error}). Mend the file.") from error
+        raise PlanError(f"Expected a plan in JSON. Received: {str(path)!r} ({error}). Fix the file.") from error
     return plan_from_dict(values)
 
 
 def plan_from_dict(values: Mapping[str, Any]) -> Plan:
-    """Returns the checked plan that a `plan.json` holds; the inverse of `Plan.to_dict`."""
+    """Creates a plan from the content of a `plan.json` and checks it; the inverse of `Plan.to_dict`."""
     check_schema(values, "plan", package="strategies", error=PlanError)
     _check_finite(values)
     known = {item.name for item in fields(Plan)}
@@ -285,17 +293,17 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
         if row != derived.get(row["stage"]):
             expected = derived.get(row["stage"], {"cells": "no row"})["cells"]
             raise PlanError(
-                f"The plan contradicts itself: by its phases the freeze map of stage {row['stage']!r} is {expected}. "
-                f"Received: {row['cells']}. Edit phases, and set freeze_map to []: it follows from them."
+                f"The plan contradicts itself: by its phases, the freeze map of stage {row['stage']!r} is {expected}. "
+                f"Received: {row['cells']}. Edit phases and set freeze_map to []: it is derived from the phases."
             )
     return plan
 
 
 def _check_finite(values: Mapping[str, Any]) -> None:
-    # JSON has no NaN and no infinity, but Python reads and holds them.
+    # JSON has no NaN and no infinity, but Python's reader accepts them.
     try:
         json.dumps(values, allow_nan=False)
     except ValueError as error:
         raise PlanError(
-            f"Expected finite numbers in a plan. Received: NaN or infinity ({in_a_sentence(error)}). Mend it."
+            f"Expected finite numbers in a plan. Received: NaN or infinity ({in_a_sentence(error)}). Fix the file."
         ) from error

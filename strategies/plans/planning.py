@@ -1,4 +1,4 @@
-"""Recipe -> plan: a recipe made concrete for a backbone and a dataset, and plans changed as a whole."""
+"""Creates the plan of a recipe for a backbone and a dataset, and changes plans as a whole."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from strategies.plans.phase import NewLayer, Phase
 from strategies.plans.plan import DEFAULT_BATCH_SIZE, Plan, check_plan
 from strategies.recipes import RecipePhase, get_recipe
 
-# Images seen by a phase at full budget: so many passes over the training images, within what two CPU cores can afford.
+# Training images that a phase with full budget processes: 16 passes, between a floor and what two CPU cores can afford.
 PASSES, FEWEST_SEEN, MOST_SEEN = 16, 3_000, 60_000
 NEW_STAGE_FILTERS = 512
-# From this ratio of the largest to the smallest class on, classes are weighted and balanced accuracy selects.
+# From this ratio of the largest to the smallest class, classes are weighted and balanced accuracy selects the weights.
 IMBALANCED = 3.0
 
 
 def images_seen(num_train: int) -> int:
-    """Returns how many images a phase of full budget shows the network, given the number of training images."""
+    """Returns how many images a phase with full budget processes, given the number of training images."""
     return min(max(PASSES * num_train, FEWEST_SEEN), MOST_SEEN)
 
 
 def balancing_weights(images_per_class: Sequence[int]) -> list[float] | None:
-    """Returns a weight for each class where they are imbalanced: the root of the inverse frequency, mean 1 over images.
+    """Returns class weights for imbalanced classes: the square root of the inverse frequency, 1 on average over images.
 
     Args:
-        images_per_class: Training images of each class.
+        images_per_class: Number of training images of each class.
 
     Returns:
-        One weight per class, or `None` if the largest class has fewer than three times the images of the smallest.
+        One weight per class. `None` if the largest class has fewer than three times the images of the smallest.
 
     Example:
         >>> from strategies.plans.planning import balancing_weights
@@ -61,28 +61,28 @@ def make_plan(
     cut_stage: str | None = None,
     budget: float = 1.0,
 ) -> Plan:
-    """Makes a recipe concrete for a backbone: stages, phases, rates and steps.
+    """Creates the plan of a recipe for a backbone: its stages, phases, learning rates and steps.
 
     Args:
         recipe: Name of one of the four recipes.
-        backbone: A name that `advisor backbones` lists.
+        backbone: Name of a backbone; `advisor backbones` lists them.
         class_names: The classes of the target dataset, in the order of the labels.
-        num_train: Number of training images; it sets the number of steps.
-        images_per_class: Training images of each class. Where they differ by a factor of three, classes are weighted
-            and balanced accuracy selects the weights. Default: balanced.
-        image_size: Side of the square input in pixels; default: the backbone's own.
+        num_train: Number of training images; it determines the number of steps.
+        images_per_class: Number of training images of each class. Where they differ by a factor of three or more,
+            classes are weighted in the loss, and balanced accuracy selects the best weights. Default: balanced classes.
+        image_size: Side of the square input in pixels. Default: the size that the backbone was trained with.
         weights: `"auto"` (`"imagenet"`, or `"own"` for a model of your own), `"bundled"`, `"random"`, or the path of a
             weights file.
-        seed: The one seed of everything random.
-        cut_stage: Where `keep_early_layers` cuts; default: the backbone row's.
-        budget: Factor on the number of steps, 1.0 for the defaults.
+        seed: Seed of all random numbers.
+        cut_stage: The last stage that `keep_early_layers` keeps. Default: the one suggested for the backbone.
+        budget: Factor on the number of steps. Default: 1.0.
 
     Returns:
         A checked `Plan`.
 
     Raises:
-        UnknownNameError: If recipe, backbone or stage does not exist.
-        PlanError: If the parts do not fit together.
+        UnknownNameError: If the recipe or the backbone does not exist.
+        PlanError: If the arguments do not fit together, or the stage to cut after does not exist.
 
     Example:
         >>> import strategies
@@ -132,13 +132,15 @@ def _resolve_stages(
         cut = cut_stage or row.default_cut
         if cut not in features[:-1]:
             raise PlanError(
-                f"Expected a stage to cut after that leaves the last one to be replaced, one of "
-                f"{', '.join(features[:-1])}. Received: {cut!r}. Name one of them."
+                f"Expected a stage to cut after, any but the last: one of {', '.join(features[:-1])}. "
+                f"Received: {cut!r}. Name one of them."
             )
         index = features.index(cut) + 1
         return features[:index], features[index:-1]
     if cut_stage is not None:
-        raise PlanError(f"Only keep_early_layers has a cut to choose. Received: cut_stage={cut_stage!r}. Leave it out.")
+        raise PlanError(
+            f"Only keep_early_layers has a stage to cut after. Received: cut_stage={cut_stage!r}. Leave it out."
+        )
     return {"features": features, "everything": everything, "all_but_last": features[:-1]}[keeps], ()
 
 
@@ -165,11 +167,16 @@ def _make_phase(phase: RecipePhase, groups: Mapping[str, tuple[str, ...]], norme
 
 
 def with_batch_norm(plan: Plan, mode: str) -> Plan:
-    """Returns the plan with another BatchNorm policy wherever it trains pretrained stages; new layers keep theirs.
+    """Returns a copy of a plan with another BatchNorm policy for its pretrained stages.
+
+    The policy changes in every phase that trains pretrained stages. New layers keep theirs.
 
     Args:
         plan: Any plan.
-        mode: `inference` (the four tensors of each BatchNorm are held) or `train`.
+        mode: `inference` (the four tensors of each BatchNorm layer do not change) or `train`.
+
+    Raises:
+        PlanError: If the mode is neither of them.
 
     Example:
         >>> import strategies
@@ -192,16 +199,21 @@ def with_batch_norm(plan: Plan, mode: str) -> Plan:
 
 
 def _train_policy(steps: int) -> dict[str, Any]:
-    # The moving statistics must catch up within the phase: about a hundredth of the steps, never below 0.9.
+    # The moving averages must adapt within the phase: they span about a hundredth of its steps. Momentum 0.9 or more.
     return {"mode": "train", "momentum": round(min(0.99, max(0.9, 1 - 100 / max(steps, 1))), 3)}
 
 
 def with_rates(plan: Plan, factor: float) -> Plan:
-    """Returns the plan with every learning rate of its phases that train pretrained stages multiplied by `factor`.
+    """Returns a copy of a plan with other learning rates for its pretrained stages.
+
+    In every phase that trains pretrained stages, all learning rates are multiplied by `factor`.
 
     Args:
         plan: Any plan.
-        factor: Above 0.
+        factor: A number above 0.
+
+    Raises:
+        PlanError: If the factor is not above 0.
 
     Example:
         >>> import strategies
@@ -223,17 +235,17 @@ def with_rates(plan: Plan, factor: float) -> Plan:
 
 
 def with_budget(plan: Plan, factor: float) -> Plan:
-    """Returns the plan with the steps of every phase that is trained by steps multiplied by `factor`.
+    """Returns a shorter or longer copy of a plan: the steps of each phase are multiplied by `factor`.
 
-    For a short version of a plan, or a longer one. A head that is solved exactly has no steps and stays; where
-    BatchNorm trains, its momentum is fitted to the new number of steps.
+    A head that is solved exactly has no steps and does not change. Where BatchNorm trains, its momentum is adapted to
+    the new number of steps.
 
     Args:
         plan: Any plan.
-        factor: Above 0; 1 leaves the plan as it is. Steps are rounded up, so that each phase keeps at least one.
+        factor: A number above 0; 1 changes nothing. Steps are rounded up, so each phase keeps at least one.
 
     Raises:
-        PlanError: If the factor is not a number above 0.
+        PlanError: If the factor is not a finite number above 0.
 
     Example:
         >>> import strategies
@@ -242,12 +254,14 @@ def with_budget(plan: Plan, factor: float) -> Plan:
         ([47, 94], [12, 24])
     """
     if not 0 < factor < math.inf:
-        raise PlanError(f"Expected a factor above 0 for the steps. Received: {factor!r}. Give a larger one.")
+        raise PlanError(
+            f"Expected a finite factor above 0 for the steps. Received: {factor!r}. Give a positive number."
+        )
 
     def change(phase: Phase) -> Phase:
         if phase.solver == "logistic":
             return phase
-        steps = max(1, math.ceil(round(phase.steps * factor, 6)))  # 100 * 0.07 is a little more than 7
+        steps = max(1, math.ceil(round(phase.steps * factor, 6)))  # in floating point, 100 * 0.07 is slightly above 7
         if steps == phase.steps:
             return phase
         policies = {

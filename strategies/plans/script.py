@@ -1,4 +1,4 @@
-"""A plan -> the same training as one Keras script, for whoever wants the code in their own hands."""
+"""Writes a plan as a standalone Keras script, for people who want to own the training code."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 TEMPLATE = "train.py.jinja"
 LONGEST = 120  # lines
-WIDTH, MOST_LINES = 120, 8  # of a list; where it would take more lines, it takes one
-# Of a solver: its class, the class without weight decay, and other arguments.
+WIDTH, MOST_LINES = 120, 8  # characters per line; lines per list: a list that needs more lines is put on one
+# For each solver: its Keras class, the class without weight decay, and further arguments.
 _OPTIMIZERS = {
     "adamw": ("keras.optimizers.AdamW", "keras.optimizers.Adam", ""),
     "sgd": ("keras.optimizers.SGD", "keras.optimizers.SGD", ", momentum=0.9, nesterov=True"),
@@ -25,26 +25,27 @@ _OPTIMIZERS = {
 
 
 def write_script(plan: Plan) -> str:
-    """Writes a plan as a standalone Keras script of at most 120 lines, which needs TensorFlow and Keras alone.
+    """Writes a plan as a standalone Keras script of at most 120 lines, which needs only TensorFlow and Keras.
 
-    The script is called with a class folder and a new file for the model. It builds the same model, splits by the same
-    seed, freezes and trains the same stages in the same phases, prints what each phase freezes and what the test images
-    say, and saves the model. In its head it says where it is simpler than `strategies.train`.
+    The script takes a folder with one sub-folder of images per class, and the name of a new model file. It builds the
+    same model, splits the images with the same seed, and freezes and trains the same stages in the same phases. It
+    prints what each phase freezes and the test accuracy, and saves the model. Its docstring says where it is simpler
+    than `strategies.train`.
 
     Args:
-        plan: From `strategies.make_plan`, `strategies.read_plan` or a recommendation; of a network of Keras.
+        plan: From `strategies.make_plan`, `strategies.read_plan` or a recommendation, for a network of Keras.
 
     Returns:
         The text of the script.
 
     Raises:
-        PlanError: If the plan is impossible, or its backbone is a model of your own, which no script can name.
+        PlanError: If the plan is impossible, or if its backbone is a model of your own, which a script cannot build.
 
     Example:
         >>> import strategies
         >>> plan = strategies.make_plan("head_only", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
         >>> [line for line in strategies.write_script(plan).splitlines() if line.startswith("NEW")]
-        ['NEW = {"classifier": "classifier"}  # layers put on top']
+        ['NEW = {"classifier": "classifier"}  # new layers on top']
     """
     check_plan(plan)
     backbone = get_backbone(plan.backbone)
@@ -71,7 +72,7 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         backbone=backbone,
         arguments="".join(f", {name}={value!r}" for name, value in backbone.arguments.items()),
         classes=list(plan.class_names),
-        weights=None if weights is None else {place: float(f"{one:.6g}") for place, one in enumerate(weights)},
+        weights=None if weights is None else {label: float(f"{weight:.6g}") for label, weight in enumerate(weights)},
         stages=kept,
         new=_new_layers(plan),
         removed=", ".join([*(name for name in last_layers if name not in kept), "the top"]),
@@ -109,20 +110,20 @@ def _by_steps(plan: Plan) -> list[Phase]:
 
 
 def _new_layers(plan: Plan) -> dict[str, str]:
-    """Returns the layers on top that have weights, and what they belong to."""
+    """Returns the new layers that have weights, each with the name of its stage."""
     parts = {"separable_conv": ("_conv", "_bn"), "classifier": ("",)}
     return {layer.name + part: layer.name for layer in plan.new_layers for part in parts[layer.kind]}
 
 
 def _weights_file(plan: Plan) -> str:
-    """Returns what the file of weights is, without its path: that is of one machine."""
+    """Describes the weights file, without its path, which is valid on one machine only."""
     if plan.weights == BUNDLED:
-        return f"strategies/bundled/{BUNDLED_FILE.name} of transfer-advisor"
-    return "those that the plan names"
+        return f"strategies/networks/bundled/{BUNDLED_FILE.name}"
+    return "the weights file that the plan names"
 
 
 def _columns(plan: Plan) -> list[str]:
-    """Returns the columns of the script's `phases`, those that can be told apart by some phase alone."""
+    """Returns the columns of the table `phases` in the script, without those in which all phases are equal."""
     phases = _by_steps(plan)
     flags = {
         "augmented": bool(plan.augmentation) and any(phase.augmented or phase.views for phase in phases),
@@ -134,7 +135,7 @@ def _columns(plan: Plan) -> list[str]:
 
 
 def _row(phase: Phase, columns: Sequence[str], most_lines: int) -> str:
-    """Returns the row of the script's `phases` for a phase; a head that is solved exactly takes no steps."""
+    """Returns the row of the table `phases` for a phase. A head that is solved exactly has zero steps."""
     exact = phase.solver == "logistic"
     steps = 0 if exact else phase.steps
     rates = dict.fromkeys(phase.trains, 0.0) if exact else dict(phase.learning_rate)
@@ -144,9 +145,9 @@ def _row(phase: Phase, columns: Sequence[str], most_lines: int) -> str:
         "peak": max(rates.values()),
         "momentum": {name: row["momentum"] for name, row in phase.batch_norm.items() if row["mode"] == "train"},
         "steps": steps,
-        "rise": max(0, min(steps - 1, round(phase.warmup * steps))),  # as `optimizers.warm_up_and_cosine` counts
+        "rise": max(0, min(steps - 1, round(phase.warmup * steps))),  # as in `optimizers.warm_up_and_cosine`
         "decay": phase.weight_decay,
-        # AugmentedViews of frozen features are images that were changed at random too.
+        # Where the plan adds augmented copies of the images, the script augments them in each step.
         "augmented": phase.augmented or phase.views > 0,
         "optional": phase.optional,
         "sgd": phase.solver == "sgd",
@@ -155,7 +156,7 @@ def _row(phase: Phase, columns: Sequence[str], most_lines: int) -> str:
 
 
 def _optimizer(plan: Plan, *, several_rates: bool) -> tuple[str, str]:
-    """Returns what the script makes its optimizer by, and the class that its own is made of for several rates."""
+    """Returns the code that creates the optimizer, and the base class that the script uses for several rates."""
     rows = [_OPTIMIZERS[solver] for solver in sorted({phase.solver for phase in _by_steps(plan)}, reverse=True)]
     own = (f"StageRates(rate{arguments})" for _, _, arguments in rows)
     plain = (f"{name}(rate{arguments}, weight_decay=decay)" for name, _, arguments in rows)
@@ -169,23 +170,23 @@ def _loss(plan: Plan) -> str:
 
 
 def _numbers(values: tuple[float, float, float]) -> str:
-    """Returns one number for each channel; a single one where all are equal."""
+    """Returns one number per channel as code, or a single number if all are equal."""
     return repr(values[0] if len(set(values)) == 1 else [round(value, 6) for value in values])
 
 
 def _literal(value: Any, start: str = "", end: str = "", most_lines: int = MOST_LINES) -> str:
-    """Returns a value as Python writes it, on as few lines as it needs, or on one where that would be too many.
+    """Returns a value as Python code, wrapped at 120 characters, or on a single line if it would need too many lines.
 
-    `start` and `end` are what stands before and after it on its lines.
+    `start` and `end` are the text before and after it.
     """
     lines = _filled(start, _pieces(value), end)
     return "\n".join(lines) if len(lines) <= most_lines else " ".join([lines[0], *(line.strip() for line in lines[1:])])
 
 
 def _pieces(value: Any) -> list[str]:
-    """Returns a value as Python writes it, in pieces after which a line may end."""
+    """Returns a value as Python code, in pieces after which a line may break."""
     if isinstance(value, str):
-        # Whatever a name holds, it stays a name. An apostrophe in it makes Python choose double quotes.
+        # repr escapes whatever the text holds. The added apostrophe makes it choose double quotes.
         quoted = repr("'" + value)
         return [f'"{quoted[2:]}' if quoted.startswith('"') else repr(value)]
     if isinstance(value, Mapping):
@@ -218,7 +219,7 @@ def _filled(start: str, pieces: Sequence[str], end: str) -> list[str]:
 def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    # It is Python that is written, where `literal` quotes.
+    # No HTML escaping: the template writes Python, and the filter `literal` quotes names.
     environment = Environment(
         loader=PackageLoader("strategies.plans"),
         undefined=StrictUndefined,

@@ -1,1 +1,1 @@
-"""What is done with a finished run: evaluation, prediction, export, heat maps."""
+"""Saved runs: evaluation, prediction, export and heat maps."""

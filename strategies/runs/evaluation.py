@@ -1,4 +1,4 @@
-"""A saved run evaluated on other images."""
+"""Evaluates a saved run on other images."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ EVALUATION_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvaluation:
-    """What a saved run reaches on labelled images.
+    """The metrics of a saved run on labeled images.
 
     Attributes:
-        source: What the images come from, in a few words.
-        images: `"test"` where the data has a test split, which alone was taken, else `"all"`.
-        evaluation: The metrics; the temperature is the one that the run's validation images asked for, the majority
-            class that of the images that it was trained on.
+        source: Where the images come from, in a few words.
+        images: `"test"` if the data has a test split (only that split is evaluated), else `"all"`.
+        evaluation: The metrics. The temperature was fitted on the validation images of the run, and the majority class
+            is that of its training images.
         unreadable: `path` and `reason` of every file that was left out.
     """
 
@@ -58,19 +58,20 @@ class RunEvaluation:
 def evaluate_run(
     run: str | Path | RunFolder, data: Any, *, max_unreadable: float = 0.05, **columns: Any
 ) -> RunEvaluation:
-    """Evaluates a saved run on labelled images, which take the same way through the pixels as in training.
+    """Evaluates a saved run on labeled images, which are decoded and resized as in training.
 
     Args:
-        run: Folder that training wrote: its model, plan and classes; from `metrics.json`, where it is there, come the
-            temperature and the majority class.
-        data: Anything `strategies.load_dataset` takes, with all or some of the run's classes, one image or more. Where
-            it has a test split, that alone is evaluated, else all of it.
-        max_unreadable: Largest share of files that may be unreadable; these are left out.
+        run: The run folder, or a `RunFolder`. The temperature and the majority class are read from its `metrics.json`,
+            if there is one.
+        data: Anything that `strategies.load_dataset` takes, with one or more images of all or some of the run's
+            classes. If it has a test split, only that split is evaluated.
+        max_unreadable: Largest allowed share of unreadable files, as a fraction. Unreadable files are left out.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
 
     Raises:
         RunError: If a file of the run is missing or cannot be read.
-        DatasetError: If the data has other classes, no image, or too many unreadable ones.
+        DatasetError: If the data has classes that the run does not have, no labeled image, or too many unreadable
+            files.
 
     Example:
         >>> import strategies
@@ -109,17 +110,17 @@ def evaluate_run(
 
 def _labels_of_run(dataset: ImageDataset, class_names: tuple[str, ...]) -> np.ndarray:
     """Returns the class index of each image in the order of the run's classes."""
-    strange = [name for name in dataset.class_names if name not in class_names]
-    if strange:
+    unknown = [name for name in dataset.class_names if name not in class_names]
+    if unknown:
         raise DatasetError(
             f"Expected images of the run's classes, {few(class_names)}. Received: {dataset.source!r} with "
-            f"{few(strange)}. Rename these classes or remove them."
+            f"{few(unknown)}. Rename these classes or remove them."
         )
     index_of = np.array([class_names.index(name) for name in dataset.class_names], dtype="int64")
     if not len(dataset) or (dataset.labels < 0).any():
         raise DatasetError(
-            f"Expected labelled images. Received: {dataset.source!r} with none. Put each class into a folder of its "
-            f"own."
+            f"Expected labeled images. Received: {dataset.source!r} without any. Put the images of each class into a "
+            f"folder of its own."
         )
     return index_of[dataset.labels]
 
@@ -133,7 +134,7 @@ def _without_unreadable(
     unreadable = tuple(
         {"path": name, "reason": reason} for name, reason in zip(dataset.names, reasons, strict=True) if reason
     )
-    why = {one["path"]: one["reason"] for one in unreadable}
+    why = {row["path"]: row["reason"] for row in unreadable}
     check_unreadable(why, len(dataset), source=dataset.source, max_unreadable=max_unreadable)
     kept = np.flatnonzero([reason is None for reason in reasons])
     return dataset.subset(kept), labels[kept], unreadable
@@ -145,7 +146,7 @@ def _why_unreadable(item: Any, image_size: int, pixel_cache: PixelCache) -> str 
     except UnreadableImage as error:
         return error.reason
     if pixel_cache.sizes and not isinstance(item, np.ndarray):
-        pixel_cache.put(item, image_size, pixels)  # it is asked for again at once
+        pixel_cache.put(item, image_size, pixels)  # the evaluation reads it next
     return None
 
 

@@ -1,4 +1,4 @@
-"""A run's model in the formats that other software reads, each checked in a fresh process against the model itself."""
+"""Exports the model of a run to other formats, and checks each in a new process against the original model."""
 
 from __future__ import annotations
 
@@ -33,17 +33,19 @@ if TYPE_CHECKING:
 
 EXPORT_VERSION = 1
 FOLDER = "export"  # within a run folder
-MOST_IMAGES = 1_000
-MADE_UP = 64
+MOST_IMAGES = 1_000  # for the check
+NUM_SYNTHETIC = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A format, the file or folder that it is, and what writing and reading it takes.
+    """A format that models can be exported to.
 
     Attributes:
-        packages: Name of each package that is needed beside TensorFlow, by the name that it is imported by.
+        name: Name of the format.
+        file: Name of the exported file or folder.
         runtime: The package that runs the exported model.
+        packages: Packages needed in addition to TensorFlow: import name -> package name.
     """
 
     name: str
@@ -72,18 +74,19 @@ FORMATS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """An exported model, and how it compares with the model of the run; the content of `export/<format>.json`.
+    """An exported model, and how it compares with the original model: the content of `export/<format>.json`.
 
     Attributes:
-        format: One of `FORMATS`.
-        path: The file, or the folder of a SavedModel; `class_names.json` lies beside it.
-        num_bytes: Its size.
-        images: What it was checked on, in words.
-        num_images: How many images these are; `num_unreadable` more could not be decoded.
-        top1_agreement: Share of them to which both give the same class.
-        largest_difference: Largest absolute difference of any probability.
+        format: Name of the format, a key of `FORMATS`.
+        path: The exported file, or the folder of a SavedModel. `class_names.json` is in the same folder.
+        num_bytes: Its size in bytes.
+        images: Description of the images used for the check.
+        num_images: Number of these images.
+        num_unreadable: Number of further images that could not be decoded.
+        top1_agreement: Share of the images for which both models predict the same class.
+        largest_difference: Largest absolute difference between probabilities of the two models.
         runtime: The package that ran the exported model, with its version.
-        model_digest: SHA-256 of the run's `model.keras`: the figures hold for no other model.
+        model_digest: SHA-256 of the run's `model.keras`, the model to which the results apply.
     """
 
     format: str
@@ -110,30 +113,30 @@ def export(
     data: Any = None,
     overwrite: bool = False,
 ) -> Export:
-    """Exports the model of a run, loads the result in a fresh process and compares the two on images.
+    """Exports the model of a run, loads the exported model in a new process, and compares the two on images.
 
-    Every format takes what the model takes: RGB pixels 0-255 as float32 of shape `(num_images, image_size, image_size,
-    3)`; scaling is part of the model. It gives probabilities in the order of `class_names.json`, which is put beside
-    it; an ONNX file holds the names in its metadata too.
+    In every format, the model takes RGB pixels 0-255 as float32 of shape `(num_images, image_size, image_size, 3)` and
+    scales them itself. It returns probabilities in the order of `class_names.json`, which is written to the same
+    folder. An ONNX file also holds the class names in its metadata.
 
     Args:
-        run: A run folder.
+        run: The run folder, or a `RunFolder`.
         format: `"keras"`; `"savedmodel"` (TensorFlow, TensorFlow Serving); `"onnx"` (needs onnx, tf2onnx and
             onnxruntime); `"litert"` (a `.tflite` file; needs ai-edge-litert).
-        out: Folder to write to; default: `export/<format>` within the run folder.
-        data: What the model was trained on, as `strategies.train` takes it; its test images, those of the plan's seed
-            where it has no split of its own, are what is compared on, at most 1,000 of them. Default: 64 made-up
-            images, which say less.
+        out: Folder to write to. Default: `export/<format>` within the run folder.
+        data: The dataset that the model was trained on, as for `strategies.train`. At most 1,000 of its test images are
+            used for the check; a dataset without a split is split with the plan's seed. Default: 64 synthetic images,
+            which are a weaker check.
         overwrite: Whether the output folder may hold files already.
 
     Returns:
-        An `Export`; the same figures stand in `export/<format>.json` within the run folder.
+        An `Export`. The same results are written to `export/<format>.json` within the run folder.
 
     Raises:
-        ExportError: If a package is missing, or the format cannot express the model.
+        ExportError: If a package is missing, or if the model cannot be expressed in the format.
         OutputError: If the folder holds files and `overwrite` is false.
-        PlanError: If the data has other classes than the run.
-        RunError: If `run` is no run folder.
+        PlanError: If the classes of the data are not those of the run.
+        RunError: If `run` is not a run folder.
         UnknownNameError: If the format does not exist.
 
     Example:
@@ -148,14 +151,14 @@ def export(
     folder = check_output(run.path / FOLDER / row.name if out is None else out, overwrite=overwrite)
     pixels, images, num_unreadable = _pixels(run, data)
     expected = _probabilities(run, pixels)
-    with tempfile.TemporaryDirectory(prefix="advisor-export-") as made:
-        path = Path(made, row.file)
+    with tempfile.TemporaryDirectory(prefix="advisor-export-") as temporary:
+        path = Path(temporary, row.file)
         _write(run, row, path)
         received = _reloaded(row, path, pixels)
         write_json(path.with_name(CLASS_NAMES), {"version": 1, "class_names": list(run.class_names)})
-        num_bytes = sum(one.stat().st_size for one in [path, *path.rglob("*")] if one.is_file())
-        # Only what was checked reaches the folder.
-        shutil.copytree(made, folder, dirs_exist_ok=True)
+        num_bytes = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
+        # Only a checked export reaches the folder.
+        shutil.copytree(temporary, folder, dirs_exist_ok=True)
     result = Export(
         format=row.name,
         path=str(folder / row.file),
@@ -174,11 +177,11 @@ def export(
 
 
 def check_format(name: str) -> Format:
-    """Returns the row of a format if it exists and all that it needs is installed.
+    """Returns the row of a format, after checking that the packages it needs are installed.
 
     Raises:
-        ExportError: Naming the packages that are missing and how to install them.
-        UnknownNameError: If there is no such format.
+        ExportError: If packages are missing; the message says how to install them.
+        UnknownNameError: If the format does not exist.
     """
     if name not in FORMATS:
         raise unknown_name("format", name, FORMATS)
@@ -193,7 +196,7 @@ def check_format(name: str) -> Format:
 
 
 def read_exports(run: str | Path | RunFolder) -> list[Export]:
-    """Returns the exports of a run that were made of the model that is there now, in the order of `FORMATS`."""
+    """Returns the exports of the current model of a run, in the order of `FORMATS`."""
     run = read_run(run)
     digest, found = _digest(run), []
     for name in FORMATS:
@@ -202,7 +205,7 @@ def read_exports(run: str | Path | RunFolder) -> list[Export]:
             values = json.loads(path.read_text(encoding="utf-8"))
             values.pop("version")
             found.append(Export(**values))
-    return [one for one in found if one.model_digest == digest]
+    return [exported for exported in found if exported.model_digest == digest]
 
 
 def _digest(run: RunFolder) -> str:
@@ -210,9 +213,9 @@ def _digest(run: RunFolder) -> str:
 
 
 def _pixels(run: RunFolder, data: Any) -> tuple[np.ndarray, str, int]:
-    """Returns the images to compare on, what they are in words, and how many more cannot be decoded."""
+    """Returns the images for the check, their description, and the number of images that cannot be decoded."""
     if data is None:
-        return _made_up(run.image_size), f"{MADE_UP} made-up images: noise, coarse and fine", 0
+        return _synthetic_images(run.image_size), f"{NUM_SYNTHETIC} synthetic images: noise, coarse and fine", 0
     dataset = load_dataset(data)
     check_class_names(run.class_names, dataset.class_names)
     if dataset.split is None or None in dataset.split:
@@ -222,19 +225,19 @@ def _pixels(run: RunFolder, data: Any) -> tuple[np.ndarray, str, int]:
     pixels, unreadable = decode_readable(dataset.subset(chosen).items, run.image_size)
     if not len(pixels):
         raise ExportError(
-            f"Expected test images that can be decoded. Received none in {dataset.source!r}. Add some, or leave the "
-            f"data out."
+            f"Expected test images that can be decoded. Received: none in {dataset.source!r}. Add some, or leave the "
+            f"data out to use synthetic images."
         )
     return pixels, f"test images of {dataset.source}", len(unreadable)
 
 
-def _made_up(image_size: int) -> np.ndarray:
-    """Returns noise at every scale from one colour per image to one per pixel: alike for everyone, like no photo."""
+def _synthetic_images(image_size: int) -> np.ndarray:
+    """Returns noise at every scale, from one color per image to one per pixel. It is the same on every machine."""
     from PIL import Image
 
     generator = np.random.default_rng(0)
     images = []
-    for index in range(MADE_UP):
+    for index in range(NUM_SYNTHETIC):
         side = min(2 ** (index % 8), image_size)
         noise = Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype="uint8"))
         images.append(to_pixels(noise, image_size))
@@ -242,7 +245,7 @@ def _made_up(image_size: int) -> np.ndarray:
 
 
 def _probabilities(run: RunFolder, pixels: np.ndarray) -> np.ndarray:
-    (probabilities,) = forward(run.model, pixels, description="The model")
+    (probabilities,) = forward(run.model, pixels, description="Original model")
     return probabilities
 
 
@@ -260,12 +263,12 @@ def _write(run: RunFolder, row: Format, path: Path) -> None:
         )
     kind = "tf_saved_model" if row.name == "savedmodel" else row.name
     try:
-        with warnings.catch_warnings():  # of the converters, about themselves
+        with warnings.catch_warnings():  # converters warn about their own code
             warnings.simplefilter("ignore")
             (model if row.name == "savedmodel" else _convertible(model)).export(str(path), format=kind, verbose=False)
             if row.name == "onnx":
                 _describe(run, path)
-    except Exception as error:  # converters raise whatever they meet
+    except Exception as error:  # converters raise errors of many types
         raise ExportError(
             f"Expected a model that Keras can export as {row.name!r}. Received: {str(run.path)!r} "
             f"({in_a_sentence(error)[:300]}). Choose another format: {', '.join(FORMATS)}."
@@ -273,10 +276,10 @@ def _write(run: RunFolder, row: Format, path: Path) -> None:
 
 
 def _convertible(model: keras.Model) -> keras.Model:
-    """Returns the model with two kinds of layers, both of ConvNeXt, written in operations that the converters know.
+    """Returns the model with two layers of ConvNeXt replaced by operations that the converters support.
 
-    Keras compiles convolutions of one channel per group with XLA, where they are depthwise ones; TensorFlow computes
-    the exact GELU by `erfc`, where `erf` says the same.
+    Keras compiles convolutions with one channel per group with XLA; they are replaced by depthwise convolutions.
+    TensorFlow computes the exact GELU with `erfc`; it is replaced by the same function with `erf`.
     """
     import keras
 
@@ -302,26 +305,26 @@ def _convertible(model: keras.Model) -> keras.Model:
     if not any(is_depthwise(layer) or is_gelu(layer) for layer in model.layers):
         return model
     converted = keras.models.clone_model(model, clone_function=copy)
-    for layer in filter(lambda one: one.weights, model.layers):
+    for layer in [layer for layer in model.layers if layer.weights]:
         weights = layer.get_weights()
         if is_depthwise(layer):
             weights[0] = np.swapaxes(weights[0], 2, 3)
         converted.get_layer(layer.name).set_weights(weights)
-    converted(np.zeros((1, *model.input_shape[1:]), dtype="float32"))  # Keras exports only what has been called
+    converted(np.zeros((1, *model.input_shape[1:]), dtype="float32"))  # Keras exports only models that have been called
     return converted
 
 
 def _describe(run: RunFolder, path: Path) -> None:
-    """Writes into an ONNX file what it takes and what its outputs are called; raises if it is none.
+    """Adds the class names and a description of the input to an ONNX file, and checks the file.
 
-    tf2onnx leaves what it does not know as it is, without a word: the checker finds that.
+    tf2onnx silently copies operations that it does not know. The checker raises an error for them.
     """
     import onnx
 
     model = onnx.load(path)
     read = {name for node in model.graph.node for name in node.input}
-    for unused in [one for one in model.graph.input if one.name not in read]:
-        model.graph.input.remove(unused)  # constants of EfficientNet's scaling that tf2onnx leaves behind, once folded
+    for unused in [value for value in model.graph.input if value.name not in read]:
+        model.graph.input.remove(unused)  # tf2onnx leaves constants of EfficientNet's scaling behind after folding
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "num_images"
     texts = {
         "class_names": json.dumps(run.class_names, ensure_ascii=False),
@@ -333,7 +336,7 @@ def _describe(run: RunFolder, path: Path) -> None:
 
 
 def _reloaded(row: Format, path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Returns the probabilities that the exported model gives in a process of its own, which knows nothing of ours."""
+    """Returns the probabilities of the exported model, computed in a new process that does not import this package."""
     script = Path(__file__).with_name("runtimes.py")
     inputs, outputs = path.with_name("pixels.npy"), path.with_name("probabilities.npy")
     np.save(inputs, pixels)
@@ -343,7 +346,7 @@ def _reloaded(row: Format, path: Path, pixels: np.ndarray) -> np.ndarray:
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise ExportError(
-                f"Expected an exported model that {row.runtime} can run. Received: {path.name!r}, which it refuses "
+                f"Expected an exported model that {row.runtime} can run. Received: {path.name!r}, which it cannot run "
                 f"({last[:300]}). Choose another format: {', '.join(FORMATS)}."
             )
         received: np.ndarray = np.load(outputs)

@@ -1,4 +1,4 @@
-"""Where a model looks: Grad-CAM heat maps of its answers, and pictures of them."""
+"""Grad-CAM heat maps: which parts of an image support the predicted class."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from strategies.features.forward import BATCH_SIZE
 if TYPE_CHECKING:
     import keras
 
-STRENGTH = 0.6  # how much of the colour covers the image where the heat is highest
+OPACITY = 0.6  # of the color where the heat is highest
 
 
 def gradcam(model: keras.Model, images: Any, classes: int | Sequence[int] | None = None) -> np.ndarray:
-    """Returns where in each image the model finds what speaks for a class.
+    """Computes Grad-CAM heat maps: which parts of each image support a class.
 
-    The channels of the last convolutional map are added up, each weighted by how much the logit of the class grows
-    with it; what speaks against the class is left out. With a classifier right behind the pooling, as `head_only` has
-    it, this is the class activation map of Zhou et al. 2016. The map is coarse, 7 x 7 cells for most networks at 224
-    px, and a model that answers wrongly has a map too.
+    Each channel of the last feature map is weighted by the mean gradient of the class's logit with respect to it. The
+    weighted channels are summed, and negative values (evidence against the class) are set to zero. Where the classifier
+    directly follows the pooling, as in `head_only`, this is the class activation map of Zhou et al. 2016. The map is
+    coarse: 7 x 7 cells for most networks at 224 px. A wrong prediction has a heat map too.
 
     Args:
-        model: A functional model that ends in a softmax, such as `TrainingResult.model` or a loaded `model.keras`;
-            RGB pixels 0-255 in. Its backend may be TensorFlow, PyTorch or JAX.
+        model: A functional model that ends in a softmax and takes RGB pixels 0-255, such as `TrainingResult.model` or a
+            loaded `model.keras`. The Keras backend may be TensorFlow, PyTorch or JAX.
         images: A folder, a list of files, an array `(num_images, height, width, channels)` of values 0-255, or an
-            `ImageDataset`; they are resized to the model's input.
-        classes: Class index for all images, or one for each. Default: the class that the model gives each image.
+            `ImageDataset`. Images are resized to the model's input.
+        classes: Class index for all images, or one per image. Default: the predicted class of each image.
 
     Returns:
-        Array of shape `(num_images, height, width)` of the model's input, in [0, 1]: 1 where the heat is highest, and 0
-        everywhere if nothing in the image speaks for the class.
+        Array of shape `(num_images, height, width)` with the size of the model's input, in [0, 1]. The highest value of
+        each map is 1; a map is 0 everywhere if nothing in the image supports the class.
 
     Raises:
-        UserError: If a class does not exist, or the model has no feature map.
+        UserError: If a class does not exist, or if the model has no feature map.
 
     Reference:
         Selvaraju et al. 2017, Grad-CAM (arXiv:1610.02391), equations 1 and 2.
@@ -64,26 +64,26 @@ def gradcam(model: keras.Model, images: Any, classes: int | Sequence[int] | None
     heat = np.empty((len(pixels), size, size), dtype="float32")
     for start in range(0, len(pixels), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
-        # Called, not predicted: for a few images, compiling takes longer than computing.
+        # Calls the model instead of model.predict: for a few images, compiling takes longer than computing.
         maps = convert(head(pixels[part].astype("float32"), training=False)).astype("float32")
         logits = convert(tail(maps, training=False))
         one_hot = np.eye(logits.shape[1], dtype="float32")[logits.argmax(axis=1) if chosen is None else chosen[part]]
         weights = gradient(tail, maps, one_hot).mean(axis=(1, 2), keepdims=True)
         coarse = np.maximum((weights * maps).sum(axis=-1), 0.0)
-        heat[part] = [_resize(one, (size, size)) for one in coarse]
+        heat[part] = [_resize(cells, (size, size)) for cells in coarse]
     highest = heat.max(axis=(1, 2), keepdims=True)
     return heat / np.where(highest > 0, highest, 1.0)
 
 
 def overlay(image: Any, heat: np.ndarray) -> np.ndarray:
-    """Lays a heat map over its image: red where it is warm, yellow where it is hottest.
+    """Draws a heat map over its image, from transparent (no heat) over red to yellow (highest heat).
 
     Args:
-        image: A file, or an array of shape `(height, width, 3)` and values 0-255; of any size.
-        heat: One map of `gradcam`, in [0, 1]; it is resized to the image.
+        image: A file, or an array of shape `(height, width, 3)` with values 0-255. Any size.
+        heat: One map from `gradcam`, in [0, 1]. It is resized to the image.
 
     Returns:
-        uint8 RGB of the image's size.
+        RGB array of type uint8 and of the image's size.
 
     Example:
         >>> import numpy as np
@@ -96,8 +96,8 @@ def overlay(image: Any, heat: np.ndarray) -> np.ndarray:
     pixels = decode_image(image).astype("float32")
     height, width = pixels.shape[:2]
     warmth = np.clip(_resize(np.asarray(heat, dtype="float32"), (height, width)), 0.0, 1.0)[..., np.newaxis]
-    colour = 255 * np.concatenate([np.ones_like(warmth), np.clip(2 * warmth - 1, 0, 1), np.zeros_like(warmth)], axis=-1)
-    return np.rint(pixels + STRENGTH * warmth * (colour - pixels)).astype("uint8")
+    color = 255 * np.concatenate([np.ones_like(warmth), np.clip(2 * warmth - 1, 0, 1), np.zeros_like(warmth)], axis=-1)
+    return np.rint(pixels + OPACITY * warmth * (color - pixels)).astype("uint8")
 
 
 def _check_classes(classes: int | Sequence[int] | None, num_images: int, num_classes: int) -> np.ndarray | None:
@@ -113,33 +113,33 @@ def _check_classes(classes: int | Sequence[int] | None, num_images: int, num_cla
     ):
         raise UserError(
             f"Expected one class index from 0 to {num_classes - 1}, or one for each of {num_images} images. Received: "
-            f"classes={classes!r}. Leave it out for the classes that the model answers."
+            f"classes={classes!r}. Leave it out to use the predicted classes."
         )
     return chosen
 
 
 def _split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Cuts a model at its last feature map of more than one cell that all of the rest stands on.
+    """Cuts a model at its last feature map of more than one cell on which the whole rest of the model depends.
 
-    The second part ends in logits, not probabilities.
+    The second part ends in logits instead of probabilities.
     """
     import keras
 
     last = model.layers[-1]
     if isinstance(last, keras.layers.Dense):
-        # Without its activation: the gradient of a probability vanishes where the model is sure.
+        # Without its activation: the gradient of a probability vanishes where the model is confident.
         linear = keras.layers.Dense(last.units, use_bias=last.use_bias, dtype="float32", name="logits")
         logits = linear(last.input)
         linear.set_weights(last.get_weights())
-    else:  # a softmax of its own, as in Keras' networks with their top
+    else:  # a separate softmax layer
         logits = last.input if isinstance(last, keras.layers.Activation | keras.layers.Softmax) else last.output
     for layer in reversed(model.layers[1:]):
         if _is_map(layer.output):
-            with contextlib.suppress(ValueError):  # a branch: the rest stands on others too
+            with contextlib.suppress(ValueError):  # a branch: the rest also depends on other layers
                 return keras.Model(model.input, layer.output), keras.Model(layer.output, logits)
     raise UserError(
-        f"Expected a convolutional model, with a feature map of more than one cell. Received: {model.name!r} with "
-        f"none. Use larger images."
+        f"Expected a convolutional model with a feature map of more than one cell. Received: {model.name!r} without "
+        f"one. Use larger images."
     )
 
 
@@ -153,7 +153,7 @@ def _resize(heat: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
 
 
-# The gradient of the logits, one chosen for each image, by the feature map; Keras has none of its own.
+# The gradient of one logit per image with respect to the feature map. Keras has no function for it.
 
 
 def _tensorflow(tail: keras.Model, maps: np.ndarray, one_hot: np.ndarray) -> np.ndarray:

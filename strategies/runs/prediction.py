@@ -1,4 +1,4 @@
-"""The model of a run on images that it has not seen: files in, a table of classes and probabilities out."""
+"""Predicts the classes of new images with the model of a run."""
 
 from __future__ import annotations
 
@@ -20,30 +20,33 @@ from strategies.runs.run_folder import RunFolder, read_run
 if TYPE_CHECKING:
     import pandas as pd
 
-PART = 512  # images that are held in memory at once
+PART = 512  # images in memory at once
 
 
 def predict(
     run: str | Path | RunFolder, images: str | Path | Sequence[str | Path], *, all_classes: bool = False
 ) -> pd.DataFrame:
-    """Says which class the model of a run gives each image.
+    """Predicts the class of each image with the model of a run.
 
-    Pixels take the same way as in training and evaluation, so the test images of the run give its test accuracy.
+    Images are decoded and resized as in training and evaluation, so the test images of the run give its test accuracy.
 
     Args:
-        run: A run folder, or what `strategies.read_run` returned, whose model is then loaded only once.
-        images: A file; a folder, meaning all images below it; a glob pattern such as `"photos/**/*.jpg"`; or a list of
-            these. A file that is named is tried whatever it is called, in a folder those that end like an image.
-        all_classes: Whether the probability of every class is given.
+        run: The run folder, or a `RunFolder` from `strategies.read_run`, whose model is loaded only once.
+        images: A file; a folder, for all images in it and its sub-folders; a glob pattern such as
+            `"photos/**/*.jpg"`; or a list of these. In folders and patterns, only files with the extension of an image
+            are used. A file that is named directly is used whatever its extension.
+        all_classes: Whether to return the probability of every class.
 
     Returns:
-        A DataFrame with one row per image, in the order given, files of a folder sorted: `path`, `class`,
-        `probability` of that class, and `unreadable`: the reason where a file cannot be decoded, whose class and
-        probability are missing. With `all_classes` also a column `p(<class>)` for each class.
+        A DataFrame with one row per image, in the given order; the files of a folder are sorted. Columns: `path`,
+        `class` (the predicted class), `probability` (of that class) and `unreadable` (the reason if the file cannot be
+        decoded; then its class and probability are missing). With `all_classes`, also a column `p(<class>)` for each
+        class.
 
     Raises:
-        DatasetError: If a file or folder does not exist, a pattern or a folder holds no image, or none can be decoded.
-        RunError: If `run` is no run folder.
+        DatasetError: If a file or folder does not exist, if a pattern or a folder has no image, or if no image can be
+            decoded.
+        RunError: If `run` is not a run folder.
 
     Example:
         >>> import tempfile
@@ -68,9 +71,9 @@ def predict(
 def predict_in_parts(
     run: str | Path | RunFolder, images: str | Path | Sequence[str | Path], *, all_classes: bool = False
 ) -> Iterator[pd.DataFrame]:
-    """Like `predict`, for any number of images: yields the same rows in frames of 512 at most, in bounded memory.
+    """Like `predict`, but yields the rows in DataFrames of at most 512, so that memory use stays bounded.
 
-    Everything is checked before the first frame, but for what only decoding shows.
+    The run and the paths are checked at once. Unreadable files are found while decoding.
     """
     run, paths = read_run(run), find_images(images)
     return _parts(run, paths, all_classes)
@@ -85,8 +88,8 @@ def _parts(run: RunFolder, paths: Sequence[Path], all_classes: bool) -> Iterator
         first_reason = first_reason or next(iter(unreadable.values()), "")
         if start + PART >= len(paths) and not num_readable:
             raise DatasetError(
-                f"Expected images that can be decoded. Received: {len(paths)}, none of which can, such as "
-                f"{as_text(paths[0])!r} ({first_reason}). Mend or replace them."
+                f"Expected images that can be decoded. Received: {len(paths):,} files that cannot, for example "
+                f"{as_text(paths[0])!r} ({first_reason}). Fix or replace them."
             )
         shown = f"Images {start + 1:,} to {start + len(part):,} of {len(paths):,}"
         yield _frame(run, part, pixels, unreadable, all_classes, shown)
@@ -123,17 +126,17 @@ def _frame(
 
 
 def find_images(images: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Returns the files that files, folders and glob patterns name, in the order given; decodes nothing.
+    """Returns the image files that files, folders and glob patterns name, in the given order. Decodes nothing.
 
-    A name that exists is never read as a pattern, so `"holiday [2019].jpg"` means that file.
+    A name that exists is never used as a pattern, so `"holiday [2019].jpg"` means that file.
 
     Raises:
-        DatasetError: If a name does not exist, or a pattern or a folder holds no image.
+        DatasetError: If a name does not exist, or if a pattern or a folder has no image.
     """
     found = []
     for name in [images] if isinstance(images, str | os.PathLike) else images:
         path = Path(name)
-        if os.path.isdir(path):  # not Path's methods, which raise on names that are too long
+        if os.path.isdir(path):  # the methods of Path raise an error for names that are too long
             inside, kind = list(list_folder(path).images.values()), "a folder"
         elif os.path.exists(path):
             inside, kind = [path], "a file"
@@ -143,7 +146,7 @@ def find_images(images: str | Path | Sequence[str | Path]) -> list[Path]:
             raise DatasetError(f"Expected images. Received: {as_text(path)!r}, which does not exist. Check the path.")
         if not inside:
             raise DatasetError(
-                f"Expected images. Received: {as_text(path)!r}, {kind} with none. Images end in "
+                f"Expected images. Received: {as_text(path)!r}, {kind} with none. Name images that end in "
                 f"{', '.join(EXTENSIONS)}."
             )
         found += inside
@@ -153,7 +156,7 @@ def find_images(images: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """Returns the images that match, and those in folders that match, each once: `**` finds a folder and its files."""
+    """Returns the images that match a pattern, and those in matching folders, each once: `**` matches both."""
     found: dict[Path, None] = {}
     for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
         if path.is_dir():

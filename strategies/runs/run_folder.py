@@ -1,4 +1,4 @@
-"""A run folder, as `TrainingResult.save` wrote it -> its classes, its input size and its model."""
+"""Reads a run folder: its classes, its input size and its model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """What a run left behind.
+    """A run folder, as `TrainingResult.save` writes it.
 
     Attributes:
         path: The folder.
-        class_names: Names of the classes in the order of the model's outputs.
-        image_size: Side of the model's input in pixels.
-        seed: The plan's seed.
+        class_names: Names of the classes, in the order of the model's outputs.
+        image_size: Side of the model's square input in pixels.
+        seed: Seed of the plan.
     """
 
     path: Path
@@ -33,41 +33,42 @@ class RunFolder:
 
     @cached_property
     def model(self) -> keras.Model:
-        """The trained model, loaded when it is first asked for: RGB pixels 0-255 in, probabilities out.
+        """The trained model, which takes RGB pixels 0-255 and returns probabilities. It is loaded on first use.
 
         Raises:
-            RunError: If Keras cannot load it, or it does not fit the plan beside it.
+            RunError: If Keras cannot load the model, or if it does not fit the plan of the run.
         """
         import keras
 
         path = self.path / MODEL
         try:
             model: keras.Model = keras.models.load_model(path, compile=False)
-        except Exception as error:  # a broken archive, an unknown layer, code that Keras refuses to run
+        except Exception as error:  # a broken file, an unknown layer, or code that Keras refuses to run
             raise RunError(
                 f"Expected a model that Keras {keras.__version__} can load. Received: {str(path)!r} "
-                f"({in_a_sentence(error)[:300]}). Train again, or register the layers that are your own."
+                f"({in_a_sentence(error)[:300]}). Train again, or register your own layers with Keras."
             ) from error
         shapes = (model.input_shape[1:], model.output_shape[1:])
         if shapes != ((self.image_size, self.image_size, 3), (len(self.class_names),)):
             raise RunError(
-                f"Expected a model for {len(self.class_names)} classes at {self.image_size} px, as {PLAN} beside it "
-                f"says. Received: {str(path)!r}, which maps {shapes[0]} to {shapes[1]}. Keep the files of a "
+                f"Expected a model for {len(self.class_names)} classes at {self.image_size} px, according to {PLAN} in "
+                f"the same folder. Received: {str(path)!r}, which maps {shapes[0]} to {shapes[1]}. Keep the files of a "
                 f"run together."
             )
         return model
 
 
 def read_run(folder: str | Path | RunFolder) -> RunFolder:
-    """Reads what `advisor train --out`, or `strategies.train(..., run=...)`, wrote; the model only when asked for it.
+    """Reads a run folder that `advisor train --out` or `strategies.train(..., run=...)` has written.
 
-    The plan need not be one that can be carried out here: a backbone of your own need not be added again.
+    The model is loaded only when it is used. If the plan names a backbone of your own, you do not have to add that
+    backbone again.
 
     Args:
-        folder: The run folder. A `RunFolder` is returned as it is, so that its model is loaded once.
+        folder: The run folder. A `RunFolder` is returned unchanged, so that its model is loaded only once.
 
     Raises:
-        RunError: If it is no run folder.
+        RunError: If it is not a run folder.
 
     Example:
         >>> from strategies.runs.run_folder import read_run
@@ -81,7 +82,7 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
     path = Path(folder)
     missing = [name for name in (MODEL, PLAN, CLASS_NAMES) if not (path / name).is_file()]
     if missing:
-        what = f"without {few(missing)}" if path.is_dir() else "which is no folder"
+        what = f"without {few(missing)}" if path.is_dir() else "which is not a folder"
         raise RunError(
             f"Expected a run folder, as 'advisor train --out' writes it. Received: {str(folder)!r}, {what}. "
             f"Name such a folder."
@@ -94,7 +95,7 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"Expected {PLAN} and {CLASS_NAMES} as a run writes them. Received: {str(folder)!r}, where "
-            f"{in_a_sentence(error)} is missing or wrong. Train again, or mend the files."
+            f"{in_a_sentence(error)} is missing or wrong. Train again, or fix the files."
         ) from error
     if names != planned:
         raise RunError(
@@ -108,4 +109,4 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"Expected JSON. Received: {str(path)!r} ({in_a_sentence(error)}). Mend the file.") from error
+        raise RunError(f"Expected JSON. Received: {str(path)!r} ({in_a_sentence(error)}). Fix the file.") from error

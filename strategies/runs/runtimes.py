@@ -1,7 +1,7 @@
-"""Exported models, each by its own runtime: `python runtimes.py FORMAT MODEL BATCH_SIZE PIXELS.npy PROBABILITIES.npy`.
+"""Runs an exported model: `python runtimes.py FORMAT MODEL BATCH_SIZE PIXELS.npy PROBABILITIES.npy`.
 
-`strategies.export` runs this file as a process of its own to check what it wrote. It imports nothing of ours, and of
-Keras and TensorFlow only what the format needs: what runs here runs anywhere.
+`strategies.export` runs this file in a new process to check an exported model. The file imports nothing from this
+package, and Keras or TensorFlow only if the format needs it. So the exported model needs nothing else to run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def load_keras(path: str) -> Predict:
     import keras
 
     model = keras.models.load_model(path, compile=False)
-    model.jit_compile = False  # the compiler would take longer than the images
+    model.jit_compile = False  # compiling would take longer than running the model
     return lambda batch: np.asarray(model.predict_on_batch(batch))
 
 
@@ -32,7 +32,7 @@ def load_savedmodel(path: str) -> Predict:
 
 
 def load_onnx(path: str) -> Predict:
-    """Returns an ONNX file as such a function, by ONNX Runtime on the CPU."""
+    """Returns the model of an ONNX file as such a function, run by ONNX Runtime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -41,7 +41,7 @@ def load_onnx(path: str) -> Predict:
 
 
 def load_litert(path: str) -> Predict:
-    """Returns a `.tflite` file as such a function, by LiteRT, one image at a time as on a phone."""
+    """Returns the model of a `.tflite` file as such a function, run by LiteRT, one image at a time as on a phone."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=path)
@@ -50,8 +50,8 @@ def load_litert(path: str) -> Predict:
 
     def predict(batch: np.ndarray) -> np.ndarray:
         rows = []
-        for one in batch:
-            interpreter.set_tensor(image["index"], one[None])
+        for pixels in batch:
+            interpreter.set_tensor(image["index"], pixels[None])
             interpreter.invoke()
             rows.append(interpreter.get_tensor(probabilities["index"])[0])
         return np.array(rows)
@@ -63,7 +63,7 @@ RUNTIMES = {"keras": load_keras, "savedmodel": load_savedmodel, "onnx": load_onn
 
 
 def main(name: str, model: str, batch_size: int, pixels: str, probabilities: str) -> None:
-    """Reads uint8 pixels, writes probabilities; in full batches, the last one padded."""
+    """Reads uint8 pixels and writes probabilities. Works in full batches; the last one is padded."""
     predict, images, rows = RUNTIMES[name](model), np.load(pixels), []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size].astype("float32")

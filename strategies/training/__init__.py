@@ -1,1 +1,1 @@
-"""A plan carried out in Keras: phases, optimizers, best weights, metrics."""
+"""Training: carries a plan out in Keras and measures the result."""

@@ -1,4 +1,4 @@
-"""What a new head alone reaches, beside every other recipe: the baseline that its gain is counted from."""
+"""The baseline of a recipe: the accuracy of a new head alone, on the same images."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ HEAD_ONLY = "head_only"
 
 @dataclass(frozen=True, kw_only=True)
 class HeadBaseline:
-    """What logistic regression on the frozen features of the whole network reaches on the same test images.
+    """A new head alone (logistic regression on frozen features of the network) on the same test images.
 
     Attributes:
-        accuracy: Of the head alone, with its 95 % Wilson interval, `low` to `high`.
-        gain: Accuracy of the recipe minus that of the head alone; 0 for `head_only`.
-        standard_error: Of the gain, image by image.
-        seconds: What the head alone took; features that were read from the cache took next to nothing.
-        extra_seconds: How much longer the recipe took.
+        accuracy: Accuracy of the head alone. Its 95 % Wilson interval is `low` to `high`.
+        low: Lower bound of the interval.
+        high: Upper bound of the interval.
+        gain: Accuracy of the recipe minus accuracy of the head alone; 0 for `head_only`.
+        standard_error: Standard error of the gain, from the paired differences of the images.
+        seconds: Time that the head alone took. Features that are read from the cache take almost no time.
+        extra_seconds: How much longer the recipe took than the head alone.
     """
 
     accuracy: float
@@ -58,20 +60,20 @@ def measure_baseline(
     cache: FeatureCache | None,
     precision: str = "float32",
 ) -> HeadBaseline:
-    """Fits a head alone on the training images and compares a recipe with it on the test images.
+    """Fits a head alone on the training images, and compares the trained model with it on the test images.
 
-    It is what the recipe `head_only` would have done: the same network, weights, images and class weights. For that
-    recipe itself nothing is fitted again.
+    The head is the result of the recipe `head_only` with the same network, images and class weights. If the plan is
+    `head_only` itself, nothing is fitted again.
 
     Args:
         plan: The plan that was carried out.
-        pixels: Images of the splits `train` and `test`; `labels` their class indices.
-        labels: See `pixels`.
-        test: What the recipe reached.
-        predicted: Class index that it gave each test image.
-        seconds: What it took.
-        cache: Where frozen features are kept; `None` keeps and reads nothing.
-        precision: What the frozen network computes in.
+        pixels: Images of the splits `train` and `test`.
+        labels: Class indices of the same splits.
+        test: Metrics of the trained model on the test images.
+        predicted: Class index that the trained model predicts for each test image, shape `(num_images,)`.
+        seconds: How long the training took.
+        cache: Where frozen features are kept. `None` neither reads nor writes any.
+        precision: Keras dtype policy of the frozen network.
     """
     if plan.recipe == HEAD_ONLY:
         return HeadBaseline(
@@ -83,6 +85,8 @@ def measure_baseline(
             seconds=seconds,
             extra_seconds=0.0,
         )
+    import keras
+
     started = time.perf_counter()
     alone = make_plan(
         HEAD_ONLY,
@@ -93,8 +97,9 @@ def measure_baseline(
         weights=plan.weights,
         seed=plan.seed,
     )
+    keras.utils.set_random_seed(plan.seed)  # a backbone with random weights must be the one that was trained
     cut = StagedModel.build(alone, precision=precision).cut(alone.phases[0])
-    assert cut is not None  # nothing but the classifier trains
+    assert cut is not None  # only the classifier is trained
     features = {
         name: cut.features(pixels[name], cache=cache, precision=precision, description=f"Head alone ({name})")
         for name in ("train", "test")

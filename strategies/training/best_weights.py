@@ -1,4 +1,4 @@
-"""Which weights are kept: over all phases, the latest that the validation images cannot tell from the best."""
+"""Keeps the best weights over all phases, judged by the validation images."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import numpy as np
 from strategies.plans.phase import Phase
 
 COLUMNS = ("loss", "accuracy", "balanced_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
-TOLERANCE = 2.0  # standard errors that validation may differ by without telling weights apart
+TOLERANCE = 2.0  # in standard errors: a smaller difference in validation accuracy does not count
 _REMEMBERED = ("rows", "place", "best", "_kept", "_step", "_waited")
-PATIENCE = 5  # evaluations in a row, each worse than the best by more than that, which end a phase
+PATIENCE = 5  # evaluations in a row that are worse by more than the tolerance, after which a phase ends
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Records the history and remembers weights over all phases: the latest that are not clearly worse than the best.
+    """Records the history, and keeps the latest weights that are not clearly worse than the best over all phases.
 
-    A later evaluation replaces the remembered weights unless it is worse than the best so far by more than two
-    standard errors of a share among that many validation images. Taking the very best instead follows chance where
-    validation images are few, and misses the end of a phase, where the learning rate has fallen to zero and the network
-    is at its best. Optional phases must be better than what is remembered.
+    After each evaluation, the new weights replace the kept ones unless they are worse than the best so far by more than
+    two standard errors of a share among that many validation images. Keeping only the very best would follow chance
+    where there are few validation images. It would also miss the end of a phase, where the learning rate has fallen to
+    zero and the network is usually at its best. The weights of an optional phase must be better than the kept ones.
 
     Args:
         metric: `accuracy` or `balanced_accuracy`.
-        num_val: Number of validation images; with none, every phase that is not optional is kept to its end.
+        num_val: Number of validation images. Without any, every phase is kept to its end, except for optional phases.
 
     Reference:
-        After the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees, section 3.4.3;
-        with two of them, since a good result must not be lost to chance either.
+        Breiman et al. 1984, Classification and Regression Trees, section 3.4.3 (one-standard-error rule). Two standard
+        errors are used here, so that a good result is not lost to chance either.
     """
 
     def __init__(self, metric: str, num_val: int) -> None:
@@ -48,11 +48,11 @@ class BestWeights(keras.callbacks.Callback):
         self._started = time.perf_counter()
 
     def remembered(self) -> dict[str, Any]:
-        """Returns what is remembered beside the weights, as plain values."""
+        """Returns the state of this callback without the weights, as plain values for a checkpoint."""
         return {name: getattr(self, name) for name in _REMEMBERED} | {"seconds": self._seconds()}
 
     def restore(self, values: Mapping[str, Any], weights: list[np.ndarray]) -> None:
-        """Goes on from what another process remembered."""
+        """Restores the state that `remembered` returned, and the kept weights."""
         for name in _REMEMBERED:
             setattr(self, name, values[name])
         self.place, self.weights = (str(values["place"][0]), int(values["place"][1])), weights
@@ -62,27 +62,33 @@ class BestWeights(keras.callbacks.Callback):
         return round(time.perf_counter() - self._started, 3)
 
     def start(self, phase: Phase, whole: keras.Model, *, resumed: bool = False) -> None:
-        """Starts or resumes a phase. `whole` is the model whose weights are kept; a part of it may be trained."""
+        """Starts or resumes a phase.
+
+        Args:
+            phase: The phase.
+            whole: The model whose weights are kept. The model that is trained may be a part of it.
+            resumed: Whether the phase continues from a checkpoint.
+        """
         self._phase, self._whole = phase, whole
         self._batch = 0
         if not resumed:
             self._step, self._waited = 0, 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Counts steps; Keras calls it."""
+        """Counts optimizer steps; called by Keras."""
         self._batch += 1
         self._step += self._batch % self.accumulate == 0
         if self._step == self._phase.steps:  # the last epoch may be shorter
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Judges the weights; Keras calls it."""
+        """Judges the current weights; called by Keras."""
         finite = self.record(dict(logs or {}))
         if self._waited >= PATIENCE or not finite:
             self.model.stop_training = True
 
     def record(self, logs: Mapping[str, float]) -> bool:
-        """Adds a row to the history, keeps the weights if they are good enough; returns whether the loss is finite."""
+        """Adds a row to the history and keeps the weights if they are good. Returns whether all values are finite."""
         values = {name: float(logs[name]) if name in logs else None for name in COLUMNS}
         self.rows.append({"phase": self._phase.name, "step": self._step, **values, "seconds": self._seconds()})
         if not math.isfinite(sum(value for value in values.values() if value is not None)):
@@ -104,13 +110,13 @@ class BestWeights(keras.callbacks.Callback):
         return kept
 
     def _tolerance(self, share: float) -> float:
-        # Laplace's estimate: a share of 0 or 1 among few images has an error too.
+        # Laplace's estimate, so that a share of 0 or 1 among few images has a standard error above zero.
         share = (share * self._num_val + 1) / (self._num_val + 2)
         return TOLERANCE * math.sqrt(share * (1 - share) / self._num_val)
 
 
 class BalancedAccuracy(keras.metrics.Metric):
-    """Mean recall of the classes that occur; labels one-hot, predictions one probability per class."""
+    """Mean recall of the classes that occur. Labels are one-hot; predictions are one probability per class."""
 
     def __init__(self, num_classes: int, name: str = "balanced_accuracy") -> None:
         super().__init__(name=name)
@@ -118,7 +124,7 @@ class BalancedAccuracy(keras.metrics.Metric):
         self.counts = self.add_variable((num_classes,), initializer="zeros", name="counts")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Adds a batch; every image counts once, whatever its weight in the loss."""
+        """Adds a batch. Every image counts once, whatever its weight in the loss."""
         from keras import ops
 
         truth = ops.cast(y_true, "float32")
@@ -127,7 +133,7 @@ class BalancedAccuracy(keras.metrics.Metric):
         self.counts.assign_add(ops.sum(truth, axis=0))
 
     def result(self) -> Any:
-        """Returns the mean recall so far."""
+        """Returns the mean recall of all batches so far."""
         from keras import ops
 
         present = ops.cast(self.counts > 0, "float32")

@@ -1,4 +1,4 @@
-"""How far predicted probabilities can be believed, and the temperature that mends them."""
+"""Calibration: whether predicted probabilities match the share of correct predictions, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 
 NUM_BINS = 15
-TEMPERATURES = (0.05, 20.0)  # between which one is looked for; images that are all right would ask for zero
-TINY = 1e-12  # what a probability of zero counts as, so that its logarithm is finite
+TEMPERATURES = (0.05, 20.0)  # search range: if all predictions are correct, the best temperature would be zero
+TINY = 1e-12  # replaces a probability of zero, whose logarithm is infinite
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Whether images that were called something with a probability of 80 % are right in 80 % of the cases.
+    """Whether predictions with a probability of, say, 80 % are correct in 80 % of the cases.
 
     Attributes:
-        error: Expected calibration error: the distance between accuracy and mean confidence of each bin, averaged over
-            images. On a few hundred images it is above zero for the best of models, by chance.
-        bins: The rows behind it, those that hold images: `low` and `high` of the bin, mean `confidence`, `accuracy`,
-            `num_images`. 15 bins of equal width.
-        temperature: What logits are divided by so that the log loss of the validation images is lowest; above 1 the
-            model is too sure of itself. `None` without such images.
-        error_after: The error with that temperature; `None` without one.
+        error: Expected calibration error: the absolute difference between accuracy and mean confidence (the highest
+            probability) in each bin, averaged over images. On a few hundred images, chance alone puts even a perfectly
+            calibrated model above zero.
+        bins: One row for each of 15 bins of equal width that holds images: `low` and `high` (its bounds), mean
+            `confidence`, `accuracy`, `num_images`.
+        temperature: The number by which logits are divided to minimize the log loss on the validation images. Above 1,
+            the model is overconfident. `None` without validation images.
+        error_after: The error with that temperature. `None` without a temperature.
     """
 
     error: float
@@ -35,12 +36,12 @@ class Calibration:
 def measure_calibration(
     probabilities: np.ndarray, labels: np.ndarray, *, temperature: float | None = None
 ) -> Calibration:
-    """Measures the calibration of predictions, as they are and at a temperature.
+    """Measures the calibration of predictions, as they are and with a temperature.
 
     Args:
         probabilities: Array of shape `(num_images, num_classes)`.
         labels: True class indices, shape `(num_images,)`.
-        temperature: From `fit_temperature`, of other images than these; default: none.
+        temperature: From `fit_temperature`, on other images than these. Default: no temperature.
 
     Reference:
         Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04599), equation 3, 15 bins.
@@ -63,10 +64,10 @@ def measure_calibration(
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    """Returns the temperature with the lowest log loss, between 0.05 and 20; `None` without images.
+    """Returns the temperature between 0.05 and 20 with the lowest log loss; `None` without images.
 
     Args:
-        probabilities: Of images that training did not fit, shape `(num_images, num_classes)`.
+        probabilities: Predictions for images that were not used for fitting, shape `(num_images, num_classes)`.
         labels: Their true class indices, shape `(num_images,)`.
 
     Reference:
@@ -75,7 +76,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float | No
     Example:
         >>> import numpy as np
         >>> from strategies.training.calibration import fit_temperature
-        >>> sure = np.array([[0.9, 0.1]] * 10)  # right in six of ten cases
+        >>> sure = np.array([[0.9, 0.1]] * 10)  # correct in six of ten cases
         >>> round(fit_temperature(sure, np.array([0] * 6 + [1] * 4)), 1)
         5.4
     """
@@ -91,7 +92,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float | No
 
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns the probabilities of a softmax whose logits are divided by `temperature`; the order stays the same.
+    """Returns the probabilities after dividing the logits by `temperature`; the order of the classes does not change.
 
     Example:
         >>> import numpy as np
@@ -99,14 +100,14 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
         >>> apply_temperature(np.array([[0.8, 0.2]]), 2).round(2).tolist()
         [[0.67, 0.33]]
     """
-    # The logarithm of a softmax is its logits but for a constant, which the next softmax does not see.
+    # The logarithm of a softmax equals its logits up to a constant, which the next softmax cancels.
     logits = np.log(np.maximum(probabilities.astype("float64"), TINY)) / temperature
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the mean negative logarithm of the probability that each image's true class was given."""
+    """Returns the mean negative logarithm of the predicted probability of the true class."""
     chosen = probabilities[np.arange(len(labels)), labels].astype("float64")
     return float(-np.log(np.maximum(chosen, TINY)).mean())
 

@@ -1,4 +1,4 @@
-"""The state of a training on disk, from which it goes on after a kill at any moment: whole or not at all."""
+"""Checkpoints: the state of a training on disk, from which an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ LOCK = ".lock"
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Where a training stands at the end of an epoch or of a phase.
+    """The state of a training at the end of an epoch or of a phase.
 
     Attributes:
-        arrays: Group -> arrays: `variables` of the model (random states included), `optimizer`, `kept` (the best
-            weights so far) and `before` (the weights at the start of the phase).
-        values: Plain values: the phase, the epochs, and what `BestWeights` remembers.
+        arrays: Lists of arrays by group: `variables` of the model (with the states of its random generators),
+            `optimizer`, `kept` (the best weights so far) and `before` (the weights at the start of the phase).
+        values: Plain values: the phase, the epochs, and the state of `BestWeights`.
     """
 
     arrays: Mapping[str, Sequence[np.ndarray]]
     values: Mapping[str, Any]
 
     def is_within(self, phase: int) -> bool:
-        """Returns whether that phase was under way; at the end of one there is no optimizer."""
+        """Returns whether the state was saved within this phase. At the end of a phase there is no optimizer."""
         return self.values["phase"] == phase and bool(self.arrays["optimizer"])
 
 
 class Checkpoint:
-    """The file of a run folder that holds its state; with `None` as a folder nothing is kept.
+    """The checkpoint file of a run folder.
 
     Args:
-        folder: The run folder, or `None`.
-        identity: What distinguishes this run from others: the state of another one is refused.
+        folder: The run folder. `None` keeps nothing.
+        identity: What the run depends on. The state of a run with another identity is refused.
     """
 
     def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
@@ -54,14 +54,14 @@ class Checkpoint:
 
     @property
     def keeps(self) -> bool:
-        """Whether there is a folder to keep states in."""
+        """Whether states are kept."""
         return self._path is not None
 
     def read(self) -> State | None:
-        """Returns the state on disk, or `None` where there is none.
+        """Returns the state on disk, or `None` if there is none.
 
         Raises:
-            OutputError: If it belongs to another plan or to other images.
+            OutputError: If the state belongs to another plan, other images or other software.
         """
         if self._path is None or not self._path.is_file():
             return None
@@ -69,18 +69,18 @@ class Checkpoint:
             values = json.loads(str(file["values"]))
             if values.pop("identity") != self._identity:
                 raise OutputError(
-                    f"Expected the images, the plan and the software that the run was started with. Received: others "
-                    f"than those of {self._path.parent}. Give them again, or start another run in a new folder."
+                    f"Expected the same images, plan and software versions as when the run in {self._path.parent} was "
+                    f"started. Received: different ones. Use the same ones, or start a new run in another folder."
                 )
             counts = values.pop("counts")
             groups = {name: [file[f"{name}/{index}"] for index in range(count)] for name, count in counts.items()}
         return State(arrays=groups, values=values)
 
     def write(self, state: State) -> None:
-        """Replaces the state, on disk in one step: whoever is killed meanwhile leaves the one before.
+        """Replaces the state on disk in one step, so that an interruption leaves the previous state intact.
 
         Raises:
-            OutputError: If it cannot be written; the one before is still there.
+            OutputError: If the state cannot be written. The previous state is still there.
         """
         if self._path is None:
             return
@@ -89,22 +89,22 @@ class Checkpoint:
             "identity": self._identity,
             "counts": {name: len(group) for name, group in state.arrays.items()},
         }
-        arrays = {f"{name}/{index}": one for name, group in state.arrays.items() for index, one in enumerate(group)}
+        arrays = {f"{name}/{index}": array for name, group in state.arrays.items() for index, array in enumerate(group)}
         with replacing(self._path) as temporary, temporary.open("wb") as file:
             np.savez(file, **{"values": np.array(json.dumps(values)), **arrays})  # type: ignore[arg-type]
 
     def remove(self) -> None:
-        """Deletes the file: the run is finished."""
+        """Deletes the file, once the run is finished."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(folder: Path | None) -> Iterator[None]:
-    """Holds a run folder for this process; the lock ends with the process, however it ends.
+    """Locks a run folder for this process. The system releases the lock when the process ends, even if it is killed.
 
     Raises:
-        OutputError: If another process holds it.
+        OutputError: If another process holds the lock.
     """
     if folder is None:
         yield
@@ -116,20 +116,20 @@ def locked(folder: Path | None) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise OutputError(
-            f"Expected a run folder of its own. Received: {folder}, which another run is writing to. Wait for it, or "
-            f"name another folder."
+            f"Expected a run folder that is not in use. Received: {folder}, which another run is writing to. Wait for "
+            f"that run, or name another folder."
         ) from None
     try:
         yield
     finally:
-        with suppress(OSError):  # where a file in use cannot be deleted, it stays
+        with suppress(OSError):  # some systems cannot delete a file in use
             (folder / LOCK).unlink()
         lock.release()
 
 
 def variables(model: keras.Model) -> list[Any]:
-    """Returns every variable of a model's layers, the states of their random generators included, each once."""
-    found = {id(one): one for layer in model.layers for one in layer.variables}
+    """Returns every variable of a model's layers once, including the states of random generators."""
+    found = {id(variable): variable for layer in model.layers for variable in layer.variables}
     return list(found.values())
 
 
@@ -137,10 +137,10 @@ def values_of(held: Sequence[Any]) -> list[np.ndarray]:
     """Returns copies of the values of Keras variables."""
     from keras.ops import convert_to_numpy
 
-    return [np.array(convert_to_numpy(one.value)) for one in held]
+    return [np.array(convert_to_numpy(variable.value)) for variable in held]
 
 
 def assign(held: Sequence[Any], values: Sequence[np.ndarray]) -> None:
-    """Gives Keras variables their values back."""
-    for one, value in zip(held, values, strict=True):
-        one.assign(value)
+    """Assigns values to Keras variables, in order."""
+    for variable, value in zip(held, values, strict=True):
+        variable.assign(value)

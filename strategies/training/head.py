@@ -1,4 +1,4 @@
-"""The exact head: logistic regression on frozen features, its regularisation chosen by cross-validation."""
+"""The exact head: logistic regression on frozen features, with cross-validated regularization."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from strategies.plans.plan import STRENGTHS
 from strategies.training.softmax import SoftmaxRegression
 
-FEWEST_IMAGES_STRENGTH = 10.0  # where a class has one image, so that nothing can be held out
+FEWEST_IMAGES_STRENGTH = 10.0  # used where a class has only one image, so that cross-validation is impossible
 MAX_FOLDS = 5
-MOST_NUMBERS = 2**26  # probabilities held at once: with more, folds are fitted one after the other
+MOST_NUMBERS = 2**26  # probabilities in memory at once; beyond that, folds are fitted in groups
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OutOfFold:
-    """What cross-validation says of one representation, for the strength with the lowest log loss.
+    """Cross-validated predictions of a head, for the regularization with the lowest log loss.
 
     Attributes:
-        strength: The chosen strength, scikit-learn's `C`.
-        correct: Whether each image was right when held out, shape `(num_images,)`.
-        probabilities: Of each class when held out, shape `(num_images, num_classes)`, float32; zero where an image was
-            never held out.
+        strength: The chosen value of scikit-learn's `C`, the inverse of the penalty.
+        correct: Whether the prediction for each image was correct while it was held out, shape `(num_images,)`.
+        probabilities: Predicted probabilities of held-out images, shape `(num_images, num_classes)`, float32. Zero for
+            images that were never held out.
     """
 
     strength: float
@@ -38,23 +38,23 @@ def fit_head(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fits the weights of a softmax layer on features.
 
-    Each image's features are divided by their length, and there is no bias: the answer to an image does not depend on
-    that length, so the layer fits features as they are. The usual way, dividing each feature by its own deviation,
-    lets noise in: with one to ten images a class it costs two to seven points on the features of MobileNet-0.25
-    (benchmarks/head.py).
+    The features of each image are divided by their length before fitting, and there is no bias. So the predicted class
+    does not depend on that length, and the fitted layer can be applied to the original features. The common
+    alternative, dividing each feature by its standard deviation, amplifies noise: with one to ten images per class, it
+    costs two to seven points of accuracy on features of MobileNet-0.25 (benchmarks/head.py).
 
     Args:
         features: Array of shape `(num_images, num_features)`.
-        labels: Class indices, shape `(num_images,)`; every class has at least one image.
-        num_classes: Width of the layer.
-        seed: Seed of the folds.
-        class_weights: Weight of each class in the loss; default: equal.
+        labels: Class indices, shape `(num_images,)`. Every class has at least one image.
+        num_classes: Number of outputs of the layer.
+        seed: Seed of the cross-validation folds.
+        class_weights: Weight of each class in the loss, shape `(num_classes,)`. Default: equal weights.
 
     Returns:
         `(kernel, bias)` of shapes `(num_features, num_classes)` and `(num_classes,)`; the bias is zero.
 
     Reference:
-        Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features (L2-regularised linear probe).
+        Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features (L2-regularized linear probe).
 
     Example:
         >>> import numpy as np
@@ -76,13 +76,13 @@ def fit_head(
 def cross_validate(
     features: np.ndarray, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> OutOfFold:
-    """Tells how well a linear classifier separates the classes, from images that it was not fitted on.
+    """Measures how well a linear classifier separates the classes, on held-out images.
 
     Args:
         features: Array of shape `(num_images, num_features)`.
         labels: Class indices, shape `(num_images,)`.
-        folds: Pairs of indices, fitted on and held out, that hold each image out at most once, such as `make_folds`.
-            Every class is among those that are fitted on.
+        folds: Pairs of index arrays (training images, held-out images), for example from `make_folds`. Each image is
+            held out at most once, and the training images of each fold contain every class.
     """
     values, _ = _of_length_one(features)
     with one_thread():
@@ -91,9 +91,16 @@ def cross_validate(
 
 
 def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns up to five folds that hold every class, fewer where a class has fewer images; none for a single image.
+    """Returns up to five stratified folds; fewer where a class has fewer images, and none where a class has one.
 
-    They are those of scikit-learn's `StratifiedKFold(shuffle=True)`.
+    They are equal to those of scikit-learn's `StratifiedKFold(shuffle=True)`.
+
+    Args:
+        labels: Class indices, shape `(num_images,)`.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Pairs of index arrays: training images, held-out images.
     """
     found, first = np.unique(labels, return_index=True)
     most = min(MAX_FOLDS, int(np.bincount(labels)[found].min()))
@@ -111,15 +118,15 @@ def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarr
 
 
 def _of_length_one(features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Returns features of length one, and their mean length."""
+    """Returns the features scaled to length one, and their mean length before."""
     lengths = np.linalg.norm(features.astype("float64"), axis=1, keepdims=True)
     return features / np.where(lengths > 0, lengths, 1.0), float(lengths.mean()) or 1.0
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Lets matrices be multiplied by one thread within the block.
+    """Multiplies matrices in a single thread within the block.
 
-    They are small: beside a network's own threads, two take up to thirty times longer.
+    The matrices are small. Two threads that compete with the threads of a network take up to thirty times longer.
     """
     from threadpoolctl import threadpool_limits
 
@@ -133,7 +140,7 @@ def _validate(
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
     weights: np.ndarray,
 ) -> OutOfFold:
-    """Goes through the strengths, each from where the one before it ended, until less penalty only makes it worse."""
+    """Tries each strength, starting from the previous solution, until the log loss has risen twice in a row."""
     together = max(1, MOST_NUMBERS // (len(labels) * (int(labels.max()) + 1)))
     groups = [folds[first : first + together] for first in range(0, len(folds), together)]
     starts: list[np.ndarray | None] = [None] * len(groups)
@@ -153,9 +160,9 @@ def _validate(
         chosen = held_out[tested, labels[tested]]
         losses.append(-float(np.log(np.maximum(chosen, 1e-12)).sum(dtype="float64")))
         if best is None or losses[-1] < min(losses[:-1]):
-            right = np.zeros(len(labels), dtype=bool)
-            right[tested] = held_out[tested].argmax(axis=1) == labels[tested]
-            best = OutOfFold(strength=strength, correct=right, probabilities=held_out)
+            correct = np.zeros(len(labels), dtype=bool)
+            correct[tested] = held_out[tested].argmax(axis=1) == labels[tested]
+            best = OutOfFold(strength=strength, correct=correct, probabilities=held_out)
         if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
             break
     assert best is not None

@@ -1,4 +1,4 @@
-"""How good a trained model is on images that nothing else has seen."""
+"""Metrics of a trained model on test images."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ MOST_MISTAKES = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Metrics on labelled images; shares are fractions, intervals are of 95 %.
+    """Metrics on labeled images. Shares are fractions; intervals are 95 % confidence intervals.
 
     Attributes:
-        accuracy: With its Wilson interval, `low` to `high`.
-        balanced_accuracy: Mean recall of the classes that have images, with its interval, `balanced_low` to
-            `balanced_high`, by bootstrap: images drawn anew within each class. Where every class is all right or all
-            wrong it has no width; the interval of the accuracy then tells more.
-        macro_f1: Mean F1 of the classes that have images.
-        log_loss: Mean negative logarithm of the probability of the true class.
-        majority_class: The most frequent training class, and `majority_accuracy`, what always answering it reaches on
-            the same images.
-        per_class: By name: `num_images`, `recall` with its Wilson interval `low` to `high`, `precision`, `f1`. `None`
-            where there is nothing to count: no image of the class, or for the precision no image that was called so.
-        confusion: `confusion[i][j]` counts images of class i that were called class j.
-        calibration: How far the probabilities can be believed.
-        mistakes: The images that are wrong with the highest probability, at most 12: `image`, `true`, `predicted`,
+        accuracy: Share of correct predictions. Its Wilson interval is `low` to `high`.
+        low: Lower bound of that interval.
+        high: Upper bound of that interval.
+        balanced_accuracy: Mean recall of the classes that have images. Its bootstrap interval (images are drawn with
+            replacement within each class) is `balanced_low` to `balanced_high`. Where each class is entirely correct or
+            entirely wrong, that interval has no width; then use the interval of the accuracy.
+        balanced_low: Lower bound of that interval.
+        balanced_high: Upper bound of that interval.
+        macro_f1: Mean F1 score of the classes that have images.
+        log_loss: Mean negative logarithm of the predicted probability of the true class.
+        num_images: Number of images.
+        majority_class: The most frequent class among the training images.
+        majority_accuracy: Accuracy of always predicting that class, on the same images.
+        per_class: By class name: `num_images`, `recall` with its Wilson interval `low` to `high`, `precision`, `f1`.
+            `None` where a value is undefined: the class has no image, or (precision) was never predicted.
+        confusion: `confusion[i][j]` is the number of images of class i that were predicted as class j.
+        calibration: Whether predicted probabilities match the share of correct predictions.
+        mistakes: The wrong predictions with the highest probabilities, at most 12: `image`, `true`, `predicted`,
             `probability`.
     """
 
@@ -54,17 +59,23 @@ class Evaluation:
     mistakes: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values for `metrics.json`, where the calibration is called `reliability`."""
+        """Returns plain values for `metrics.json`, in which the calibration has the key `reliability`."""
         values = asdict(self)
         values["reliability"] = values.pop("calibration")
         return values
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """Returns the 95 % confidence interval of a share.
+    """Returns the 95 % confidence interval of a share (Wilson score interval).
+
+    It stays within [0, 1] and is reliable for small test sets too.
+
+    Args:
+        correct: Number of correct predictions.
+        total: Number of predictions, at least 1.
 
     Reference:
-        Wilson 1927, Probable Inference; it stays within [0, 1] and is honest for small test sets.
+        Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
 
     Example:
         >>> from strategies.training.metrics import wilson_interval
@@ -87,16 +98,17 @@ def evaluate_predictions(
     names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Scores predicted probabilities on labelled images.
+    """Computes the metrics of predicted probabilities on labeled images.
 
     Args:
         probabilities: Array of shape `(num_images, num_classes)`.
         labels: True class indices, shape `(num_images,)`.
-        train_labels: Class indices of the training images; they name the majority class.
-        class_names: Names in the order of the indices.
-        temperature: What `strategies.training.calibration.fit_temperature` found on validation images; default: none.
-        names: What each image is called; default: `"image 0"`, `"image 1"`, ...
-        seed: Of the bootstrap.
+        train_labels: Class indices of the training images, from which the majority class is taken.
+        class_names: Names of the classes, in the order of the indices.
+        temperature: From `strategies.training.calibration.fit_temperature` on validation images. Default: no
+            temperature.
+        names: Name of each image. Default: `"image 0"`, `"image 1"`, ...
+        seed: Seed of the bootstrap.
 
     Example:
         >>> import numpy as np
@@ -138,12 +150,12 @@ def evaluate_predictions(
 
 
 def balanced_interval(hits: np.ndarray, counts: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of the mean recall, from images drawn anew within each class.
+    """Returns the 95 % bootstrap interval of the mean recall. Images are drawn with replacement within each class.
 
     Args:
-        hits: Images of each class that are right, shape `(num_classes,)`.
-        counts: Images of each class, at least one.
-        seed: Of the draws.
+        hits: Number of correct predictions in each class, shape `(num_classes,)`.
+        counts: Number of images in each class, at least one, shape `(num_classes,)`.
+        seed: Seed of the draws.
 
     Reference:
         Efron & Tibshirani 1993, An Introduction to the Bootstrap, percentile interval; stratified by class.
@@ -154,21 +166,21 @@ def balanced_interval(hits: np.ndarray, counts: np.ndarray, *, seed: int = 0) ->
         >>> [round(bound, 1) for bound in balanced_interval(np.array([80, 8]), np.array([100, 10]))]
         [0.7, 0.9]
     """
-    # Drawing n images with replacement, of which a share is right, is drawing from a binomial.
+    # The number of correct images among n images drawn with replacement has a binomial distribution.
     draws = np.random.default_rng(seed).binomial(counts, hits / counts, size=(NUM_BOOTSTRAP, len(counts)))
     low, high = np.percentile((draws / counts).mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 
-def _class_row(hits: int, count: int, called: int) -> dict[str, Any]:
+def _class_row(hits: int, count: int, num_predicted: int) -> dict[str, Any]:
     low, high = wilson_interval(hits, count) if count else (None, None)
     return {
         "num_images": count,
         "recall": hits / count if count else None,
         "low": low,
         "high": high,
-        "precision": hits / called if called else None,
-        "f1": 2 * hits / (count + called) if count else None,
+        "precision": hits / num_predicted if num_predicted else None,
+        "f1": 2 * hits / (count + num_predicted) if count else None,
     }
 
 
@@ -188,16 +200,16 @@ def _mistakes(
     ]
 
 
-def paired_difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Returns by how much one model is more accurate than another on the same images, and the standard error of that.
+def paired_difference(correct: np.ndarray, baseline_correct: np.ndarray) -> tuple[float, float]:
+    """Returns how much more accurate a model is than a baseline on the same images, and the standard error of that.
 
     Args:
-        one: Whether each image was right, shape `(num_images,)`.
-        other: The same of the other model, image by image.
+        correct: Whether the model's prediction for each image is correct, shape `(num_images,)`.
+        baseline_correct: The same for the baseline, in the same order of images.
 
     Returns:
-        `(difference, standard_error)`, fractions. The error is smaller than that of two separate test sets: images that
-        both models get right, or both wrong, say nothing about the difference.
+        `(difference, standard_error)`, as fractions. The standard error is smaller than with two separate test sets,
+        since only images on which exactly one of the two is correct contribute to the difference.
 
     Example:
         >>> import numpy as np
@@ -206,5 +218,5 @@ def paired_difference(one: np.ndarray, other: np.ndarray) -> tuple[float, float]
         >>> round(difference, 2), round(error, 2)
         (0.25, 0.22)
     """
-    differences = np.asarray(one, dtype="float64") - np.asarray(other, dtype="float64")
+    differences = np.asarray(correct, dtype="float64") - np.asarray(baseline_correct, dtype="float64")
     return float(differences.mean()), float(differences.std() / math.sqrt(len(differences)))

@@ -1,4 +1,4 @@
-"""Plan -> Keras model whose layers are known by stage; the only place that sets `trainable`."""
+"""Builds the Keras model of a plan and freezes its stages. No other module sets `trainable`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ POOL = "pool"  # name of the layer that averages over the image plane
 
 
 def resolve_precision(precision: str) -> str:
-    """Returns the Keras dtype policy that a plan's `precision` means here: `auto` is mixed precision on a GPU."""
+    """Returns the Keras dtype policy for a plan's `precision`. `auto` means mixed precision on a GPU, else float32."""
     if precision != "auto":
         return precision
     return "mixed_float16" if has_gpu() else "float32"
 
 
 def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
-    """Builds the model of a plan: what it keeps of the backbone with pretrained weights, and its new layers on top.
+    """Builds the model of a plan: the kept stages of the backbone with pretrained weights, and new layers on top.
 
-    The model takes RGB pixels 0-255 of shape `(image_size, image_size, 3)`, holds its own scaling and returns one
-    probability per class. It is flat (no model within the model), so layers are found by name. New layers start from
-    random values: call `keras.utils.set_random_seed` first if they must be the same each time, as `train` does.
+    The model takes RGB pixels 0-255 of shape `(image_size, image_size, 3)`, scales them itself, and returns one
+    probability per class. It is flat (it contains no nested model), so all layers are found by name. New layers start
+    from random values. Call `keras.utils.set_random_seed` first if they must be the same each time; `strategies.train`
+    does so.
 
     Args:
-        plan: What to build.
+        plan: The plan.
         precision: Keras dtype policy: `float32`, `mixed_float16` or `mixed_bfloat16`. Weights stay float32.
 
     Raises:
@@ -59,7 +60,7 @@ def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
     last = plan.last_stage
     dense = next(stage.dense for stage in plan.stages if stage.name == last)
     policy = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_global_policy(precision)  # which keras.applications builds by
+    keras.mixed_precision.set_global_policy(precision)  # keras.applications uses the global policy
     try:
         backbone = build_network(plan.network, dense=dense, last_stage=last)
         outputs = backbone.output
@@ -85,11 +86,11 @@ def _add_layer(inputs: keras.KerasTensor, layer: NewLayer) -> keras.KerasTensor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StagedModel:
-    """The Keras model of a plan, and which of its layers belong to which stage.
+    """The Keras model of a plan, with the layers of each stage.
 
     Attributes:
-        plan: What the model was built from.
-        model: What `build_model` returned, or the same model loaded again.
+        plan: The plan that the model was built from.
+        model: The model that `build_model` returned, or the same model loaded from a file.
         precision: Keras dtype policy of the layers.
     """
 
@@ -104,7 +105,7 @@ class StagedModel:
 
     @cached_property
     def layers(self) -> Mapping[str, tuple[str, ...]]:
-        """Names of the layers by stage, new stages included; input, scaling and pooling are in none."""
+        """Names of the layers of each stage, including new stages. Input, scaling and pooling belong to no stage."""
         owners = stage_layers(self.model, self.plan.network.row)
         found = {stage: names for stage, names in owners.items() if stage in self.plan.built_stages}
         names = [layer.name for layer in self.model.layers]
@@ -114,10 +115,10 @@ class StagedModel:
         return found
 
     def start_phase(self, phase: Phase) -> None:
-        """Sets `trainable` of every layer, and the momentum of every BatchNormalization, as the phase says.
+        """Sets `trainable` of every layer, and the momentum of every BatchNormalization layer, for a phase.
 
-        BatchNormalization in inference mode is a frozen layer: in Keras 3.15 `training=False` at the call does not hold
-        its statistics during `fit`. Compile afterwards, with an optimizer that was not used before.
+        BatchNormalization layers in inference mode are frozen: in Keras 3.15, calling them with `training=False` does
+        not keep their statistics constant during `fit`. Compile the model afterward, with a new optimizer.
         """
         from keras.layers import BatchNormalization
 
@@ -132,7 +133,7 @@ class StagedModel:
                     layer.momentum = policy["momentum"]
 
     def learning_rates(self, phase: Phase) -> dict[str, float]:
-        """Returns the peak learning rate of every trainable weight, by its path."""
+        """Returns the peak learning rate of every trainable weight, by path."""
         return {
             weight.path: phase.learning_rate[stage]
             for stage, names in self.layers.items()
@@ -142,9 +143,13 @@ class StagedModel:
         }
 
     def cut(self, phase: Phase) -> CutModel | None:
-        """Cuts the model where its frozen part ends; `None` unless all of the backbone is frozen and nothing augmented.
+        """Cuts the model where its frozen part ends.
 
-        The frozen part is then the same in every step: it runs once, and the rest is trained on its output.
+        Where the whole backbone is frozen and images are not augmented, its output is the same in every step. So the
+        frozen part runs once, and the rest is trained on its output.
+
+        Returns:
+            The two parts. `None` where the phase trains a stage of the backbone or augments images.
         """
         plan = self.plan
         backbone = {*plan.kept_stages, *plan.rebuilt_stages}
@@ -154,7 +159,7 @@ class StagedModel:
 
         end = self.layers[plan.last_stage][-1]
         if len(plan.new_layers) == 1 and POOL in {layer.name for layer in self.model.layers}:
-            end = POOL  # with only the classifier on top, its pooled input is all that is needed
+            end = POOL  # the classifier is the only layer above, and needs only pooled features
         middle = self.model.get_layer(end).output
         return CutModel(
             staged=self,
@@ -170,7 +175,7 @@ class StagedModel:
         return {weight.path: np.array(convert_to_numpy(weight.value)) for weight in self.model.weights}
 
     def moving_paths(self) -> set[str]:
-        """Returns the paths of all weights that training changes: trainable ones, and moving statistics that move."""
+        """Returns the paths of all weights that training changes: trainable weights and BatchNorm statistics."""
         from keras.layers import BatchNormalization
 
         norms = (layer for layer in self.model.layers if isinstance(layer, BatchNormalization) and layer.trainable)
@@ -178,10 +183,14 @@ class StagedModel:
         return {weight.path for weight in (*self.model.trainable_weights, *statistics)}
 
     def check_frozen(self, phase: Phase, before: Mapping[str, np.ndarray]) -> None:
-        """Checks against the weights at the start of a phase that all frozen ones are the same, bit for bit.
+        """Checks that no frozen weight has changed since the start of a phase, bit for bit.
+
+        Args:
+            phase: The phase.
+            before: The weights at its start, from `snapshot`.
 
         Raises:
-            RuntimeError: If one has changed: a defect of this software or of Keras.
+            RuntimeError: If a frozen weight has changed, which is a defect of this software or of Keras.
         """
         import keras
 
@@ -189,12 +198,12 @@ class StagedModel:
         for path, value in self.snapshot().items():
             if path not in moving and not np.array_equal(value, before[path]):
                 raise RuntimeError(
-                    f"A frozen weight has moved: {path} in phase {phase.name!r}. This is a defect of this software "
-                    f"or of Keras {keras.__version__}, not of the data; the result cannot be trusted."
+                    f"A frozen weight has changed: {path} in phase {phase.name!r}. This is a defect of this software "
+                    f"or of Keras {keras.__version__}, not of the data. The result cannot be trusted."
                 )
 
     def finished(self) -> keras.Model:
-        """Returns the trained model in float32 and not compiled: it loads without this package and runs anywhere."""
+        """Returns the trained model in float32, not compiled: it loads without this package and runs on any device."""
         import keras
 
         model = self.model
@@ -207,7 +216,14 @@ class StagedModel:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CutModel:
-    """A model in two parts: `frozen`, from the images to features, and `trained`, from features to probabilities."""
+    """A model that is cut into two parts for a phase.
+
+    Attributes:
+        staged: The whole model.
+        phase: The phase that trains the second part.
+        frozen: The first part, from images to features.
+        trained: The second part, from features to probabilities.
+    """
 
     staged: StagedModel
     phase: Phase
@@ -216,18 +232,18 @@ class CutModel:
 
     @property
     def outputs(self) -> list[str]:
-        """Names the output of the frozen part, for cache keys."""
+        """Names of the output of the frozen part, for cache keys."""
         return [self.staged.plan.last_stage, "pooled" if len(self.frozen.output.shape) == 2 else "maps"]
 
     def features(
         self, inputs: Pixels | AugmentedViews, *, cache: FeatureCache | None, precision: str, description: str
     ) -> np.ndarray:
-        """Sends images through the frozen part, or reads its output from the cache.
+        """Returns the output of the frozen part for images, computed or read from the cache.
 
         Args:
-            inputs: Images.
-            cache: `None` keeps nothing and reads nothing.
-            precision: What the model computes in.
+            inputs: The images.
+            cache: Where features are kept. `None` neither reads nor writes any.
+            precision: Keras dtype policy of the model.
             description: Label of the progress bar.
         """
         plan = self.staged.plan
@@ -236,7 +252,7 @@ class CutModel:
         trained = {stage for phase in earlier for stage in phase.trains}
         is_pretrained = not trained & {*plan.kept_stages, *plan.rebuilt_stages}
         if cache is not None and is_pretrained and precision == "float32" and self.outputs == [last.name, "pooled"]:
-            # The network that the advice has sent images through: its faster form and its answers may be cached.
+            # The advice extracts features with the same network: use its faster conversion and its cached features.
             extractor = stage_extractor(plan.network, [stage.name for stage in plan.stages], cache=cache)
             if not last.dense and extractor.conversion is not None:
                 return extractor.run(inputs, description=description)[-1]

@@ -1,4 +1,4 @@
-"""One phase of a plan: what is frozen runs once, the rest is compiled and trained or solved, the state kept on disk."""
+"""Trains one phase of a plan: runs the frozen part once, then trains or solves the rest, and saves the state."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from strategies.training.head import fit_head
 from strategies.training.model import CutModel, StagedModel
 from strategies.training.optimizers import make_optimizer
 
-MAX_EVALUATIONS = 10  # of the validation images, per phase
+MAX_EVALUATIONS = 10  # on the validation images, per phase
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """What all phases of one training share.
+    """Everything that the phases of one training share.
 
     Attributes:
         staged: The model that is trained.
-        pixels: Images of each split, `train`, `val` and `test`; `labels` are their class indices.
-        best: Remembers the best weights over all phases.
-        callbacks: The user's own.
-        optimizer: The user's own, used instead of the plan's; `None` otherwise.
+        pixels: Images of the splits `train`, `val` and `test`.
+        labels: Class indices of the same splits.
+        best: Keeps the best weights over all phases.
+        callbacks: Callbacks of the user.
+        optimizer: Optimizer of the user, which replaces that of the plan. `None` uses that of the plan.
         cache: Where frozen features are kept, or `None`.
-        checkpoint: Where the state is kept.
+        checkpoint: Where the state of the training is kept.
     """
 
     staged: StagedModel
@@ -61,21 +62,22 @@ class TrainingRun:
         return self.staged.model
 
     def features(self, cut: CutModel, inputs: Pixels | AugmentedViews, description: str) -> np.ndarray:
-        """Returns what the frozen part of the model computes from images, cached where this run has a cache."""
+        """Returns the output of the frozen part for images, cached where the run has a cache."""
         return cut.features(inputs, cache=self.cache, precision=self.staged.precision, description=description)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a training is.
+    """How far a training has come.
 
     Attributes:
-        phase: Number of the phase.
-        epoch: Epochs done in all phases; `epochs_before` in the phases before this one.
+        phase: Index of the phase.
+        epoch: Epochs completed in all phases together.
+        epochs_before: Epochs completed in earlier phases.
         stopped: Whether the phase has ended early.
-        accumulate: Batches whose gradients make one step.
+        accumulate: Number of batches whose gradients make one step.
         before: Weights at the start of the phase, by path.
-        trainable: How many weights each phase trained, so far.
+        trainable: Number of trainable weights of each phase so far, by its name.
     """
 
     phase: int
@@ -88,12 +90,14 @@ class Progress:
 
 
 def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
-    """Trains one phase, or what is left of it, and returns how many epochs all phases have run so far.
+    """Trains one phase, or the rest of it, and returns the number of epochs in all phases so far.
+
+    If memory runs out, the phase starts again with smaller batches, whose gradients are accumulated.
 
     Args:
         run: What all phases share.
         start: Progress at the start of the phase.
-        resumed: The state within this phase from which to continue, if there is one.
+        resumed: The state within the phase from which to continue, or `None`.
     """
     phase = run.plan.phases[start.phase]
     inputs: Mapping[str, Any] = run.pixels
@@ -114,7 +118,7 @@ def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
             assign(trained.optimizer.variables, resumed.arrays["optimizer"])
         try:
             return _fit(run, trained, progress, inputs, labels)
-        except Exception as error:  # every backend has its own
+        except Exception as error:  # each backend raises another type
             if not is_out_of_memory(error) or 2 * progress.accumulate > run.plan.batch_size:
                 raise
         progress = replace(start, accumulate=2 * progress.accumulate)
@@ -130,7 +134,7 @@ def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
 
 
 def save_state(run: TrainingRun, progress: Progress, optimizer: Sequence[Any]) -> None:
-    """Writes how far a run is to its run folder, if it has one."""
+    """Saves the state of a training to its run folder, if it has one."""
     if not run.checkpoint.keeps:
         return
     arrays = {
@@ -152,7 +156,7 @@ def save_state(run: TrainingRun, progress: Progress, optimizer: Sequence[Any]) -
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether a backend says that it ran out of memory."""
+    """Returns whether an error of a backend means that memory ran out."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
@@ -170,7 +174,7 @@ def _solve_head(run: TrainingRun, features: Mapping[str, np.ndarray], labels: Ma
 
 
 def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: int) -> None:
-    """Compiles the part that is trained; what `trainable` says takes effect here."""
+    """Compiles the trained part. Only now do changes of `trainable` take effect."""
     plan = run.plan
     optimizer = make_optimizer(
         phase.solver,
@@ -185,7 +189,7 @@ def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: i
     trained.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
-        # Metrics that exist before the first step: TensorFlow would trace that step twice for those made within it.
+        # Metric objects, not names: Keras would create those in the first step, which TensorFlow then traces twice.
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), BalancedAccuracy(len(plan.class_names))],
         jit_compile=use_xla(),
     )
@@ -230,18 +234,20 @@ def _fit(
 
 
 def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:
-    """Returns the number of steps between two evaluations on the validation images: one pass over the data or more.
+    """Returns the number of steps between two evaluations on the validation images.
+
+    It covers at least one pass over the training images, and leaves at most ten evaluations per phase.
 
     Args:
         steps: Steps of the whole phase.
-        num_train: Training images.
+        num_train: Number of training images.
         batch_size: Images per step.
     """
     return min(steps, math.ceil(max(steps / MAX_EVALUATIONS, num_train / batch_size)))
 
 
 def _frozen_features(run: TrainingRun, cut: CutModel) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Runs the frozen part once over the images, and over augmented copies of the training images."""
+    """Runs the frozen part once over the images, and over augmented copies of them if the phase has views."""
     plan, phase, labels = run.plan, cut.phase, dict(run.labels)
     inputs = {
         name: run.features(cut, run.pixels[name], f"Features ({name})")
@@ -264,7 +270,7 @@ def _frozen_features(run: TrainingRun, cut: CutModel) -> tuple[dict[str, np.ndar
 
 
 class _WholeSplit(keras.utils.PyDataset):
-    """All images of a split once, in order."""
+    """All images of a split, once and in order."""
 
     def __init__(self, inputs: Any, targets: np.ndarray, batch_size: int = 64) -> None:
         super().__init__()
@@ -296,7 +302,7 @@ def _metrics_of_head(
 
 
 class _ProgressLine(keras.callbacks.Callback):
-    """Shows on stderr how far a phase is: one line, redrawn, on a terminal; one line per phase elsewhere."""
+    """Shows the progress of a phase on stderr: a line that is redrawn on a terminal, else a line at the end."""
 
     def __init__(self, label: str, num_steps: int) -> None:
         super().__init__()
@@ -324,7 +330,7 @@ class _ProgressLine(keras.callbacks.Callback):
 
 
 class _StateSaver(keras.callbacks.Callback):
-    """Writes the state of the run at the end of every epoch, after the weights have been judged."""
+    """Saves the state of the training at the end of every epoch, after `BestWeights` has judged the weights."""
 
     def __init__(self, run: TrainingRun, progress: Progress) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`TrainingResult`: a trained model, how it was trained and what it reaches."""
+"""`TrainingResult`: a trained model, its history and its test metrics."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ METRICS_VERSION = 2
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TrainingResult:
-    """A trained model, how it was trained and what it reaches.
+    """A trained model, its history and its test metrics.
 
     Attributes:
         plan: The plan that was carried out.
-        model: The Keras model with the best weights over all phases. RGB pixels 0-255 in, probabilities out.
+        model: The Keras model with the best weights over all phases. It takes RGB pixels 0-255 and returns
+            probabilities.
         history: One row per evaluation: phase, step, loss and accuracy on training and validation images.
-        test: Metrics on the test split, which nothing but this evaluation has read.
-        predicted: Class index that the model predicts for each image of the test split, in the order of the data.
-        best_phase: Name of the phase whose weights were kept, and `best_step`, the step within it.
-        head: What a new head alone reaches on the same images, and the gain over it; `None` where it was left out.
-        num_trainable_by_phase: How many weights each phase trained.
-        seconds: Wall-clock time from decoding to evaluation, without the time of `head`.
-        versions: Software that computed the result.
+        test: Metrics on the test images, which are used for nothing else.
+        predicted: Class index that the model predicts for each test image, in the order of the data, shape
+            `(num_images,)`.
+        best_phase: Name of the phase whose weights were kept.
+        best_step: The step within that phase.
+        head: Accuracy of a new head alone on the same images, and the gain over it. `None` if it was not measured.
+        num_trainable_by_phase: Number of trainable weights of each phase, by its name.
+        seconds: Wall-clock time in seconds from decoding to evaluation, without the time of `head`.
+        versions: Versions of the software that computed the result.
     """
 
     plan: Plan
@@ -81,7 +84,7 @@ class TrainingResult:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Writes `model.keras`, `plan.json`, `class_names.json`, `history.csv` and `metrics.json` into a folder."""
+        """Writes `model.keras`, `plan.json`, `class_names.json`, `history.csv` and `metrics.json` to a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / MODEL) as temporary:

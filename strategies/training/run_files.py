@@ -1,4 +1,4 @@
-"""The files of a run folder by name, and whether a run may write to a folder."""
+"""The file names of a run folder, and the check whether a run may write to a folder."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ METRICS = "metrics.json"
 
 
 def check_run(folder: str | Path, *, overwrite: bool = False, resume: bool = False) -> Path:
-    """Returns the folder of a run if a run may write to it; writes nothing.
+    """Returns a run folder as a path, after checking that a run may write to it. Writes nothing.
 
     Args:
         folder: The run folder.
-        overwrite: Whether it may hold files of an earlier run.
-        resume: Whether it may hold a run that was interrupted.
+        overwrite: Whether the folder may hold files.
+        resume: Whether the folder may hold an interrupted run.
 
     Raises:
-        OutputError: If it holds anything else, or a run that is finished.
+        OutputError: If the folder holds files that are not allowed, or if a finished run is to be resumed.
     """
     path = Path(folder)
     finished = (path / METRICS).is_file()
     if resume and finished and not overwrite:
         raise OutputError(
-            f"Expected a run that was interrupted. Received: {str(folder)!r}, which is finished. Name another folder."
+            f"Expected an interrupted run. Received: {str(folder)!r}, which is finished. Name another folder."
         )
     unfinished = (path / PLAN).is_file() and not finished
     return check_output(path, overwrite=overwrite or (resume and unfinished))

@@ -1,4 +1,4 @@
-"""How long a plan will take on this machine and how much memory, from a short run of it."""
+"""Estimates the time and memory that a plan needs on this machine, from a short run of it."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from strategies.plans.planning import with_budget
 from strategies.training.phases import steps_per_evaluation
 from strategies.training.trainer import train
 
-TIMED_IMAGES = 64  # beside one of each class
-TIMED_STEPS = 6  # of each phase
+TIMED_IMAGES = 64  # in addition to one image of each class
+TIMED_STEPS = 6  # in each phase
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanCost:
-    """What carrying a plan out costs on this machine, as measured from a few steps of it.
+    """The cost of carrying out a plan on this machine, estimated from a few steps of it. Times are in seconds.
 
     Attributes:
         plan: The plan.
         images: Number of images in each split.
-        start: Building, tracing and whatever else does not depend on steps or images.
-        per_step: One step of each phase that is trained by steps, in their order.
-        per_image: One image decoded, and once through the network.
-        memory: The most that this process is expected to hold, in bytes, decoded images included; `None` where the
-            system does not tell. A GPU's own memory is not counted.
+        start: Time that does not depend on the number of steps or images, such as building and tracing the model.
+        per_step: Time of one step, for each phase that is trained by steps, in order.
+        per_image: Time to decode one image and run it through the network once.
+        memory: Expected peak memory of the process in bytes, including decoded images. `None` where the system does not
+            report it. The memory of a GPU is not included.
     """
 
     plan: Plan
@@ -50,9 +50,9 @@ class PlanCost:
 
     @property
     def seconds_per_epoch(self) -> float | None:
-        """How long an epoch of the last phase takes, from one look at the validation images to the next.
+        """Time of an epoch in the last phase that is trained by steps, with one evaluation on the validation images.
 
-        That is a pass over the training images or a little more; `None` where the head is solved exactly.
+        An epoch is about one pass over the training images. `None` where the head is solved exactly.
         """
         trained = [phase for phase in self.plan.phases if phase.solver != "logistic"]
         if not trained:
@@ -62,14 +62,14 @@ class PlanCost:
 
     @property
     def whole(self) -> RecipeCost:
-        """The cost of the plan with all of its steps."""
+        """The cost of the whole plan."""
         return RecipeCost(seconds=self.seconds(), seconds_per_epoch=self.seconds_per_epoch, memory=self.memory)
 
     def seconds(self, factor: float = 1.0) -> float:
-        """Returns how long the plan takes with its steps multiplied by `factor`, if no phase ends early.
+        """Returns the time that the plan takes if no phase ends early.
 
         Args:
-            factor: As for `strategies.with_budget`.
+            factor: Factor on the number of steps, as in `strategies.with_budget`.
         """
         plan = with_budget(self.plan, factor)
         trained = [phase for phase in plan.phases if phase.solver != "logistic"]
@@ -82,13 +82,13 @@ class PlanCost:
 
 
 def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
-    """Carries out a few steps of each phase of a plan on a few images, and tells how long all of it will take.
+    """Runs a few steps of each phase of a plan on a few images, and estimates the cost of the whole plan.
 
-    What a head that is solved exactly takes is measured on those few images alone; it takes longer on many.
+    The time of a head that is solved exactly is measured on those few images only. With many images it takes longer.
 
     Args:
         plan: Any plan.
-        dataset: The images that it is for, with their split.
+        dataset: The images of the plan, with their split.
 
     Example:
         >>> import numpy as np
@@ -107,7 +107,7 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
     timed = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
     stopwatch = _Stopwatch()
     _forget_peak()
-    with silenced():  # accuracies on a few images that were trained on would mislead
+    with silenced():  # accuracies on a few training images would be misleading
         result = train(replace(plan, phases=tuple(timed)), sample, callbacks=[stopwatch], cache=False, baseline=False)
     per_step = tuple(float(np.mean(laps)) for laps in stopwatch.laps)
     split = np.array(dataset.split)
@@ -125,13 +125,13 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
 
 
 def _forget_peak() -> None:
-    """Lets the peak of memory be counted from here on, where the system allows it."""
+    """Resets the recorded peak memory of this process, where the system allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: see proc(5)
 
 
 def _peak() -> int | None:
-    """Returns the most memory that this process held, in bytes; `None` where the system does not tell."""
+    """Returns the peak memory of this process in bytes; `None` where the system does not report it."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
@@ -140,24 +140,25 @@ def _peak() -> int | None:
 
 
 def _sample(dataset: ImageDataset) -> ImageDataset:
-    """Returns a few training images of every class, the same ones in each split."""
+    """Returns a few training images, at least one per class. Every split gets the same ones."""
     train = np.flatnonzero(np.array(dataset.split) == "train")
     one_per_class = np.unique(dataset.labels[train], return_index=True)[1]
-    spread = np.linspace(0, len(train) - 1, TIMED_IMAGES).astype(int)  # repeats where there are fewer
+    spread = np.linspace(0, len(train) - 1, TIMED_IMAGES).astype(int)  # repeats some if there are fewer images
     chosen = train[np.concatenate([one_per_class, spread])]
     split = [name for name in SPLITS for _ in chosen]
     return replace(dataset.subset(np.tile(chosen, len(SPLITS))), split=tuple(split), group=None)
 
 
 def _per_image(model: keras.Model, sample: ImageDataset, image_size: int) -> float:
-    forward(model, Pixels(sample.items[:1], image_size))  # traces
-    started = time.perf_counter()
-    forward(model, Pixels(sample.items[:TIMED_IMAGES], image_size))
-    return (time.perf_counter() - started) / TIMED_IMAGES
+    with silenced():
+        forward(model, Pixels(sample.items[:1], image_size))  # traces the model, which is not timed
+        started = time.perf_counter()
+        forward(model, Pixels(sample.items[:TIMED_IMAGES], image_size))
+        return (time.perf_counter() - started) / TIMED_IMAGES
 
 
 class _Stopwatch(keras.callbacks.Callback):
-    """Seconds from the end of one step to that of the next, phase by phase, within epochs."""
+    """Measures the seconds between the ends of consecutive steps within an epoch, for each phase."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +171,7 @@ class _Stopwatch(keras.callbacks.Callback):
         self._last: float | None = None
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        float((logs or {}).get("loss", 0))  # a GPU may still be at it: waits for the result
+        float((logs or {}).get("loss", 0))  # waits for the result of a GPU
         now = time.perf_counter()
         if self._last is not None:
             self.laps[-1].append(now - self._last)

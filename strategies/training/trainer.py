@@ -1,4 +1,4 @@
-"""Carries a plan out in Keras, phase by phase, and keeps the best weights over all phases."""
+"""Carries out a plan in Keras, phase by phase, and keeps the best weights over all phases."""
 
 from __future__ import annotations
 
@@ -49,36 +49,39 @@ def train(
     baseline: bool = True,
     on_phase_end: PhaseHook | None = None,
 ) -> TrainingResult:
-    """Carries a plan out: builds the model, trains it phase by phase, evaluates it on the test split.
+    """Carries out a plan: builds the model, trains it phase by phase, and evaluates it on the test images.
 
-    Each phase sets what is frozen, compiles with a fresh optimizer and trains. Over all phases, the latest weights are
-    kept that the validation split cannot tell from the best. Weights that the freeze map calls frozen are checked to be
-    unchanged. The random generators of Python, NumPy and Keras are seeded with the plan's seed.
+    Each phase freezes stages, compiles the model with a new optimizer, and trains it. The weights that are kept are the
+    latest that are not clearly worse than the best on the validation images, over all phases. After each phase, all
+    frozen weights are checked to be unchanged. The random generators of Python, NumPy and Keras are seeded with the
+    seed of the plan.
 
     Args:
         plan: From `strategies.make_plan`, `strategies.read_plan` or a recommendation.
-        data: Anything `advisor.recommend` takes; without a split of its own it is split by the plan's seed.
-        run: Folder to write model, plan, history and metrics to; `None` writes nothing.
-        overwrite: Whether that folder may hold files already.
-        resume: Go on where an earlier run in that folder was cut off, after its last epoch; begin anew where there is
-            none. The result is that of a run that was not cut off. Callbacks of your own start anew.
-        callbacks: Keras callbacks for the phases that are trained by steps, such as `TensorBoard`; epochs are counted
-            through all phases. Where everything but the new layers is frozen, the model that they see is those layers.
-        optimizer: Your own, used instead of the plan's in every phase that is trained by steps: a fresh copy of it,
-            with its own learning rate for the stages that learn fastest and proportionally lower ones for the others.
-        cache: Whether frozen features are kept on disk and read from there; see `strategies/cache.py`.
-        baseline: Whether a head alone is fitted too, on frozen features, to count the gain of the recipe from.
-        on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` before the kept weights are restored;
-            `weights_at_start` maps the path of every weight to a copy of its value.
+        data: Anything that `strategies.load_dataset` takes. Images without a split are split with the plan's seed.
+        run: Folder to which model, plan, history and metrics are written. `None` writes nothing.
+        overwrite: Whether the run folder may hold files already.
+        resume: Whether to continue an interrupted run in the same folder, after its last completed epoch. If there is
+            none, training starts from the beginning. The result is the same as without the interruption. The state of
+            your own callbacks is not restored.
+        callbacks: Keras callbacks for the phases that are trained by steps, such as `TensorBoard`. Epochs are counted
+            over all phases. Where only new layers are trained, callbacks see a model of these layers alone.
+        optimizer: Your own optimizer, used in every phase that is trained by steps. Each phase gets a new copy of it:
+            with its own learning rate for the stages with the highest rate in the plan, and with proportionally lower
+            rates for the others. Default: the optimizer of the plan.
+        cache: Whether features of the frozen part are kept on disk and read from there.
+        baseline: Whether to fit a new head alone too, to measure the gain of the recipe over it.
+        on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` at the end of each phase, before the best
+            weights are restored. `weights_at_start` maps the path of every weight to a copy of its value.
 
     Returns:
         A `TrainingResult`.
 
     Raises:
-        DatasetError: If the data's classes are not the plan's.
-        OutputError: If the folder holds files and `overwrite` is false, if another process is writing to it, if the run
-            that is to be resumed had other images or another plan, or if the disk is full.
-        PlanError: If the plan contradicts itself.
+        DatasetError: If the training or test split has no image.
+        OutputError: If the folder holds files and `overwrite` is false, if another process is writing to it, if the
+            interrupted run had other images or another plan, or if the disk is full.
+        PlanError: If the plan contradicts itself, if its classes are not those of the data, or if training diverged.
     """
     check_plan(plan)
     folder = None if run is None else check_run(run, overwrite=overwrite, resume=resume)
@@ -101,7 +104,7 @@ def train(
 
 
 def _split(plan: Plan, data: Any) -> dict[str, ImageDataset]:
-    """Returns the images of each split; those without a split are split by the plan's seed."""
+    """Returns the images of each split. A dataset without a split is split with the plan's seed."""
     dataset = load_dataset(data)
     check_class_names(plan.class_names, dataset.class_names)
     if dataset.split is None or None in dataset.split:
@@ -110,7 +113,7 @@ def _split(plan: Plan, data: Any) -> dict[str, ImageDataset]:
     parts = {name: dataset.subset(np.flatnonzero(split == name)) for name in SPLITS}
     for name in ("train", "test"):
         if not len(parts[name]):
-            raise DatasetError(f"Expected images in the {name} split. Received none in {dataset.source!r}. Add some.")
+            raise DatasetError(f"Expected images in the {name} split. Received: none in {dataset.source!r}. Add some.")
     return parts
 
 
@@ -122,7 +125,7 @@ def _prepare(
     optimizer: keras.optimizers.Optimizer | None,
     cache: bool,
 ) -> TrainingRun:
-    """Builds the model, and gathers what all phases share."""
+    """Seeds the random generators, builds the model, and collects what all phases share."""
     keras.utils.set_random_seed(plan.seed)
     pixels = {name: Pixels(part.items, plan.image_size) for name, part in parts.items()}
     return TrainingRun(
@@ -138,10 +141,10 @@ def _prepare(
 
 
 def _run_phases(run: TrainingRun, on_phase_end: PhaseHook | None) -> dict[str, int]:
-    """Trains all phases, or what is left of them, and leaves the best weights in the model.
+    """Trains all phases, or the rest of them, and leaves the best weights in the model.
 
     Returns:
-        How many weights each phase trained.
+        The number of trainable weights of each phase, by its name.
     """
     model, best = run.model, run.best
     first, epochs, trainable = 0, 0, dict[str, int]()
@@ -170,7 +173,7 @@ def _run_phases(run: TrainingRun, on_phase_end: PhaseHook | None) -> dict[str, i
         save_state(run, done, [])
     if not best.weights:
         raise PlanError(
-            f"Training diverged: no evaluation gave a finite loss. Received: learning rates "
+            f"Training diverged: no evaluation had a finite loss. Received: learning rates "
             f"{[dict(phase.learning_rate) for phase in run.plan.phases]}. Lower them in the plan."
         )
     return trainable
@@ -179,7 +182,7 @@ def _run_phases(run: TrainingRun, on_phase_end: PhaseHook | None) -> dict[str, i
 def _judge(
     run: TrainingRun, test_names: Sequence[str], trainable: Mapping[str, int], started: float, baseline: bool
 ) -> TrainingResult:
-    """Evaluates the trained model on the test images, and a new head alone beside it if asked to."""
+    """Evaluates the trained model on the test images, and compares it with a new head alone if `baseline` is true."""
     import pandas as pd
 
     plan, labels, precision = run.plan, run.labels, run.staged.precision
@@ -187,7 +190,7 @@ def _judge(
     probabilities = _probabilities(finished, run, "test", "Testing")
     predicted = probabilities.argmax(axis=1)
     temperature = None
-    if len(labels["val"]):  # images that training has not fitted
+    if len(labels["val"]):  # images that the weights were not fitted to
         temperature = fit_temperature(_probabilities(finished, run, "val", "Calibrating"), labels["val"])
     test = evaluate_predictions(
         probabilities,
@@ -229,7 +232,7 @@ def _judge(
 
 
 def _identity(plan: Plan, pixels: Mapping[str, Pixels], parts: Mapping[str, ImageDataset]) -> dict[str, Any]:
-    """Returns what a run depends on: its plan, its images and the software that computes."""
+    """Returns everything that a run depends on: its plan, its images and the software."""
     values = plan.to_dict()
     values.pop("advice", None)
     return {
@@ -242,11 +245,13 @@ def _identity(plan: Plan, pixels: Mapping[str, Pixels], parts: Mapping[str, Imag
 
 
 def _probabilities(finished: StagedModel, run: TrainingRun, part: str, description: str) -> np.ndarray:
-    """Returns the trained model's probabilities for a split; a backbone that stayed frozen throughout is cached.
+    """Returns the probabilities of the trained model for a split.
+
+    Where the backbone was frozen in all of training, its features are cached.
 
     Args:
         finished: The trained model.
-        run: The run.
+        run: What all phases share.
         part: Name of the split.
         description: Label of the progress bar.
     """

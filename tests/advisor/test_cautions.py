@@ -5,8 +5,8 @@ import math
 import pytest
 
 from advisor.cautions import CAUTIONS, find_cautions
-from advisor.measure.similarity import Ruler
-from strategies.networks.weights import Network
+from advisor.quality.checks import Finding
+from strategies.networks.network import PretrainedNetwork
 
 FACTS = {
     "effective_num_images": 300,
@@ -23,6 +23,7 @@ FACTS = {
     "high": 0.92,
     "num_images_measured": 300,
     "similarity_threshold": 0.5,
+    "domain": "similar to ImageNet",
     "domain_by_evidence": False,
     "calibrated_range": [100, 5000],
     "runner_up": "fine_tune_all",
@@ -30,15 +31,15 @@ FACTS = {
     "borderline": False,
     "depths_disagree": False,
     "late_gain_points": 10.0,
-    "network": Network(backbone="MobileNetV2", weights="imagenet"),
-    "ruler": Ruler(backbone="MobileNetV2-0.35", weights="imagenet", image_size=128),
+    "network_note": "",
+    "ruler": PretrainedNetwork(backbone="MobileNetV2-0.35", weights="imagenet", image_size=128),
 }
 # For each caution, what makes it appear in an otherwise unremarkable dataset.
 TRIGGERS = {
     "borderline": {"borderline": True, "confidence": 0.5},
     "depths_disagree": {"depths_disagree": True},
-    "other_network": {"network": Network(backbone="MobileNetV2-0.35", weights="bundled", note="No network.")},
-    "bundled_ruler": {"ruler": Ruler(backbone="MobileNetV2-0.35", weights="bundled", image_size=64)},
+    "other_network": {"network_note": "There is no network connection."},
+    "bundled_ruler": {"ruler": PretrainedNetwork(backbone="MobileNetV2-0.35", weights="bundled", image_size=64)},
     "similarity_near_threshold": {"similarity": 0.5, "low": 0.4, "high": 0.6},
     "few_images_for_similarity": {"num_images_measured": 63},
     "beyond_calibration": {"effective_num_images": 5001},
@@ -53,12 +54,20 @@ TRIGGERS = {
 
 def test_an_unremarkable_dataset_has_no_cautions():
     """Cautions are for what is unusual."""
-    assert find_cautions(FACTS) == []
+    assert find_cautions(FACTS, ()) == ()
 
 
-@pytest.mark.parametrize("code", [caution.code for caution in CAUTIONS])
+@pytest.mark.parametrize("code", [row.code for row in CAUTIONS])
 def test_every_caution_appears_when_its_condition_holds(code):
     """Each row fires on its own trigger and its message can be written."""
-    found = {row["code"]: row["message"] for row in find_cautions(FACTS | TRIGGERS[code])}
+    found = {caution.code: caution.message for caution in find_cautions(FACTS | TRIGGERS[code], ())}
     assert code in found
     assert "{" not in found[code]
+
+
+def test_findings_follow_the_cautions_with_what_they_do_to_the_advice():
+    """A finding becomes a caution under its own code: what was found, then its effect."""
+    finding = Finding(code="blank", count=1, total=9, message="One is blank.", effect="It is kept.", source="pixels")
+    *cautions, last = find_cautions(FACTS | TRIGGERS["imbalance"], [finding])
+    assert [caution.code for caution in cautions] == ["imbalance"]
+    assert (last.code, last.message, last.source) == ("blank", "One is blank. It is kept.", "pixels")

@@ -1,11 +1,14 @@
 """What to expect of the advice, and what would change it."""
 
+import json
+
 import pytest
 from synthetic_study import FAR, NEAR, fingerprint
 
 from advisor import outlook
-from advisor.outlook import images_to_change, landmarks, look_ahead, neighbours
+from advisor.outlook import Outlook, RecipeChange, images_to_change, look_ahead, neighbors
 from advisor.rules import Facts
+from advisor.thresholds import landmarks
 
 
 def _facts(**measures):
@@ -31,18 +34,22 @@ def test_where_little_is_left_to_gain_stopping_is_an_answer():
 def test_the_number_of_images_that_changes_the_recipe_is_the_smallest(monkeypatch):
     """One image fewer would not have changed it."""
     against = {"effective_num_images": 1000.0, "similarity": 0.5}
-    monkeypatch.setattr(outlook, "numbers", lambda: against)
+    monkeypatch.setattr(outlook, "thresholds", lambda: against)
     found = images_to_change(_facts(num_images=300, **NEAR), "head_only")
-    assert found == {"num_images": 1000, "more": 700, "recipe": "fine_tune_all"}
+    assert found == RecipeChange(num_images=1000, more=700, recipe="fine_tune_all")
     assert images_to_change(_facts(num_images=3000, **NEAR), "fine_tune_all") is None
     assert images_to_change(_facts(num_images=300, **NEAR), "retrain_all") is None
 
 
-def test_neighbours_are_the_datasets_of_the_study_next_to_yours():
+def test_neighbors_are_the_datasets_of_the_study_next_to_yours():
     """On the ruler, and nothing beyond its ends."""
     rows = landmarks()
-    assert [row["score"] for row in rows] == sorted(row["score"] for row in rows)
-    middle = (rows[3]["score"] + rows[4]["score"]) / 2
-    assert neighbours(middle) == (rows[3], rows[4])
-    assert neighbours(-1.0)[0] is None
-    assert neighbours(2.0)[1] is None
+    assert neighbors((rows[3].score + rows[4].score) / 2) == (rows[3], rows[4])
+    assert neighbors(-1.0)[0] is None
+    assert neighbors(2.0)[1] is None
+
+
+def test_an_outlook_is_read_back_from_a_plan():
+    """Its changes and landmarks included."""
+    found = look_ahead(_facts(num_images=30, **NEAR), "head_only")
+    assert Outlook.from_dict(json.loads(json.dumps(found.to_dict()))).to_dict() == found.to_dict()

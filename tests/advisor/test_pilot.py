@@ -1,4 +1,4 @@
-"""The head-to-head of two recipes: what is held out, who wins, and what is refused."""
+"""The pilot: which images are held out, which recipe wins, and which input is refused."""
 
 import json
 from dataclasses import replace
@@ -123,17 +123,22 @@ def test_there_are_as_many_folds_as_the_rarest_class_allows(dataset, seen):
 @pytest.mark.parametrize(
     ("difference", "winner", "decided", "end"),
     [
-        (0.027, "retrain_all", True, "difference +2.7 ± 1.9 points: retrain_all."),
-        (-0.027, "fine_tune_all", True, "difference -2.7 ± 1.9 points: fine_tune_all."),
-        (-0.019, "retrain_all", False, "difference -1.9 ± 1.9 points: too close to tell, so retrain_all."),
+        (0.027, "retrain_all", True, "difference is +2.7 ± 1.9 points, so retrain_all wins."),
+        (-0.027, "fine_tune_all", True, "difference is -2.7 ± 1.9 points, so fine_tune_all wins."),
+        (
+            -0.019,
+            "retrain_all",
+            False,
+            "difference is -1.9 ± 1.9 points, too close to call, so retrain_all stays the choice.",
+        ),
     ],
 )
 def test_the_first_wins_unless_the_second_is_better_by_more_than_a_standard_error(difference, winner, decided, end):
     """And the sentence says so with the numbers."""
     pilot = Pilot(**RESULT, difference=difference)
     assert (pilot.winner, pilot.decided) == (winner, decided)
-    start = "Pilot at 20% of the steps on 300 images, each held out once: retrain_all 71.0%, fine_tune_all 68.3%, "
-    assert str(pilot) == start + end
+    start = "A pilot trained both candidates with 20% of their steps on 300 images, each held out once: "
+    assert str(pilot) == f"{start}retrain_all 71.0%, fine_tune_all 68.3%. The {end}"
 
 
 def test_what_cannot_be_compared_is_refused(dataset, seen):

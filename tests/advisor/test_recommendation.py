@@ -13,11 +13,10 @@ from synthetic_study import fingerprint
 
 import advisor
 from advisor.pilot import Pilot, run_pilot
-from advisor.recommendation import after_pilot, default_image_size
+from advisor.recommendation import after_pilot
 from advisor.rules import EVIDENCE, Facts, apply_rules
 from strategies.errors import OutputError, PlanError, UnknownNameError
 from strategies.files import check_schema
-from strategies.networks.backbones import get_backbone
 from strategies.plans.plan import plan_from_dict, read_plan
 from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
@@ -36,28 +35,28 @@ def test_flowers_and_skin_lesions_get_different_advice_for_reasons_that_are_give
     near, far = advice["flowers5"], advice["skin7"]
     assert near.similarity.low > far.similarity.high
     assert far.recipe == "retrain_all"
-    for one in (near, far):
-        assert f"{one.similarity.score:.2f}" in str(one)
-        assert one.plan.recipe == one.recipe
-        assert one.plan.recipe in str(one)
-        assert one.depth_curve is not None
-        assert set(one.why_not) == set(RECIPES) - {one.plan.recipe}
-        assert one.textbook_recipe != one.plan.recipe
+    for recommended in (near, far):
+        assert f"{recommended.similarity.score:.2f}" in str(recommended)
+        assert recommended.plan.recipe == recommended.recipe
+        assert recommended.plan.recipe in str(recommended)
+        assert recommended.depth_curve is not None
+        assert set(recommended.why_not) == set(RECIPES) - {recommended.plan.recipe}
+        assert recommended.textbook_recipe != recommended.plan.recipe
 
 
 def test_the_files_follow_their_schemas_and_are_read_back(advice, tmp_path):
     """fingerprint.json and plan.json are versioned, strict JSON; the plan read back is the plan."""
-    for name, one in advice.items():
-        folder = one.save(tmp_path / name)
+    for name, recommended in advice.items():
+        folder = recommended.save(tmp_path / name)
         assert {path.name for path in folder.iterdir()} == {
             "fingerprint.json", "plan.json", "pictures.json", "report.md", "report.html",
         }  # fmt: skip
         fingerprint = json.loads((folder / "fingerprint.json").read_text())
         check_schema(fingerprint, "fingerprint", package="advisor")
-        assert fingerprint["similarity"]["score"] == one.similarity.score
-        assert read_plan(folder / "plan.json") == plan_from_dict(one.plan.to_dict())
+        assert fingerprint["similarity"]["score"] == recommended.similarity.score
+        assert read_plan(folder / "plan.json") == plan_from_dict(recommended.plan.to_dict())
         values = json.loads((folder / "plan.json").read_text())
-        assert values["advice"]["textbook_recipe"] == one.textbook_recipe
+        assert values["advice"]["textbook_recipe"] == recommended.textbook_recipe
         assert all(row["parameters"] for row in values["freeze_map"] if row["stage"] != "top")
 
 
@@ -76,18 +75,18 @@ def test_every_form_of_the_same_images_gets_the_same_measurements(photos, pretra
         "tf.data": tf.data.Dataset.from_tensor_slices((arrays, indices)).batch(7),
     }
     found = {name: advisor.recommend(form, backbone=BACKBONE) for name, form in forms.items()}
-    assert len({one.plan.recipe for one in found.values()}) == 1
-    assert len({one.profile.effective_num_images for one in found.values()}) == 1
-    scores = [one.similarity.score for one in found.values()]
+    assert len({recommended.plan.recipe for recommended in found.values()}) == 1
+    assert len({recommended.profile.effective_num_images for recommended in found.values()}) == 1
+    scores = [recommended.similarity.score for recommended in found.values()]
     assert max(scores) - min(scores) < 0.02
 
 
 def test_the_users_recipe_overrules_the_advice_and_both_are_kept(photos, pretrained_weights):
     """The plan is for the named recipe; the advice still says what the rule says."""
-    one = advisor.recommend(photos, backbone=BACKBONE, recipe="retrain_all")
-    assert one.plan.recipe == "retrain_all"
-    assert one.plan.advice["recipe"] == one.recipe != "retrain_all"
-    assert "as you asked" in str(one)
+    recommended = advisor.recommend(photos, backbone=BACKBONE, recipe="retrain_all")
+    assert recommended.plan.recipe == "retrain_all"
+    assert recommended.plan.advice["recipe"] == recommended.recipe != "retrain_all"
+    assert "as you asked" in str(recommended)
 
 
 def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
@@ -107,18 +106,18 @@ def test_the_same_seed_gives_the_same_advice(photos, pretrained_weights):
 
 def test_a_plan_for_another_backbone_or_other_classes_is_refused(photos, pretrained_weights):
     """An edited plan must still be for these images."""
-    one = advisor.recommend(photos, backbone=BACKBONE)
-    names = one.plan.class_names
+    recommended = advisor.recommend(photos, backbone=BACKBONE)
+    names = recommended.plan.class_names
     with pytest.raises(PlanError, match=r"MobileNet-0\.25"):
-        one.with_plan(make_plan("head_only", "MobileNet-0.25", class_names=names, num_train=10))
+        recommended.with_plan(make_plan("head_only", "MobileNet-0.25", class_names=names, num_train=10))
     with pytest.raises(PlanError, match="zebra"):
-        one.with_plan(make_plan("head_only", BACKBONE, class_names=["zebra", "horse"], num_train=10))
+        recommended.with_plan(make_plan("head_only", BACKBONE, class_names=["zebra", "horse"], num_train=10))
 
 
 def test_training_writes_the_run_folder(photos, pretrained_weights, tmp_path):
     """Everything of the run, its metrics by their schema, and a report that names result and baseline."""
-    one = advisor.recommend(photos, backbone=BACKBONE, recipe="head_only")
-    result = one.train(tmp_path / "run")
+    recommended = advisor.recommend(photos, backbone=BACKBONE, recipe="head_only")
+    result = recommended.train(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "fingerprint.json", "plan.json", "pictures.json", "report.md", "report.html", "model.keras", "class_names.json",
@@ -132,14 +131,7 @@ def test_training_writes_the_run_folder(photos, pretrained_weights, tmp_path):
     assert f"{result.test.accuracy:.1%}" in report
     assert f"{result.test.majority_accuracy:.1%}" in report
     with pytest.raises(OutputError):
-        one.train(tmp_path / "run")
-
-
-def test_small_images_get_a_small_input(photos):
-    """Enlarging adds blur, not detail; the backbone's own size is the most, its smallest the least."""
-    profile = advisor.profile_images(photos)
-    assert default_image_size(get_backbone(BACKBONE), profile) == 96
-    assert default_image_size(get_backbone("InceptionV3"), profile) == 96
+        recommended.train(tmp_path / "run")
 
 
 def test_a_notebook_shows_the_advice_as_a_table(advice):
@@ -153,9 +145,9 @@ def test_a_notebook_shows_the_advice_as_a_table(advice):
 
 def test_evidence_can_be_left_out(photos, pretrained_weights):
     """Then size and similarity decide alone, and the advice lists no evidence."""
-    one = advisor.recommend(photos, backbone=BACKBONE, without=[row.name for row in EVIDENCE])
-    assert one.evidence == []
-    assert one.rule.domain == one.margins["similarity"]["side"]
+    recommended = advisor.recommend(photos, backbone=BACKBONE, without=[row.name for row in EVIDENCE])
+    assert recommended.evidence == ()
+    assert recommended.rule.domain == recommended.margins.similarity.side
     with pytest.raises(UnknownNameError, match="row of evidence"):
         advisor.recommend(photos, backbone=BACKBONE, without=["late"])
 
@@ -165,31 +157,31 @@ def test_a_copy_of_every_image_changes_nothing(photos, pretrained_weights, tmp_p
     shutil.copytree(photos, tmp_path / "twice")
     for path in sorted((tmp_path / "twice").rglob("*.png")):
         shutil.copy(path, path.with_name(f"copy_{path.name}"))
-    one, twice = (
+    recommended, twice = (
         advisor.recommend(folder, backbone=BACKBONE, image_size=32) for folder in (photos, tmp_path / "twice")
     )
-    assert twice.profile.num_images == 2 * one.profile.num_images
-    assert twice.profile.effective_num_images == one.profile.effective_num_images
-    assert twice.similarity.score == pytest.approx(one.similarity.score)
-    assert twice.depth_curve == one.depth_curve
-    assert twice.recipe == one.recipe
-    assert twice.confidence == pytest.approx(one.confidence)
-    assert twice.plan.phases == one.plan.phases
+    assert twice.profile.num_images == 2 * recommended.profile.num_images
+    assert twice.profile.effective_num_images == recommended.profile.effective_num_images
+    assert twice.similarity.score == pytest.approx(recommended.similarity.score)
+    assert twice.depth_curve == recommended.depth_curve
+    assert twice.recipe == recommended.recipe
+    assert twice.confidence == pytest.approx(recommended.confidence)
+    assert twice.plan.phases == recommended.plan.phases
 
 
 def test_a_pilot_replaces_the_guess(photos, pretrained_weights, monkeypatch):
     """The recipe and its runner-up meet on the user's images, and the winner is what is advised."""
     monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 320)
-    monkeypatch.setattr("advisor.pilot.run_pilot", partial(run_pilot, folds=2))
-    one = advisor.recommend(photos, backbone="MobileNet-0.25", weights="random", image_size=32, pilot=True)
-    assert one.recipe == one.pilot.winner
-    assert set(one.pilot.candidates) == {one.recipe, one.runner_up}
-    assert str(one.pilot) in one.because
-    assert one.plan.advice["pilot"]["winner"] == one.plan.recipe
-    assert set(one.why_not) == set(RECIPES) - {one.recipe}
-    assert not one.borderline
-    assert "a pilot decided" in str(one)
-    plan_from_dict(one.plan.to_dict())
+    monkeypatch.setattr("advisor.recommendation.run_pilot", partial(run_pilot, folds=2))
+    recommended = advisor.recommend(photos, backbone="MobileNet-0.25", weights="random", image_size=32, pilot=True)
+    assert recommended.recipe == recommended.pilot.winner
+    assert set(recommended.pilot.candidates) == {recommended.recipe, recommended.runner_up}
+    assert str(recommended.pilot) in recommended.because
+    assert recommended.plan.advice["pilot"]["winner"] == recommended.plan.recipe
+    assert set(recommended.why_not) == set(RECIPES) - {recommended.recipe}
+    assert not recommended.borderline
+    assert "a pilot decided" in str(recommended)
+    plan_from_dict(recommended.plan.to_dict())
 
 
 def test_what_loses_the_pilot_is_the_runner_up():
@@ -216,10 +208,10 @@ def test_what_loses_the_pilot_is_the_runner_up():
 
 def test_the_advice_says_what_to_expect_and_where_the_images_lie(advice):
     """What a head alone reaches, what more is worth, what would change the recipe, and between which datasets."""
-    for one in advice.values():
-        shown = str(one)
+    for recommended in advice.values():
+        shown = str(recommended)
         assert "cross-validated on your images" in shown
         assert "▲ yours" in shown
         assert "between" in shown
-        assert one.outlook.head_accuracy == one.depth_curve.accuracy[-1]
-        assert one.plan.advice["outlook"]["times_head"] == one.outlook.times_head
+        assert recommended.outlook.head_accuracy == recommended.depth_curve.accuracy[-1]
+        assert recommended.plan.advice["outlook"]["times_head"] == recommended.outlook.times_head

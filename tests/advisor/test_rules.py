@@ -21,7 +21,7 @@ from advisor.rules import (
     evidence_rows,
     rate_factor,
 )
-from advisor.thresholds import fitted, numbers
+from advisor.thresholds import thresholds
 from strategies.errors import UnknownNameError, UserError
 from strategies.recipes import RECIPES
 
@@ -78,7 +78,7 @@ def test_the_cell_of_size_and_similarity_names_the_recipe(images, score, recipe)
     """Both thresholds belong to the upper side."""
     verdict = apply_rules(_facts(images, score), compared_with=PLAIN)
     assert verdict.rule.recipe == recipe
-    assert verdict.margins["size"]["factor"] == images / 1000
+    assert verdict.margins.size.factor == images / 1000
     assert f"{images:,}" in verdict.because
     assert RECIPES[recipe].because in verdict.because
 
@@ -139,25 +139,25 @@ def test_an_uncalibrated_ruler_decides_nothing():
 
 def test_the_textbook_calls_fewer_than_20000_images_small():
     """The textbook's own thresholds stand beside those of the advice."""
-    against = numbers("textbook")
+    against = thresholds("textbook")
     assert apply_rules(_facts(19_999), compared_with=against).rule.recipe == "head_only"
     assert apply_rules(_facts(20_000), compared_with=against).rule.recipe == "fine_tune_all"
 
 
 @pytest.mark.parametrize(("accuracy", "side"), [((0.5, 0.6, 0.5), "different"), ((0.5, 0.6, 0.65), None)])
 def test_what_the_last_stages_add_overrules_the_similarity(accuracy, side):
-    """Below the number the domain is different, from it on it says nothing."""
+    """Below the number the domain is different, from it on the row has no effect."""
     against = {**PLAIN, "late_gain": 0.0}
     for score, plain in ((0.9, "similar"), (0.1, "different")):
         verdict = apply_rules(_facts(2000, score, accuracy=accuracy), compared_with=against)
         (row,) = verdict.evidence
-        assert row["value"] == pytest.approx(accuracy[2] - 0.6)
-        assert row["answers"] == ({} if side is None else {"domain": side})
-        assert row["decides"] == list(row["answers"])
-        assert row["overrules"] == (side not in (None, plain))
+        assert row.value == pytest.approx(accuracy[2] - 0.6)
+        assert row.answers == ({} if side is None else {"domain": side})
+        assert row.decides == tuple(row.answers)
+        assert row.overrules == (side not in (None, plain))
         assert verdict.rule.domain == (side or plain)
-        assert (bool(row["because"]) and row["because"] in verdict.because) == bool(row["decides"])
-        assert verdict.margins["similarity"]["side"] == plain
+        assert (bool(row.because) and row.because in verdict.because) == bool(row.decides)
+        assert verdict.margins.similarity.side == plain
 
 
 def test_many_images_of_each_class_count_as_different():
@@ -184,9 +184,9 @@ def test_the_last_row_that_speaks_of_a_question_decides_it():
     """A head that leaves nothing wrong overrules what the depths say, and both are listed."""
     against = {**PLAIN, "late_gain": 0.0, "headroom": 0.05}
     verdict = apply_rules(_facts(2000, 0.9, accuracy=(0.5, 0.99, 0.97)), compared_with=against)
-    assert [(row["name"], row["answers"], row["decides"]) for row in verdict.evidence] == [
-        ("late_gain", {"domain": "different"}, []),
-        ("headroom", {"size": "small", "domain": "similar"}, ["size", "domain"]),
+    assert [(row.name, row.answers, row.decides) for row in verdict.evidence] == [
+        ("late_gain", {"domain": "different"}, ()),
+        ("headroom", {"size": "small", "domain": "similar"}, ("size", "domain")),
     ]
     assert verdict.rule.recipe == "head_only"
 
@@ -196,9 +196,9 @@ def test_no_headroom_means_a_head_is_enough():
     against = {**PLAIN, "late_gain": 0.0, "headroom": 0.05}
     verdict = apply_rules(_facts(2000, 0.1, accuracy=(0.5, 0.99, 0.97)), compared_with=against)
     assert verdict.rule.recipe == "head_only"
-    assert verdict.because.count("nothing is left to gain") == 1
+    assert verdict.because.count("little is left to gain") == 1
     for reason in verdict.why_not.values():
-        assert reason.count("nothing is left to gain") == 1
+        assert reason.count("little is left to gain") == 1
 
 
 def test_every_row_of_evidence_says_what_it_saw_in_words():
@@ -207,11 +207,11 @@ def test_every_row_of_evidence_says_what_it_saw_in_words():
         facts = _facts(300, 0.9, accuracy=(0.5, 0.6, 0.7))
         speaks, silent = (1e6, -1e6) if row.when == "below" else (-1e6, 1e6)
         (found,) = apply_rules(facts, compared_with={**PLAIN, row.name: speaks}).evidence
-        assert found["answers"] == row.answers
-        assert all(side in found["because"] for side in row.answers.values())
-        assert "{" not in found["because"]
+        assert found.answers == row.answers
+        assert all(side in found.because for side in row.answers.values())
+        assert "{" not in found.because
         (found,) = apply_rules(facts, compared_with={**PLAIN, row.name: silent}).evidence
-        assert (found["answers"], found["because"]) == ({}, "")
+        assert (found.answers, found.because) == ({}, "")
 
 
 @given(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
@@ -250,18 +250,11 @@ def test_the_learning_rate_follows_similarity():
     assert rate_factor(_facts(300, 0.6), rates) == 1
 
 
-def test_the_numbers_of_a_dataset_of_the_study_are_those_without_it():
-    """Any other name gets the numbers of all."""
-    assert fitted("no such dataset") is fitted()
-    assert fitted("flowers5") is not fitted()
-    assert set(numbers(without_dataset="flowers5")) == set(numbers()) == {*PLAIN, *(row.name for row in EVIDENCE)}
-
-
 def test_why_not_names_what_each_of_the_other_three_lacks():
     """The sentence for a recipe speaks of the sides on which it differs, and only of those."""
     reasons = apply_rules(_facts(300, 0.9), compared_with=PLAIN).why_not
     assert set(reasons) == {"fine_tune_all", "keep_early_layers", "retrain_all"}
     assert "similarity" not in reasons["fine_tune_all"]
-    assert "fewer than 1,000" not in reasons["keep_early_layers"]
-    assert "fewer than 1,000" in reasons["retrain_all"]
-    assert "0.90 is at least 0.50" in reasons["retrain_all"]
+    assert "below the threshold of 1,000" not in reasons["keep_early_layers"]
+    assert "below the threshold of 1,000" in reasons["retrain_all"]
+    assert "0.90, reaches the threshold of 0.50" in reasons["retrain_all"]

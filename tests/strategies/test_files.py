@@ -8,15 +8,15 @@ from strategies.errors import OutputError, PlanError
 from strategies.files import check_output, check_schema, write_json
 
 
-def test_a_new_or_empty_folder_may_be_written_to_and_is_not_made(tmp_path):
-    """Checking writes nothing."""
+def test_a_new_or_empty_folder_is_accepted_and_not_created(tmp_path):
+    """A check writes nothing."""
     assert check_output(tmp_path / "new") == tmp_path / "new"
     assert check_output(tmp_path) == tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_or_a_full_folder_is_refused(tmp_path):
-    """Unless the user allows the latter."""
+    """Unless the user allows to overwrite the folder."""
     (tmp_path / "mine").write_text("x")
     with pytest.raises(OutputError, match="--overwrite"):
         check_output(tmp_path)
@@ -25,13 +25,13 @@ def test_a_file_or_a_full_folder_is_refused(tmp_path):
     assert check_output(tmp_path, overwrite=True) == tmp_path
 
 
-def test_what_is_not_a_number_is_not_written(tmp_path):
-    """JSON knows no NaN."""
+def test_nan_is_not_written(tmp_path):
+    """JSON has no NaN."""
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"share": math.nan})
 
 
 def test_a_schema_names_the_place_of_the_mistake():
-    """The path to the value stands in the sentence."""
+    """The message contains the path to the value."""
     with pytest.raises(PlanError, match="class_names"):
         check_schema({"version": 1, "class_names": ["a", 3]}, "class_names", package="strategies", error=PlanError)

@@ -1,4 +1,4 @@
-"""A class folder in a zip or tar archive: read where it lies, nothing is unpacked into a folder."""
+"""Class folders in zip or tar archives. Images are read directly from the archive, without unpacking it to a folder."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What an archive may hold; a few bytes can be made to unpack to more than any disk has room for.
+    """Limits on the content of an archive: a small malicious archive could otherwise fill the disk.
 
     Attributes:
-        files: Number of members.
-        bytes: Size of all of them, unpacked.
-        ratio: Unpacked over packed size, beyond the first `free_bytes`.
-        free_bytes: So much may be packed as tightly as it likes.
+        files: Largest number of members.
+        bytes: Largest size of all members together when unpacked.
+        ratio: Largest ratio of unpacked to packed size, for archives of more than `free_bytes` when unpacked.
+        free_bytes: Unpacked size up to which the ratio is not checked.
     """
 
     files: int = 2_000_000
@@ -44,13 +44,13 @@ class Limits:
     free_bytes: int = 256 * 2**20
 
     def check(self, source: str, files: int, unpacked: int, packed: int) -> None:
-        """Raises a `DatasetError` if one of the limits is passed."""
+        """Raises a `DatasetError` if a limit is exceeded."""
         most = min(self.bytes, max(self.free_bytes, self.ratio * packed))
         for kind, number, limit in (("files", files, self.files), ("bytes when unpacked", unpacked, most)):
             if number > limit:
                 raise DatasetError(
                     f"Expected an archive of at most {limit:,} {kind}. Received: {source!r} with {number:,} or more. "
-                    f"Unpack it yourself if you trust it, and give the folder."
+                    f"If you trust it, unpack it yourself and give the folder."
                 )
 
 
@@ -59,7 +59,7 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Member:
-    """A file or folder of an archive; `item` is `None` for a folder."""
+    """A file or a folder of an archive; `item` is `None` for a folder."""
 
     name: str
     size: int
@@ -67,15 +67,17 @@ class Member:
 
 
 def is_archive(source: Any) -> bool:
-    """Returns whether `source` is a path that ends as archives do."""
+    """Returns whether `source` is a path with the suffix of an archive."""
     return ends_in(source, *ZIP, *TAR)
 
 
 def read_archive(source: Any) -> ImageDataset:
-    """Reads a class folder, with or without train, val and test, in an archive; a folder around all of it is taken off.
+    """Reads a class folder in an archive, with or without train, val and test folders.
+
+    If one folder contains everything else, it is left out of the names.
 
     Raises:
-        DatasetError: If the archive is damaged, passes `LIMITS`, or holds links, devices, or names that lead out of it.
+        DatasetError: If the archive is damaged, exceeds `LIMITS`, or holds links, devices or names that lead out of it.
     """
     path = existing_file(source, "an archive")
     members = list_zip(path, str(source)) if ends_in(source, *ZIP) else list_tar(path, str(source))
@@ -91,8 +93,8 @@ def read_archive(source: Any) -> ImageDataset:
 
 
 def list_zip(path: Path, source: str) -> list[Member]:
-    """Lists a zip file, which stays open; members are unpacked into memory when they are asked for."""
-    with _damage_named(source):
+    """Lists the members of a zip file. It stays open; a member is unpacked into memory when it is read."""
+    with _naming_damage(source):
         file = open_regular(path)
         check_zip(file, source)
         archive = zipfile.ZipFile(file)
@@ -107,7 +109,7 @@ def list_zip(path: Path, source: str) -> list[Member]:
 
 
 def check_zip(file: BinaryIO, source: str) -> None:
-    """Raises a `DatasetError` if a zip file passes `LIMITS`; what it says of its sizes is never passed in reading."""
+    """Raises a `DatasetError` if a zip file exceeds `LIMITS`; no member yields more bytes than the file states."""
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
     LIMITS.check(source, len(infos), sum(info.file_size for info in infos), file.seek(0, 2))
@@ -115,8 +117,8 @@ def check_zip(file: BinaryIO, source: str) -> None:
 
 
 def list_tar(path: Path, source: str) -> list[Member]:
-    """Lists a tar file, which stays open; one that is compressed is unpacked as one nameless temporary file first."""
-    with _damage_named(source):
+    """Lists the members of a tar file, which stays open. A compressed one is first unpacked to a temporary file."""
+    with _naming_damage(source):
         packed_file = open_regular(path)
         file = packed_file if ends_in(path, ".tar") else _unpacked(packed_file, source)
         members: list[Member] = []
@@ -136,7 +138,7 @@ def list_tar(path: Path, source: str) -> list[Member]:
 
 
 def read_part(file: BinaryIO, lock: threading.Lock, offset: int, size: int) -> bytes:
-    """Returns `size` bytes of an open file that several threads share."""
+    """Returns `size` bytes of an open file that several threads share, from `offset` on."""
     with lock:
         file.seek(offset)
         return file.read(size)
@@ -145,7 +147,7 @@ def read_part(file: BinaryIO, lock: threading.Lock, offset: int, size: int) -> b
 def _unpacked(file: BinaryIO, source: str) -> Any:
     packed, size = file.seek(0, 2), 0
     file.seek(0)
-    unpacked: Any = tempfile.TemporaryFile()  # noqa: SIM115 (read for as long as its images are)
+    unpacked: Any = tempfile.TemporaryFile()  # noqa: SIM115 (stays open while its images are in use)
     with file, gzip.open(file) as stream:
         while chunk := stream.read(_CHUNK):
             size += len(chunk)
@@ -155,7 +157,7 @@ def _unpacked(file: BinaryIO, source: str) -> Any:
 
 
 def _safe_name(name: str, source: str) -> str:
-    """Returns the name of a member without `./` and a final `/`."""
+    """Returns the name of a member without `./` and without a final `/`."""
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\\" in name or ":" in (parts or ("",))[0]:
         raise _refused(source, name, "a name that leads out of the archive")
@@ -164,7 +166,7 @@ def _safe_name(name: str, source: str) -> str:
 
 def _refused(source: str, name: str, what: str) -> DatasetError:
     return DatasetError(
-        f"Expected an archive of files and folders. Received: {source!r} with {what}, {name!r}. Pack it without."
+        f"Expected an archive of files and folders. Received: {source!r} with {what}, {name!r}. Create it without that."
     )
 
 
@@ -173,12 +175,12 @@ def _sorted(members: Iterable[Member]) -> list[Member]:
 
 
 @contextmanager
-def _damage_named(source: str) -> Iterator[None]:
+def _naming_damage(source: str) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # zipfile, tarfile and gzip raise a dozen kinds on damaged files
         raise DatasetError(
-            f"Expected a zip, tar or tar.gz archive. Received: {source!r} ({in_a_sentence(error)}). Pack it anew."
+            f"Expected a zip, tar or tar.gz archive. Received: {source!r} ({in_a_sentence(error)}). Create it again."
         ) from error

@@ -27,7 +27,7 @@ def read_arrays(source: Any) -> ImageDataset:
 
 
 def read_npz(source: Any) -> ImageDataset:
-    """Reads the arrays `x` and `y` of an `.npz` file; arrays of Python objects are refused, for they may hold code."""
+    """Reads the arrays `x` and `y` of an `.npz` file. Arrays of Python objects are refused: they may hold code."""
     path = existing_file(source, "an .npz file")
     try:
         with open_regular(path) as file:
@@ -44,17 +44,22 @@ def read_npz(source: Any) -> ImageDataset:
         raise
     except Exception as error:  # what NumPy and zipfile raise differs by what is wrong
         raise DatasetError(
-            f"Expected an .npz file with numbers and text alone. Received: {str(source)!r} ({in_a_sentence(error)}). "
-            f"Save it anew with np.savez."
+            f"Expected an .npz file with only numbers and text. Received: {str(source)!r} ({in_a_sentence(error)}). "
+            f"Save it again with np.savez."
         ) from error
     return from_arrays(images, labels, str(source))
 
 
 def from_arrays(images: Any, labels: Any, source: str) -> ImageDataset:
-    """Returns images of values 0-255 and shape `(num_images, height, width[, channels])`, or a list of such images.
+    """Returns a dataset of arrays.
+
+    Args:
+        images: Array of values 0-255 and shape `(num_images, height, width[, channels])`, or a list of such images.
+        labels: What `encode_labels` takes.
+        source: Where they come from, in a few words.
 
     Raises:
-        DatasetError: If shapes, values or labels are others.
+        DatasetError: If shapes, values or labels differ from that.
     """
     items = check_arrays(images)
     class_names, indices = encode_labels(labels)
@@ -64,16 +69,22 @@ def from_arrays(images: Any, labels: Any, source: str) -> ImageDataset:
 
 
 def numbered(items: Sequence[Any]) -> list[str]:
-    """Returns the names of images that have none."""
+    """Returns names for images without names: `"image 0"`, `"image 1"`, ..."""
     return [f"image {index}" for index in range(len(items))]
 
 
 def check_arrays(images: Any) -> list[np.ndarray]:
-    """Returns images as a list of arrays after checking shapes and values."""
+    """Checks shapes and values of images, and returns them as a list of arrays.
+
+    Raises:
+        DatasetError: If one is not an image of values 0-255.
+    """
     if not isinstance(images, list | tuple):
         images = np.asarray(images)
         if images.ndim not in (3, 4) or (images.ndim == 3 and images.shape[-1] in (1, 3, 4)):
-            raise _wrong_arrays(f"one array of shape {images.shape}", "Put the images first: (num_images, ...)")
+            raise _wrong_arrays(
+                f"one array of shape {images.shape}", "Use the first dimension for the images: (num_images, ...)"
+            )
     arrays = [np.asarray(image) for image in images]
     largest = 0.0
     for index, array in enumerate(arrays):
@@ -85,12 +96,12 @@ def check_arrays(images: Any) -> list[np.ndarray]:
             raise _wrong_arrays(f"image {index} with values from {low:g} to {high:g}", "Scale the images to 0-255")
         largest = max(largest, high)
     if largest <= 1 and any(array.dtype.kind == "f" for array in arrays):
-        raise _wrong_arrays(f"floats that are nowhere above {largest:g}", "Multiply the images by 255")
+        raise _wrong_arrays(f"floats of at most {largest:g}", "Multiply the images by 255")
     return arrays
 
 
-def _wrong_arrays(received: str, mend: str) -> DatasetError:
+def _wrong_arrays(received: str, advice: str) -> DatasetError:
     return DatasetError(
         f"Expected images of shape (height, width) or (height, width, 1, 3 or 4 channels) with values 0-255. "
-        f"Received: {received}. {mend}."
+        f"Received: {received}. {advice}."
     )

@@ -1,4 +1,4 @@
-"""Class folders: images whose class is the folder that they lie in."""
+"""Class folders: the folder of an image is its class."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from strategies.errors import DatasetError, few
 
 @dataclass
 class Listing:
-    """What lies below a root, by its name relative to it, with `/` between folders.
+    """The files and folders below a root. Names are relative to the root, with `/` between folders.
 
     Attributes:
-        images: What can be decoded, a `Path` or an `Encoded`.
-        folders: Every folder, empty ones too.
-        ignored: Every file that is no image to be used.
+        images: Images by name: each a `Path` or an `Encoded`.
+        folders: Names of all folders, including empty ones.
+        ignored: Names of all files that are not used as images.
     """
 
     images: dict[str, Any] = field(default_factory=dict)
@@ -31,8 +31,10 @@ class Listing:
     ignored: list[str] = field(default_factory=list)
 
     def add(self, name: str, item: Any, *, usable: bool = True) -> None:
-        """Adds a file: to the images if it is `usable`, not hidden, ends as images do, and its name is a
-        new one; else to the ignored."""
+        """Adds a file to the images, or to the ignored files.
+
+        It is ignored if it is not `usable`, is hidden, has no suffix of an image, or has the name of an earlier image.
+        """
         if usable and name not in self.images and name.lower().endswith(EXTENSIONS) and not is_hidden(name):
             self.images[name] = item
         else:
@@ -40,7 +42,7 @@ class Listing:
 
 
 def is_hidden(name: str) -> bool:
-    """Returns whether a file or a folder above it is hidden; `__MACOSX` is what a Mac adds to its archives."""
+    """Returns whether a file, or a folder above it, is hidden. macOS adds `__MACOSX` folders to archives."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
@@ -49,21 +51,21 @@ def read_folder(source: Any, *, follow_links: bool = False) -> ImageDataset:
 
     Args:
         source: Path of the folder.
-        follow_links: Whether links out of it, and links to folders, are followed.
+        follow_links: Whether to follow links that lead out of it, and links to folders.
     """
     root = existing_folder(source, "a class folder")
     return by_folder(list_folder(root, follow_links=follow_links), str(source))
 
 
 def by_folder(listing: Listing, source: str) -> ImageDataset:
-    """Labels images by the folder they lie in: `<class>/...`, or `<train, val or test>/<class>/...`.
+    """Labels images by their folder: `<class>/...`, or `<train, val or test>/<class>/...`.
 
     Args:
-        listing: What there is.
-        source: What the images come from, in a few words.
+        listing: The files and folders.
+        source: Where the images come from, in a few words.
 
     Raises:
-        DatasetError: If there is no class folder, or class folders lie beside train, val and test.
+        DatasetError: If there is no class folder, or there are class folders next to train, val and test folders.
     """
     folders = [name for name in listing.folders if not is_hidden(name)]
     tops = sorted(name for name in folders if "/" not in name)
@@ -72,16 +74,16 @@ def by_folder(listing: Listing, source: str) -> ImageDataset:
     if len(kinds) > 1 and "train" in kinds and not has_splits:
         raise DatasetError(
             f"Expected either class folders or train, val and test folders. Received: {source!r} with both, "
-            f"{few(tops)}. Move the others away."
+            f"{few(tops)}. Move the class folders away, or into the train folder."
         )
     depth = 1 if has_splits else 0
     class_names = tuple(sorted({name.split("/")[depth] for name in folders if name.count("/") == depth}))
     if not class_names:
         raise DatasetError(
             f"Expected one sub-folder per class. Received: {source!r} with none, and {len(listing.images)} images "
-            f"outside of class folders. Make a folder for each class and put its images there."
+            f"outside of class folders. Create a folder for each class and put its images there."
         )
-    # What lies above the class folders has no class.
+    # Images outside of class folders have no class.
     used = {name: item for name, item in listing.images.items() if name.count("/") > depth}
     index_of = {name: index for index, name in enumerate(class_names)}
     return ImageDataset(
@@ -96,10 +98,10 @@ def by_folder(listing: Listing, source: str) -> ImageDataset:
 
 
 def list_folder(root: Path, *, follow_links: bool = False) -> Listing:
-    """Lists every file below `root`, opens none.
+    """Lists every file below `root` without opening any.
 
-    Links to folders, links out of the root, pipes, sockets and devices are ignored, by name: they may lead anywhere, or
-    round in a circle. With `follow_links` links are followed, each folder once.
+    Pipes, sockets and devices are listed as ignored. So are links to folders and links out of the root, since they may
+    lead anywhere, even in a circle. With `follow_links`, links are followed, but each folder is visited only once.
 
     Raises:
         DatasetError: If a folder that is not hidden cannot be listed.
@@ -110,7 +112,7 @@ def list_folder(root: Path, *, follow_links: bool = False) -> Listing:
         name = file_name(Path(error.filename), root)
         if not is_hidden(name):
             raise DatasetError(
-                f"Expected folders that can be read. Received: {error.filename!r} ({error.strerror}). Grant access to "
+                f"Expected folders that can be read. Received: {error.filename!r} ({error.strerror}). Allow access to "
                 f"it or remove it."
             )
         found.ignored.append(f"{name}/")
@@ -135,7 +137,7 @@ def list_folder(root: Path, *, follow_links: bool = False) -> Listing:
 
 
 def _is_usable(path: Path, real_root: str, follow_links: bool) -> bool:
-    """Returns whether to use a file; one that cannot be looked at is, so that it is found to be unreadable."""
+    """Returns whether to use a file. If its status is unknown, it is used, and later reported as unreadable."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
@@ -148,21 +150,21 @@ def _is_usable(path: Path, real_root: str, follow_links: bool) -> bool:
 
 
 def without_wrapping(listing: Listing) -> Listing:
-    """Takes off a folder that all class folders lie in, as archives of a folder have it."""
+    """Removes an outer folder that contains all class folders, as in archives of a folder."""
     tops = [name for name in listing.folders if "/" not in name and not is_hidden(name)]
     inside = [name for name in listing.folders if "/" in name and not is_hidden(name)]
     wrapped = len(tops) == 1 and tops[0].lower() not in SPLIT_NAMES and inside
     if not wrapped or any(name.count("/") < 2 for name in listing.images):
         return listing
     start = len(tops[0]) + 1
-    return Listing(_cut(listing.images, start), [name[start:] for name in inside], listing.ignored)
+    return Listing(_without_prefix(listing.images, start), [name[start:] for name in inside], listing.ignored)
 
 
-def _cut(images: Mapping[str, Any], start: int) -> dict[str, Any]:
+def _without_prefix(images: Mapping[str, Any], start: int) -> dict[str, Any]:
     return {name[start:]: item for name, item in images.items()}
 
 
 def folders_of(names: Iterable[str]) -> list[str]:
-    """Returns every folder that files of these names lie in."""
+    """Returns every folder that contains files of these names, directly or not."""
     parts = [name.split("/")[:-1] for name in names]
     return sorted({"/".join(part[: depth + 1]) for part in parts for depth in range(len(part))})

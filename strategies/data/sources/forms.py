@@ -1,4 +1,4 @@
-"""The forms that a dataset may have, as rows: how each is recognised and read."""
+"""The forms that a dataset may have, as rows: how to recognize and read each."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Source:
     """A form that a dataset may have.
 
     Attributes:
-        form: What it is, for a sentence.
-        recognises: Whether something has this form; opens nothing but a tar file, and imports nothing heavy.
-        read: Makes an `ImageDataset` of it.
-        options: Keywords that `read` takes.
+        form: What it is, in words.
+        recognizes: Returns whether a source has this form. It opens no file except tar files and imports nothing heavy.
+        read: Reads a source of this form as an `ImageDataset`.
+        options: Keyword arguments that `read` takes.
     """
 
     form: str
-    recognises: Callable[[Any], bool]
+    recognizes: Callable[[Any], bool]
     read: Callable[..., ImageDataset]
     options: tuple[str, ...] = ()
 
 
-# The first row that recognises a source reads it. A path that is nothing else is a class folder, there or not.
+# The first row that recognizes a source reads it. Any other path is taken as a class folder, even a missing one.
 SOURCES = (
     Source("an ImageDataset", lambda source: isinstance(source, ImageDataset), lambda source: source),
     Source("a pandas DataFrame", is_frame, read_frame, TABLE_OPTIONS),
@@ -73,10 +73,10 @@ SOURCES = (
 
 
 def find_source(source: Any) -> Source:
-    """Returns the row for a source.
+    """Returns the row of `SOURCES` that reads a source.
 
     Raises:
-        DatasetError: If there is none.
+        DatasetError: If no row recognizes the source.
 
     Example:
         >>> from strategies.data.sources.forms import find_source
@@ -84,10 +84,12 @@ def find_source(source: Any) -> Source:
         'a zip, tar or tar.gz of a class folder'
     """
     for row in SOURCES:
-        if row.recognises(source):
+        if row.recognizes(source):
             return row
     forms = ", ".join(row.form for row in SOURCES[1:-1])
-    raise DatasetError(f"Expected one of {forms}. Received: {type(source).__name__}. Give one of these.")
+    raise DatasetError(
+        f"Expected one of {forms}. Received: {type(source).__name__}. Give the images in one of these forms."
+    )
 
 
 def _read_any(source: Any) -> ImageDataset:

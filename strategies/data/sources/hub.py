@@ -19,18 +19,18 @@ _LABEL_NAMES = ("label", "labels")
 
 
 def is_hub_dataset(source: Any) -> bool:
-    """Returns whether `source` is a `datasets.Dataset`, or the stream of one, without importing `datasets`."""
+    """Returns whether `source` is a `datasets.Dataset` or its stream, without importing `datasets`."""
     is_theirs = type(source).__module__.split(".")[0] == "datasets" and hasattr(source, "cast_column")
     return is_theirs and not isinstance(source, Mapping)  # a DatasetDict is a dictionary of splits
 
 
 def read_hub_dataset(source: Any) -> ImageDataset:
-    """Reads a `datasets.Dataset` with one image column and one column of classes; images are read when asked for.
+    """Reads a `datasets.Dataset` with one image column and one class column. Images are read when they are needed.
 
-    The column of classes is the one `ClassLabel`, or is called `label` or `labels`.
+    The class column is the only `ClassLabel` column, or a column named `label` or `labels`.
 
     Raises:
-        DatasetError: If the dataset is a stream, or has none or several such columns.
+        DatasetError: If the dataset is a stream, or does not have exactly one column of each kind.
     """
     if not hasattr(source, "__len__") or source.features is None:
         raise DatasetError(
@@ -43,8 +43,8 @@ def read_hub_dataset(source: Any) -> ImageDataset:
     if len(images) != 1 or len(labels) != 1:
         columns = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
         raise DatasetError(
-            f"Expected a datasets.Dataset with one Image column and one ClassLabel column, or one that is called "
-            f"label. Received: one with {columns or 'no column'}. Choose two with .select_columns()."
+            f"Expected a datasets.Dataset with one Image column and one ClassLabel column or column named label. "
+            f"Received: a dataset with {columns or 'no column'}. Choose two columns with .select_columns()."
         )
     # The same column without decoding: bytes, or the path of a file.
     (image,), (label,) = images, labels
@@ -56,7 +56,7 @@ def read_hub_dataset(source: Any) -> ImageDataset:
 
 
 def _names(labels: list[Any], feature: Any) -> list[Any]:
-    """Returns the names of numbered classes; -1 is Hugging Face's mark for a hidden label."""
+    """Returns the class name of each label. Hugging Face writes -1 for a hidden label."""
     names = getattr(feature, "names", None)
     if names:
         texts = ["" if label is None or not 0 <= label < len(names) else names[label] for label in labels]

@@ -1,4 +1,4 @@
-"""Labels in any form -> class names, and the class index of each image."""
+"""Turns labels of any form into class names and a class index for each image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from strategies.errors import DatasetError
 
 
 def encode_labels(labels: Any) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns class names and indices of labels: numbers, text, or one-hot rows.
+    """Returns class names, and the class index of each label.
 
-    Text sorts as text; whole numbers keep the order of the numbers, so labels 0 to n - 1 are the class indices.
+    Text is sorted as text. Whole numbers are sorted as numbers, so labels 0 to n - 1 are the class indices.
+
+    Args:
+        labels: A label per image: whole numbers, text, or one-hot rows.
 
     Raises:
-        DatasetError: If an image has no label or several, or the labels are measurements.
+        DatasetError: If an image has no label or several labels, or the labels are measurements.
 
     Example:
         >>> from strategies.data.sources.labels import encode_labels
@@ -41,7 +44,7 @@ def encode_labels(labels: Any) -> tuple[tuple[str, ...], np.ndarray]:
     elif values.ndim != 1 or values.dtype.kind not in "uifb" or (values != np.floor(values)).any():
         raise DatasetError(
             f"Expected one class per image, as text or a whole number. Received: labels of shape {values.shape} and "
-            f"type {values.dtype}. Give classes, not measurements."
+            f"type {values.dtype}. Give classes instead of measurements."
         )
     elif values.dtype.kind == "f":
         values = values.astype("int64")
@@ -50,7 +53,11 @@ def encode_labels(labels: Any) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def cell_text(cell: Any) -> str:
-    """Returns a cell as text; `""` if it is empty."""
+    """Returns a cell of a table as text; `""` if it is empty.
+
+    Raises:
+        DatasetError: If it holds several labels.
+    """
     if isinstance(cell, list | tuple | set | frozenset | dict | np.ndarray):
         raise several_labels(repr(cell))
     if isinstance(cell, bytes):

@@ -1,4 +1,4 @@
-"""A dictionary of splits, each in any form -> one `ImageDataset`."""
+"""Dictionaries from split to source, read as one `ImageDataset`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def is_parts(source: Any) -> bool:
 
 
 def read_parts(source: Any, *, read: Callable[[Any], ImageDataset]) -> ImageDataset:
-    """Reads each part as a source of its own, and keeps which image is of which part.
+    """Reads each part as a separate source and records the part of every image.
 
     Args:
-        source: A dictionary from `train`, `val` (or `valid`, `validation`) and `test` to anything that
-            `strategies.load_dataset` takes.
-        read: Reads one part.
+        source: A dictionary from `train`, `val` (or `valid`, `validation`) and `test` to any source of
+            `strategies.load_dataset`.
+        read: The function that reads a part.
 
     Raises:
         DatasetError: If a part has another name, or `train` is missing.
@@ -38,8 +38,8 @@ def read_parts(source: Any, *, read: Callable[[Any], ImageDataset]) -> ImageData
     strange = [str(name) for name in source if str(name).lower() not in SPLIT_NAMES]
     if strange or "train" not in source:
         raise DatasetError(
-            f"Expected a dictionary with train and, if you like, val and test. Received: one with "
-            f"{few([str(name) for name in source]) or 'nothing'}. Take the parts with these names, or join them."
+            f"Expected a dictionary with train and, optionally, val and test. Received: a dictionary with "
+            f"{few([str(name) for name in source]) or 'nothing'}. Rename the parts, or leave others out."
         )
     parts = {str(name): read(part) for name, part in source.items()}
     class_names = sorted({name for part in parts.values() for name in part.class_names}, key=_by_number(parts))
@@ -52,15 +52,15 @@ def read_parts(source: Any, *, read: Callable[[Any], ImageDataset]) -> ImageData
         class_names=tuple(class_names),
         labels=np.concatenate(labels),
         items=items,
-        names=tuple(f"{name}/{one}" for name, part in parts.items() for one in part.names),
+        names=tuple(f"{name}/{image}" for name, part in parts.items() for image in part.names),
         source=", ".join(f"{name}: {part.source}" for name, part in parts.items()),
         split=tuple(SPLIT_NAMES[name.lower()] for name, part in parts.items() for _ in part.items),
-        ignored=tuple(f"{name}/{one}" for name, part in parts.items() for one in part.ignored),
+        ignored=tuple(f"{name}/{file}" for name, part in parts.items() for file in part.ignored),
     )
 
 
 def _by_number(parts: Mapping[str, ImageDataset]) -> Any:
-    """Returns the order of the classes: of numbers, where no part has them in the order of text."""
+    """Returns the sort key of class names: numbers are sorted as numbers, unless every part has them sorted as text."""
     numbers = all(name.isdecimal() for part in parts.values() for name in part.class_names)
     as_text = all(list(part.class_names) == sorted(part.class_names) for part in parts.values())
     return int if numbers and not as_text else str

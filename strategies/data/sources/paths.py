@@ -1,4 +1,4 @@
-"""Paths of sources: what is there, names as text, and the names that mean a split."""
+"""Paths of sources: checks that they exist, names as text, and the folder names that mean a split."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ def is_path(source: Any) -> bool:
 
 
 def ends_in(source: Any, *suffixes: str) -> bool:
-    """Returns whether `source` is a path that ends in one of the suffixes, in any case."""
+    """Returns whether `source` is a path that ends in one of the suffixes, in upper or lower case."""
     return is_path(source) and os.fspath(source).lower().endswith(suffixes)
 
 
 def existing_file(source: str | os.PathLike[str], expected: str) -> Path:
     """Returns the path of a regular file.
 
+    Args:
+        source: The path.
+        expected: What the file should be, for the message.
+
     Raises:
-        DatasetError: If there is none, or something else in its place.
+        DatasetError: If it does not exist or is not a regular file.
     """
     return _existing(source, expected, os.path.isfile, "Give the path of a file.")
 
@@ -34,25 +38,29 @@ def existing_file(source: str | os.PathLike[str], expected: str) -> Path:
 def existing_folder(source: str | os.PathLike[str], expected: str) -> Path:
     """Returns the path of a folder.
 
+    Args:
+        source: The path.
+        expected: What the folder should be, for the message.
+
     Raises:
-        DatasetError: If there is none, or something else in its place.
+        DatasetError: If it does not exist or is not a folder.
     """
-    return _existing(source, expected, os.path.isdir, "Give its folder.")
+    return _existing(source, expected, os.path.isdir, "Give the folder.")
 
 
-def _existing(source: str | os.PathLike[str], expected: str, is_right: Any, mend: str) -> Path:
+def _existing(source: str | os.PathLike[str], expected: str, is_right: Any, advice: str) -> Path:
     path = Path(source)
     if is_right(path):
         return path
     if os.path.lexists(path):
-        raise DatasetError(f"Expected {expected}. Received: {str(source)!r}, another kind of file. {mend}")
+        raise DatasetError(f"Expected {expected}. Received: {str(source)!r}, another kind of file. {advice}")
     raise DatasetError(f"Expected {expected}. Received: {str(source)!r}, which does not exist. Check the path.")
 
 
 def shard_paths(source: Any) -> list[Path]:
-    """Returns the files that a path, a pattern such as `"data/*.tar"` or a list of paths names.
+    """Returns the files that are meant by a path, a pattern such as `"data/*.tar"` or a list of paths.
 
-    A path that exists is itself, whatever brackets or asterisks it holds; matches of a pattern are sorted.
+    A path that exists is never taken as a pattern, even with brackets or asterisks. Matches of a pattern are sorted.
 
     Raises:
         DatasetError: If one of them does not exist.
@@ -70,5 +78,5 @@ def file_name(path: Path, root: Path) -> str:
 
 
 def as_text(path: Path) -> str:
-    """Returns a path as text that can be written as UTF-8, whatever bytes the name holds."""
+    """Returns a path as text that can be encoded as UTF-8, whatever bytes the name holds."""
     return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""A class folder in object storage, by a URL of fsspec; images are fetched when asked for, each time anew."""
+"""Class folders in object storage, by a URL of fsspec. An image is downloaded each time it is read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _LOCAL = ("file", "local")
 
 
 def is_url(source: Any) -> bool:
-    """Returns whether `source` is text that begins as `s3://` does."""
+    """Returns whether `source` is text that begins with a protocol, such as `s3://`."""
     return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)", source) is not None
 
 
 def read_url(source: Any) -> ImageDataset:
-    """Reads a class folder, with or without train, val and test, whose files fsspec lists.
+    """Reads a class folder in object storage, with or without train, val and test folders.
 
     Raises:
-        DatasetError: If fsspec or what it takes for this storage is missing, or the storage does not answer.
+        DatasetError: If fsspec or its package for this storage is not installed, or the storage does not answer.
     """
     if re.split("://|::", source)[0].lower() in _LOCAL or "::" in source:
         raise DatasetError(
@@ -38,9 +38,9 @@ def read_url(source: Any) -> ImageDataset:
     except ImportError as error:
         raise DatasetError(
             f"Expected fsspec and its package for this storage. Received: {source!r} and an environment without "
-            f"({in_a_sentence(error)}). Run: pip install 'transfer-advisor[remote]', and that package."
+            f"them ({in_a_sentence(error)}). Run: pip install 'transfer-advisor[remote]', and install that package."
         ) from error
-    except Exception as error:  # each storage has errors of its own
+    except Exception as error:  # each storage has its own errors
         raise DatasetError(
             f"Expected a folder in object storage. Received: {source!r} ({in_a_sentence(error)}). Check the URL and "
             f"your access to it."

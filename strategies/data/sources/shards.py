@@ -1,4 +1,4 @@
-"""Shards: TFRecord files, and WebDataset's tar files; images stay where they are and are read when asked for."""
+"""Shards: TFRecord files and WebDataset tar files. Images stay in the shards and are read when they are needed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from strategies.errors import DatasetError, few, in_a_sentence
 from strategies.files import open_regular
 
 IMAGE = "image/encoded"
-LABELS = ("image/class/text", "image/class/label")  # names say more than numbers
-LABEL_FILES = (".cls", ".json", ".txt")  # the first one that there is
+LABELS = ("image/class/text", "image/class/label")  # names first: they say more than numbers
+LABEL_FILES = (".cls", ".json", ".txt")  # in this order
 JSON_KEYS = ("label", "cls", "class")
 MAX_LABEL_BYTES = 2**20
-_HEADER, _FOOTER = 12, 4  # around each record: its length and the checksum of that, and its own checksum
+_HEADER, _FOOTER = 12, 4  # bytes: before a record, its length and a checksum of it; behind, a checksum of the record
 
 
 def is_tfrecord(source: Any) -> bool:
-    """Returns whether `source` is a path, a pattern or a list of paths of TFRecord files."""
+    """Returns whether `source` names TFRecord files: a path, a pattern or a list of paths."""
     return _all_match(source, r"\.tfrecords?([-.*?\[].*)?$")
 
 
@@ -36,7 +36,7 @@ def read_tfrecord(source: Any) -> ImageDataset:
     """Reads `tf.train.Example` records with `image/encoded`, and `image/class/text` or `image/class/label`.
 
     Raises:
-        DatasetError: If a file is damaged or compressed, or a record lacks one of them.
+        DatasetError: If a file is damaged or compressed, or a record lacks these features.
     """
     import tensorflow as tf
 
@@ -45,7 +45,7 @@ def read_tfrecord(source: Any) -> ImageDataset:
     for path in paths:
         file, lock, offset = open_regular(path), threading.Lock(), 0
         try:
-            # TensorFlow verifies the checksums; where a record begins follows from the lengths of those before it.
+            # TensorFlow verifies the checksums. The lengths of the earlier records give the start of a record.
             for index, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()):
                 name = f"{path.name}: record {index}"
                 encoded, label = _parse(tf.train.Example.FromString(record), text, name)
@@ -54,14 +54,14 @@ def read_tfrecord(source: Any) -> ImageDataset:
                 labels.append(label)
                 names.append(name)
                 offset += _HEADER + len(record) + _FOOTER
-            if offset != file.seek(0, 2):  # TensorFlow takes a header that is cut off for the end
-                raise ValueError(f"cut off after {offset:,} bytes")
+            if offset != file.seek(0, 2):  # TensorFlow takes a truncated header as the end of the file
+                raise ValueError(f"truncated after {offset:,} bytes")
         except DatasetError:
             raise
-        except Exception as error:  # TensorFlow's and protobuf's errors have no base of their own
+        except Exception as error:  # the errors of TensorFlow and protobuf have no common base class
             raise DatasetError(
                 f"Expected TFRecord files of tf.train.Example, not compressed. Received: {str(path)!r} "
-                f"({in_a_sentence(error)}). Write the file anew."
+                f"({in_a_sentence(error)}). Write the file again."
             ) from error
     return _labelled(items, labels, names, (), text)
 
@@ -80,7 +80,7 @@ def _parse(example: Any, source: str, name: str) -> tuple[bytes, dict[str, Any]]
 
 
 def is_webdataset(source: Any) -> bool:
-    """Returns whether `source` is tar shards: a pattern or list of them, or one whose images lie beside label files."""
+    """Returns whether `source` names WebDataset shards: a pattern, a list, or a tar file of images with label files."""
     if not _all_match(source, r"\.tar$"):
         return False
     if not is_path(source) or not Path(source).is_file():
@@ -92,10 +92,10 @@ def is_webdataset(source: Any) -> bool:
 
 
 def read_webdataset(source: Any) -> ImageDataset:
-    """Reads tar files in which `key.jpg` lies beside `key.cls`, `key.json` or `key.txt` with the class.
+    """Reads tar files in which the class of `key.jpg` is in `key.cls`, `key.json` or `key.txt`.
 
-    A `.cls` or `.txt` file holds the class alone, as text or a number; a `.json` file under `label`, `cls` or `class`.
-    Images without a class, and all other files, are ignored, by name.
+    A `.cls` or `.txt` file holds only the class, as text or a number. A `.json` file holds it under `label`, `cls` or
+    `class`. Images without a class, and all other files, are listed as ignored.
 
     Raises:
         DatasetError: If an archive is damaged, or a label cannot be read.
@@ -124,7 +124,7 @@ def read_webdataset(source: Any) -> ImageDataset:
 
 
 def _key(name: str) -> str:
-    """Returns the name up to the first point of its last part, as WebDataset groups files."""
+    """Returns a name up to the first dot after the last `/`: files with the same key belong together in WebDataset."""
     path = PurePosixPath(name)
     return name[: len(name) - len(path.name)] + path.name.split(".")[0]
 
@@ -144,8 +144,8 @@ def _label(member: Member) -> Any:
             raise ValueError(f"{len(found)} of the keys {', '.join(JSON_KEYS)}")
     except (ValueError, TypeError, RecursionError) as error:
         raise DatasetError(
-            f"Expected a class in {member.item.name!r}. Received: {in_a_sentence(error)}. Write the class alone, or "
-            f'in JSON {{"label": ...}}.'
+            f"Expected a class in {member.item.name!r}. Received: {in_a_sentence(error)}. Write only the class, or "
+            f'JSON {{"label": ...}}.'
         ) from error
     return found[0]
 
@@ -153,12 +153,12 @@ def _label(member: Member) -> Any:
 def _labelled(
     items: Sequence[Any], found: Sequence[dict[str, Any]], names: Sequence[str], ignored: Sequence[str], source: str
 ) -> ImageDataset:
-    """Takes the first kind of label that every image has; whole numbers keep their order, however they are written."""
+    """Uses the first kind of label that every image has. Whole numbers are sorted as numbers, even if they are text."""
     kinds = [kind for kind in (*LABELS, "label") if all(kind in label for label in found)]
     if not kinds:
         raise DatasetError(
-            f"Expected the same kind of label for every image. Received: {source!r} with {' and '.join(LABELS)} in "
-            f"turn. Write one of them into every record."
+            f"Expected the same kind of label for every image. Received: {source!r} with {' and '.join(LABELS)}, "
+            f"but neither in every record. Write one of them into every record."
         )
     labels: list[Any] = [cell_text(label[kinds[0]]) for label in found]
     check_filled(labels, "label", source)

@@ -1,4 +1,4 @@
-"""Streams of images and labels, read into memory once: `tf.data.Dataset`, `keras.utils.PyDataset`, TFDS."""
+"""Streams of images and labels: `tf.data.Dataset`, `keras.utils.PyDataset` and TFDS. They are read into memory once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_py_dataset(source: Any) -> bool:
 
 
 def is_with_info(source: Any) -> bool:
-    """Returns whether `source` is what `tfds.load(..., with_info=True)` returns: one or all splits, and their info."""
+    """Returns whether `source` comes from `tfds.load(..., with_info=True)`: one or all splits, and their info."""
     is_theirs = isinstance(source, tuple) and len(source) == 2 and hasattr(source[1], "features")
     return is_theirs and (is_tf_data(source[0]) or isinstance(source[0], Mapping))
 
@@ -38,11 +38,11 @@ def is_builder(source: Any) -> bool:
 
 def read_tf_data(source: Any) -> ImageDataset:
     """Reads a `tf.data.Dataset` of pairs, or of dictionaries with `image` and `label`."""
-    return from_arrays(*stream_tf_data(source, labelled=True), "tf.data.Dataset")
+    return from_arrays(*stream_tf_data(source, labeled=True), "tf.data.Dataset")
 
 
 def read_with_info(source: Any) -> ImageDataset:
-    """Reads a TFDS dataset, or a dictionary of its splits; `info.features["label"].names` name the classes."""
+    """Reads a TFDS dataset or a dictionary of its splits. Class names come from `info.features["label"].names`."""
     dataset, info = source
     if isinstance(dataset, Mapping):
         parts = {name: (part, info) for name, part in dataset.items()}
@@ -51,58 +51,60 @@ def read_with_info(source: Any) -> ImageDataset:
 
 
 def read_builder(source: Any) -> ImageDataset:
-    """Reads all splits of a TFDS builder that has prepared its data; builders of other splits than ours are refused."""
+    """Reads all splits of a TFDS builder that has prepared its data; their names must be train, val or test."""
     return replace(read_with_info((source.as_dataset(), source.info)), source="TFDS builder")
 
 
 def read_py_dataset(source: Any) -> ImageDataset:
-    """Reads a `keras.utils.PyDataset`, whose items are batches `(images, labels)`, from its first to its last batch."""
+    """Reads all batches `(images, labels)` of a `keras.utils.PyDataset`."""
     if source.num_batches is None:
         raise DatasetError(
             "Expected a keras.utils.PyDataset that ends. Received: one whose num_batches is None. Give it a length."
         )
     batches = track((source[index] for index in range(source.num_batches)), "Reading", total=source.num_batches)
-    return from_arrays(
-        *_collect(batches, "keras.utils.PyDataset", labelled=True, batched=True), "keras.utils.PyDataset"
-    )
+    return from_arrays(*_collect(batches, "keras.utils.PyDataset", labeled=True, batched=True), "keras.utils.PyDataset")
 
 
-def stream_tf_data(source: Any, *, labelled: bool) -> tuple[list[np.ndarray], Any]:
-    """Reads a `tf.data.Dataset`, batched or not, once, image by image.
+def stream_tf_data(source: Any, *, labeled: bool) -> tuple[list[np.ndarray], Any]:
+    """Reads the images of a `tf.data.Dataset`, batched or not.
+
+    Args:
+        source: The dataset.
+        labeled: Whether labels are needed.
 
     Returns:
-        The images; the labels, or `[]` where they are not asked for.
+        `(images, labels)`; the labels are `[]` if they are not needed.
 
     Raises:
-        DatasetError: If it never ends, or has no labels where they are asked for.
+        DatasetError: If it never ends, or has no labels although they are needed.
     """
     cardinality = int(source.cardinality())
     if cardinality == -1:  # tf.data.INFINITE_CARDINALITY
         raise DatasetError(
-            "Expected a tf.data.Dataset that ends. Received: one that repeats forever. Leave out .repeat() or add "
-            ".take()."
+            "Expected a tf.data.Dataset that ends. Received: a dataset that repeats forever. Leave out .repeat() or "
+            "add .take()."
         )
     total = cardinality if cardinality >= 0 else None
     elements = track(source.as_numpy_iterator(), "Reading the tf.data.Dataset", total=total)
-    return _collect(elements, "tf.data.Dataset", labelled=labelled)
+    return _collect(elements, "tf.data.Dataset", labeled=labeled)
 
 
 def _collect(
-    elements: Iterable[Any], kind: str, *, labelled: bool, batched: bool | None = None
+    elements: Iterable[Any], kind: str, *, labeled: bool, batched: bool | None = None
 ) -> tuple[list[np.ndarray], Any]:
-    """Collects pairs, dictionaries or images; unless `batched` is known, four dimensions are a batch."""
+    """Collects pairs, dictionaries or images. Unless `batched` is given, an element with four dimensions is a batch."""
     images: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     for element in elements:
         image, label = _image_and_label(element)
-        if image is None or (labelled and label is None):
+        if image is None or (labeled and label is None):
             raise DatasetError(
-                f"Expected a {kind} of pairs (image, label). Received: {_describe(element)}. Make pairs, or "
+                f"Expected a {kind} of pairs (image, label). Received: {_describe(element)}. Give pairs, or "
                 f'dictionaries with "image" and "label".'
             )
         several = image.ndim == 4 if batched is None else batched
         images += list(image) if several else [image]
-        if labelled:
+        if labeled:
             labels.append(np.asarray(label) if several else np.asarray(label)[np.newaxis])
     return images, np.concatenate(labels) if labels else []
 
@@ -127,14 +129,14 @@ def _describe(element: Any) -> str:
 
 
 def _with_names(dataset: ImageDataset, info: Any) -> ImageDataset:
-    """Names the classes that are numbered in a TFDS dataset; those without an image are left out."""
+    """Replaces the numbers of the classes of a TFDS dataset by their names. Classes without an image are left out."""
     names: Sequence[str] | None = getattr(info.features.get("label"), "names", None)
     if not names:
         return dataset
     indices = [int(name) for name in dataset.class_names]
     if not all(0 <= index < len(names) for index in indices):
         raise DatasetError(
-            f"Expected labels from 0 to {len(names) - 1}, which the info names. Received: labels from {min(indices)} "
-            f"to {max(indices)}. Take a split whose labels are known."
+            f"Expected labels from 0 to {len(names) - 1}, as in the info of the dataset. Received: labels from "
+            f"{min(indices)} to {max(indices)}. Choose a split whose labels are known."
         )
     return replace(dataset, class_names=tuple(names[index] for index in indices))

@@ -1,4 +1,4 @@
-"""Tables with a row for each image: CSV, Parquet, DataFrame."""
+"""Tables with a row for each image: CSV files, Parquet files and DataFrames."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def is_frame(source: Any) -> bool:
 
 
 def read_frame(source: Any, *, root: str | Path | None = None, **columns: str) -> ImageDataset:
-    """Reads a DataFrame; paths are relative to `root`, or to the working folder."""
+    """Reads a DataFrame. Paths are relative to `root`; default: the working folder."""
     return _from_table(source, "DataFrame", Path() if root is None else Path(root), columns)
 
 
 def read_csv(source: Any, *, root: str | Path | None = None, **columns: str) -> ImageDataset:
-    """Reads a CSV file in UTF-8, all of it as text: '01' stays '01', and a class may be called 'NA'."""
+    """Reads a CSV file in UTF-8. All cells are text: '01' stays '01', and a class may be called 'NA'."""
 
     def read(path: Path, pandas: Any) -> pd.DataFrame:
         return pandas.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], skipinitialspace=True)
@@ -36,14 +36,14 @@ def read_csv(source: Any, *, root: str | Path | None = None, **columns: str) -> 
 
 
 def read_parquet(source: Any, *, root: str | Path | None = None, **columns: str) -> ImageDataset:
-    """Reads a Parquet file, which takes pyarrow."""
+    """Reads a Parquet file; needs pyarrow."""
 
     def read(path: Path, pandas: Any) -> pd.DataFrame:
         try:
             return pandas.read_parquet(path, engine="pyarrow")
         except ImportError as error:
             raise DatasetError(
-                f"Expected pyarrow, which reads Parquet files. Received: {str(path)!r} and an environment without it "
+                f"Expected pyarrow, to read Parquet files. Received: {str(path)!r} and an environment without it "
                 f"({in_a_sentence(error)}). Run: pip install pyarrow."
             ) from error
 
@@ -64,9 +64,9 @@ def _from_file(
         frame = read(path, pandas)
     except DatasetError:
         raise
-    except Exception as error:  # pyarrow's errors differ by what is wrong
+    except Exception as error:  # pandas and pyarrow raise different errors for different faults
         raise DatasetError(
-            f"Expected {expected}. Received: {str(path)!r} ({in_a_sentence(error)}). Mend the file."
+            f"Expected {expected}. Received: {str(path)!r} ({in_a_sentence(error)}). Fix the file."
         ) from error
     return _from_table(frame, str(source), path.parent if root is None else Path(root), columns)
 
@@ -78,7 +78,7 @@ def _from_table(frame: pd.DataFrame, source: str, root: Path, named: Mapping[str
         if column not in there and (name in ("path", "label") or column != name):
             raise DatasetError(
                 f"Expected a column {column!r}. Received: {source!r} with the columns {few(there, 20)}. "
-                f"Name the right one with {name}_column=... (--column {name}=...)."
+                f"Name the right column with {name}_column=... (--column {name}=...)."
             )
     texts = {}
     for name, column in columns.items():
@@ -102,11 +102,11 @@ def _from_table(frame: pd.DataFrame, source: str, root: Path, named: Mapping[str
 
 
 def check_any_exists(items: Sequence[Path], source: str) -> None:
-    """Raises a `DatasetError` if not one of the files exists: then the root is the wrong one."""
+    """Raises a `DatasetError` if none of the files exists, since the root is then wrong."""
     if items and not any(path.exists() for path in items):
         raise DatasetError(
-            f"Expected paths of image files. Received: {source!r}, none of whose {len(items)} files exist, such as "
-            f"{str(items[0])!r}. Check the paths, or name the folder that they are relative to with root=... (--root)."
+            f"Expected paths of image files. Received: {source!r} with {len(items)} paths, none of which exists, such "
+            f"as {str(items[0])!r}. Check the paths, or give the folder that they are relative to as root=... (--root)."
         )
 
 
@@ -122,7 +122,7 @@ def _split_name(cell: str, source: str) -> str:
     name = SPLIT_NAMES.get(cell.strip().lower())
     if name is None:
         raise DatasetError(
-            f"Expected a split of {', '.join(SPLITS)}. Received: {cell!r} in {source!r}. Correct it or leave the "
-            f"column out."
+            f"Expected a split of {', '.join(SPLITS)}. Received: {cell!r} in {source!r}. Correct it, or leave "
+            f"the column out."
         )
     return name

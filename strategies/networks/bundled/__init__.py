@@ -1,1 +1,1 @@
-"""A backbone of our own, for where no weights can be had: its weights, how they were trained, what they reach."""
+"""The bundled backbone, for machines without ImageNet weights: its weights and the script that trained them."""

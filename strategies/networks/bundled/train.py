@@ -1,13 +1,14 @@
-"""Trains the bundled backbone from random initialisation: photos in, a file of float16 weights out.
+"""Trains the bundled backbone from random initialization: reads photos and writes a file of float16 weights.
 
-The network learns to say at every depth what a network with ImageNet weights says about the same photo (features as
-targets). The photos are 64 px small; random crops of them, enlarged, are what keeps it from learning them by heart.
+The network learns to reproduce the features that a network with ImageNet weights has for the same photo, at every
+depth. The photos have only 64 px. Random crops of them, enlarged, keep the network from memorizing the photos.
 
     python -m strategies.networks.bundled.train PHOTOS weights.h5
 
 Reference:
-    Romero et al. 2015, FitNets: Hints for Thin Deep Nets, equation 3; Beyer et al. 2022, Knowledge distillation: A good
-    teacher is patient and consistent; the statistics at the end: Wu & Johnson 2021, Rethinking "Batch" in BatchNorm.
+    Features as targets: Romero et al. 2015, FitNets: Hints for Thin Deep Nets, equation 3. Random crops: Beyer et al.
+    2022, Knowledge distillation: A good teacher is patient and consistent. BatchNorm statistics at the end: Wu &
+    Johnson 2021, Rethinking "Batch" in BatchNorm.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ SMALLEST_CROP = 0.3  # share of the photo's area
 
 
 class Crops(keras.utils.PyDataset):
-    """Shuffled batches of random crops, enlarged to the input size, every second one mirrored."""
+    """Shuffled batches of random crops, enlarged to the input size. Half of them are mirrored."""
 
     def __init__(self, photos: np.ndarray, seed: int) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class Crops(keras.utils.PyDataset):
         return len(self._photos) // BATCH_SIZE
 
     def on_epoch_end(self) -> None:
-        """Goes on to the crops of the next epoch; Keras calls it."""
+        """Moves to the crops of the next epoch. Keras calls it."""
         self._epoch += 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray]:
@@ -68,12 +69,12 @@ def _crop(photo: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 class Imitation(keras.layers.Layer):
-    """Adds to the loss the mean squared difference of two maps of features, in units of the teacher's variance.
+    """Adds the mean squared difference of two feature maps to the loss, in units of the teacher's variance.
 
     Args:
-        maps: The teacher's, of some photos.
-        linear: Whether the student's map may have any scale: it learns the teacher's with mean 0 and variance 1.
-        name: Of the layer.
+        maps: Feature maps of the teacher for some photos.
+        linear: Whether the student learns the teacher's features scaled to mean 0 and variance 1.
+        name: Name of the layer.
     """
 
     def __init__(self, maps: np.ndarray, *, linear: bool, name: str) -> None:
@@ -86,7 +87,7 @@ class Imitation(keras.layers.Layer):
         self._weights = np.float32(1) if linear else 1 / variance
 
     def call(self, student: Any, teacher: Any) -> Any:
-        """Returns the difference, one number."""
+        """Returns the loss, a single number."""
         difference = student - (teacher - self._mean) / self._units
         loss = keras.ops.mean(keras.ops.square(difference) * self._weights)
         self.add_loss(loss)
@@ -94,27 +95,27 @@ class Imitation(keras.layers.Layer):
 
 
 def with_stages(network: keras.Model, name: str) -> keras.Model:
-    """Returns a model from images to the maps of every stage but the stem, and the pooled features of the last."""
+    """Returns a model from images to the feature maps of all stages except the stem, and the pooled last map."""
     maps = [network.get_layer(stage.last_layer).output for stage in get_backbone(BACKBONE).stages[1:]]
     return keras.Model(network.input, [*maps, keras.layers.GlobalAveragePooling2D()(maps[-1])], name=name)
 
 
-def distil(photos: np.ndarray, *, epochs: int, seed: int) -> tuple[keras.Model, keras.Model]:
-    """Trains a network from random initialisation to say what the pretrained one says.
+def distill(photos: np.ndarray, *, epochs: int, seed: int) -> tuple[keras.Model, keras.Model]:
+    """Trains a student network from random initialization to reproduce the features of a pretrained teacher.
 
     Args:
         photos: uint8 RGB of shape `(num_images, 64, 64, 3)`.
         epochs: Passes over the photos.
-        seed: Of the initial weights, the order and the crops.
+        seed: Seed of the initial weights, the order and the crops.
 
     Returns:
-        The trained network with all stages as outputs, and the network that it imitates.
+        `(student, teacher)`: two models with the outputs of `with_stages`.
     """
     keras.utils.set_random_seed(seed)
     row = get_backbone(BACKBONE)
     teacher = with_stages(build_backbone(row, image_size=IMAGE_SIZE), "teacher")
     student = with_stages(build_backbone(row, image_size=IMAGE_SIZE, weights="random"), "student")
-    for layer in teacher.layers:  # of BatchNormalization, this is what keeps its statistics
+    for layer in teacher.layers:  # for BatchNormalization, only this keeps the statistics
         layer.trainable = False
     for layer in _batch_norms(student):
         layer.momentum = 0.99
@@ -122,7 +123,7 @@ def distil(photos: np.ndarray, *, epochs: int, seed: int) -> tuple[keras.Model, 
     crops = Crops(photos, seed)
     image = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
     names = [*(stage.name for stage in row.stages[1:]), "pooled"]
-    losses = [  # the last stage ends in an activation, whose scale is its own
+    losses = [  # the last stage ends in an activation, so its scale matters
         Imitation(maps, linear=name not in names[-2:], name=name)(ours, theirs)
         for maps, name, ours, theirs in zip(sample, names, student(image), teacher(image), strict=True)
     ]
@@ -137,21 +138,21 @@ def distil(photos: np.ndarray, *, epochs: int, seed: int) -> tuple[keras.Model, 
 
 
 def settle_statistics(network: keras.Model, photos: np.ndarray) -> None:
-    """Replaces the moving statistics of BatchNormalization by their mean over all photos, none cropped."""
+    """Replaces the moving statistics of BatchNormalization with their mean over all photos, without crops."""
     for step, start in enumerate(range(0, len(photos) - BATCH_SIZE + 1, BATCH_SIZE)):
         for layer in _batch_norms(network):
             layer.momentum = step / (step + 1)
         network(photos[start : start + BATCH_SIZE].astype("float32"), training=True)
 
 
-def explained(student: keras.Model, teacher: keras.Model, photos: np.ndarray) -> float:
-    """Returns the share of the variance of the teacher's pooled features that the student accounts for."""
+def explained_variance(student: keras.Model, teacher: keras.Model, photos: np.ndarray) -> float:
+    """Returns the share of the variance of the teacher's pooled features that the student explains."""
     ours, theirs = (network.predict(photos, batch_size=BATCH_SIZE, verbose=0)[-1] for network in (student, teacher))
     return float(1 - np.mean((ours - theirs) ** 2) / theirs.var(axis=0).mean())
 
 
 def write_float16(network: keras.Model, path: Path) -> None:
-    """Writes the weights of a network as Keras' own file, in half precision."""
+    """Writes the weights of a network in half precision, as a weights file of Keras."""
     halves = keras.models.clone_model(
         network,
         clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float16"}),
@@ -165,22 +166,26 @@ def _batch_norms(network: keras.Model) -> list[keras.layers.BatchNormalization]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads photos, trains, writes the weights."""
+    """Reads photos, trains the network and writes its weights."""
     parser = argparse.ArgumentParser(prog="python -m strategies.networks.bundled.train", description=__doc__)
     parser.add_argument("photos", type=Path, help="a folder of photos")
-    parser.add_argument("out", type=Path, help="the file to write: NAME.weights.h5")
+    parser.add_argument("out", type=Path, help="the weights file to write: NAME.weights.h5")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num-held-out", type=int, default=1_000, help="photos to report on, not to train on")
+    parser.add_argument(
+        "--num-held-out", type=int, default=1_000, help="photos that are used only for the final report"
+    )
     given = parser.parse_args(arguments)
     photos = decode_images(load_images(given.photos).items, IMAGE_SIZE)
     photos = photos[np.random.default_rng(given.seed).permutation(len(photos))]
     held_out, photos = photos[: given.num_held_out], photos[given.num_held_out :]
-    student, teacher = distil(photos, epochs=given.epochs, seed=given.seed)
+    student, teacher = distill(photos, epochs=given.epochs, seed=given.seed)
     write_float16(student, given.out)
     if len(held_out):
-        share = explained(student, teacher, held_out)
-        print(f"{share:.3f} of the variance of the teacher's pooled features, on {len(held_out)} other photos")
+        share = explained_variance(student, teacher, held_out)
+        print(
+            f"{share:.3f} of the variance of the teacher's pooled features explained on {len(held_out)} held-out photos"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
-"""The command line, run in this process, and as an installed command."""
+"""The command line as a whole: errors, in this process and as an installed command."""
 
-import json
-import shutil
 import subprocess
 import sys
 
@@ -9,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from strategies.files import check_schema, write_json
-from strategies.plans.plan import plan_from_dict
+from strategies.files import write_json
 from strategies.plans.planning import make_plan
 
 BACKBONE = "MobileNetV2-0.35"
@@ -27,145 +24,6 @@ def _make(folder, **classes):
             pixels = np.random.default_rng([index, len(name)]).integers(0, 256, (40, 40, 3), dtype="uint8")
             Image.fromarray(pixels).save(folder / name / f"{index}.png")
     return folder
-
-
-def test_recommend_prints_and_writes_nothing_without_out(advisor, photos, pretrained_weights, tmp_path, monkeypatch):
-    """The advice goes to stdout, and no file appears anywhere near."""
-    monkeypatch.chdir(tmp_path)
-    before = _files(photos)
-    code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE)
-    assert code == 0
-    assert "Freeze map" in out
-    assert "Why not the others" in out
-    assert list(tmp_path.iterdir()) == []
-    assert _files(photos) == before
-
-
-def test_json_is_the_only_thing_on_stdout(advisor, photos, pretrained_weights, tmp_path):
-    """`{version, fingerprint, plan}`, and after training `metrics`; all by their schemas. Times where asked for."""
-    code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE, "--image-size", "32", "--time", "--json")
-    values = json.loads(out)
-    assert code == 0
-    assert set(values) == {"version", "fingerprint", "plan"}
-    check_schema(values["fingerprint"], "fingerprint", package="advisor")
-    costs = plan_from_dict(values["plan"]).advice["costs"]
-    assert costs["head_only"]["seconds_per_epoch"] is None
-    assert 0 < costs["retrain_all"]["seconds_per_epoch"] < costs["retrain_all"]["seconds"]
-    arguments = ("train", photos, "--backbone", BACKBONE, "--recipe", "head_only", "--out", tmp_path / "run", "--json")
-    code, out, err = advisor(*arguments)
-    values = json.loads(out)
-    assert code == 0, err
-    assert set(values) == {"version", "fingerprint", "plan", "metrics"}
-    assert values["plan"]["recipe"] == "head_only"
-
-
-def test_a_written_plan_can_be_edited_and_trained(advisor, photos, pretrained_weights, tmp_path):
-    """recommend --out, edit, train --plan: what was edited is what is done."""
-    assert advisor("recommend", photos, "--backbone", BACKBONE, "--out", tmp_path / "advice")[0] == 0
-    path = tmp_path / "advice" / "plan.json"
-    values = json.loads(path.read_text())
-    values["new_layers"][-1]["dropout"] = 0.4
-    values["phases"] = [phase | {"steps": min(phase["steps"], 3)} for phase in values["phases"]]
-    path.write_text(json.dumps(values))
-    arguments = ("--plan", path, "--out", tmp_path / "run", "--tensorboard", tmp_path / "logs")
-    code, _, err = advisor("train", photos, *arguments)
-    assert code == 0, err
-    if any(phase["solver"] != "logistic" for phase in values["phases"]):
-        assert (tmp_path / "logs" / "train").is_dir()
-    assert json.loads((tmp_path / "run" / "plan.json").read_text()) == values
-
-
-def test_frozen_features_are_read_from_the_cache_the_second_time(
-    advisor, photos, pretrained_weights, tmp_path, monkeypatch
-):
-    """Their size and place are said on stderr; --no-cache keeps and reads nothing."""
-    monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path / "cache"))
-    arguments = ("train", photos, "--backbone", BACKBONE, "--recipe", "head_only", "--image-size", 32)
-    said = []
-    for run, option in (("one", "--no-cache"), ("two", "--cache"), ("three", "--cache")):
-        code, _, err = advisor(*arguments, "--out", tmp_path / run, option)
-        assert code == 0, err
-        said.append(err)
-        assert (tmp_path / "cache").exists() == (run != "one")
-    assert "cache" not in said[0]
-    assert "Kept features of 28 images" in said[1]
-    assert str(tmp_path / "cache") in said[1]
-    assert "Read features of 28 images" in said[2]
-
-
-def test_a_run_is_evaluated_on_other_images(advisor, photos, pretrained_weights, tmp_path, monkeypatch):
-    """One class of it is enough; nothing is written without --out, and --json is clean and by its schema."""
-    run = tmp_path / "run"
-    code, out, err = advisor("train", photos, "--backbone", BACKBONE, "--recipe", "head_only", "--out", run)
-    assert code == 0, err
-    assert "the head alone" in out
-    shutil.copytree(photos / "flower", tmp_path / "new" / "flower")
-    (tmp_path / "new" / "flower" / "broken.png").write_bytes(b"no image")
-    monkeypatch.chdir(tmp_path)
-    before = _files(tmp_path)
-    code, out, err = advisor("evaluate", run, tmp_path / "new")
-    assert code == 0, err
-    assert "all of its images: 20 images" in out
-    assert "flower/broken.png" in out
-    code, out, err = advisor("evaluate", run, photos, "--json")
-    assert "trained on" in err
-    values = json.loads(out)["evaluation"]
-    check_schema(values, "evaluation", package="strategies")
-    assert values["evaluation"]["num_images"] == 40
-    assert _files(tmp_path) == before
-    code, _, err = advisor("evaluate", run, tmp_path / "new", "--out", tmp_path / "out")
-    assert code == 0, err
-    check_schema(json.loads((tmp_path / "out" / "evaluation.json").read_text()), "evaluation", package="strategies")
-    assert "flower" in (tmp_path / "out" / "evaluation.md").read_text()
-    report = (run / "report.md").read_bytes()
-    (run / "report.md").unlink()
-    assert advisor("report", run)[0] == 0
-    assert _files(run)[run / "report.md"] == report
-
-
-def test_recipes_backbones_and_profile_are_listed(advisor, photos):
-    """Each prints its rows, and the same as JSON."""
-    for command, expected in (("recipes", "keep_early_layers"), ("backbones", "ConvNeXtTiny")):
-        assert expected in advisor(command)[1]
-        assert expected in json.dumps(json.loads(advisor(command, "--json")[1]))
-    code, out, _ = advisor("profile", photos)
-    assert code == 0
-    assert "images in 2 classes" in out
-    assert json.loads(advisor("profile", photos, "--json")[1])["profile"]["num_classes"] == 2
-
-
-def test_check_prints_findings_and_lists_suspects(advisor, photos, pretrained_weights, tmp_path):
-    """Clean JSON; --strict exits with 1; --out is a new CSV file; --group-by is a pattern; nothing else is written."""
-    data = tmp_path / "data"
-    shutil.copytree(photos, data)
-    (data / "china" / "broken.png").write_bytes(b"no image")
-    shutil.copy(data / "china" / "05.png", data / "flower" / "copy.png")
-    before = _files(data)
-    code, out, err = advisor("check", data, "--out", tmp_path / "suspects.csv")
-    assert code == 0, err
-    assert "china/broken.png" in out
-    assert "flower/copy.png,duplicates_across_classes,copy of china/05.png" in (tmp_path / "suspects.csv").read_text()
-    code, out, _ = advisor("check", data, "--strict", "--json", "--group-by", r"\d\d")
-    assert code == 1
-    codes = {one["code"] for one in json.loads(out)["profile"]["findings"]}
-    assert {"unreadable", "duplicates", "duplicates_across_classes", "groups"} <= codes
-    code, out, err = advisor("check", data, "--out", tmp_path / "suspects.csv")
-    assert (code, out) == (2, "")
-    assert "new file" in err
-    assert _files(data) == before
-
-
-def test_columns_can_have_other_names(advisor, photos, tmp_path):
-    """--column label=species; anything else is refused."""
-    rows = [f"{path},{path.parent.name}" for path in sorted(photos.rglob("*.png"))]
-    table = tmp_path / "table.csv"
-    table.write_text("\n".join(["file,species", *rows]))
-    code, out, err = advisor("profile", table, "--column", "path=file", "--column", "label=species")
-    assert code == 0, err
-    assert "in 2 classes" in out
-    code, _, err = advisor("profile", table, "--column", "species")
-    assert code == 2
-    assert "--column label=species" in err
 
 
 def _no_such_folder(root):
@@ -283,34 +141,6 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(make, sentence, advisor, tm
     assert _files(tmp_path) == before
 
 
-def test_a_plan_for_another_backbone_or_other_classes_is_refused(advisor, photos, pretrained_weights, tmp_path):
-    """Both get a sentence; the run folder is not made."""
-    assert advisor("recommend", photos, "--backbone", BACKBONE, "--out", tmp_path / "advice")[0] == 0
-    plan = tmp_path / "advice" / "plan.json"
-    arguments = ["train", photos, "--plan", plan, "--out", tmp_path / "run"]
-    code, _, err = advisor(*arguments, "--backbone", "MobileNet")
-    assert code == 2
-    assert "--backbone" in err
-    other = _make(tmp_path / "other", cat=4, dog=4)
-    code, _, err = advisor("train", other, *arguments[2:])
-    assert code == 2
-    assert "other classes" in err
-    assert not (tmp_path / "run").exists()
-
-
-def test_some_unreadable_files_are_a_caution_and_the_run_goes_on(advisor, photos, pretrained_weights, tmp_path):
-    """Listed by path in the fingerprint, counted in the report."""
-    data = tmp_path / "data"
-    shutil.copytree(photos, data)
-    (data / "china" / "broken.png").write_bytes(b"\x89PNG\r\n")
-    arguments = ("recommend", data, "--backbone", BACKBONE, "--json", "--max-unreadable", "0.1")
-    code, out, err = advisor(*arguments)
-    assert code == 0, err
-    values = json.loads(out)
-    assert [one["path"] for one in values["fingerprint"]["profile"]["unreadable"]] == ["china/broken.png"]
-    assert "unreadable" in {caution["code"] for caution in values["plan"]["advice"]["cautions"]}
-
-
 def test_the_command_is_installed_and_fails_without_a_traceback(tmp_path):
     """As a process of its own: exit code 2, one sentence on stderr."""
     done = subprocess.run(
@@ -319,3 +149,16 @@ def test_the_command_is_installed_and_fails_without_a_traceback(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_interrupted_command_says_how_to_continue(advisor, photos, monkeypatch):
+    """Ctrl-C ends a command with exit code 130 and without a traceback."""
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("advisor.measure.profile.profile_images", interrupt)
+    code, out, err = advisor("profile", photos)
+    assert (code, out) == (130, "")
+    assert "--resume" in err
+    assert len(err.strip().splitlines()) == 1

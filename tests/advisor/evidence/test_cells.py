@@ -1,15 +1,15 @@
 """Rows of the study become outcomes: one for each dataset, size and backbone."""
 
 import pytest
-from advisor.evidence.outcomes import read_outcomes
 from synthetic_study import rows
 
+from advisor.evidence.cells import read_cells
 from strategies.errors import UserError
 
 
 def test_rows_of_a_cell_come_together():
     """Seeds side by side, sizes and backbones apart, with what was measured beforehand."""
-    found = read_outcomes(
+    found = read_cells(
         [
             *rows("signs", {"head_only": 70}, seed=0, late_gain=0.3),
             *rows("signs", {"head_only": 72}, seed=1),
@@ -29,20 +29,20 @@ def test_rows_of_a_cell_come_together():
 
 def test_a_seed_without_all_four_recipes_is_named_and_left_out(capsys):
     """Its regret cannot be known."""
-    found = read_outcomes([*rows("signs", {}), *rows("signs", {"retrain_all": None}, seed=1)])
+    found = read_cells([*rows("signs", {}), *rows("signs", {"retrain_all": None}, seed=1)])
     assert found[0].seeds == ("0",)
     assert "left out: signs, 100 images, seed 1, MobileNet-0.25: without retrain_all" in capsys.readouterr().err
     with pytest.raises(UserError, match="no such cell"):
-        read_outcomes(rows("signs", {"retrain_all": None}))
+        read_cells(rows("signs", {"retrain_all": None}))
 
 
 def test_the_first_of_rows_with_the_same_key_counts():
     """A row that was appended twice changes nothing."""
-    (one,) = read_outcomes([*rows("signs", {"head_only": 70}), *rows("signs", {"head_only": 10})])
+    (one,) = read_cells([*rows("signs", {"head_only": 70}), *rows("signs", {"head_only": 10})])
     assert one.accuracy["0"]["head_only"] == 0.7
 
 
 def test_another_metric_can_be_read():
     """Balanced accuracy, where classes are imbalanced."""
-    (one,) = read_outcomes(rows("signs", {"head_only": 70}), metric="balanced_accuracy")
+    (one,) = read_cells(rows("signs", {"head_only": 70}), metric="balanced_accuracy")
     assert one.accuracy["0"]["head_only"] == 0.35

@@ -4,9 +4,10 @@ from datetime import date
 
 import numpy as np
 import pytest
-from advisor.evidence.outcomes import read_outcomes
+from support import ROOT
 from synthetic_study import FAR, NEAR, rows, study
 
+from advisor.evidence.cells import read_cells
 from advisor.evidence.fitting import ALWAYS, fit, fit_rates, gather
 from advisor.evidence.page import STUDY, results
 from advisor.rules import EVIDENCE, RULES, choose
@@ -16,7 +17,7 @@ from advisor.thresholds import calibration
 @pytest.fixture(scope="module")
 def fitted():
     """The fit to a study whose answer is known."""
-    return fit(read_outcomes(study()), on=date(2026, 1, 2))
+    return fit(read_cells(study()), on=date(2026, 1, 2))
 
 
 def test_the_fit_finds_what_decides(fitted):
@@ -49,7 +50,7 @@ def test_evidence_is_used_where_similarity_misleads():
         gain, best = (0.2, "fine_tune_all") if index % 2 else (-0.1, "retrain_all")
         for seed in (0, 1):
             found += rows(f"set{index}", {best: 60}, seed=seed, similarity=0.6, late_gain=gain)
-    advice = fit(read_outcomes(found))["all"]["advice"]
+    advice = fit(read_cells(found))["all"]["advice"]
     assert advice["late_gain"] is not None
     assert advice["images_per_class"] is None
 
@@ -73,16 +74,16 @@ def test_the_rates_follow_similarity_only_where_that_gains():
     found = []
     for index, (measures, faster) in enumerate(((NEAR, 40), (FAR, 60), (NEAR, 40), (FAR, 60))):
         found += rows(f"set{index}", {"fine_tune_all": 50, "fine_tune_all:x3": faster}, **measures)
-    rates = fit_rates(read_outcomes(found))
+    rates = fit_rates(read_cells(found))
     assert rates["factor"] == 3
     assert FAR["similarity"] < rates["similarity"] <= NEAR["similarity"]
     slower = [{**row, "accuracy": "0.1"} if row["recipe"].endswith("x3") else row for row in found]
-    assert fit_rates(read_outcomes(slower))["factor"] == 1
+    assert fit_rates(read_cells(slower))["factor"] == 1
 
 
 def test_cells_count_equally_whatever_their_seeds():
     """The seeds of a cell share one vote."""
-    outcomes = read_outcomes([*rows("one", {}), *rows("two", {}), *rows("two", {}, seed=1), *rows("two", {}, seed=2)])
+    outcomes = read_cells([*rows("one", {}), *rows("two", {}), *rows("two", {}, seed=1), *rows("two", {}, seed=2)])
     samples = gather(outcomes, {"similarity": 0.0, "factor": 1.0})
     assert samples.weight.tolist() == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3])
     assert samples.without("two").dataset.tolist() == ["one"]
@@ -91,7 +92,7 @@ def test_cells_count_equally_whatever_their_seeds():
 def test_what_ships_is_the_fit_to_the_results_in_the_package():
     """The numbers that decide are those that the command in the evidence writes."""
     shipped = calibration()["fit"]
-    again = fit(read_outcomes(results(STUDY)), on=date.fromisoformat(shipped["provenance"]["date"]))
+    again = fit(read_cells(results(STUDY, ROOT)), on=date.fromisoformat(shipped["provenance"]["date"]))
     assert again["provenance"] == shipped["provenance"]
     for name in ("rates", "two_by_two", "advice"):
         assert again["all"][name] == shipped["all"][name]

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from advisor.evidence.outcomes import read_outcomes
 from support import ROOT
 from synthetic_study import FAR, rows, study
 
+from advisor.evidence.cells import read_cells
 from advisor.evidence.fitting import fit
 from advisor.evidence.page import study_score
 from advisor.evidence.scoring import RANDOM, judge, score
@@ -25,11 +25,11 @@ def _always(method):
 def test_the_best_is_chosen_on_the_other_seeds():
     """Four equal recipes with noise have no regret: the best of the very seed would always look better than any."""
     lucky = [{"head_only": 60}, {"fine_tune_all": 60}]
-    (cell,) = read_outcomes([row for seed in (0, 1) for row in rows("noise", lucky[seed], seed=seed)])
+    (cell,) = read_cells([row for seed in (0, 1) for row in rows("noise", lucky[seed], seed=seed)])
     found = judge(cell, _always("retrain_all"), NO_CHANGE)
     assert found.regret == pytest.approx(0)
     assert found.right
-    (alone,) = read_outcomes(rows("noise", lucky[0]))
+    (alone,) = read_cells(rows("noise", lucky[0]))
     assert judge(alone, _always("retrain_all"), NO_CHANGE).regret == pytest.approx(0.1)
 
 
@@ -39,12 +39,12 @@ def test_a_regret_within_a_point_or_a_standard_error_is_right():
         cell_rows = [
             row for seed in (0, 1) for row in rows("signs", {"head_only": 60, "retrain_all": 60 - worse}, seed=seed)
         ]
-        (cell,) = read_outcomes(cell_rows)
+        (cell,) = read_cells(cell_rows)
         assert judge(cell, _always("retrain_all"), NO_CHANGE).right == right
     noisy = [
         row for seed in (0, 1) for row in rows("signs", {"head_only": 60, "retrain_all": 52 + 8 * seed}, seed=seed)
     ]
-    (cell,) = read_outcomes(noisy)
+    (cell,) = read_cells(noisy)
     found = judge(cell, _always("retrain_all"), NO_CHANGE)
     assert found.regret == pytest.approx(0.04)
     assert found.tolerance == pytest.approx(0.04)
@@ -52,14 +52,14 @@ def test_a_regret_within_a_point_or_a_standard_error_is_right():
 
 def test_random_is_the_mean_of_the_four_and_a_baseline_that_was_not_run_is_not_judged():
     """Its cells are counted, so that a missing one cannot flatter it."""
-    (cell,) = read_outcomes(rows("signs", {"head_only": 90}))
+    (cell,) = read_cells(rows("signs", {"head_only": 90}))
     assert judge(cell, _always(RANDOM), NO_CHANGE).regret == pytest.approx(0.3)
     assert judge(cell, _always("keras_guide"), NO_CHANGE) is None
 
 
 def test_fine_tuning_is_judged_at_the_rates_of_the_advice():
     """Where the faster rows were run, they count below the fitted similarity."""
-    (cell,) = read_outcomes(rows("signs", {"fine_tune_all": 50, "fine_tune_all:x3": 80}, **FAR))
+    (cell,) = read_cells(rows("signs", {"fine_tune_all": 50, "fine_tune_all:x3": 80}, **FAR))
     faster = {"similarity": 0.5, "factor": 3.0}
     assert judge(cell, _always("fine_tune_all"), faster).regret == 0
     assert judge(cell, _always("head_only"), faster).regret == pytest.approx(0.3)
@@ -69,12 +69,12 @@ def test_fine_tuning_is_judged_at_the_rates_of_the_advice():
 @pytest.fixture(scope="module")
 def fitted():
     """The fit to a study whose answer is known."""
-    return fit(read_outcomes(study()))
+    return fit(read_cells(study()))
 
 
 def test_a_score_holds_the_advice_beside_every_baseline(fitted):
     """Keys, held-out numbers for datasets of the fit, and the intervals around the means."""
-    found = score(read_outcomes(study()), fit=fitted)
+    found = score(read_cells(study()), fit=fitted)
     assert set(found["baselines"]) == {
         "two_by_two", "textbook", "random", "keras_guide", *(f"always_{name}" for name in RECIPES),
     }  # fmt: skip
@@ -96,25 +96,23 @@ def test_a_score_holds_the_advice_beside_every_baseline(fitted):
 
 def test_datasets_that_the_fit_never_saw_are_judged_by_what_ships():
     """And named as such."""
-    outcomes = read_outcomes(
-        [*rows("new", {"retrain_all": 70}, **FAR), *rows("new", {"retrain_all": 70}, seed=1, **FAR)]
-    )
+    outcomes = read_cells([*rows("new", {"retrain_all": 70}, **FAR), *rows("new", {"retrain_all": 70}, seed=1, **FAR)])
     found = score(outcomes)
     assert found["unseen"] == ["new"]
     assert found["num_cells"] == 1
-    assert "never seen (new)" in score_tables(found)
+    assert "1 never part of the fit (new)" in score_tables(found)
 
 
 def test_the_same_rows_give_the_same_score(fitted):
     """The bootstrap has a seed."""
-    outcomes = read_outcomes(study())
+    outcomes = read_cells(study())
     assert score(outcomes, fit=fitted) == score(outcomes, fit=fitted)
 
 
 @pytest.fixture(scope="module")
 def shipped():
     """The score of the results in the package."""
-    return study_score()
+    return study_score(ROOT)
 
 
 def test_the_advice_keeps_what_it_promises_on_the_study(shipped):
@@ -152,7 +150,7 @@ def test_the_commands_fit_and_score_a_file(tmp_path):
     done = run("fit", table, "--out", tmp_path / "calibration.json")
     assert done.returncode == 0, done.stderr
     done = run("score", table, "--calibration", tmp_path / "calibration.json")
-    assert "8 datasets by numbers that were fitted without them" in done.stdout
+    assert "8 judged by numbers fitted without them" in done.stdout
     done = run("score", tmp_path / "nothing.csv")
     assert done.returncode == 2
     assert "Correct the path" in done.stderr

@@ -2,26 +2,27 @@
 
 import json
 import re
+import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from support import ROOT
 
-import advisor
-from advisor.evidence.page import FOLDER, fill, study_score, tables
+from advisor.evidence.page import METHODS as METHODS_FILE
+from advisor.evidence.page import PLOTS, RESULTS, fill, results, study_score, tables, write_page
 from advisor.evidence.plots import draw_figures
-from advisor.evidence.study import METHODS, Setting, draw, read_datasets, run_study
+from advisor.evidence.study import METHODS, draw, read_datasets, run_study
 from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, variants_table
 from advisor.results import COLUMNS, read_results
-from advisor.thresholds import numbers
+from advisor.thresholds import thresholds
 from strategies.data.loading import load_dataset
 from strategies.errors import DatasetError, UserError
+from strategies.networks.network import PretrainedNetwork
 from strategies.recipes import RECIPES
 
-SETTING = Setting(backbone="MobileNet-0.25", image_size=32, weights="random")
+NETWORK = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="random")
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +82,9 @@ def test_a_study_stops_and_continues_at_will(datasets, tmp_path, pretrained_weig
     methods = ("head_only", "logistic_regression")
     ticks = iter([0, 0, 3600, 3600])
     options = {"sizes": ("20", "1000"), "seeds": 1, "methods": methods}
-    assert run_study(datasets, out, SETTING, budget_minutes=1, clock=lambda: next(ticks), **options) == 1
-    assert run_study(datasets, out, SETTING, **options) == 3
-    assert run_study(datasets, out, SETTING, **options) == 0
+    assert run_study(datasets, out, NETWORK, budget_minutes=1, clock=lambda: next(ticks), **options) == 1
+    assert run_study(datasets, out, NETWORK, **options) == 3
+    assert run_study(datasets, out, NETWORK, **options) == 0
     rows = read_results(out)
     assert tuple(rows[0]) == COLUMNS
     assert {(row["dataset"], row["recipe"]) for row in rows} == {(d, m) for d in ("signs", "spots") for m in methods}
@@ -121,7 +122,7 @@ def test_the_loop_with_batch_norm_held_keeps_the_pretrained_statistics(datasets)
 def test_an_unknown_method_or_an_empty_folder_is_refused(datasets, tmp_path):
     """In a sentence."""
     with pytest.raises(UserError, match=METHODS[0]):
-        run_study(datasets, tmp_path / "x.csv", SETTING, methods=("best",))
+        run_study(datasets, tmp_path / "x.csv", NETWORK, methods=("best",))
     with pytest.raises(DatasetError, match="folder of datasets"):
         read_datasets(tmp_path)
 
@@ -131,24 +132,24 @@ def test_shares_of_a_study_are_disjoint_and_complete(datasets, tmp_path, pretrai
     options = {"sizes": ("20",), "seeds": 2, "methods": ("head_only",)}
     files = [tmp_path / f"{share}.csv" for share in (1, 2)]
     counts = [
-        run_study(datasets, file, SETTING, part=(share, 2), **options)
+        run_study(datasets, file, NETWORK, part=(share, 2), **options)
         for share, file in zip((1, 2), files, strict=True)
     ]
     assert counts == [2, 2]
     cells = [{(row["dataset"], row["seed"]) for row in read_results(file)} for file in files]
     assert not cells[0] & cells[1]
-    assert run_study(datasets, tmp_path / "one.csv", SETTING, only=("spots",), **options | {"seeds": 1}) == 1
+    assert run_study(datasets, tmp_path / "one.csv", NETWORK, only=("spots",), **options | {"seeds": 1}) == 1
     with pytest.raises(UserError, match="Did you mean 'spots'"):
-        run_study(datasets, tmp_path / "one.csv", SETTING, only=("spot",), **options)
+        run_study(datasets, tmp_path / "one.csv", NETWORK, only=("spot",), **options)
 
 
 def test_a_variant_runs_the_recipe_with_another_batch_norm_policy(datasets, tmp_path, pretrained_weights, monkeypatch):
     """Both policies are rows of their own, with different results."""
     monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 320)
     out = tmp_path / "results.csv"
-    setting = Setting(backbone="MobileNet-0.25", image_size=32, weights="random")
+    network = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="random")
     methods = ("retrain_all:inference", "retrain_all:train")
-    assert run_study(datasets, out, setting, sizes=("20",), seeds=1, only=("spots",), methods=methods) == 2
+    assert run_study(datasets, out, network, sizes=("20",), seeds=1, only=("spots",), methods=methods) == 2
     rows = read_results(out)
     assert [row["recipe"] for row in rows] == list(methods)
     assert rows[0]["val_loss"] != rows[1]["val_loss"]
@@ -209,20 +210,37 @@ def test_a_recipe_as_it_is_counts_as_the_variant_that_it_has_by_default():
 
 
 def test_the_page_shows_what_the_results_say():
-    """Every table between two marks is what the command above it writes from the results in the package."""
-    page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    found = tables()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall("<!-- /(.*?) -->", page + readme)) == set(found)
+    """Each table between two markers is what the command writes from the results in this clone."""
+    page = (ROOT / "docs" / "explanations" / "evidence.md").read_text(encoding="utf-8")
+    found = tables(ROOT)
+    assert set(re.findall("<!-- /(.*?) -->", page)) == set(found)
     assert fill(page, found) == page
-    assert fill(readme, found) == readme
-    assert set(re.findall(r"\(plots/(.*?)\)", page)) == {path.name for path in (FOLDER / "plots").glob("*.svg")}
+    assert set(re.findall(r"\(plots/(.*?)\)", page)) == {path.name for path in (ROOT / PLOTS).glob("*.svg")}
+
+
+def test_the_page_is_filled_in_a_clone(tmp_path):
+    """Tables in both pages and the figures; any other folder is refused and stays as it is."""
+    with pytest.raises(UserError, match="Expected a clone of the project"):
+        write_page(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="Expected a clone of the project"):
+        results(METHODS_FILE, tmp_path)
+    shutil.copytree(ROOT / RESULTS, tmp_path / RESULTS)
+    (tmp_path / PLOTS).mkdir(parents=True)
+    (tmp_path / "docs" / "explanations" / "evidence.md").write_text("# Evidence\n<!-- rates -->\n<!-- /rates -->\n")
+    (tmp_path / "README.md").write_text("<!-- summary -->\nold\n<!-- /summary -->\nSee the evidence.\n")
+    written = write_page(tmp_path)
+    assert [path.name for path in written] == ["evidence.md", "README.md", "regret.svg", "map.svg", "confidence.svg"]
+    assert all(path.is_file() for path in written)
+    found = tables(ROOT)
+    assert written[0].read_text() == f"# Evidence\n<!-- rates -->\n{found['rates']}<!-- /rates -->\n"
+    assert written[1].read_text() == f"<!-- summary -->\n{found['summary']}<!-- /summary -->\nSee the evidence.\n"
 
 
 def test_the_figures_are_drawn_from_a_score(tmp_path):
     """The same score gives the same files; without matplotlib a sentence says what is missing."""
-    drawn = draw_figures(study_score(), numbers(), tmp_path / "one")
-    again = draw_figures(study_score(), numbers(), tmp_path / "two")
+    drawn = draw_figures(study_score(ROOT), thresholds(), tmp_path / "one")
+    again = draw_figures(study_score(ROOT), thresholds(), tmp_path / "two")
     assert [path.name for path in drawn] == ["regret.svg", "map.svg", "confidence.svg"]
     for one, two in zip(drawn, again, strict=True):
         assert one.read_bytes() == two.read_bytes()
@@ -230,13 +248,12 @@ def test_the_figures_are_drawn_from_a_score(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib", None)
         with pytest.raises(UserError, match="Install matplotlib"):
-            draw_figures(study_score(), numbers(), tmp_path)
+            draw_figures(study_score(ROOT), thresholds(), tmp_path)
 
 
 def test_the_results_show_what_the_recipes_promise():
     """In the results of this package: better than both versions of Keras' loop on average, and nowhere worse."""
-    folder = Path(advisor.__file__).parent / "evidence"
-    found = compare_methods(read_results(folder / "results" / "mobilenet_0.25_96px.csv"))
+    found = compare_methods(results(METHODS_FILE, ROOT))
     assert found["summary"]["num_datasets"] >= 8
     assert all(cell["num_seeds"] == 3 for cell in found["cells"])
     assert found["summary"]["head_only_minus_logistic_regression"] > -0.005

@@ -13,7 +13,7 @@ def _hits(share):
 
 
 def test_the_shallowest_stage_within_one_standard_error_is_chosen():
-    """The best stage is 90 per cent; one that errs on other images is within a paired standard error, 70 is not."""
+    """The best stage reaches 90%. 89% with errors on other images is within a paired standard error; 70% is not."""
     other = _hits(0.89)[::-1]
     curve = choose_depth({"a": _hits(0.7), "b": other, "c": _hits(0.9), "d": _hits(0.8)}, chance=0.5)
     assert (curve.best_stage, curve.chosen_stage, curve.cut("c")) == ("c", "b", "b")
@@ -36,7 +36,7 @@ def test_the_chosen_stage_is_never_deeper_than_the_best(hits):
     assert max(curve.accuracy) - curve.accuracy[chosen] <= curve.standard_error[chosen] + 1e-12
 
 
-def test_colour_is_separable_at_the_first_stage_of_a_random_network():
+def test_color_is_separable_at_the_first_stage_of_a_random_network():
     """Dark and light images need no depth; a class with one image cannot be measured."""
     generator = np.random.default_rng(0)
     images = np.concatenate([generator.integers(low, low + 60, (20, 32, 32, 3)) for low in (0, 190)]).astype("uint8")

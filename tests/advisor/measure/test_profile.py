@@ -1,4 +1,4 @@
-"""What the profile says is what is in the files."""
+"""The profile of a dataset agrees with its files."""
 
 import json
 from importlib.resources import files
@@ -14,6 +14,7 @@ from advisor.measure.profile import profile_dataset, profile_images
 from advisor.measure.similarity import Similarity, default_ruler
 from advisor.rules import Facts, apply_rules
 from strategies.data.loading import load_dataset
+from strategies.data.splits import with_groups
 from strategies.errors import DatasetError
 
 
@@ -62,7 +63,7 @@ def test_photos_give_values_that_follow_the_schema(photos):
 
 
 def test_grayscale_is_found_whatever_the_mode_of_the_file(tmp_path):
-    """L, 16 bit, and RGB with equal channels; a colour image is not gray."""
+    """L, 16 bit, and RGB with equal channels; a color image is not gray."""
     root = _make(tmp_path, cat=4, dog=4)
     gray = Image.linear_gradient("L")
     gray.save(root / "cat" / "a.png")
@@ -144,7 +145,7 @@ def test_a_copy_of_every_image_leaves_the_advice_as_it_is(sizes, near, score, se
             effective_num_images=profile.effective_num_images, num_classes=profile.num_classes, similarity=similarity
         )
         verdicts.append((dataset.split[: len(labels)], profile.effective_num_images, apply_rules(facts)))
-        near_copies = [one["count"] for one in profile.findings if one["code"] == "near_copies"]
+        near_copies = [finding.count for finding in profile.findings if finding.code == "near_copies"]
         assert near_copies == [min(near, len(labels))] * bool(near)
     assert verdicts[0] == verdicts[1]
 
@@ -163,32 +164,48 @@ def test_groups_stay_together_and_do_not_reduce_the_size(tmp_path):
     assert profile.effective_num_images == sum(part != "test" for part in dataset.split)
 
 
+def test_groups_are_named_by_a_pattern_in_the_path(tmp_path):
+    """Files with one match stay together; what is no pattern, or no use, gets a sentence."""
+    root = _make(tmp_path, cat=24, dog=24)
+    _, dataset = profile_dataset(with_groups(load_dataset(root), r"\d(?=\d\.)"))
+    sides = {}
+    for name, part in zip(dataset.names, dataset.split, strict=True):
+        sides.setdefault(name[4], set()).add(part)
+    assert len(sides) == 3
+    assert all(len(parts) == 1 for parts in sides.values())
+    for pattern, sentence in (("(", "Received: '\\('"), ("nowhere", "matches no file"), ("png", "as one group")):
+        with pytest.raises(DatasetError, match=sentence):
+            profile_images(root, group_by=pattern)
+    with pytest.raises(DatasetError, match="no files"):
+        profile_images((np.zeros((4, 8, 8, 3), "uint8"), [0, 0, 1, 1]), group_by="a")
+
+
 def test_unreadable_files_are_listed_by_name_and_left_out(tmp_path):
-    """Missing files of a table count as unreadable; the rest goes on."""
+    """Missing files of a table count as unreadable; the others are profiled."""
     root = _make(tmp_path, cat=30, dog=30)
     (root / "cat" / "00.png").write_bytes((root / "cat" / "00.png").read_bytes()[:50])
     (root / "dog" / "00.png").write_bytes(b"")
     profile, dataset = profile_dataset(load_dataset(root))
-    assert [one["path"] for one in profile.unreadable] == ["cat/00.png", "dog/00.png"]
-    assert all(one["reason"] for one in profile.unreadable)
+    assert [file["path"] for file in profile.unreadable] == ["cat/00.png", "dog/00.png"]
+    assert all(file["reason"] for file in profile.unreadable)
     assert len(dataset) == profile.num_images == 58
     assert not {"cat/00.png", "dog/00.png"} & set(dataset.names)
     rows = [f"{name}/{index:02}.png,{name}" for name in ("cat", "dog") for index in range(1, 31)]
     (root / "table.csv").write_text("\n".join(["path,label", *rows]))
     missing = profile_images(root / "table.csv").unreadable
-    assert [(one["path"], one["reason"]) for one in missing] == [
+    assert [(file["path"], file["reason"]) for file in missing] == [
         ("cat/30.png", "No such file or directory"),
         ("dog/30.png", "No such file or directory"),
     ]
 
 
-def test_a_cut_off_jpeg_is_found_at_reduced_scale(photos, tmp_path):
+def test_a_truncated_jpeg_is_found_at_reduced_scale(photos, tmp_path):
     """Most of it is there, yet it does not decode to its end."""
     root = _make(tmp_path, cat=10, dog=10)
     Image.open(photos / "china" / "00.png").resize((640, 640)).save(root / "cat" / "cut.jpg")
     content = (root / "cat" / "cut.jpg").read_bytes()
     (root / "cat" / "cut.jpg").write_bytes(content[:-400])
-    assert [one["path"] for one in profile_images(root).unreadable] == ["cat/cut.jpg"]
+    assert [file["path"] for file in profile_images(root).unreadable] == ["cat/cut.jpg"]
 
 
 def test_too_many_unreadable_files_are_refused_unless_allowed(tmp_path):
@@ -252,15 +269,15 @@ def test_of_many_images_a_sample_is_looked_at_and_all_count(tmp_path):
     for index in range(60):
         (root / "cat" / f"{index:02}.png").write_bytes((root / "dog" / "01.png").read_bytes())
     dataset = load_dataset(root)
-    profile, split = profile_dataset(dataset, most=20)
+    profile, split = profile_dataset(dataset, max_images=20)
     whole, _ = profile_dataset(dataset)
     assert (profile.sampled, profile.num_looked_at, profile.num_images) == (True, 20, 63)
     assert (whole.sampled, whole.num_looked_at) == (False, 63)
     assert profile.images_per_class == whole.images_per_class == {"cat": 60, "dog": 3}
     assert len(split) == sum(profile.images_per_split.values()) == 63
     assert None not in split.split
-    (copies,) = [one for one in profile.findings if one["code"] == "duplicates"]
-    assert copies["total"] == 20
-    assert 10 < copies["count"] < 20
+    (copies,) = [finding for finding in profile.findings if finding.code == "duplicates"]
+    assert copies.total == 20
+    assert 10 < copies.count < 20
     not_test = 63 - profile.images_per_split["test"]
     assert not_test - 20 < profile.effective_num_images < not_test

@@ -1,37 +1,39 @@
-"""Expected and actual time, in words."""
+"""The expected and the actual time, in words."""
+
+from dataclasses import asdict, replace
 
 import pytest
 
 from advisor.report.costs import cost_text, costs_section, timing_text
+from strategies.plans.cost import RecipeCost
 from strategies.plans.planning import make_plan
 
 COSTS = {
-    "head_only": {"seconds": 3.63, "seconds_per_epoch": None, "memory": None},
-    "fine_tune_all": {"seconds": 754.0, "seconds_per_epoch": 42.4, "memory": 3 * 2**29},
+    "head_only": RecipeCost(seconds=3.63, seconds_per_epoch=None, memory=None),
+    "fine_tune_all": RecipeCost(seconds=754.0, seconds_per_epoch=42.4, memory=3 * 2**29),
 }
 
 
 def test_a_cost_is_rounded_for_people():
-    """What is not known is left out of the sentence, and is a dash in the table."""
+    """Unknown values are left out of the sentence, and are a dash in the table."""
     assert cost_text(COSTS, "head_only") == "3.6 s"
-    assert cost_text(COSTS, "fine_tune_all") == "13 min, 42 s an epoch; up to 1.5 GiB of memory"
+    assert cost_text(COSTS, "fine_tune_all") == "13 min, 42 s per epoch; up to 1.5 GiB of memory"
     rows = costs_section(COSTS).rows
     assert rows == [["head_only", "3.6 s", "–", "–"], ["fine_tune_all", "13 min", "42 s", "1.5 GiB"]]
 
 
 @pytest.mark.parametrize("recipe", ["head_only", "fine_tune_all"])
 def test_what_was_expected_stands_beside_what_it_took(recipe):
-    """An epoch is what lies between two looks at the validation images, at the median; strings come from a file."""
-    from dataclasses import replace
-
+    """An epoch lasts from one evaluation to the next, at the median; the strings come from a file."""
     plan = make_plan(recipe, "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
     history = [
         {"phase": "head", "seconds": "2.0"},
         *({"phase": "whole_network", "seconds": str(second)} for second in (50, 90, 130.0, 200)),
     ]
     assert timing_text(plan, history, 250.0) is None
-    text = timing_text(replace(plan, advice={"costs": COSTS}), history, 250.0)
+    costs = {name: asdict(cost) for name, cost in COSTS.items()}
+    text = timing_text(replace(plan, advice={"costs": costs}), history, 250.0)
     if recipe == "head_only":
-        assert text == "Expected 3.6 s in all if no phase ends early; took 4 min."
+        assert text == "Expected 3.6 s in total if no phase ends early; took 4 min."
     else:
-        assert text == "Expected 13 min in all if no phase ends early, 42 s an epoch; took 4 min, 40 s an epoch."
+        assert text == "Expected 13 min in total if no phase ends early, 42 s per epoch; took 4 min, 40 s per epoch."

@@ -1,4 +1,4 @@
-"""Reports: names of classes and files are data, and every report can be written anew from the files beside it."""
+"""Reports: names of classes and files are data, and every report can be written again from the files next to it."""
 
 import re
 import shutil
@@ -22,8 +22,8 @@ from strategies.plans.planning import with_budget
 def test_markup_in_a_name_is_inert_in_markdown(name):
     """Every character that Markdown or HTML would read is escaped."""
     escaped = escape(name)
-    for place, one in enumerate(escaped):
-        if one in "`*_{}[]<>|#":
+    for place, character in enumerate(escaped):
+        if character in "`*_{}[]<>|#":
             assert escaped[place - 1] == "\\"
 
 
@@ -54,7 +54,7 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_the_report_is_written_anew_byte_for_byte_without_tensorflow(run):
+def test_the_report_is_written_again_byte_for_byte_without_tensorflow(run):
     """From the files alone, in a process in which neither Keras nor TensorFlow can be imported."""
     reports = [run / "report.md", run / "report.html"]
     first = [path.read_bytes() for path in reports]
@@ -74,8 +74,9 @@ def test_the_report_of_a_run_has_every_section_and_hostile_names_are_inert(run):
     """What the brief reader looks for, each once; a name can neither break a table nor start a heading."""
     text = (run / "report.md").read_text(encoding="utf-8")
     for title in (
-        "Beside the baselines", "Metrics", "Each class", "Most often confused", "Can the probabilities be believed?",
-        "Most confidently wrong", "Course of training", "Freeze map", "Time and memory",
+        "Compared with the baselines", "Metrics", "Results by class", "Most often confused",
+        "Can the probabilities be trusted?", "Most confident mistakes", "Training progress", "Freeze map",
+        "Time and memory",
     ):  # fmt: skip
         assert text.count(f"\n## {title}\n") == 1, title
     assert "A new head alone reaches" in text
@@ -89,7 +90,7 @@ def test_the_report_of_a_run_has_every_section_and_hostile_names_are_inert(run):
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 7 for row in rows)
 
 
-def test_an_advice_folder_has_its_report_written_anew_too(run, tmp_path):
+def test_the_report_of_an_advice_folder_is_written_again_too(run, tmp_path):
     """And so has a run that nobody advised; what is neither gets a sentence."""
     for name in ("plan.json", "fingerprint.json"):
         shutil.copy(run / name, tmp_path)
@@ -103,7 +104,7 @@ def test_an_advice_folder_has_its_report_written_anew_too(run, tmp_path):
     write_report(tmp_path)
     assert "# The advice" not in (tmp_path / "report.md").read_text()
     (tmp_path / "history.csv").unlink()
-    with pytest.raises(UserError, match="course of training"):
+    with pytest.raises(UserError, match="training history"):
         write_report(tmp_path)
 
 
@@ -111,6 +112,8 @@ def test_the_gain_over_the_head_is_one_sentence():
     """With its error and its cost; a recipe that was faster says less."""
     head = {"accuracy": 0.8, "gain": 0.05, "standard_error": 0.012, "extra_seconds": 31.6}
     said = gain_text("fine_tune_all", 0.85, head)
-    assert said == "A new head alone reaches 80.0%; fine_tune_all 85.0%: +5.0 points (± 1.2) for 32 s more."
+    assert said == (
+        "A new head alone reaches 80.0%, fine_tune_all 85.0%: +5.0 points (standard error 1.2) for 32 s more."
+    )
     assert gain_text("fine_tune_all", 0.85, head | {"extra_seconds": -2}).endswith("for 2 s less.")
     assert "not measured" in gain_text("fine_tune_all", 0.85, None)

@@ -17,7 +17,8 @@ from PIL import Image
 from support import ROOT
 
 import advisor as package
-from advisor.comparison import Comparison, Outcome
+from advisor.comparison import Comparison
+from advisor.outcomes import Outcome
 from advisor.report.files import write_report
 from strategies.display.charts import confusion_matrix, learning_charts
 from strategies.display.html import printable
@@ -243,20 +244,20 @@ def test_what_carries_a_plan_out_again_keeps_the_options_of_the_data(folder):
 
 
 def _palettes():
-    text = files("strategies").joinpath("templates", "style.css").read_text(encoding="utf-8")
+    text = files("strategies.display").joinpath("templates", "style.css").read_text(encoding="utf-8")
     light, dark = text.split("prefers-color-scheme: dark")
-    colours = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", one)) for one in (light, dark)]
-    return {"light": colours[0], "dark": colours[0] | colours[1]}
+    colors = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", one)) for one in (light, dark)]
+    return {"light": colors[0], "dark": colors[0] | colors[1]}
 
 
-def _luminance(colour):
-    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+def _luminance(color):
+    channels = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_colour_can_be_told_from_what_it_stands_on(scheme):
+def test_every_color_can_be_told_from_what_it_stands_on(scheme):
     """Text by 4.5 to 1, lines and points by 3 to 1: level AA of the accessibility guidelines."""
     palette = _palettes()[scheme]
     text = [(one, ground) for one in ("ink", "muted", "accent") for ground in ("paper", "soft")]

@@ -1,20 +1,20 @@
-"""Summaries as parts: plain in a pipe, in colour on a terminal, one line when quiet."""
+"""Summaries as parts: plain in a pipe, in color on a terminal, one line when quiet."""
 
 import io
 
 import pytest
 from rich.console import Console
 
-from advisor.report.terminal import STYLES, Cell, Facts, Grid, Line, draw, plain, show
+from advisor.report.terminal import STYLES, Grid, KeyValues, Line, StyledText, draw, plain, show
 
 PARTS = [
     Line(text="head_only: the advice", style="title", result=True),
-    Facts(rows=[("images", "40 in 2 classes, a sentence that is as long as it has to be to need a second line")]),
+    KeyValues(rows=[("images", "40 in 2 classes, a sentence that is as long as it has to be to need a second line")]),
     Grid(
         rows=[
             ["stage", "weights", "head"],
-            ["stem", "496", Cell(text="frozen", style="frozen")],
-            ["classifier", "2,562", Cell(text="new lr 0.001", style="new")],
+            ["stem", "496", StyledText(text="frozen", style="frozen")],
+            ["classifier", "2,562", StyledText(text="new lr 0.001", style="new")],
         ],
         right=[1],
     ),
@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 
 def test_plain_text_has_numbers_below_each_other():
-    """No colour, no control character, no line that ends in a space."""
+    """No color, no control character, no line that ends in a space."""
     lines = plain(PARTS).splitlines()
     assert lines[2:5] == [
         "  stage       weights  head",
@@ -43,7 +43,7 @@ def test_plain_text_has_numbers_below_each_other():
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_terminal_gets_the_same_words_in_colour(width):
+def test_a_terminal_gets_the_same_words_in_color(width):
     """Within its width; names are neither commands nor markup."""
     stream = io.StringIO()
     draw(PARTS, Console(file=stream, width=width, force_terminal=True, color_system="standard", highlight=False))
@@ -57,20 +57,20 @@ def test_a_terminal_gets_the_same_words_in_colour(width):
     assert "\x1b[31mhostile" not in shown
 
 
-def test_colour_is_for_terminals_alone(monkeypatch):
+def test_color_is_for_terminals_alone(monkeypatch):
     """A pipe and `NO_COLOR` get plain text."""
     printed = {}
     for name, stream, no_color in (
         ("pipe", io.StringIO(), ""),
         ("terminal", Terminal(), ""),
-        ("no colour", Terminal(), "1"),
+        ("no color", Terminal(), "1"),
     ):
         monkeypatch.setenv("NO_COLOR", no_color)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setattr("sys.stdout", stream)
         show(PARTS)
         printed[name] = stream.getvalue()
-    assert printed["pipe"] == printed["no colour"] == plain(PARTS) + "\n"
+    assert printed["pipe"] == printed["no color"] == plain(PARTS) + "\n"
     assert "\x1b[" in printed["terminal"]
     assert {part.style for part in PARTS if isinstance(part, Line)} <= set(STYLES)
 

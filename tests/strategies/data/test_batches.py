@@ -27,7 +27,7 @@ def test_the_same_seed_gives_the_same_stream_and_another_seed_another():
     assert any((first[index][1] != other[index][1]).any() for index in range(5))
 
 
-def test_the_next_epoch_goes_on_where_the_last_one_ended():
+def test_the_next_epoch_continues_after_the_last_one():
     """Batches of the second epoch are not those of the first."""
     stream = _stream()
     first = [stream[index][1].tolist() for index in range(5)]
@@ -42,20 +42,20 @@ def test_weights_of_images_come_with_their_images():
 
 
 def test_views_are_augmented_copies_that_depend_on_their_seed_alone(photos):
-    """One of each image, the same for the same seed, and another key in a cache than the images themselves."""
+    """One copy of each image, equal for equal seeds. Their cache key differs from that of the images."""
     pixels = Pixels(sorted((photos / "china").glob("*.png")), 32)
     augmentation = {"horizontal_flip": True, "shift": 0.2}
-    one, again, other = (AugmentedViews(pixels, augmentation, seed=(0, seed)) for seed in (1, 1, 2))
-    assert len(one) == len(pixels)
-    assert (one[0:8] == again[0:8]).all()
-    assert (one[0:8] != other[0:8]).any()
-    assert (one[0:8] != pixels[0:8]).any()
-    assert one.identity() == again.identity()
-    assert len({str(each.identity()) for each in (pixels, one, other)}) == 3
+    views, again, others = (AugmentedViews(pixels, augmentation, seed=(0, seed)) for seed in (1, 1, 2))
+    assert len(views) == len(pixels)
+    assert (views[0:8] == again[0:8]).all()
+    assert (views[0:8] != others[0:8]).any()
+    assert (views[0:8] != pixels[0:8]).any()
+    assert views.identity() == again.identity()
+    assert len({str(images.identity()) for images in (pixels, views, others)}) == 3
 
 
 def test_the_identity_of_pixels_is_the_content_of_the_files(photos, tmp_path):
-    """A copy elsewhere is the same, another order or another size is not."""
+    """A copy in another folder has the same identity; another order or another size has not."""
     files = sorted((photos / "china").glob("*.png"))[:3]
     copies = [tmp_path / f"{index}.png" for index in range(3)]
     for source, copy in zip(files, copies, strict=True):
@@ -81,11 +81,11 @@ def test_augmentation_keeps_shape_type_and_content():
 
 
 def test_pixels_are_the_same_whether_they_are_kept_or_decoded_again(monkeypatch):
-    """Beyond the memory that is allowed for them, images are decoded when asked for."""
+    """Images beyond the memory limit are decoded each time they are needed."""
     generator = np.random.default_rng(0)
     images = list(generator.integers(0, 256, (5, 20, 30, 3), dtype="uint8"))
     kept = Pixels(images, 16)
-    monkeypatch.setattr(module, "CACHE_BYTES", 2 * 16 * 16 * 3)
+    monkeypatch.setattr(module, "MAX_BYTES", 2 * 16 * 16 * 3)
     tight = Pixels(images, 16)
     order = np.array([4, 0, 0, 3, 1, 2])
     for _ in range(2):

@@ -51,14 +51,14 @@ def test_a_photo_in_every_format_gives_nearly_the_same_pixels(tmp_path):
     ],
 )
 def test_every_mode_becomes_rgb_on_white(mode, color, expected, tmp_path):
-    """16-bit gray is scaled, not cut off; transparent pixels are white."""
+    """16-bit gray is scaled, not clipped; transparent pixels become white."""
     suffix = "tif" if mode == "CMYK" else "png"
     path = _save(tmp_path / f"image.{suffix}", color, mode=mode)
     assert np.array_equal(decode_image(path, 8), np.broadcast_to(np.array(expected, "uint8"), (8, 8, 3)))
 
 
 def test_the_camera_s_orientation_is_applied(tmp_path):
-    """A picture taken upright is upright."""
+    """A photo that was taken upright is upright."""
     image = Image.new("RGB", (40, 20), "black")
     image.paste("white", (0, 0, 20, 20))
     exif = Image.Exif()
@@ -77,8 +77,8 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path):
     assert decode_image(tmp_path / "image.gif", 4)[0, 0].tolist() == [255, 0, 0]
 
 
-def test_arrays_take_the_same_way_as_files(tmp_path):
-    """Floats are rounded, one channel and four become three."""
+def test_arrays_are_resized_like_files(tmp_path):
+    """Floats are rounded; one or four channels become three."""
     values = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype="uint8")
     Image.fromarray(values).save(tmp_path / "image.png")
     expected = decode_image(tmp_path / "image.png", 16)
@@ -90,8 +90,8 @@ def test_arrays_take_the_same_way_as_files(tmp_path):
 
 @pytest.mark.parametrize("size", [0, 8, 0.9])
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif", "bmp"])
-def test_cut_off_files_are_unreadable_and_say_so(suffix, size, photos, tmp_path):
-    """Path and reason, on one line; nothing is filled up in gray."""
+def test_truncated_files_are_unreadable_and_named(suffix, size, photos, tmp_path):
+    """Path and reason are on one line; missing pixels are not filled with gray."""
     path = tmp_path / f"image.{suffix}"
     Image.open(photos / "china" / "00.png").save(path)
     content = path.read_bytes()
@@ -106,7 +106,7 @@ def test_cut_off_files_are_unreadable_and_say_so(suffix, size, photos, tmp_path)
 
 
 def test_a_missing_file_a_folder_and_a_bomb_are_unreadable(tmp_path):
-    """A file of some kilobytes that would fill the memory is not opened."""
+    """A small file that would fill the memory is not decoded."""
     (tmp_path / "folder.png").mkdir()
     Image.new("1", (20000, 10000)).save(tmp_path / "bomb.png")
     Image.new("F", (4, 4)).save(tmp_path / "float.tif")
@@ -122,14 +122,14 @@ def test_a_missing_file_a_folder_and_a_bomb_are_unreadable(tmp_path):
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "EPS", "PDF"])
 def test_other_formats_are_unreadable_whatever_their_extension(kind, tmp_path):
-    """Their readers are not even asked: for some, Pillow would start another program."""
+    """Their readers are not even tried: for some formats, Pillow would start another program."""
     Image.new("RGB", (20, 20), "red").save(tmp_path / "image.jpg", kind)
     with pytest.raises(UnreadableImage, match="not a JPEG, PNG, BMP, GIF, WebP or TIFF image"):
         decode_image(tmp_path / "image.jpg")
 
 
 def test_deep_gray_of_every_format_is_scaled(tmp_path):
-    """PNG and TIFF, of 16 bit and either order of bytes."""
+    """PNG and TIFF of 16 bits, with either byte order."""
     for name, kind in (("a.png", "I;16"), ("a.tif", "I;16"), ("b.tif", "I;16B")):
         values = np.full((9, 9), 257 * 100, ">u2" if kind == "I;16B" else "<u2")
         Image.frombytes(kind, (9, 9), values.tobytes()).save(tmp_path / name)
@@ -137,7 +137,7 @@ def test_deep_gray_of_every_format_is_scaled(tmp_path):
 
 
 def test_a_photo_of_two_pictures_is_its_first(tmp_path):
-    """As phones store them, in a JPEG with a second one behind it."""
+    """Phones store such photos: a JPEG with a second one behind it."""
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "image.jpg", "MPO", save_all=True, append_images=frames[1:])
     assert decode_image(tmp_path / "image.jpg", 4)[0, 0, 0] > 250
@@ -155,7 +155,7 @@ def test_many_images_keep_their_order(photos):
 
 
 def test_nothing_of_the_users_folder_is_changed(photos):
-    """Neither names, nor content, nor times, and no file stays open."""
+    """Names, content and times stay the same, and no file stays open."""
 
     def state():
         return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(photos.rglob("*"))}
@@ -170,18 +170,18 @@ def test_nothing_of_the_users_folder_is_changed(photos):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_several_sizes_at_once_are_what_each_is_alone(suffix, tmp_path):
-    """Also where a photo is decoded at one scale for some of them and at another for others."""
+def test_several_sizes_at_once_equal_each_size_alone(suffix, tmp_path):
+    """Also if a photo is decoded at different scales for different sizes."""
     path = tmp_path / f"photo{suffix}"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 520, 3), dtype="uint8")).save(path)
     original, pixels = decode_sizes(path.read_bytes(), (128, 32, 128, 224, 64))
     assert original == (520, 300) == peek_size(path)
-    for size, one in zip((128, 32, 128, 224, 64), pixels, strict=True):
-        assert (one == decode_image(path, size)).all()
+    for size, image in zip((128, 32, 128, 224, 64), pixels, strict=True):
+        assert (image == decode_image(path, size)).all()
 
 
-def test_a_shelf_gives_back_what_was_put_there_and_decodes_the_rest(photos):
-    """Where not all images would fit, it asks for none."""
+def test_a_pixel_cache_returns_what_was_put_there_and_decodes_the_rest(photos):
+    """If not all images would fit, it keeps none."""
     items = sorted((photos / "china").iterdir())[:2]
     pixel_cache = PixelCache([32, 48, 32], 2)
     assert pixel_cache.sizes == (32, 48)

@@ -1,4 +1,4 @@
-"""Hostile files: a result or one of our errors, never another exception, never a wait; every file is accounted for."""
+"""Hostile files give a result or one of our errors, never another exception or an endless wait. No file is lost."""
 
 import io
 import os
@@ -10,7 +10,8 @@ from PIL import Image
 
 import advisor
 from advisor import cli
-from advisor.report.text import summarize_profile
+from advisor.report.terminal import plain
+from advisor.report.text import profile_parts
 from strategies.data.loading import load_dataset
 from strategies.display.html import printable
 from strategies.errors import UserError
@@ -118,18 +119,19 @@ def corpus(tmp_path):
 
 def _count(root):
     return sum(
-        len(files) + sum(os.path.islink(os.path.join(at, one)) for one in dirs) for at, dirs, files in os.walk(root)
+        len(files) + sum(os.path.islink(os.path.join(parent, folder)) for folder in folders)
+        for parent, folders, files in os.walk(root)
     )
 
 
 def test_every_hostile_file_is_accounted_for(corpus):
-    """Used, unreadable with its reason, or ignored: together as many as there are files."""
+    """Every file is used, unreadable with a reason, or ignored."""
     number = _count(corpus)
     assert number - 68 >= 60
     profile = advisor.profile_images(corpus, max_unreadable=1)
     assert profile.num_images + len(profile.unreadable) + len(profile.ignored) == number
-    assert all(one["reason"] and "\n" not in one["reason"] for one in profile.unreadable)
-    unreadable = {one["path"] for one in profile.unreadable}
+    assert all(file["reason"] and "\n" not in file["reason"] for file in profile.unreadable)
+    unreadable = {file["path"] for file in profile.unreadable}
     assert {"cat/a.png", "cat/b.png", "cat/broken.png"} <= unreadable
     assert {"cat/circle", "dog/escape.png", "dog/zero.png", "dog/pipe.png"} <= set(profile.ignored)
     for name in ("bomb.png", "empty.png", "text.jpg", "eps.jpg", "cut-4.jpg", "float.tif", "huge.bmp"):
@@ -146,13 +148,13 @@ def test_every_hostile_file_is_accounted_for(corpus):
         "caf\u00e9.png",
     ):
         assert {f"cat/{name}", f"dog/{name}"} & used, name
-    assert all(line.isprintable() for line in summarize_profile(profile).splitlines())
+    assert all(line.isprintable() for line in plain(profile_parts(profile)).splitlines())
     with pytest.raises(UserError, match="to be unreadable"):
         advisor.profile_images(corpus)
 
 
 def test_hostile_files_do_not_stop_the_advice(corpus, pretrained_weights):
-    """With the network of the package, from the same process; and the words of the advice are printable."""
+    """With the bundled network, in the same process. The text of the advice is printable."""
     advice = advisor.recommend(corpus, weights="bundled", max_unreadable=1, cache=False)
     profile = advice.profile
     assert profile.num_images + len(profile.unreadable) + len(profile.ignored) == _count(corpus)
@@ -176,7 +178,7 @@ def test_hostile_files_do_not_stop_the_advice(corpus, pretrained_weights):
     ids=ascii,
 )
 def test_the_command_line_ends_with_a_profile_or_one_sentence(name, tmp_path, monkeypatch, capsys):
-    """In a class whose name is as hostile; and given as the data itself."""
+    """In a class with a hostile name, and as the source itself."""
     label = "bad\x1b[2J\u202e\nclass"
     for folder in ("cat", label):
         (tmp_path / "data" / folder).mkdir(parents=True)
@@ -200,6 +202,6 @@ def test_the_command_line_ends_with_a_profile_or_one_sentence(name, tmp_path, mo
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_names_are_printable_and_can_be_written(name):
-    """Whatever a file is called."""
+    """Whatever the name of a file is."""
     assert printable(name).isprintable()
     printable(name).encode("utf-8")

@@ -1,4 +1,4 @@
-"""Every form of a dataset becomes the same values."""
+"""Datasets of every form are read as the same values."""
 
 import os
 import socket
@@ -36,7 +36,7 @@ def _folder(root, **classes):
 
 
 def test_a_class_folder_is_read_in_sorted_order(tmp_path):
-    """Classes sort as text, files below class folders count, extensions in any case."""
+    """Classes are sorted as text. Files in deeper folders count, and suffixes in upper or lower case."""
     root = _folder(tmp_path, dog=2, cat=2)
     _save(root / "cat" / "more" / "9.JPG")
     dataset = load_dataset(str(root))
@@ -49,7 +49,7 @@ def test_a_class_folder_is_read_in_sorted_order(tmp_path):
 
 
 def test_what_is_not_used_is_named(tmp_path):
-    """Nothing is left out in silence: neither images without a class, nor what is hidden, nor links to folders."""
+    """Images without a class, hidden files and links to folders are listed as ignored."""
     root = _folder(tmp_path / "data", cat=2, dog=2)
     for name in ("cat/notes.txt", "cat/photo.heic", "cat/.hidden.png", "dog/Thumbs.db", ".git/config", "readme.md"):
         (root / name).parent.mkdir(exist_ok=True)
@@ -82,12 +82,12 @@ def test_split_folders_beside_class_folders_are_refused(tmp_path):
 
 
 def test_a_class_that_is_called_train_is_a_class(tmp_path):
-    """Vehicles: bus and train."""
+    """Such as for the vehicles bus and train."""
     assert load_dataset(_folder(tmp_path, train=2, bus=2)).class_names == ("bus", "train")
 
 
 def test_tables_keep_labels_as_text_and_paths_relative_to_the_csv(tmp_path):
-    """'01' and 'NA' are class names; split and group are read where they are."""
+    """'01' and 'NA' are class names; split and group are read if they exist."""
     _folder(tmp_path, a=4)
     (tmp_path / "table.csv").write_text(
         "path, label, split, group\n"
@@ -102,7 +102,7 @@ def test_tables_keep_labels_as_text_and_paths_relative_to_the_csv(tmp_path):
 
 
 def test_a_data_frame_may_name_its_columns_and_its_root(tmp_path):
-    """Integer labels of a table sort as text, as folders do; an empty split column is none."""
+    """Integer labels of a table are sorted as text, like folders. An empty split column counts as no split."""
     _folder(tmp_path, a=4)
     frame = pd.DataFrame({"file": [f"a/{i}.png" for i in range(4)], "species": [10, 9, 10, 9], "split": None})
     dataset = load_dataset(frame, path_column="file", label_column="species", root=tmp_path)
@@ -133,7 +133,7 @@ def test_labels_of_arrays_come_in_many_forms(labels, names, indices):
 
 @pytest.mark.parametrize("batched", [True, False])
 def test_tf_data_is_read_once_batched_or_not(batched):
-    """Of unknown length too, with values and labels as they are."""
+    """Also with an unknown length. Values and labels stay the same."""
     import tensorflow as tf
 
     x = np.random.default_rng(0).uniform(0, 255, (7, 8, 9, 3)).astype("float32")
@@ -146,8 +146,8 @@ def test_tf_data_is_read_once_batched_or_not(batched):
     assert len(load_images(source.batch(2))) == len(load_images(source.map(lambda image, label: image))) == 7
 
 
-def test_endless_or_unlabelled_tf_data_is_refused():
-    """Reading it would never end, or nothing could be learnt."""
+def test_endless_or_unlabeled_tf_data_is_refused():
+    """Reading would never end, or there would be no labels to learn from."""
     import tensorflow as tf
 
     x = np.zeros((4, 8, 8, 3), "uint8")
@@ -181,17 +181,17 @@ def test_several_labels_per_image_are_refused(labels, tmp_path):
         (np.full((4, 8, 8, 3), 256), "from 256"),
         (np.full((4, 8, 8, 3), np.nan), "nan"),
         (np.zeros((4, 8, 8, 2), "uint8"), "(8, 8, 2)"),
-        (np.zeros((8, 8, 3), "uint8"), "Put the images first"),
+        (np.zeros((8, 8, 3), "uint8"), "Use the first dimension for the images"),
         (np.zeros((4, 8, 8), bool), "bool"),
     ],
 )
 def test_arrays_that_are_not_pixels_of_0_to_255_are_refused(images, sentence):
-    """The sentence says what to do, and does not guess a scale."""
+    """The message says what to do; no scale is guessed."""
     with pytest.raises(DatasetError, match=sentence.replace("(", r"\(").replace(")", r"\)")):
         load_dataset((images, [0, 0, 1, 1]))
 
 
-def test_dark_integer_images_are_no_mistake():
+def test_dark_integer_images_are_accepted():
     """A uint8 image may be black; a list may hold images of several sizes."""
     dark = np.zeros((4, 8, 8, 1), "uint8")
     assert len(load_dataset((dark, [0, 0, 1, 1]))) == 4
@@ -239,10 +239,10 @@ def _untrained(root):
         (_csv("path,label\na/0.png,x\na/1.png,\n"), "first in row 2"),
         (_csv("path,label,split\na/0.png,x,train\na/1.png,y,\n"), "'split'"),
         (_csv("path,label,split\na/0.png,x,train\na/1.png,y,dev\n"), "'dev'"),
-        (_csv(""), "Mend the file"),
+        (_csv(""), "Fix the file"),
     ],
 )
-def test_what_cannot_be_learnt_from_is_refused_with_one_sentence(make, sentence, tmp_path):
+def test_what_cannot_be_trained_on_is_refused_with_one_line(make, sentence, tmp_path):
     """What was received, what was expected and what to do."""
     with pytest.raises(DatasetError, match=r"^Expected .* Received: .*\.$") as caught:
         load_dataset(make(tmp_path))
@@ -256,8 +256,8 @@ def test_options_that_would_have_no_effect_are_refused(photos):
             load_dataset(photos, **options)
 
 
-def test_unlabelled_images_come_from_a_folder_a_list_or_arrays(photos):
-    """Labels are -1, whatever they were."""
+def test_unlabeled_images_come_from_a_folder_a_list_or_arrays(photos):
+    """All labels become -1."""
     dataset = load_dataset(photos)
     sources = [photos, list(dataset.items), decode_images(dataset.items, 16), dataset, decode_images(dataset.items, 9)]
     for source in sources:
@@ -282,7 +282,7 @@ def test_a_dataset_is_returned_as_it_is_and_a_subset_keeps_the_order(photos):
 
 
 def test_links_are_followed_only_when_asked(tmp_path):
-    """Inside of the folder a link to a file is a file; folders that lie in a circle are read once."""
+    """A link to a file inside the folder is a file. Folders that are linked in a circle are read once."""
     outside = _folder(tmp_path / "outside", elk=2)
     root = _folder(tmp_path / "data", cat=2, dog=2)
     (root / "cat" / "inside.png").symlink_to(root / "dog" / "0.png")
@@ -303,7 +303,7 @@ def test_links_are_followed_only_when_asked(tmp_path):
 
 
 def test_pipes_sockets_and_devices_are_never_opened(tmp_path):
-    """Neither in a folder, where they are named, nor where a table or a list names them."""
+    """In a folder they are listed as ignored; in a table or a list they are refused."""
     root = _folder(tmp_path / "data", cat=2, dog=2)
     os.mkfifo(root / "cat" / "pipe.png")
     (root / "dog" / "device.png").symlink_to("/dev/zero")
@@ -328,7 +328,7 @@ PLACES = st.lists(NAMES, max_size=3).filter(lambda parts: not {".", ".."} & set(
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(files=st.lists(st.tuples(PLACES, FILE_NAMES, st.sampled_from(["image", "text", "link", "pipe"])), max_size=12))
 def test_every_file_is_used_or_unreadable_or_ignored(files):
-    """Whatever lies in a folder under whatever name: nothing is skipped in silence."""
+    """Whatever the files are and whatever their names are, none is skipped silently."""
     with tempfile.TemporaryDirectory() as folder:
         root = _folder(Path(folder, "data"), one=2, two=2)
         for place, name, kind in files:

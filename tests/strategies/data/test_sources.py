@@ -1,4 +1,4 @@
-"""Every form that a dataset may have is recognised and read, and holds the same images."""
+"""Every form of a dataset is recognized and read, and gives the same images."""
 
 import io
 import json
@@ -28,7 +28,7 @@ from strategies.errors import DatasetError
 
 LABELS = ["cat", "cat", "dog", "dog"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3), dtype="uint8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "your-data.md").read_text(encoding="utf-8")
 
 
 def _png(pixels):
@@ -213,7 +213,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("form", [*FORMS, *VARIANTS])
 def test_every_form_holds_the_same_images(form, tmp_path):
-    """Recognised by the row of its name, decoded, hashed and profiled like files."""
+    """Each is recognized by its own row, and decoded, hashed and profiled like files."""
     source = {**FORMS, **VARIANTS}[form](tmp_path)
     if form in FORMS:
         assert find_source(source).form == form
@@ -235,16 +235,16 @@ def test_every_form_holds_the_same_images(form, tmp_path):
 
 
 def test_every_row_is_tested_and_documented():
-    """The table of sources, its tests and the README's table are one list."""
+    """The table of sources, its tests and the table in the guide are one list."""
     forms = [row.form for row in SOURCES[1:-1]]
     assert set(forms) == set(FORMS)
-    table = README.split("### What it reads")[1].split("\n## ")[0]
+    table = PAGE.split("## What it reads")[1].split("\n## ")[0]
     documented = {cell.strip() for cell in re.findall(r"^\| ([^|]*) \|", table, re.MULTILINE)}
     assert set(forms) <= documented
 
 
 def test_parts_keep_their_splits(tmp_path):
-    """Classes are the union over the parts, and names say which part."""
+    """The classes are those of all parts together; the name of an image tells its part."""
     few = (PIXELS[:2], ["cat", "elk"])
     dataset = load_dataset({"train": _zip(tmp_path), "validation": few, "test": few}, for_training=False)
     assert dataset.class_names == ("cat", "dog", "elk")
@@ -259,7 +259,7 @@ def test_parts_keep_their_splits(tmp_path):
 
 
 def test_splits_in_an_archive_are_respected(tmp_path):
-    """As in folders; whatever else lies there is named."""
+    """As in folders. Other files are listed as ignored."""
     files = {f"{part}/{name}": content for part in ("train", "test") for name, content in FILES.items()}
     dataset = load_dataset(_zip(tmp_path, files | {"readme.md": b"x", "train/cat/.x.png": b"x"}))
     assert dataset.split == ("test",) * 4 + ("train",) * 4
@@ -267,7 +267,7 @@ def test_splits_in_an_archive_are_respected(tmp_path):
 
 
 def test_labels_of_records_and_shards_may_be_numbers(tmp_path):
-    """Whole numbers keep their order, however they are written."""
+    """Whole numbers are sorted as numbers, even if they are text."""
     number = lambda tf, text: {"image/class/label": tf.train.Int64List(value=[{"cat": 10, "dog": 9}[text]])}  # noqa: E731
     assert load_dataset(_records(tmp_path, number)).class_names == ("9", "10")
     files = {}
@@ -332,14 +332,14 @@ def _text(root, name):
         (lambda root: _zip(root, {"../cat/0.png": b""}), "leads out"),
         (lambda root: _zip(root, {"/cat/0.png": b""}), "leads out"),
         (lambda root: _zip(root, {"C:\\cat\\0.png": b""}), "leads out"),
-        (lambda root: _cut(_zip(root)), "Pack it anew"),
-        (lambda root: _cut(_tar(root)), "Pack it anew"),
-        (lambda root: _text(root, "data.zip"), "Pack it anew"),
-        (lambda root: _text(root, "data.tar"), "Pack it anew"),
-        (lambda root: _text(root, "data.tgz"), "Pack it anew"),
-        (lambda root: _text(root, "data.npz"), "Save it anew"),
+        (lambda root: _cut(_zip(root)), "Create it again"),
+        (lambda root: _cut(_tar(root)), "Create it again"),
+        (lambda root: _text(root, "data.zip"), "Create it again"),
+        (lambda root: _text(root, "data.tar"), "Create it again"),
+        (lambda root: _text(root, "data.tgz"), "Create it again"),
+        (lambda root: _text(root, "data.npz"), "Save it again"),
         (lambda root: _text(root, "data.parquet"), "Parquet file"),
-        (lambda root: _text(root, "data.tfrecord"), "Write the file anew"),
+        (lambda root: _text(root, "data.tfrecord"), "Write the file again"),
         (lambda root: root / "none.tfrecord", "does not exist"),
         (lambda root: str(root / "none-*.tar"), "does not exist"),
         (lambda root: "no-such-storage://bucket/photos", "object storage|Protocol"),
@@ -350,8 +350,8 @@ def _text(root, name):
         (lambda root: _records(root, lambda tf, text: {}), "one image/encoded and one"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_one_sentence(make, sentence, tmp_path):
-    """Damage, links, devices and names that lead out of an archive, by name."""
+def test_what_cannot_be_read_is_refused_with_one_line(make, sentence, tmp_path):
+    """Damage, links, devices, and names that lead out of an archive."""
     with pytest.raises(DatasetError, match=sentence) as caught:
         load_dataset(make(tmp_path))
     assert re.fullmatch(r"Expected .* Received: .*\.", str(caught.value))
@@ -360,7 +360,7 @@ def test_what_cannot_be_read_is_refused_with_one_sentence(make, sentence, tmp_pa
 @pytest.mark.parametrize("make", [_zip, _tar, lambda root: _tar(root, name="data.tar"), _npz])
 @pytest.mark.parametrize("limits", [{"files": 1}, {"bytes": 100}, {"ratio": 0, "free_bytes": 100}])
 def test_archives_have_limits(make, limits, tmp_path, monkeypatch):
-    """On files, on size, and on how tightly it is packed."""
+    """On the number of files, the size and the ratio of compression."""
     source = make(tmp_path)
     monkeypatch.setattr(archives, "LIMITS", archives.Limits(**limits))
     with pytest.raises(DatasetError, match="archive of at most"):
@@ -388,9 +388,9 @@ def test_nothing_is_written_beside_an_archive(tmp_path):
 
 
 def test_arrays_of_objects_are_refused(tmp_path):
-    """They may hold code, which loading them would run."""
+    """They may hold code that would run when they are loaded."""
     np.savez(tmp_path / "data.npz", x=PIXELS, y=np.array(LABELS, dtype=object))
-    with pytest.raises(DatasetError, match="numbers and text alone"):
+    with pytest.raises(DatasetError, match="only numbers and text"):
         load_dataset(tmp_path / "data.npz")
     np.savez(tmp_path / "other.npz", images=PIXELS, y=np.array(LABELS))
     with pytest.raises(DatasetError, match="without 'x'"):
@@ -411,16 +411,16 @@ def test_a_missing_package_is_named(name, make, command, tmp_path, monkeypatch):
 
 
 def test_damaged_images_in_an_archive_are_named(tmp_path):
-    """As damaged files are: in a zip, by its checksum too."""
+    """Like damaged files. In a zip, the checksum is verified too."""
     dataset = load_dataset(_zip(tmp_path, FILES | {"cat/bad.png": b"not an image"}))
     with pytest.raises(UnreadableImage, match=r"data\.zip: cat/bad\.png"):
         decode_image(dataset.items[dataset.names.index("cat/bad.png")])
     profile = profile_images(tmp_path / "data.zip", max_unreadable=0.5)
-    assert [one["path"] for one in profile.unreadable] == ["cat/bad.png"]
+    assert [file["path"] for file in profile.unreadable] == ["cat/bad.png"]
 
 
 def test_streams_of_other_things_are_refused():
-    """Weights, endless batches, dictionaries without a label, streams of the hub, columns that are not there."""
+    """Endless batches, sample weights and dictionaries without a label."""
     import keras
 
     class Endless(keras.utils.PyDataset):
@@ -442,7 +442,7 @@ def test_streams_of_other_things_are_refused():
 
 
 def test_hidden_labels_of_tfds_are_refused():
-    """They are -1, and no name stands for that."""
+    """They are -1, which has no name."""
     hidden = _tfds(None).map(lambda row: {"image": row["image"], "label": row["label"] - 1})
     with pytest.raises(DatasetError, match="labels from -1 to 0"):
         load_dataset((hidden, _Info()))
@@ -453,7 +453,7 @@ def _image(row):
 
 
 def test_hub_datasets_of_another_shape_are_refused():
-    """A stream has no length; without a class or an image there is nothing to learn."""
+    """A stream has no length; without a class or an image column there is nothing to learn."""
     datasets = pytest.importorskip("datasets")
     with pytest.raises(DatasetError, match="streaming=False"):
         load_dataset(_hub(None).to_iterable_dataset())
@@ -462,14 +462,14 @@ def test_hub_datasets_of_another_shape_are_refused():
 
 
 class Image_:  # noqa: N801 (a stand-in, whose name is changed below)
-    """Has what `datasets.Image` has."""
+    """A stand-in for `datasets.Image`."""
 
     def __init__(self, decode=True):
         self.decode = decode
 
 
 class _Hub:
-    """Has what a `datasets.Dataset` has, as far as it is used."""
+    """A stand-in for `datasets.Dataset`, as far as it is used."""
 
     def __init__(self, columns, features):
         self.columns, self.features = columns, features
@@ -493,8 +493,8 @@ class _Hub:
 Image_.__name__, _Hub.__module__ = "Image", "datasets.arrow_dataset"
 
 
-def test_the_hub_needs_no_package_of_its_own(tmp_path):
-    """Images are bytes or paths; labels without names are texts or numbers; a row without an image is unreadable."""
+def test_the_hub_needs_no_package(tmp_path):
+    """Images are bytes or paths. Labels without names are text or numbers. A row without an image is unreadable."""
     (tmp_path / "1.png").write_bytes(PNGS[1])
     cells = [{"bytes": png, "path": None} for png in PNGS[:1]] + [{"bytes": None, "path": str(tmp_path / "1.png")}]
     columns = {"image": [*cells, {"bytes": PNGS[2], "path": "x.png"}, None], "labels": [10, 9, 10, 9]}

@@ -15,7 +15,7 @@ from strategies.data.splits import split_dataset, with_groups
 from strategies.errors import DatasetError
 
 
-def _labelled(sizes, **options):
+def _labeled(sizes, **options):
     labels = np.repeat(np.arange(len(sizes)), sizes)
     return ImageDataset(
         class_names=tuple("abcdefgh"[: len(sizes)]),
@@ -35,13 +35,13 @@ FRACTIONS = st.sampled_from([(0.15, 0.15), (0.2, 0.1), (0.0, 0.3), (0.3, 0.0), (
 @settings(deadline=None)
 @given(sizes=SIZES, seed=SEEDS, fractions=FRACTIONS)
 def test_each_class_is_split_in_the_wanted_proportion(sizes, seed, fractions):
-    """Within one image, with a training image always; of two images one trains and one tests; reproducibly."""
-    dataset = _labelled(sizes)
+    """To within one image, always with a training image, and reproducibly. Of two images, one is for testing."""
+    dataset = _labeled(sizes)
     wanted = dict(zip(("val_fraction", "test_fraction"), fractions, strict=True))
     split = split_dataset(dataset, seed=seed, **wanted).split
     assert split == split_dataset(dataset, seed=seed, **wanted).split
     for label, size in enumerate(sizes):
-        counts = Counter(part for part, one in zip(split, dataset.labels, strict=True) if one == label)
+        counts = Counter(part for part, found in zip(split, dataset.labels, strict=True) if found == label)
         assert counts["train"] >= 1
         for part, fraction in zip(("val", "test"), fractions, strict=True):
             assert abs(counts[part] - round(size * fraction)) <= (1 if fraction else 0)
@@ -51,16 +51,16 @@ def test_each_class_is_split_in_the_wanted_proportion(sizes, seed, fractions):
 
 @settings(deadline=None)
 @given(data=st.data(), sizes=SIZES, seed=SEEDS)
-def test_groups_and_duplicates_never_straddle_the_split(data, sizes, seed):
+def test_groups_and_duplicates_are_never_divided(data, sizes, seed):
     """Not even when they are chained, and every class still has a training image."""
     total = sum(sizes)
     group = data.draw(st.lists(st.integers(0, total), min_size=total, max_size=total))
     order = data.draw(st.permutations(range(total)))
     duplicates = [order[start : start + 2] for start in range(0, total // 3, 2)]
-    dataset = _labelled(sizes, group=tuple(str(one) for one in group))
+    dataset = _labeled(sizes, group=tuple(map(str, group)))
     split = split_dataset(dataset, seed=seed, duplicates=duplicates).split
     for value in set(group):
-        assert len({part for part, one in zip(split, group, strict=True) if one == value}) == 1
+        assert len({part for part, member in zip(split, group, strict=True) if member == value}) == 1
     for cluster in duplicates:
         assert len({split[index] for index in cluster}) == 1
     assert {label for part, label in zip(split, dataset.labels.tolist(), strict=True) if part == "train"} == set(
@@ -70,9 +70,9 @@ def test_groups_and_duplicates_never_straddle_the_split(data, sizes, seed):
 
 @settings(deadline=None)
 @given(sizes=SIZES, seed=SEEDS, patients=st.integers(2, 9))
-def test_groups_named_by_a_pattern_never_straddle_the_split(sizes, seed, patients):
-    """The match in the name is the group; a file without one goes its own way."""
-    plain = _labelled(sizes)
+def test_groups_found_by_a_pattern_are_never_divided(sizes, seed, patients):
+    """The match in the name is the group; a file without a match forms its own group."""
+    plain = _labeled(sizes)
     names = tuple(f"p{index % patients}/{index}.png" if index % 3 else f"{index}.png" for index in range(len(plain)))
     dataset = with_groups(replace(plain, names=names), r"^p\d")
     split = split_dataset(dataset, seed=seed).split
@@ -84,8 +84,8 @@ def test_groups_named_by_a_pattern_never_straddle_the_split(sizes, seed, patient
 @settings(deadline=None)
 @given(sizes=SIZES, seed=SEEDS)
 def test_copies_stay_with_their_originals_and_change_nothing(sizes, seed):
-    """A copy of every image, at the end: the originals are split as without them."""
-    dataset = _labelled(sizes)
+    """With a copy of every image at the end, the originals are split as without the copies."""
+    dataset = _labeled(sizes)
     total = len(dataset)
     doubled = dataset.subset([*range(total), *range(total)])
     split = split_dataset(doubled, seed=seed, duplicates=[(index, total + index) for index in range(total)]).split
@@ -100,8 +100,8 @@ def test_copies_stay_with_their_originals_and_change_nothing(sizes, seed):
     given_parts=st.sampled_from([("train", "test"), ("train", "val"), ("train",), ("train", "val", "test")]),
 )
 def test_the_users_own_split_is_kept(data, sizes, seed, given_parts):
-    """What is missing is carved out of the training images alone."""
-    dataset = _labelled(sizes)
+    """Missing parts are taken only from the training images."""
+    dataset = _labeled(sizes)
     own = [data.draw(st.sampled_from(given_parts)) for _ in range(len(dataset))]
     for label in range(len(sizes)):
         own[int(np.flatnonzero(dataset.labels == label)[0])] = "train"
@@ -115,30 +115,30 @@ def test_the_users_own_split_is_kept(data, sizes, seed, given_parts):
 
 
 def test_two_large_groups_are_shared_between_training_and_test():
-    """A class whose images come from two patients has one of them to test with."""
-    dataset = _labelled([100, 100], group=tuple("a" * 50 + "b" * 50 + "c" * 50 + "d" * 50))
+    """If the images of a class come from two patients, one patient is for testing."""
+    dataset = _labeled([100, 100], group=tuple("a" * 50 + "b" * 50 + "c" * 50 + "d" * 50))
     split = split_dataset(dataset, seed=0).split
     for label in (0, 1):
-        assert {part for part, one in zip(split, dataset.labels, strict=True) if one == label} == {"train", "test"}
+        assert {part for part, found in zip(split, dataset.labels, strict=True) if found == label} == {"train", "test"}
 
 
 def test_a_rare_class_within_one_large_group_is_trained():
-    """Though the group would fit best into the test split, which gets another one instead."""
-    dataset = _labelled([100, 2], group=tuple("a" * 70 + "b" * 15 + "c" * 15 + "cc"))
+    """Although the group would fit best into the test split, which gets another group instead."""
+    dataset = _labeled([100, 2], group=tuple("a" * 70 + "b" * 15 + "c" * 15 + "cc"))
     split = split_dataset(dataset, seed=0).split
     assert split[-2:] == ("train", "train")
     assert set(split[70:85]) == {"test"}
 
 
 def test_different_seeds_give_different_splits():
-    """Or the seed would be for show."""
-    dataset = _labelled([20, 20])
+    """Otherwise the seed would have no effect."""
+    dataset = _labeled([20, 20])
     assert len({split_dataset(dataset, seed=seed).split for seed in range(5)}) > 1
 
 
 def test_a_split_of_some_images_only_or_fractions_that_leave_nothing_are_refused():
-    """Each with a sentence."""
-    dataset = _labelled([3, 3])
+    """Each with its own message."""
+    dataset = _labeled([3, 3])
     with pytest.raises(DatasetError, match="for every image or for none"):
         split_dataset(replace(dataset, split=("train", None, None, "train", None, None)), seed=0)
     with pytest.raises(DatasetError, match="fractions"):

@@ -1,4 +1,4 @@
-"""What another process makes."""
+"""Jobs that run in a background process."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from strategies.features import background as aside
-from strategies.features.background import BackgroundJob, prepare
+from strategies.features import background
+from strategies.features.background import BackgroundJob, start_jobs
 from strategies.features.cache import FeatureCache
 
 
@@ -18,30 +18,30 @@ def cache(tmp_path):
     return FeatureCache(tmp_path / "cache", 2**20)
 
 
-def test_what_is_made_aside_is_kept(cache):
-    """The second time it is read; the process that made it was another one."""
-    one = BackgroundJob(key="0" * 64, cache=cache, make=partial(np.full, (2,), 7))
-    arrays, new = one.arrays()
+def test_the_arrays_of_a_job_are_cached(cache):
+    """A background process computes them; the second time they are read."""
+    job = BackgroundJob(key="0" * 64, cache=cache, make=partial(np.full, (2,), 7))
+    arrays, new = job.arrays()
     assert (np.array(arrays) == 7).all()
     assert new
-    again, new = one.arrays()
+    again, new = job.arrays()
     assert (np.array(again) == 7).all()
     assert not new
 
 
-def test_several_things_are_made_by_one_process(cache, monkeypatch):
-    """One that fails does not keep the others from being made, and says why."""
+def test_several_jobs_run_in_one_process(cache, monkeypatch):
+    """A job that fails says why and does not stop the others."""
     started = []
     monkeypatch.setattr(
-        aside.subprocess,
+        background.subprocess,
         "Popen",
-        lambda *args, _popen=aside.subprocess.Popen, **kwargs: started.append(1) or _popen(*args, **kwargs),
+        lambda *args, _popen=background.subprocess.Popen, **kwargs: started.append(1) or _popen(*args, **kwargs),
     )
     good = BackgroundJob(key="1" * 64, cache=cache, make=partial(np.ones, (1, 2)))
     bad = BackgroundJob(key="2" * 64, cache=cache, make=partial(np.ones, -1))
     last = BackgroundJob(key="3" * 64, cache=cache, make=partial(np.zeros, (1, 2)))
-    prepare(good, None, bad, last)
-    prepare(last, good)
+    start_jobs(good, None, bad, last)
+    start_jobs(last, good)
     assert last.arrays()[0][0].tolist() == [0, 0]
     assert good.arrays()[0][0].tolist() == [1, 1]
     with pytest.raises(RuntimeError, match="negative dimensions"):
@@ -50,27 +50,27 @@ def test_several_things_are_made_by_one_process(cache, monkeypatch):
     assert not cache.holds(bad.key)
 
 
-def test_a_process_that_dies_is_no_silence(cache):
-    """Its last words, or its exit code, are the reason."""
+def test_the_reason_is_given_where_a_process_dies(cache):
+    """The reason is the last line that it printed, or its exit code."""
     with pytest.raises(RuntimeError, match="exit code 7"):
         BackgroundJob(key="4" * 64, cache=cache, make=partial(os._exit, 7)).arrays()
     with pytest.raises(RuntimeError, match="No such file"):
         BackgroundJob(key="5" * 64, cache=cache, make=partial(open, "/nowhere/at/all")).arrays()
 
 
-def test_what_cannot_be_started_is_said(cache, monkeypatch):
-    """An interpreter that is not there, for one."""
+def test_a_process_that_cannot_be_started_is_reported(cache, monkeypatch):
+    """Such as an interpreter that does not exist."""
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(RuntimeError, match="No such file"):
         BackgroundJob(key="6" * 64, cache=cache, make=partial(np.ones, 1)).arrays()
 
 
-def test_this_process_makes_it_where_it_is_told_to(cache, monkeypatch):
-    """Where there is no OpenVINO."""
-    monkeypatch.setattr(aside, "_make_aside", None)
-    made = []
-    one = BackgroundJob(key="7" * 64, cache=cache, make=lambda: made.append(1) or [np.ones(1)], here=True)
-    prepare(one)
-    assert one.arrays()[1]
-    assert not one.arrays()[1]
-    assert made == [1]
+def test_a_job_can_run_in_this_process(cache, monkeypatch):
+    """Where OpenVINO is not installed."""
+    monkeypatch.setattr(background, "_run_in_process", None)
+    calls = []
+    job = BackgroundJob(key="7" * 64, cache=cache, make=lambda: calls.append(1) or [np.ones(1)], in_process=True)
+    start_jobs(job)
+    assert job.arrays()[1]
+    assert not job.arrays()[1]
+    assert calls == [1]

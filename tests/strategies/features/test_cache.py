@@ -1,4 +1,4 @@
-"""The cache of features: an entry is whole or not used, and nothing but its own files is touched."""
+"""The cache of features: damaged entries are never used, and other files are never touched."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ DAY = 24 * 60 * 60
 
 @pytest.fixture
 def cache(tmp_path):
-    """A cache of a megabyte, in a folder that is not there yet."""
+    """A cache of a megabyte, in a folder that does not exist yet."""
     return FeatureCache(tmp_path / "deep" / "cache", 1_000_000)
 
 
@@ -34,8 +34,8 @@ def _rows(num_rows=4, num_features=16, dtype="float32"):
 
 def _equal(left, right):
     return len(left) == len(right) and all(
-        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
-        for one, other in zip(left, right, strict=True)
+        array.dtype == wanted.dtype and array.shape == wanted.shape and array.tobytes() == wanted.tobytes()
+        for array, wanted in zip(left, right, strict=True)
     )
 
 
@@ -60,7 +60,7 @@ def _run(code, *arguments):
     ids=["one", "several types", "feature maps", "any layout", "odd numbers", "no columns"],
 )
 def test_what_is_stored_comes_back_bit_for_bit(cache, arrays, capsys):
-    """Number, order, types, shapes and bits of the arrays; nothing is said."""
+    """Number, order, types, shapes and bits of the arrays; nothing is printed."""
     assert cache.load(KEY, num_rows=4) is None
     assert cache.store(KEY, arrays)
     assert _equal(cache.load(KEY, num_rows=4), arrays)
@@ -68,23 +68,23 @@ def test_what_is_stored_comes_back_bit_for_bit(cache, arrays, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_no_images_are_features_too(cache):
-    """Zero rows, of which there are zero."""
+def test_features_of_no_images_are_stored_too(cache):
+    """Arrays of zero rows."""
     arrays = [np.empty((0, 16), dtype="float32")]
     assert cache.store(KEY, arrays)
     assert _equal(cache.load(KEY, num_rows=0), arrays)
 
 
 def test_the_last_to_store_wins(cache):
-    """One key, one file."""
+    """There is one file per key."""
     cache.store(KEY, [_rows()])
     cache.store(KEY, [_rows() + 1])
     assert _equal(cache.load(KEY, num_rows=4), [_rows() + 1])
     assert _files(cache) == [KEY + SUFFIX]
 
 
-def test_an_entry_cut_off_anywhere_is_not_used(cache):
-    """At each of its bytes, between its arrays too; it is removed, and the next run stores it again."""
+def test_an_entry_truncated_anywhere_is_not_used(cache):
+    """At every byte, also between two arrays. The entry is removed, and the next run stores it again."""
     cache.store(KEY, [_rows(2, 3), _rows(2, 5)])
     path = cache.folder / (KEY + SUFFIX)
     whole = path.read_bytes()
@@ -97,34 +97,34 @@ def test_an_entry_cut_off_anywhere_is_not_used(cache):
 
 
 def test_an_entry_with_a_flipped_bit_anywhere_is_not_used(cache):
-    """Each bit of each byte, those of the checksum included."""
+    """Any bit of any byte, including the checksum."""
     cache.store(KEY, [_rows(2, 3), _rows(2, 5)])
     path = cache.folder / (KEY + SUFFIX)
     whole = path.read_bytes()
     for index, bit in itertools.product(range(len(whole)), range(8)):
-        spoilt = bytearray(whole)
-        spoilt[index] ^= 1 << bit
-        path.write_bytes(spoilt)
+        damaged = bytearray(whole)
+        damaged[index] ^= 1 << bit
+        path.write_bytes(damaged)
         assert cache.load(KEY, num_rows=2) is None
         assert not path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"a file of someone else", os.urandom(1000)], ids=["empty", "text", "noise"])
 def test_a_foreign_file_is_not_used(cache, content, capsys):
-    """What bears the name of an entry but is none is removed and named in one line."""
+    """A file that has the name of an entry, but is none, is removed; one line says so."""
     cache.folder.mkdir(parents=True)
     path = cache.folder / (KEY + SUFFIX)
     path.write_bytes(content)
     assert cache.load(KEY, num_rows=4) is None
     assert not path.exists()
     said = capsys.readouterr().err
-    assert said.startswith("Removed a spoilt entry from the cache")
+    assert said.startswith("Removed a damaged entry from the cache")
     assert str(path) in said
     assert said.count("\n") == 1
 
 
 def test_an_entry_under_another_key_or_with_more_bytes_is_not_used(cache):
-    """The checksum holds the key, and goes to the end of the file."""
+    """The checksum covers the key and the file up to its end."""
     other = make_key(name="another")
     cache.store(KEY, [_rows()])
     path = cache.folder / (KEY + SUFFIX)
@@ -137,15 +137,15 @@ def test_an_entry_under_another_key_or_with_more_bytes_is_not_used(cache):
 
 @pytest.mark.parametrize("arrays", [[_rows(5)], [_rows(4), _rows(5)], [np.array(4.0)]], ids=["all", "one", "none"])
 def test_an_entry_of_another_number_of_images_is_not_used(cache, arrays, capsys):
-    """Each array has a row per image."""
+    """Each array must have a row per image."""
     cache.store(KEY, arrays)
     assert cache.load(KEY, num_rows=4) is None
-    assert "not of 4 rows" in capsys.readouterr().err
+    assert "do not have 4 rows" in capsys.readouterr().err
     assert _files(cache) == []
 
 
 def test_an_entry_that_cannot_be_opened_is_left_alone(cache, capsys):
-    """A folder in its place is said, and neither read nor replaced."""
+    """A folder in its place is reported, but neither read nor replaced."""
     (cache.folder / (KEY + SUFFIX)).mkdir(parents=True)
     assert cache.load(KEY, num_rows=4) is None
     assert not cache.store(KEY, [_rows()])
@@ -157,8 +157,8 @@ def test_an_entry_that_cannot_be_opened_is_left_alone(cache, capsys):
     assert _files(cache) == [KEY + SUFFIX]
 
 
-def test_what_was_not_used_for_the_longest_time_goes_first(tmp_path):
-    """Loading counts as use; the folder stays within its bound."""
+def test_the_least_recently_used_entries_are_removed_first(tmp_path):
+    """Loading counts as use. The folder stays within its limit."""
     cache = FeatureCache(tmp_path, 50_000)
     keys = [make_key(number=number) for number in range(5)]
     for age, key in enumerate(keys[:4]):
@@ -175,7 +175,7 @@ def test_what_was_not_used_for_the_longest_time_goes_first(tmp_path):
 
 
 def test_an_entry_larger_than_a_quarter_is_not_kept(tmp_path, capsys):
-    """One data set does not push out all others."""
+    """One dataset must not push out all others."""
     cache = FeatureCache(tmp_path, 4000)
     assert cache.store(KEY, [_rows(25, 10)])
     assert not cache.store(make_key(name="large"), [_rows(25, 10), _rows(1, 1)])
@@ -184,7 +184,7 @@ def test_an_entry_larger_than_a_quarter_is_not_kept(tmp_path, capsys):
 
 
 def test_only_files_of_the_cache_are_counted_and_removed(tmp_path):
-    """Not the user's own files, folders and links, whatever they are called."""
+    """Never the user's files, folders and links, whatever their names are."""
     cache = FeatureCache(tmp_path, 5000)
     big = bytes(10_000)
     for name in ("photo.jpg", "mine.features", f"x{SUFFIX}.jpg", "mine.tmp"):
@@ -199,11 +199,11 @@ def test_only_files_of_the_cache_are_counted_and_removed(tmp_path):
         assert cache.store(make_key(number=number), [_rows(25, 10)])
     assert set(foreign) < set(_files(cache))
     assert (tmp_path / "photo.jpg").read_bytes() == big
-    assert cache.describe().startswith("4 entries, 0.0 MB of at most 0.0 MB in ")
+    assert len(set(_files(cache)) - set(foreign)) == 4
 
 
 def test_what_a_killed_writer_left_is_removed_after_a_day(cache):
-    """Before that, the writer may still be at work."""
+    """Not earlier, since the writer may still be running."""
     cache.folder.mkdir(parents=True)
     for name, age in (("old", 2 * DAY), ("new", DAY / 2)):
         path = cache.folder / (name + TEMPORARY_SUFFIX)
@@ -213,8 +213,8 @@ def test_what_a_killed_writer_left_is_removed_after_a_day(cache):
     assert _files(cache) == sorted([KEY + SUFFIX, "new" + TEMPORARY_SUFFIX])
 
 
-def test_a_folder_that_cannot_be_made_is_said_and_nothing_else(tmp_path, capsys):
-    """A file in its place stands for a disk that is read-only: the work goes on without a cache."""
+def test_a_folder_that_cannot_be_created_is_only_reported(tmp_path, capsys):
+    """The work continues without a cache. A file in the place of the folder simulates a read-only disk."""
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
         cache = FeatureCache(folder, 1_000_000)
@@ -225,17 +225,17 @@ def test_a_folder_that_cannot_be_made_is_said_and_nothing_else(tmp_path, capsys)
         assert said.startswith("Features were not kept in the cache")
         assert str(folder) in said
         assert said.count("\n") == 1
-        assert cache.describe().startswith("0 entries, ")
         assert _equal(cached(cache, lambda: KEY, 4, lambda: [_rows()]), [_rows()])
         capsys.readouterr()
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_disk_that_is_full_leaves_nothing_behind(cache):
-    """A limit on the size of files stands for it: no half entry, no temporary file, no exception."""
+    """No half entry, no temporary file, no exception. A limit on the size of files simulates a full disk."""
     pytest.importorskip("resource")
     code = (
-        "import resource, sys, numpy as np; from pathlib import Path; from strategies.features.cache import FeatureCache\n"
+        "import resource, sys, numpy as np\n"
+        "from pathlib import Path; from strategies.features.cache import FeatureCache\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "cache = FeatureCache(Path(sys.argv[1]), 1_000_000)\n"
         "assert not cache.store(sys.argv[2], [np.zeros((100, 100), dtype='float32')])\n"
@@ -250,7 +250,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(cache):
 
 
 def test_numbers_that_the_format_cannot_name_are_not_kept(cache, capsys):
-    """Rather than to come back as something else: bfloat16, objects."""
+    """Such as bfloat16 and objects, which would be read back as something else."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
     for array in (_rows().astype(ml_dtypes.bfloat16), np.array([{}, None, 1, "x"], dtype=object)):
         assert not cache.store(KEY, [array])
@@ -259,7 +259,7 @@ def test_numbers_that_the_format_cannot_name_are_not_kept(cache, capsys):
 
 
 def test_processes_may_store_and_load_the_same_key_at_once(cache):
-    """Whoever loads gets what one of them stored, whole."""
+    """A reader always gets a complete entry of one of the writers."""
     code = (
         "import sys, numpy as np; from pathlib import Path; from strategies.features.cache import FeatureCache\n"
         "cache = FeatureCache(Path(sys.argv[1]), 1_000_000)\n"
@@ -282,16 +282,8 @@ def test_processes_may_store_and_load_the_same_key_at_once(cache):
     assert not [name for name in _files(cache) if name.endswith(TEMPORARY_SUFFIX)]
 
 
-def test_a_cache_says_how_large_it_is_and_where(tmp_path):
-    """In one line that a person reads."""
-    cache = FeatureCache(tmp_path / "cache", MAX_BYTES)
-    assert cache.describe() == f"0 entries, 0.0 MB of at most 2,147.5 MB in {tmp_path / 'cache'}"
-    cache.store(KEY, [_rows(1000, 100)])
-    assert cache.describe() == f"1 entry, 0.4 MB of at most 2,147.5 MB in {tmp_path / 'cache'}"
-
-
 def test_features_are_computed_once(cache, capsys):
-    """The first time they are kept, the second time read, and either is said in a line."""
+    """The first time they are stored, the second time they are read; one line says which."""
     calls = []
 
     def compute():
@@ -305,10 +297,10 @@ def test_features_are_computed_once(cache, capsys):
     assert calls == ["compute"]
 
 
-def test_a_spoilt_entry_is_computed_again(cache, capsys):
-    """And kept again."""
+def test_a_damaged_entry_is_computed_again(cache, capsys):
+    """And stored again."""
     cached(cache, lambda: KEY, 4, lambda: [_rows()])
-    (cache.folder / (KEY + SUFFIX)).write_bytes(b"spoilt")
+    (cache.folder / (KEY + SUFFIX)).write_bytes(b"damaged")
     capsys.readouterr()
     assert _equal(cached(cache, lambda: KEY, 4, lambda: [_rows()]), [_rows()])
     assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["Removed", "Kept"]
@@ -316,15 +308,15 @@ def test_a_spoilt_entry_is_computed_again(cache, capsys):
 
 
 def test_without_a_cache_no_key_is_made(tmp_path, capsys):
-    """Nothing is read, written or said; neither with a cache that may keep nothing."""
+    """Nothing is read, written or printed. The same holds for a cache of size 0."""
     for cache in (None, FeatureCache(tmp_path / "cache", 0)):
         assert _equal(cached(cache, lambda: pytest.fail("key was called"), 4, lambda: [_rows()]), [_rows()])
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_environment_says_where_and_how_much(tmp_path, monkeypatch):
-    """`ADVISOR_CACHE`, else the place for caches of the desktop, else of the home folder."""
+def test_the_environment_sets_folder_and_size(tmp_path, monkeypatch):
+    """The folder is `ADVISOR_CACHE`, or lies in `XDG_CACHE_HOME`, or in `~/.cache`."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("ADVISOR_CACHE", "~/mine")
@@ -341,8 +333,8 @@ def test_the_environment_says_where_and_how_much(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["2GB", "-1", "1.5", "1e9", "1_000", " 5", "5\n", "٣", "9" * 5000])
-def test_a_size_that_is_no_whole_number_is_refused(monkeypatch, text):
-    """With what was received and what to do."""
+def test_a_size_that_is_not_a_whole_number_is_refused(monkeypatch, text):
+    """The message says what was received and what to do."""
     monkeypatch.setenv("ADVISOR_CACHE_BYTES", text)
     with pytest.raises(UserError, match=r"whole number of bytes .* Received: .* unset it\."):
         default_cache()
@@ -366,7 +358,7 @@ PARTS = st.dictionaries(st.text("ab", max_size=2), VALUES, max_size=3)
 
 
 def _typed(value):
-    """What a key must tell apart: values with their types, dictionaries without their order."""
+    """What a key must distinguish: values with their types, and dictionaries regardless of their order."""
     if isinstance(value, dict):
         return ("dict", frozenset((name, _typed(part)) for name, part in value.items()))
     if isinstance(value, list | tuple):
@@ -376,8 +368,8 @@ def _typed(value):
 
 @settings(deadline=None)
 @given(left=PARTS, right=PARTS)
-def test_keys_are_equal_where_the_parts_are(left, right):
-    """And only there."""
+def test_keys_are_equal_if_the_parts_are(left, right):
+    """And only then."""
     assert (make_key(**left) == make_key(**right)) == (_typed(left) == _typed(right))
 
 
@@ -391,7 +383,7 @@ def test_the_order_of_names_does_not_matter(parts, data):
 
 
 def test_values_that_look_alike_have_different_keys():
-    """Whether by type, by nesting or by where one ends and the next begins."""
+    """They differ in type, in nesting, or in where a value ends and the next begins."""
     alike = [
         {},
         *({"a": value} for value in (None, False, 0, 0.0, -0.0, "", b"", (), [], {}, "0", b"0", "None", "a")),
@@ -412,24 +404,24 @@ def test_values_that_look_alike_have_different_keys():
 
 @pytest.mark.parametrize("value", [np.int64(1), np.zeros(3), {1, 2}, Path("x"), object()])
 def test_a_key_of_anything_else_is_refused(value):
-    """Rather than made of what its text happens to be, nested values too."""
+    """Also nested values: no key is made from their text."""
     with pytest.raises(TypeError, match="Expected None, bool"):
         make_key(a=[{"b": value}])
 
 
 def test_a_key_is_the_same_in_every_process():
-    """Else nothing would ever be found again; this one must change only with the format."""
+    """Otherwise no entry would be found again. This key must change only with the format."""
     assert make_key(a=1, b=("x", 2.5)) == "5e3464940e2370a1320aa77b1ed4bae40825743c7a86d2699c3c04e46a902f4b"
 
 
-def test_an_image_is_known_by_its_content(tmp_path):
-    """Not by the name or date of its file, nor by the layout of its array."""
+def test_the_digest_of_an_image_depends_only_on_its_content(tmp_path):
+    """Not on the name or the date of its file, nor on the memory layout of its array."""
     for name, content in (("a.png", b"same"), ("b.png", b"same"), ("c.png", b"other")):
         (tmp_path / name).write_bytes(content)
-    one, two, other = (content_digest(tmp_path / name) for name in ("a.png", "b.png", "c.png"))
-    assert one == two == content_digest(str(tmp_path / "a.png"))
-    assert one != other
-    assert len(one) == 32
+    first, copy, different = (content_digest(tmp_path / name) for name in ("a.png", "b.png", "c.png"))
+    assert first == copy == content_digest(str(tmp_path / "a.png"))
+    assert first != different
+    assert len(first) == 32
 
     image = np.arange(24, dtype="uint8").reshape(2, 4, 3)
     assert content_digest(image) == content_digest(np.asfortranarray(image))
@@ -437,14 +429,14 @@ def test_an_image_is_known_by_its_content(tmp_path):
     assert len({content_digest(array) for array in different}) == len(different)
 
 
-def test_an_image_that_is_not_there_is_named(tmp_path):
-    """As everywhere else where an image cannot be read."""
+def test_an_image_that_does_not_exist_is_named(tmp_path):
+    """Like any other image that cannot be read."""
     with pytest.raises(UnreadableImage, match=r"gone\.png"):
         content_digest(tmp_path / "gone.png")
 
 
-def test_weights_are_known_by_all_their_arrays():
-    """Values, shapes, types, order and where one ends."""
+def test_the_digest_of_weights_depends_on_all_arrays():
+    """On their values, shapes, types, order and boundaries."""
     arrays = [np.arange(6, dtype="float32"), np.ones((2, 2), dtype="float32"), np.float32(3).reshape(())]
     changed = [array.copy() for array in arrays]
     changed[1][1, 1] = np.nextafter(np.float32(1), np.float32(2))
@@ -460,11 +452,11 @@ def test_weights_are_known_by_all_their_arrays():
         [arrays[0].astype("float16"), *arrays[1:]],
         [arrays[0][:4], np.concatenate([arrays[0][4:], arrays[1].ravel()]), arrays[2]],
     ]
-    assert len({weights_digest(one) for one in different}) == len(different)
+    assert len({weights_digest(arrays) for arrays in different}) == len(different)
 
 
 def test_importing_it_loads_nothing_heavy():
-    """NumPy is all that it needs."""
+    """It needs only NumPy."""
     process = _run(
         "import sys, strategies.features.cache\n"
         "assert not {'keras', 'tensorflow', 'sklearn', 'pandas', 'PIL'} & set(sys.modules)\n"

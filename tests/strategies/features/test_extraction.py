@@ -1,4 +1,4 @@
-"""The frozen pass."""
+"""Forward passes and feature extraction."""
 
 import keras
 import numpy as np
@@ -11,8 +11,8 @@ from strategies.networks.backbones import get_backbone
 from strategies.networks.pretrained import build_backbone
 
 
-def test_the_pass_gives_what_the_model_gives():
-    """Also for the last, shorter batch, and for several outputs."""
+def test_a_forward_pass_gives_the_output_of_the_model():
+    """Also for a last batch that is shorter, and for several outputs."""
     model = build_backbone(get_backbone("MobileNet-0.25"), image_size=32, weights="random")
     images = np.random.default_rng(0).integers(0, 256, (37, 32, 32, 3), dtype="uint8")
     two = keras.Model(model.input, [model.output, keras.ops.mean(model.output, axis=(1, 2))])
@@ -22,7 +22,7 @@ def test_the_pass_gives_what_the_model_gives():
     np.testing.assert_allclose(pooled, whole.mean(axis=(1, 2)), atol=1e-5)
 
 
-def test_features_come_from_the_stages_that_are_named(photos):
+def test_features_come_from_the_named_stages(photos):
     """Pooled to one vector per image, or as maps."""
     options = {"image_size": 32, "weights": "random"}
     pooled = extract_features(photos, "MobileNetV2-0.35", stages=["stem", "stage6"], **options)
@@ -33,13 +33,13 @@ def test_features_come_from_the_stages_that_are_named(photos):
 
 
 def test_a_stage_that_does_not_exist_is_refused(photos):
-    """With the nearest name."""
+    """The message suggests the nearest name."""
     with pytest.raises(UnknownNameError, match="stage"):
         extract_features(photos, "MobileNetV2-0.35", stages=["stag2"], image_size=32, weights="random")
 
 
-def test_no_images_are_refused():
-    """An empty pass has no shape."""
+def test_a_forward_pass_needs_images():
+    """Without images, the outputs have no shape."""
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(UserError, match="none"):
         forward(model, np.zeros((0, 4)))

@@ -1,4 +1,4 @@
-"""Transpositions in OpenVINO graphs."""
+"""Removal of transposes from OpenVINO graphs."""
 
 import numpy as np
 import pytest
@@ -11,20 +11,20 @@ from strategies.features.transposes import sink_transposes  # noqa: E402
 TO_LAST, TO_FIRST, SWAPPED = [0, 2, 3, 1], [0, 3, 1, 2], [0, 3, 2, 1]
 
 
-def _turn(value, order):
+def _transpose(value, order):
     return ops.transpose(value, np.array(order))
 
 
 def _convolve(value, generator, channels):
     kernel = generator.normal(size=(channels, value.get_output_shape(0)[3], 1, 1)).astype("float32")
-    first = ops.convolution(_turn(value, TO_FIRST), kernel, [1, 1], [0, 0], [0, 0], [1, 1])
-    return _turn(first, TO_LAST)
+    first = ops.convolution(_transpose(value, TO_FIRST), kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+    return _transpose(first, TO_LAST)
 
 
 def _normalize(value, generator):
     size = value.get_output_shape(0)[3]
     parts = [ops.constant(generator.uniform(0.5, 2, size).astype("float32")) for _ in range(4)]
-    return _turn(ops.batch_norm_inference(_turn(value, SWAPPED), *parts, 1e-3), SWAPPED)
+    return _transpose(ops.batch_norm_inference(_transpose(value, SWAPPED), *parts, 1e-3), SWAPPED)
 
 
 BLOCKS = {
@@ -57,26 +57,26 @@ BLOCKS |= {
 
 
 def _run(model, images):
-    """What a graph says, and how many transpositions are left when it runs: those of constants are not."""
+    """Returns the outputs of a graph, and the number of transposes in the compiled graph."""
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     layers = [str(node.get_rt_info()["layerType"].value) for node in compiled.get_runtime_model().get_ops()]
     return list(compiled([images]).values()), layers.count("Transpose")
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_a_graph_says_the_same_afterwards(name):
-    """Each block between two convolutions, and read on the way."""
+def test_a_graph_gives_the_same_output_afterwards(name):
+    """With each block between two convolutions, and with an output in the middle."""
     generator = np.random.default_rng(0)
     images = ops.parameter([2, 6, 5, 3], np.float32)
     value = BLOCKS[name](_convolve(images, generator, 4), generator)
     end = ops.relu(_convolve(value, generator, 4))
-    read = [ops.reduce_mean(one, np.array([1, 2]), False) for one in (value, end)]
+    read = [ops.reduce_mean(output, np.array([1, 2]), False) for output in (value, end)]
     model = openvino.Model([ops.concat(read, 1), end], [images])
     seen = generator.normal(size=(2, 6, 5, 3)).astype("float32")
     expected, _ = _run(model.clone(), seen)
     sink_transposes(model)
     found, left = _run(model, seen)
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    # The images come in with channels last and the map goes out so; what is unknown is left where it is.
+    for output, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(output, wanted, rtol=1e-4, atol=1e-5)
+    # Images and the final map have their channels last; transposes at unknown operations stay.
     assert left <= (2 if name in KNOWN else 4)

@@ -1,4 +1,4 @@
-"""Every backbone row is built, cut, loaded and compared with the plain Keras network that it stands for."""
+"""Every row is built, cut and loaded, and compared with the plain Keras network that it describes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PREPROCESS_INPUT = {
 
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No test reads the user's own cache or the network, unless it asks for real weights."""
+    """No test uses the user's cache or the internet, unless it needs real weights."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
     fetch(monkeypatch, None)
@@ -44,7 +44,7 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def fetch(monkeypatch: pytest.MonkeyPatch, path: Path | None) -> list[str]:
-    """Lets Keras' download end at `path` (`None`: fail as without a network); returns the names asked for."""
+    """Replaces Keras' download by the file at `path` (`None`: by a failure). Returns the list of requested names."""
     asked: list[str] = []
 
     def get_file(name: str, origin: str, **_: object) -> str:
@@ -53,52 +53,52 @@ def fetch(monkeypatch: pytest.MonkeyPatch, path: Path | None) -> list[str]:
             raise Exception(f"URL fetch failure on {origin}: None -- no network")
         return str(path)
 
-    # All of keras.applications downloads by this function of a private module.
+    # All of keras.applications downloads with this function of a private module.
     monkeypatch.setattr(importlib.import_module("keras.src.utils.file_utils"), "get_file", get_file)
     monkeypatch.setattr("strategies.networks.pretrained.can_download", lambda: True)
     return asked
 
 
 def plain_keras(row: Backbone, size: int, weights: str | None) -> keras.Model:
-    """The network as Keras gives it, its own preprocessing included."""
+    """The network as Keras builds it, with its own preprocessing."""
     arguments = {key: value for key, value in row.arguments.items() if key != "include_preprocessing"}
     constructor = getattr(keras.applications, row.constructor)
     return constructor(include_top=False, weights=weights, input_shape=(size, size, 3), **arguments)
 
 
 def preprocess(row: Backbone, pixels: np.ndarray) -> np.ndarray:
-    """What Keras says is to be done to pixels before they enter its plain network."""
+    """Prepares pixels for the plain network as Keras' `preprocess_input` does."""
     module = PREPROCESS_INPUT.get(row.constructor)
     return getattr(keras.applications, module).preprocess_input(pixels.copy()) if module else pixels
 
 
 def some_pixels(size: int) -> np.ndarray:
-    """Two images of noise, with channels that differ."""
+    """Two images of noise with different channels."""
     return np.random.default_rng(0).uniform((0, 50, 100), (100, 200, 255), (2, size, size, 3)).astype("float32")
 
 
 def shaken(model: keras.Model) -> keras.Model:
-    """Moves biases, scales and statistics away from the 0 and 1 that they start at."""
+    """Moves biases, scales and statistics away from their initial 0 and 1."""
     rng = np.random.default_rng(1)
     model.set_weights([w + rng.uniform(0, 0.1, w.shape) if w.ndim == 1 else w for w in model.get_weights()])
     return model
 
 
 def outputs_at(model: keras.Model, layers: list[str], inputs: np.ndarray) -> list[np.ndarray]:
-    """What comes out of the named layers and of the model."""
+    """Returns the outputs of the named layers and of the model."""
     outputs = [*(model.get_layer(name).output for name in layers), model.output]
     return [np.asarray(output) for output in keras.Model(model.input, outputs)(inputs, training=False)]
 
 
 def assert_close(values: np.ndarray, expected: np.ndarray) -> None:
-    """Both are the same numbers, but for rounding."""
+    """Checks that both are equal except for rounding."""
     assert np.abs(expected).max() > 0
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """A file of random weights of a plain Keras network, the model built of it, and what that says to some pixels."""
+    """A file of random weights of a plain Keras network, the model built with it, and its output for some pixels."""
     row = BACKBONES[request.param]
     size = max(64, row.min_image_size)
     path = tmp_path_factory.mktemp("weights") / f"{row.constructor}.weights.h5"
@@ -112,11 +112,11 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_every_row_is_true_to_its_network(name: str) -> None:
-    """Boundaries exist, stages share out all layers, and the columns of the row say what the network has."""
+def test_every_row_matches_its_network(name: str) -> None:
+    """The ends of stages exist, every layer has a stage, and the columns of the row match the network."""
     row = BACKBONES[name]
     stages = [stage for stage in row.stages if not stage.dense]
-    # Twice in one process, since names that Keras numbers differ from build to build.
+    # Twice in one process, since names with numbers differ from build to build.
     for _ in range(2 if name in FIRST_ROWS else 1):
         model = build_backbone(row, image_size=row.min_image_size, weights="random")
         found = stage_layers(model, row)
@@ -140,7 +140,7 @@ def test_every_row_is_true_to_its_network(name: str) -> None:
 def test_every_row_names_the_file_that_keras_asks_for(
     name: str, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
 ) -> None:
-    """Without cache and network, the error names the address, the file and the folder that Keras would use."""
+    """Without cache and internet, the error names the address, the file and the folder that Keras would use."""
     row, asked = BACKBONES[name], fetch(monkeypatch, None)
     with pytest.raises(WeightsError, match=r"URL fetch failure on https://.*Put .* into .*--weights PATH") as error:
         build_backbone(row, image_size=row.min_image_size)
@@ -163,18 +163,18 @@ def test_too_small_images_are_refused_where_keras_refuses_them(name: str) -> Non
 def test_a_built_model_is_keras_network_on_preprocessed_pixels(
     family: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With weights by path, pixels give what Keras' weights="imagenet" gives for `preprocess_input`."""
+    """With a weights file, the output for pixels is that of Keras' weights="imagenet" after `preprocess_input`."""
     fetch(monkeypatch, family.path)
     plain = plain_keras(family.row, family.size, "imagenet")
     stem = family.row.stages[0].last_layer
-    # In the plain network the stem of ConvNeXt is a model within the model.
+    # In the plain network, the stem of ConvNeXt is a nested model.
     stem = "convnext_tiny_stem" if family.row.name == "ConvNeXtTiny" else stem
-    # Early, where other scaling or another order of channels would still show: random layers forget it.
+    # At an early layer, where wrong scaling or channel order still shows; later random layers hide it.
     early, last = outputs_at(plain, [stem], preprocess(family.row, family.pixels))
     assert_close(family.early, early)
     assert_close(family.last, last)
-    other = family.pixels[..., ::-1] * 1.01
-    assert np.abs(outputs_at(plain, [stem], other)[0] - early).max() > 0.01 * np.abs(early).max()
+    changed = family.pixels[..., ::-1] * 1.01
+    assert np.abs(outputs_at(plain, [stem], changed)[0] - early).max() > 0.01 * np.abs(early).max()
 
 
 @pytest.mark.parametrize("family", ["EfficientNetB0", "ConvNeXtTiny", "ResNet50"], indirect=True, scope="module")
@@ -184,15 +184,15 @@ def test_a_download_gives_the_same_weights_as_the_file(
     """Downloaded at the backbone's own size or given as a path, at any input size: the same weights."""
     fetch(monkeypatch, family.path)
     model = build_backbone(family.row, image_size=family.size, weights="imagenet")
-    for one, other in zip(model.get_weights(), family.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    # The first layers too, which scale the pixels: Normalization does not work with its weights themselves.
+    for weight, expected in zip(model.get_weights(), family.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    # Also the outputs of the first layers, which scale the pixels: Normalization computes values from its weights.
     assert_close(outputs_at(model, [family.row.stages[0].last_layer], family.pixels)[0], family.early)
     assert capsys.readouterr().out == ""
 
 
-def test_a_built_model_is_saved_and_reloaded_as_it_is(family: SimpleNamespace, tmp_path: Path) -> None:
-    """A .keras file reloads in safe mode without custom objects, with the same outputs and stages."""
+def test_a_built_model_is_the_same_after_saving_and_loading(family: SimpleNamespace, tmp_path: Path) -> None:
+    """A .keras file loads in safe mode without custom objects, with the same outputs and stages."""
     family.model.save(tmp_path / "model.keras")
     reloaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     assert_close(reloaded(family.pixels, training=False), family.last)
@@ -200,7 +200,7 @@ def test_a_built_model_is_saved_and_reloaded_as_it_is(family: SimpleNamespace, t
 
 
 def test_a_cut_model_with_layers_on_top_keeps_its_stages(family: SimpleNamespace) -> None:
-    """Cut at the default cut or whole, layers on top belong to no stage, and the stages below stay what they are."""
+    """Layers on top of a cut or a whole model belong to no stage. The stages below do not change."""
     row = family.row
     whole = {stage: len(names) for stage, names in stage_layers(family.model, row).items()}
     kept = list(whole)[: list(whole).index(row.default_cut) + 1]
@@ -215,7 +215,7 @@ def test_a_cut_model_with_layers_on_top_keeps_its_stages(family: SimpleNamespace
 
 
 def test_widths_of_a_family_share_their_stages() -> None:
-    """What is known of one width holds for the others; the width 1.0 has the plain name."""
+    """All widths have the same stages; the width 1.0 has the plain name."""
     assert BACKBONES["MobileNetV2-0.35"].stages == BACKBONES["MobileNetV2"].stages
     assert get_backbone("MobileNetV2-1.0") is BACKBONES["MobileNetV2"]
     assert get_backbone("MobileNetV2-0.35").arguments == {"alpha": 0.35}
@@ -234,7 +234,7 @@ def test_widths_of_a_family_share_their_stages() -> None:
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(name: str, meant: str) -> None:
-    """A name that is nearly right, in other letter case too, is refused with a suggestion."""
+    """A misspelled name, also in another case, is refused with a suggestion."""
     with pytest.raises(UnknownNameError, match=f"Unknown backbone '{name}'. Did you mean '{meant}'"):
         get_backbone(name)
 
@@ -248,28 +248,28 @@ def test_an_unknown_stage_is_answered_with_the_nearest() -> None:
 
 
 def test_the_stages_of_another_network_are_not_found() -> None:
-    """`stage_layers` says which layer it missed."""
+    """`stage_layers` names the layer that is missing."""
     model = build_backbone(get_backbone("MobileNet-0.25"), image_size=32, weights="random")
     with pytest.raises(UserError, match=r"Expected a model built on VGG16. Received: 'MobileNet-0.25'"):
         stage_layers(model, get_backbone("VGG16"))
 
 
 def test_dense_layers_exist_at_the_backbones_own_size_only() -> None:
-    """VGG16 has its fully connected stage at 224 px; elsewhere, and in other backbones, it is refused."""
+    """VGG16 has its fully connected stage at 224 px. At other sizes and for other backbones it is refused."""
     row = get_backbone("VGG16")
     assert [stage.name for stage in stages_at(row, 128)] == ["block1", "block2", "block3", "block4", "block5"]
     assert stages_at(row, 224)[-1].dense
-    for other, size in ((row, 128), (get_backbone("MobileNet-0.25"), 224)):
-        with pytest.raises(UserError, match=f"dense=True for {other.name} at {size} px"):
-            build_backbone(other, image_size=size, weights="random", dense=True)
+    for backbone, size in ((row, 128), (get_backbone("MobileNet-0.25"), 224)):
+        with pytest.raises(UserError, match=f"dense=True for {backbone.name} at {size} px"):
+            build_backbone(backbone, image_size=size, weights="random", dense=True)
     model = build_backbone(row, weights="random", dense=True)
     assert model.output_shape == (None, 4096)
     assert stage_layers(model, row)["fc"] == ("flatten", "fc1", "fc2")
     keras.utils.clear_session()
 
 
-def test_a_network_without_a_name_for_its_end_gets_one() -> None:
-    """The added end changes nothing."""
+def test_a_network_without_a_stable_name_for_its_end_gets_one() -> None:
+    """The added layer does not change the output."""
     model = build_backbone(get_backbone("MobileNetV3Small-0.75"), image_size=32, weights="random")
     end = model.get_layer(OUTPUT)
     assert not end.weights
@@ -277,12 +277,12 @@ def test_a_network_without_a_name_for_its_end_gets_one() -> None:
 
 
 def test_only_rows_that_need_it_touch_the_first_kernel() -> None:
-    """Random weights stay as they are: nobody trained them on other channels."""
+    """Random weights are not changed, since they were not trained on another order of channels."""
     keras.utils.set_random_seed(0)
     model = build_backbone(get_backbone("ResNet50"), image_size=32, weights="random", last_stage="stem")
     keras.utils.set_random_seed(0)
     plain = plain_keras(get_backbone("ResNet50"), 32, None)
-    np.testing.assert_array_equal(*(one.get_layer("conv1_conv").get_weights()[0] for one in (model, plain)))
+    np.testing.assert_array_equal(*(built.get_layer("conv1_conv").get_weights()[0] for built in (model, plain)))
 
 
 @pytest.fixture
@@ -296,8 +296,8 @@ def sized_files(empty_cache: Path) -> dict[int, Path]:
     return files
 
 
-def test_the_224_file_serves_where_there_is_none_of_the_size(sized_files: dict[int, Path]) -> None:
-    """At 128 px the file of 128 px is taken, without it that of 224 px, and `weights_size` decides over both."""
+def test_the_file_for_224_px_is_used_if_there_is_none_for_the_size(sized_files: dict[int, Path]) -> None:
+    """At 128 px, the file for 128 px comes first, then the one for 224 px. `weights_size` overrides this."""
     row = get_backbone("MobileNetV2-0.35")
 
     def first(**arguments: int) -> np.ndarray:
@@ -315,8 +315,8 @@ def test_the_224_file_serves_where_there_is_none_of_the_size(sized_files: dict[i
         first(image_size=128, weights_size=100)
 
 
-def test_both_sizes_are_asked_for_before_giving_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file of the size first, then that of 224 px; the error names the one that always serves."""
+def test_both_sizes_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the file for the size, then the one for 224 px. The error names the latter, which fits every size."""
     asked = fetch(monkeypatch, None)
     with pytest.raises(WeightsError, match=r"Put mobilenet_2_5_224_tf_no_top.h5 into"):
         build_backbone(get_backbone("MobileNet-0.25"), image_size=160)
@@ -324,7 +324,7 @@ def test_both_sizes_are_asked_for_before_giving_up(monkeypatch: pytest.MonkeyPat
 
 
 def test_building_is_deterministic_for_given_weights(sized_files: dict[int, Path]) -> None:
-    """The same file gives the same outputs, whatever the seed."""
+    """The same file gives the same outputs with any seed."""
     models = []
     for seed in (0, 1):
         keras.utils.set_random_seed(seed)
@@ -333,14 +333,14 @@ def test_building_is_deterministic_for_given_weights(sized_files: dict[int, Path
     np.testing.assert_array_equal(*(model(some_pixels(64)) for model in models))
 
 
-def test_weights_that_cannot_be_used_are_refused_with_a_sentence(sized_files: dict[int, Path], tmp_path: Path) -> None:
-    """A missing file, another architecture, another width, and a file that is no weights file."""
+def test_weights_that_cannot_be_used_are_refused(sized_files: dict[int, Path], tmp_path: Path) -> None:
+    """A missing file, another architecture, another width, and a file without weights."""
     row, path = get_backbone("MobileNetV2-0.35"), str(sized_files[224])
     with pytest.raises(WeightsError, match=r"Received: 'absent.h5', which does not exist. Check the path."):
         build_backbone(row, image_size=32, weights="absent.h5")
-    for other in ("MobileNet-0.25", "MobileNetV2-0.75"):
+    for name in ("MobileNet-0.25", "MobileNetV2-0.75"):
         with pytest.raises(WeightsError, match=rf"Expected weights of .*{path}', which does not fit"):
-            build_backbone(get_backbone(other), image_size=32, weights=path)
+            build_backbone(get_backbone(name), image_size=32, weights=path)
     broken = tmp_path / "broken.h5"
     broken.write_bytes(b"no weights")
     with pytest.raises(WeightsError, match=r"does not fit"):
@@ -352,7 +352,7 @@ def test_weights_that_cannot_be_used_are_refused_with_a_sentence(sized_files: di
 
 @pytest.fixture
 def real_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backbone:
-    """A row whose ImageNet file for 224 px is in the cache that the environment names."""
+    """A row whose ImageNet file for 224 px is in the cache of the environment."""
     row = get_backbone(request.param)
     name = row.weights_file.format(size=224, top="_notop")
     if not (Path(REAL_HOME) / "models" / name).is_file():
@@ -367,7 +367,7 @@ REAL_HOME = os.environ.get("KERAS_HOME", "")
 
 @pytest.mark.parametrize("real_weights", ["MobileNet-0.25", "MobileNetV2-0.35"], indirect=True)
 def test_real_weights_give_what_keras_gives(real_weights: Backbone) -> None:
-    """With the ImageNet file of 224 px, at 224 px and below, pixels give what Keras gives for preprocessed ones."""
+    """With the ImageNet file for 224 px, at 224 px and below: the output is that of Keras for preprocessed pixels."""
     row = real_weights
     path = Path(REAL_HOME) / "models" / row.weights_file.format(size=224)
     for size in (224, 128):

@@ -1,4 +1,4 @@
-"""Keras starts without a word."""
+"""Keras is imported quietly."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ print("keras" in sys.modules, file=sys.stderr)
 """
 
 
-def test_nothing_of_the_start_reaches_stderr():
-    """What is said afterwards does."""
+def test_start_up_messages_do_not_reach_stderr():
+    """Later messages do."""
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "True\n")

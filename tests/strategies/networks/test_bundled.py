@@ -13,7 +13,7 @@ from strategies.networks.pretrained import build_backbone
 
 @pytest.fixture(scope="module")
 def trained(photos, pretrained_weights, tmp_path_factory):
-    """What the script writes after one pass over 70 crops, and what it says."""
+    """The weights file that the script writes after one epoch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "BATCH_SIZE", 8)
         out = tmp_path_factory.mktemp("bundled") / "small.weights.h5"
@@ -22,17 +22,17 @@ def trained(photos, pretrained_weights, tmp_path_factory):
 
 
 def test_the_script_writes_a_file_that_the_package_reads(trained):
-    """In half precision, by the same way as any other file of weights."""
+    """The file is in half precision and is read like any other weights file."""
     with h5py.File(trained) as file:
         kinds = set()
-        file.visititems(lambda _, one: kinds.add(str(one.dtype)) if isinstance(one, h5py.Dataset) else None)
+        file.visititems(lambda _, node: kinds.add(str(node.dtype)) if isinstance(node, h5py.Dataset) else None)
     assert kinds == {"float16"}
     network = build_backbone(get_backbone(train.BACKBONE), image_size=64, weights=str(trained))
     assert all(np.isfinite(weight).all() for weight in network.get_weights())
 
 
 def test_the_statistics_are_those_of_the_photos():
-    """Mean and variance of what enters a layer, over all photos, whatever was there before."""
+    """Mean and variance of the input of a layer over all photos, whatever the earlier statistics were."""
     keras.utils.set_random_seed(0)
     network = train.with_stages(
         build_backbone(get_backbone(train.BACKBONE), image_size=64, weights="random"), "network"
@@ -48,9 +48,9 @@ def test_the_statistics_are_those_of_the_photos():
 def test_crops_are_seeded_and_differ_from_epoch_to_epoch():
     """The same seed gives the same training."""
     photos = np.random.default_rng(0).integers(0, 256, (train.BATCH_SIZE, 64, 64, 3), dtype="uint8")
-    (one,), (same,) = train.Crops(photos, 0)[0], train.Crops(photos, 0)[0]
+    (crops,), (same,) = train.Crops(photos, 0)[0], train.Crops(photos, 0)[0]
     later = train.Crops(photos, 0)
     later.on_epoch_end()
-    assert one.shape == (train.BATCH_SIZE, 64, 64, 3)
-    assert np.array_equal(one, same)
-    assert not np.array_equal(one, later[0][0])
+    assert crops.shape == (train.BATCH_SIZE, 64, 64, 3)
+    assert np.array_equal(crops, same)
+    assert not np.array_equal(crops, later[0][0])

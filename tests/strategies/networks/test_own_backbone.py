@@ -1,4 +1,4 @@
-"""A user's own model as a backbone: what becomes of it, and what is refused."""
+"""A user's own model as a backbone: how it is built and trained, and which models are refused."""
 
 import json
 
@@ -15,7 +15,7 @@ from strategies.networks.flattening import flatten, name_leaves
 from strategies.networks.pretrained import build_backbone, stage_layers
 from strategies.plans.plan import read_plan
 from strategies.recipes import RECIPES
-from strategies.training.model import layers_by_stage
+from strategies.training.model import StagedModel
 
 SIZE = 32
 SMALL = {"stem": "relu0", "middle": "add", "late": "relu2", "end": "pool"}
@@ -24,7 +24,7 @@ NESTED = {f"stage{index}": f"conv_pw_{block}_relu" for index, block in enumerate
 
 @pytest.fixture(autouse=True)
 def only_here():
-    """What a test adds is gone after it."""
+    """Removes the backbones that a test adds."""
     before = dict(BACKBONES)
     yield
     BACKBONES.clear()
@@ -38,7 +38,7 @@ def pixels():
 
 
 def _shaken(model):
-    """Moves biases, scales and statistics away from the 0 and 1 that they start at."""
+    """Moves biases, scales and statistics away from their initial 0 and 1."""
     rng = np.random.default_rng(1)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -52,7 +52,7 @@ def _block(x, filters, index):
 
 
 def small(size=SIZE, *, scaled=True):
-    """A functional network with its scaling, BatchNorm, an operation, and an end that is named as a plan's is."""
+    """A functional network with scaling, BatchNorm, an operation, and a last layer named like one of a plan."""
     inputs = keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(inputs) if scaled else inputs
     x = _block(x, 8, 0)
@@ -63,13 +63,13 @@ def small(size=SIZE, *, scaled=True):
 
 
 def nested():
-    """A pretrained network within the user's model, held at inference as in Keras' guide, after a Sequential one."""
+    """A nested pretrained network, in inference mode as in Keras' guide, behind a nested Sequential model."""
     base = keras.applications.MobileNet(alpha=0.25, weights=None, include_top=False, input_shape=(SIZE, SIZE, 3))
     before = keras.Sequential([layers.Rescaling(1 / 127.5, offset=-1)], name="before")
     for layer in base.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.0
-    # Statistics of noise: with those that it starts from, a random network says the same of every image.
+    # Statistics of noise: with the initial ones, a random network gives the same output for every image.
     base(np.random.default_rng(1).uniform(-1, 1, (32, SIZE, SIZE, 3)).astype("float32"), training=True)
     inputs = keras.Input((SIZE, SIZE, 3))
     model = keras.Model(inputs, base(before(inputs), training=False))
@@ -88,7 +88,7 @@ def _plan(recipe="head_only", **options):
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_each_recipe_does_to_it_what_its_freeze_map_says(recipe, kind, pixels, check_freeze_map):
-    """Tensor by tensor at the end of each phase; the model that was given stays what it is, bit for bit."""
+    """Tensor by tensor at the end of each phase. The user's model does not change by a single bit."""
     make, stages = MODELS[kind]
     model = make()
     given = model.get_weights()
@@ -99,7 +99,7 @@ def test_each_recipe_does_to_it_what_its_freeze_map_says(recipe, kind, pixels, c
     def check(phase, trained, before):
         nonlocal frozen, moved
         seen.append(phase.name)
-        assert set(layers_by_stage(trained, plan)) == set(plan.built_stages)
+        assert set(StagedModel(plan=plan, model=trained).layers) == set(plan.built_stages)
         held, changed = check_freeze_map(phase, trained, before, plan)
         frozen, moved = frozen + held, moved + changed
 
@@ -113,33 +113,33 @@ def test_each_recipe_does_to_it_what_its_freeze_map_says(recipe, kind, pixels, c
         assert np.array_equal(now, then)
 
 
-def _says(model, name, pixels):
+def _outputs(model, name, pixels):
     return np.asarray(keras.Model(model.input, model.get_layer(name).output)(pixels.astype("float32"), training=False))
 
 
-def test_features_are_what_the_model_says(pixels):
-    """At every stage of a flat model, averaged where they are maps."""
+def test_features_are_the_outputs_of_the_model(pixels):
+    """At every stage of a flat model; feature maps are averaged."""
     model = small()
     strategies.add_backbone("mine", model, stages=list(SMALL.items()))
     found = strategies.extract_features(pixels, "mine", stages=list(SMALL))
     for stage, layer in SMALL.items():
-        expected = _says(model, layer, pixels)
+        expected = _outputs(model, layer, pixels)
         expected = expected.mean(axis=(1, 2)) if expected.ndim == 4 else expected
         np.testing.assert_allclose(found[stage], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def test_features_of_a_model_within_the_model_are_what_it_says(pixels):
-    """A stage may end within it."""
+def test_features_of_a_nested_model_are_its_outputs(pixels):
+    """A stage may end inside it."""
     model = nested()
     strategies.add_backbone("mine", model, stages=NESTED)
     found = strategies.extract_features(pixels, "mine", stages=["stage1", "stage4"], pool=False)
-    early = _says(model.get_layer("mobilenet_0.25_32"), "conv_pw_3_relu", pixels / 127.5 - 1)
+    early = _outputs(model.get_layer("mobilenet_0.25_32"), "conv_pw_3_relu", pixels / 127.5 - 1)
     for values, expected in ((found["stage1"], early), (found["stage4"], model(pixels, training=False))):
         np.testing.assert_allclose(values, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def test_the_built_model_is_flat_and_its_stages_share_out_the_layers():
-    """Scaling belongs to no stage, wherever it stood."""
+def test_the_built_model_is_flat_and_every_layer_has_a_stage():
+    """Except scaling, wherever it is."""
     row = strategies.add_backbone("mine", nested(), stages=NESTED)
     network = build_backbone(row)
     owned = [name for names in stage_layers(network, row).values() for name in names]
@@ -151,7 +151,7 @@ def test_the_built_model_is_flat_and_its_stages_share_out_the_layers():
 
 
 def test_another_input_size_is_built_where_the_layers_allow_it(pixels):
-    """With the same weights; below and above the model's own size, and for a model that has none."""
+    """With the same weights, below and above the model's own size, and for a model without a fixed size."""
     model = small()
     row = strategies.add_backbone("mine", model, stages=SMALL)
     assert (row.image_size, row.min_image_size) == (SIZE, 1)
@@ -167,7 +167,7 @@ def test_another_input_size_is_built_where_the_layers_allow_it(pixels):
 
 
 def test_a_model_for_one_input_size_keeps_it():
-    """A Dense layer on flattened maps has weights for one size only; others are refused, when they are asked for."""
+    """A Dense layer on flattened maps has weights for only one size. Other sizes are refused."""
     inputs = keras.Input((SIZE, SIZE, 3))
     x = layers.Flatten()(layers.Conv2D(4, 3, strides=4, name="conv")(inputs))
     model = keras.Model(inputs, layers.Dense(5, name="dense")(x))
@@ -182,7 +182,7 @@ def test_a_model_for_one_input_size_keeps_it():
 
 @pytest.mark.parametrize("preprocessing", ["none", "-1..1", "-1..0.99", "torch", "caffe"])
 def test_pixels_become_what_the_model_expects(preprocessing, pixels, tmp_path):
-    """As by Keras' `preprocess_input`, without a change to any kernel; also after saving and loading in safe mode."""
+    """As with Keras' `preprocess_input`, without changed kernels; also after saving and loading in safe mode."""
     model = small(scaled=False)
     row = strategies.add_backbone("mine", model, stages=SMALL, preprocessing=preprocessing)
     images = pixels.astype("float32")
@@ -191,18 +191,18 @@ def test_pixels_become_what_the_model_expects(preprocessing, pixels, tmp_path):
     else:
         prepared = {"none": images, "-1..1": images / 127.5 - 1, "-1..0.99": images / 128 - 1}[preprocessing]
     network = build_backbone(row)
-    kernels = [one.get_layer("conv0").get_weights()[0] for one in (network, model)]
+    kernels = [built.get_layer("conv0").get_weights()[0] for built in (network, model)]
     np.testing.assert_array_equal(*kernels)
     network.save(tmp_path / "model.keras")
-    for one in (network, keras.models.load_model(tmp_path / "model.keras", safe_mode=True)):
-        np.testing.assert_allclose(one(images), model(prepared), rtol=1e-4, atol=1e-4)
+    for built in (network, keras.models.load_model(tmp_path / "model.keras", safe_mode=True)):
+        np.testing.assert_allclose(built(images), model(prepared), rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(
         network.get_layer("conv0").get_weights()[0], model.get_layer("conv0").get_weights()[0]
     )
 
 
 def test_preprocessing_that_would_change_a_kernel_is_refused():
-    """ "built-in" means Keras' EfficientNet, whose first kernel takes a factor; "none" is what is meant."""
+    """ "built-in" is for Keras' EfficientNet, whose first kernel gets a factor. The message suggests "none"."""
     assert set(PREPROCESSING["none"].factor) == {1.0}
     for name in ("built-in", "minus-one"):
         with pytest.raises(UnknownNameError, match=r"Unknown preprocessing .*'none' leaves all scaling to the model."):
@@ -210,8 +210,8 @@ def test_preprocessing_that_would_change_a_kernel_is_refused():
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
-def test_weights_are_the_models_own_unless_something_else_is_said(tmp_path):
-    """By default "own", in plans and in `build_backbone`; random ones are drawn anew; a file of the model is read."""
+def test_weights_are_the_models_own_by_default(tmp_path):
+    """In plans and in `build_backbone`. Random weights are initialized again; a weights file of the model is loaded."""
     model = nested()
     row = strategies.add_backbone("mine", model, stages=NESTED)
     assert _plan().weights == "own"
@@ -225,12 +225,12 @@ def test_weights_are_the_models_own_unless_something_else_is_said(tmp_path):
     own, random = weights(), weights(weights="random")
     assert all(np.array_equal(*pair) for pair in zip(own, weights(weights="own"), strict=True))
     assert not any(np.array_equal(*pair) for pair in zip(own, random, strict=True))
-    # What is done to the model later is no matter of the backbone's.
+    # Later changes to the model do not change the backbone.
     model.get_layer("mobilenet_0.25_32").set_weights([w + 1 for w in model.get_weights()])
     assert all(np.array_equal(*pair) for pair in zip(own, weights(), strict=True))
     path = tmp_path / "later.weights.h5"
     model.save_weights(path)
-    assert all(np.allclose(one, two + 1) for one, two in zip(weights(weights=str(path)), own, strict=True))
+    assert all(np.allclose(loaded, first + 1) for loaded, first in zip(weights(weights=str(path)), own, strict=True))
     small().save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(WeightsError, match=r"Expected weights of mine. Received: .*which does not fit"):
         weights(weights=str(tmp_path / "other.weights.h5"))
@@ -239,7 +239,7 @@ def test_weights_are_the_models_own_unless_something_else_is_said(tmp_path):
 
 
 def test_the_mean_and_variance_of_normalization_stay_with_random_weights():
-    """They scale pixels, and were not learned by training."""
+    """They scale pixels and do not come from training."""
     inputs = keras.Input((SIZE, SIZE, 3))
     scaling = layers.Normalization(name="scaling")
     scaling.adapt(np.random.default_rng(0).uniform(0, 255, (8, SIZE, SIZE, 3)))
@@ -262,8 +262,8 @@ def test_a_file_of_a_model_is_as_good_as_the_model(tmp_path, pixels):
         strategies.add_backbone("mine", str(tmp_path / "absent.keras"), stages=SMALL)
 
 
-def test_layers_of_one_name_are_told_apart():
-    """The outer one keeps its name, the inner one is preceded by its model's; operations too."""
+def test_layers_with_the_same_name_get_different_names():
+    """The outer layer keeps its name. The inner one gets the name of its model in front; so do operations."""
     inner_inputs = keras.Input((SIZE, SIZE, 3))
     x = layers.Conv2D(4, 3, name="conv", use_bias=False)(inner_inputs)
     inner = keras.Model(inner_inputs, keras.ops.add(x, x), name="inner")
@@ -280,8 +280,8 @@ def test_layers_of_one_name_are_told_apart():
     assert strategies.build_model(_plan("keep_early_layers")).output_shape == (None, 3)
 
 
-def test_models_within_models_within_a_sequential_one_are_taken_apart(pixels):
-    """However deep, with the same output and none of them left."""
+def test_nested_models_in_a_sequential_model_are_flattened(pixels):
+    """At any depth, with the same output."""
     deep = keras.Sequential([keras.Input((SIZE, SIZE, 3)), keras.Sequential([nested()]), layers.ReLU(name="end")])
     expected = np.asarray(deep(pixels, training=False))
     flat = flatten(deep)
@@ -290,7 +290,7 @@ def test_models_within_models_within_a_sequential_one_are_taken_apart(pixels):
 
 
 def test_a_name_is_replaced_if_it_was_added_and_refused_if_it_is_keras():
-    """The width 1.0 of a network of Keras has two names."""
+    """A network of Keras with the width 1.0 has two names."""
     strategies.add_backbone("mine", small(), stages=SMALL)
     row = strategies.add_backbone("mine", small(), stages=SMALL, default_cut="stem", source="me")
     assert get_backbone("mine") is row
@@ -303,7 +303,7 @@ def test_a_name_is_replaced_if_it_was_added_and_refused_if_it_is_keras():
 
 
 def test_a_plan_is_read_only_where_its_backbone_was_added(tmp_path):
-    """In a process that has not added it, the sentence says how to."""
+    """In a process that has not added it, the error says how to add it."""
     strategies.add_backbone("mine", small(), stages=SMALL)
     plan = _plan("keep_early_layers")
     path = tmp_path / "plan.json"
@@ -315,7 +315,7 @@ def test_a_plan_is_read_only_where_its_backbone_was_added(tmp_path):
 
 
 def test_similarity_can_be_measured_with_it(pixels):
-    """What its BatchNorm layers hold is the reference, uncalibrated; without BatchNorm it is refused."""
+    """The statistics of its BatchNorm layers are the reference, without calibration. BatchNorm is required."""
     strategies.add_backbone("mine", nested(), stages=NESTED)
     found = advisor.measure_similarity(pixels, ruler="mine", image_size=SIZE)
     assert (found.calibrated, found.ruler.weights) == (False, "own")
@@ -327,7 +327,7 @@ def test_similarity_can_be_measured_with_it(pixels):
 
 
 def test_advice_is_given_for_it(pixels, pretrained_weights):
-    """The plan says whose weights they are."""
+    """The plan says that the weights are the model's own."""
     strategies.add_backbone("mine", small(), stages=SMALL)
     advice = advisor.recommend((pixels, ["a", "b", "c"] * 8), backbone="mine", image_size=SIZE)
     assert advice.plan.weights == "own"
@@ -345,19 +345,19 @@ class Subclassed(keras.Model):
 
 @keras.saving.register_keras_serializable()
 class Composite(layers.Layer):
-    """A layer that holds BatchNormalization within."""
+    """A layer that contains BatchNormalization."""
 
     def __init__(self, **options):
         super().__init__(**options)
         self.norm = layers.BatchNormalization()
 
     def call(self, inputs):
-        """Normalises."""
+        """Normalizes."""
         return self.norm(inputs)
 
 
 class Forgetful(layers.Layer):
-    """A layer whose configuration does not say all."""
+    """A layer with state outside its configuration and weights."""
 
     factor = 1.0
 
@@ -367,13 +367,13 @@ class Forgetful(layers.Layer):
 
 
 def _ending_in(*more, shape=(SIZE, SIZE, 3), first=None):
-    """A small model that ends in the layers given, as a Sequential one."""
+    """A small Sequential model that ends in the given layers."""
     return keras.Sequential([keras.Input(shape), first or layers.Conv2D(4, 3, name="a"), *more])
 
 
 def _two_inputs():
-    one, two = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
-    return keras.Model([one, two], layers.ReLU(name="b")(layers.Conv2D(4, 3, name="a")(one + two)))
+    left, right = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
+    return keras.Model([left, right], layers.ReLU(name="b")(layers.Conv2D(4, 3, name="a")(left + right)))
 
 
 def _two_outputs():
@@ -438,13 +438,13 @@ AB = {"one": "a", "two": "b"}
             {**AB, "end": "c"},
             r"Received: stage 'two' ending at 'b' with shape \(None, 3600\)",
         ),
-        (lambda: _ending_in(Composite(name="b")), AB, r"Received: 'b', a Composite that holds it within"),
+        (lambda: _ending_in(Composite(name="b")), AB, r"Received: 'b', a Composite that contains it"),
         (_forgetful, AB, r"whose copy differs by"),
         (lambda: _ending_in(layers.Lambda(lambda x: x, name="b")), AB, r"Received: 'b', a Lambda"),
     ],
 )
-def test_what_cannot_be_a_backbone_is_refused_with_a_sentence(make, stages, sentence):
-    """What was received, what was expected, what to do; and nothing is added."""
+def test_what_cannot_be_a_backbone_is_refused_with_one_line(make, stages, sentence):
+    """It says what was expected, what was received and what to do. No backbone is added."""
     with pytest.raises(UserError, match=sentence) as caught:
         strategies.add_backbone("mine", make(), stages=stages)
     assert "\n" not in str(caught.value)

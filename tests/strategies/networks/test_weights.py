@@ -1,4 +1,4 @@
-"""Which weights a network gets: cache, download, or those in the package."""
+"""The weights of a network: from the cache, by download, or bundled."""
 
 import http.server
 import json
@@ -33,10 +33,10 @@ def _put(cache, name):
         (cache / file).touch()
 
 
-def test_without_a_name_and_a_network_the_bundled_backbone_is_used_and_that_is_said(no_network):
-    """The main job must still be done."""
+def test_without_a_name_and_without_internet_the_bundled_backbone_is_used(no_network):
+    """A note says so."""
     chosen = choose_network()
-    assert (chosen.backbone, chosen.weights) == ("MobileNetV2-0.35", "bundled")
+    assert (chosen.network.backbone, chosen.network.weights) == ("MobileNetV2-0.35", "bundled")
     assert "MobileNetV2 are not in" in chosen.note
     assert "small network in this package" in chosen.note
     assert "\n" not in chosen.note
@@ -44,15 +44,15 @@ def test_without_a_name_and_a_network_the_bundled_backbone_is_used_and_that_is_s
 
 @pytest.mark.parametrize(("cached", "expected"), [("MobileNetV2", "MobileNetV2"), ("MobileNetV2-0.35",) * 2])
 def test_what_is_in_the_cache_comes_first(no_network, cached, expected):
-    """The default backbone, or a smaller one, which is then named."""
+    """The default backbone, or a smaller one; a note names the latter."""
     _put(no_network, cached)
     chosen = choose_network()
-    assert (chosen.backbone, chosen.weights) == (expected, "imagenet")
+    assert (chosen.network.backbone, chosen.network.weights) == (expected, "imagenet")
     assert bool(chosen.note) == (expected != "MobileNetV2")
 
 
-def test_a_named_backbone_that_cannot_be_had_is_an_error_that_says_what_to_do(no_network):
-    """Nobody gets another network than the one that was named."""
+def test_a_named_backbone_without_weights_is_an_error_that_says_what_to_do(no_network):
+    """A named backbone is never replaced by another."""
     for weights_given in ("auto", "imagenet"):
         with pytest.raises(WeightsError, match="--weights bundled"):
             choose_network("ResNet50", weights_given)
@@ -62,16 +62,16 @@ def test_a_named_backbone_that_cannot_be_had_is_an_error_that_says_what_to_do(no
         choose_network("ResNet5")
 
 
-def test_what_is_named_is_kept(no_network):
-    """Random weights and files of the user's are for the code that reads them."""
-    assert choose_network("ResNet50", "random").weights == "random"
-    assert choose_network("ResNet50", "mine.weights.h5").weights == "mine.weights.h5"
-    assert choose_network("MobileNetV2-0.35", "bundled").weights == "bundled"
+def test_named_weights_are_kept(no_network):
+    """Random weights and files are checked later, by the code that loads them."""
+    assert choose_network("ResNet50", "random").network.weights == "random"
+    assert choose_network("ResNet50", "mine.weights.h5").network.weights == "mine.weights.h5"
+    assert choose_network("MobileNetV2-0.35", "bundled").network.weights == "bundled"
 
 
 @pytest.mark.parametrize("answer", [200, 404, None])
-def test_a_server_that_answers_is_a_network(monkeypatch, answer):
-    """One that refuses is none, nor is one that never answers, which takes no longer than the limit."""
+def test_weights_can_be_downloaded_if_the_server_answers(monkeypatch, answer):
+    """Not if it refuses, and not if it is slower than the time limit."""
 
     class Server(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):
@@ -97,18 +97,18 @@ def test_a_server_that_answers_is_a_network(monkeypatch, answer):
 
 
 def test_the_bundled_file_is_small_and_in_half_precision():
-    """A package of a megabyte, not of fourteen."""
+    """So that the package stays small."""
     import h5py
 
     assert BUNDLED_FILE.stat().st_size < 1.5e6
     kinds = set()
     with h5py.File(BUNDLED_FILE) as file:
-        file.visititems(lambda _, one: kinds.add(str(one.dtype)) if isinstance(one, h5py.Dataset) else None)
+        file.visititems(lambda _, node: kinds.add(str(node.dtype)) if isinstance(node, h5py.Dataset) else None)
     assert kinds == {"float16"}
 
 
-def test_the_bundled_backbone_sees_more_than_a_random_one(test_data):
-    """Ten points of accuracy on flowers at the least, by a linear classifier on its features."""
+def test_the_bundled_backbone_is_better_than_a_random_one(test_data):
+    """By at least ten points of accuracy on flowers, with a linear classifier on its features."""
     flowers = load_dataset(test_data / "flowers5")
     flowers = flowers.subset(np.random.default_rng(0).permutation(len(flowers))[:300])
     folds, found = make_folds(flowers.labels, 0), {}
@@ -118,16 +118,16 @@ def test_the_bundled_backbone_sees_more_than_a_random_one(test_data):
     assert found["bundled"] > found["random"] + 0.1
 
 
-def test_a_bundled_network_of_another_name_is_not_built():
-    """Its weights fit one network."""
+def test_bundled_weights_are_refused_for_another_backbone():
+    """They fit only one network."""
     with pytest.raises(WeightsError, match="Leave the backbone out"):
         build_backbone(get_backbone("MobileNet-0.25"), image_size=96, weights="bundled")
     assert native_size(get_backbone("MobileNetV2-0.35"), "bundled") == BUNDLED_IMAGE_SIZE
     assert native_size(get_backbone("MobileNetV2-0.35"), "imagenet") == 224
 
 
-def test_similarity_is_measured_with_what_there_is(no_network, photos):
-    """The bundled ruler is calibrated too, and the result names it."""
+def test_similarity_is_measured_with_the_bundled_network_if_there_is_no_other(no_network, photos):
+    """The bundled ruler is calibrated as well, and the result names it."""
     assert default_ruler().weights == "bundled"
     found = measure_similarity(photos)
     assert found.calibrated
@@ -135,13 +135,13 @@ def test_similarity_is_measured_with_what_there_is(no_network, photos):
     assert 0 < found.score <= 1
 
 
-def test_advice_without_a_network_names_its_weights(no_network, photos, tmp_path):
-    """In the plan, in the report and in a caution; the same images with named weights give the same plan."""
+def test_advice_without_internet_names_its_weights(no_network, photos, tmp_path):
+    """In the plan, in the report and in a caution. If the weights are named, the plan is the same."""
     advice = advisor.recommend(photos, cache=False)
     assert (advice.plan.backbone, advice.plan.weights, advice.plan.image_size) == ("MobileNetV2-0.35", "bundled", 96)
-    assert {"other_network", "bundled_ruler"} <= {row["code"] for row in advice.cautions}
+    assert {"other_network", "bundled_ruler"} <= {caution.code for caution in advice.cautions}
     assert "weights bundled" in str(advice)
     assert json.loads((advice.save(tmp_path / "advice") / "plan.json").read_text())["weights"] == "bundled"
     named = advisor.recommend(photos, weights="bundled", cache=False)
     assert named.plan.phases == advice.plan.phases
-    assert "other_network" not in {row["code"] for row in named.cautions}
+    assert "other_network" not in {caution.code for caution in named.cautions}

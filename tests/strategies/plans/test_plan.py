@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from strategies.errors import PlanError, UnknownNameError
-from strategies.plans.plan import check_classes, check_plan, plan_from_dict, read_plan
+from strategies.plans.plan import check_class_names, check_plan, plan_from_dict, read_plan
 from strategies.plans.planning import make_plan
 
 NAMES = ["cat", "dog", "elk"]
@@ -37,7 +37,7 @@ def test_numbers_that_are_not_finite_are_refused(number, tmp_path):
 
 
 def test_an_edited_plan_is_obeyed(tmp_path):
-    """A person may unfreeze one more stage in the file."""
+    """A user may unfreeze another stage in the file."""
     values = _plan().to_dict()
     values["phases"][1]["trains"].insert(0, "stage2")
     values["phases"][1]["learning_rate"]["stage2"] = 1e-4
@@ -71,15 +71,15 @@ def _phase(index, key, value):
         (_set("image_size", "big"), "image_size"),
         (_set("cut_stage", "stage9"), "cut_stage must be a stage"),
         (_set("rebuilt_stages", ["stage4"]), "without a gap"),
-        (_set("class_names", ["cat", "cat", "dog"]), "different class names"),
-        (_set("class_names", ["cat", "dog"]), "as wide as"),
+        (_set("class_names", ["cat", "cat", "dog"]), "a different name"),
+        (_set("class_names", ["cat", "dog"]), "one unit per class"),
         (_set("class_weights", {"cat": 2.0}), "every class"),
         (_phase(0, "trains", ["new_stage"]), "one learning_rate for each"),
         (_phase(0, "trains", ["stage6"]), "which the plan removes"),
         (_phase(0, "trains", ["stage99"]), "does not have"),
         (_phase(0, "steps", 0), "at least one step"),
         (_phase(0, "steps", -3), "steps"),
-        (_phase(0, "solver", "logistic"), "fits the classifier alone"),
+        (_phase(0, "solver", "logistic"), "can train only the classifier"),
         (_phase(0, "batch_norm", {"stem": {"mode": "train", "momentum": 0.9}}), "freezes 'stem'"),
         (_phase(0, "batch_norm", {"new_stage": {"mode": "train"}}), "needs a momentum"),
         (_phase(0, "name", "later_layers"), "different names"),
@@ -90,8 +90,8 @@ def _phase(index, key, value):
         (_set("label_smoothing", 1.0), "label_smoothing"),
         (_phase(0, "views", -1), "views"),
         (lambda plan: plan.pop("phases"), "phases"),
-        (lambda plan: plan["new_layers"].reverse(), "end with the one classifier"),
-        (lambda plan: plan["new_layers"][0].update(name="stem"), "names of their own"),
+        (lambda plan: plan["new_layers"].reverse(), "exactly one classifier"),
+        (lambda plan: plan["new_layers"][0].update(name="stem"), "unique names"),
     ],
 )
 def test_an_impossible_or_contradictory_plan_is_refused_with_a_sentence(change, sentence):
@@ -106,7 +106,7 @@ def test_a_new_layer_that_never_trains_is_refused():
     """Random weights that stay random are a mistake."""
     plan = _plan("head_only")
     phase = replace(plan.phases[0], solver="adamw", steps=5, trains=("stem",), learning_rate={"stem": 1e-3})
-    with pytest.raises(PlanError, match="must train in some phase"):
+    with pytest.raises(PlanError, match="a phase must train"):
         check_plan(replace(plan, phases=(phase,)))
 
 
@@ -127,7 +127,7 @@ def test_an_unknown_backbone_in_a_plan_is_named():
 def test_a_plan_for_other_classes_is_refused():
     """The classes that differ are named."""
     with pytest.raises(PlanError, match="elk"):
-        check_classes(_plan(), ["cat", "dog", "fox"])
+        check_class_names(_plan().class_names, ["cat", "dog", "fox"])
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "3"])

@@ -167,13 +167,6 @@ def test_vgg16_keeps_its_fully_connected_layers_where_only_the_last_one_is_repla
     assert "fc" not in _states(_plan("fine_tune_all", "VGG16", image_size=128))
 
 
-def test_a_backbone_without_batch_norm_has_no_policy_for_it():
-    """VGG16 has no BatchNormalization, but the new stage does."""
-    cells = {row.stage: row.cells[-1].batch_norm for row in _plan("retrain_all", "VGG16").freeze_map}
-    assert cells["block1"] is None
-    assert cells["new_stage"].startswith("train")
-
-
 def test_the_cut_can_be_chosen():
     """keep_early_layers takes the stage to cut after; the others have none."""
     assert _plan(cut_stage="stage3").kept_stages == ("stem", "stage1", "stage2", "stage3")

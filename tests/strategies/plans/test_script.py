@@ -101,7 +101,7 @@ def plans(weights, pretrained_weights):
 
 @pytest.fixture(scope="module")
 def runs(plans, tiles, weights, tmp_path_factory):
-    """`(printed, model)` of the script of each plan, run in a process that has TensorFlow and Keras but not this."""
+    """`(printed, model)` of the script of each plan, run in a process without this package."""
     import keras
 
     folder = tmp_path_factory.mktemp("scripts")
@@ -125,7 +125,9 @@ def _pixels(folder):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatch):
-    """The same freeze map and layers as `strategies.train`, as good a model, and the same where nothing is drawn."""
+    """The same freeze map and layers as `strategies.train`, as good a model, and the same where nothing is random."""
+    import keras
+
     plan, (printed, model) = plans[recipe], runs[recipe]
     freeze_map = {
         (cell.phase, row.stage): cell.state for row in plan.freeze_map for cell in row.cells if cell.state != "removed"
@@ -140,24 +142,27 @@ def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatc
     if recipe in EXACT:
         monkeypatch.setattr(classifier, "STRENGTHS", (10.0,))
     result = strategies.train(plan, tiles, cache=False, baseline=False)
-    learnt = dict(re.findall(r"^(\w+): (\d+) weights learnt", printed, re.MULTILINE))
-    assert {phase: int(number) for phase, number in learnt.items()} == result.num_trainable_by_phase
+    trained = dict(re.findall(r"^(\w+): (\d+) weights trained", printed, re.MULTILINE))
+    assert {phase: int(number) for phase, number in trained.items()} == result.num_trainable_by_phase
     assert [weight.path for weight in model.weights] == [weight.path for weight in result.model.weights]
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     assert f" on {result.test.num_images} images" in printed
     if recipe in EXACT:
+        keras.utils.set_random_seed(plan.seed)  # as `strategies.train` does
         start = strategies.build_model(plan).get_weights()
         moved = zip(model.weights, start, result.model.get_weights(), model.get_weights(), strict=True)
         for weight, first, ours, theirs in moved:
             far, apart = np.linalg.norm(ours - first), np.linalg.norm(theirs - ours)
             assert apart <= 0.2 * far + 1e-7, (weight.path, far, apart)
     pixels, truth = _pixels(tiles), np.repeat([0, 1], 60)
-    ours, theirs = ((one.predict(pixels, verbose=0).argmax(axis=1) == truth).mean() for one in (result.model, model))
+    ours, theirs = (
+        (network.predict(pixels, verbose=0).argmax(axis=1) == truth).mean() for network in (result.model, model)
+    )
     assert abs(theirs - ours) < 0.1
 
 
 def test_a_script_solves_the_head_exactly(runs, tiles):
-    """Its head is scikit-learn's, for the strength of the regularisation that the validation images choose."""
+    """Its head is scikit-learn's, for the strength of the regularization that the validation images choose."""
     import keras
     from sklearn.linear_model import LogisticRegression
 
@@ -200,7 +205,7 @@ def test_every_script_is_short_and_needs_keras_alone():
 
 
 def test_a_script_of_many_classes_and_edits_is_short_too():
-    """What its lists need is made up for: they take one line each."""
+    """Where its lists would take too many lines, they take one line each."""
     names = [f"a class of number {index}" for index in range(60)]
     for name, weights, size in (("ConvNeXtTiny", "file.h5", 224), ("MobileNetV2", "imagenet", 96)):
         plan = strategies.make_plan(
@@ -209,8 +214,8 @@ def test_a_script_of_many_classes_and_edits_is_short_too():
         )  # fmt: skip
         head, whole = plan.phases
         edited = replace(plan, phases=(head, replace(whole, solver="sgd", optional=True)), label_smoothing=0.1)
-        for one in (plan, edited):
-            script = strategies.write_script(one)
+        for written in (plan, edited):
+            script = strategies.write_script(written)
             assert script.count("\n") <= 120
             ast.parse(script)
 
@@ -230,7 +235,7 @@ def test_names_stay_names():
     assert ast.literal_eval(values["phases"])[0][0] == '", quit(), "'
 
 
-def test_a_model_of_ones_own_has_no_script():
+def test_an_own_model_has_no_script():
     """A script could not build it; the sentence says what to do instead."""
     import keras
 
@@ -247,7 +252,7 @@ def test_a_model_of_ones_own_has_no_script():
 
 
 def test_the_command_prints_the_script(advisor, small_run, tmp_path):
-    """Of a plan file or of a folder that holds one; stdout is the script and nothing else."""
+    """For a plan file or a run folder; stdout is the script and nothing else."""
     folder, _, result = small_run
     expected = strategies.write_script(result.plan)
     for path in (folder, folder / "plan.json"):

@@ -27,7 +27,7 @@ def run(photos, tmp_path_factory):
 
 
 def test_its_own_test_images_give_its_own_metrics(run):
-    """The test split alone is taken where there is one; every number is the one of training, the temperature too."""
+    """Only the test split is evaluated, and every number is that of training, the temperature too."""
     folder, dataset, result = run
     found = evaluate_run(folder, dataset)
     assert found.images == "test"
@@ -53,7 +53,7 @@ def test_unreadable_files_are_named_and_too_many_are_an_error(run, photos, tmp_p
     shutil.copytree(photos, tmp_path / "data")
     (tmp_path / "data" / "china" / "broken.png").write_bytes(b"no image")
     found = evaluate_run(run[0], tmp_path / "data")
-    assert [one["path"] for one in found.unreadable] == ["china/broken.png"]
+    assert [row["path"] for row in found.unreadable] == ["china/broken.png"]
     assert found.evaluation.num_images == 40
     with pytest.raises(DatasetError, match=r"china/broken\.png"):
         evaluate_run(run[0], tmp_path / "data", max_unreadable=0.0)
@@ -65,7 +65,7 @@ def test_what_is_missing_or_strange_gets_a_sentence(run, tmp_path, photos):
     with pytest.raises(DatasetError, match="zebra"):
         evaluate_run(run[0], (images, ["zebra", "china"]))
     (tmp_path / "empty" / "china").mkdir(parents=True)
-    with pytest.raises(DatasetError, match="labelled images"):
+    with pytest.raises(DatasetError, match="labeled images"):
         evaluate_run(run[0], tmp_path / "empty")
     with pytest.raises(UserError, match="run folder"):
         evaluate_run(tmp_path / "nowhere", photos)
@@ -73,7 +73,7 @@ def test_what_is_missing_or_strange_gets_a_sentence(run, tmp_path, photos):
     (copy / "metrics.json").unlink()
     found = evaluate_run(copy, (images, ["flower", "flower"]))
     assert found.evaluation.majority_class == "flower"
-    assert found.evaluation.reliability.temperature is None
+    assert found.evaluation.calibration.temperature is None
     (copy / "model.keras").write_bytes(b"no model")
     with pytest.raises(UserError, match="a model that Keras"):
         evaluate_run(copy, photos)

@@ -14,7 +14,7 @@ from strategies.errors import ExportError, OutputError, PlanError, UnknownNameEr
 from strategies.runs import exporting, runtimes
 from strategies.runs.exporting import FORMATS, read_exports
 
-# Converters may order the additions of a sum anew. What the photos and flowers5 measured is below a tenth of this.
+# Converters may change the order of additions. What the photos and flowers5 measured is below a tenth of this.
 ROUNDING = 1e-4
 
 
@@ -32,7 +32,7 @@ def run_copy(small_run, tmp_path):
 
 @pytest.fixture
 def same_process(monkeypatch):
-    """Reloads in this process, where a test is about something else: Keras need not start anew."""
+    """Reloads in this process, where a test is about something else: Keras need not start again."""
 
     def reload(row, path, pixels):
         return runtimes.RUNTIMES[row.name](str(path))(pixels.astype("float32"))
@@ -109,22 +109,22 @@ def test_an_onnx_file_holds_its_class_names(run_copy, same_process):
     assert session.get_inputs()[0].shape == ["num_images", 32, 32, 3]
 
 
-def test_without_data_the_images_are_made_up_and_it_is_said(run_copy, same_process, advisor):
-    """The same for everyone, from one colour to noise."""
+def test_without_data_the_images_are_synthetic_and_the_result_says_so(run_copy, same_process, advisor):
+    """The same for everyone, from a single color to noise."""
     code, out, err = advisor("export", run_copy, "--format", "keras", "--json")
     values = json.loads(out)["export"]
     assert code == 0, err
-    assert "made-up" in values["images"]
-    assert values["num_images"] == exporting.MADE_UP
-    pixels = exporting._made_up(48)
-    assert np.array_equal(pixels, exporting._made_up(48))
+    assert "synthetic" in values["images"]
+    assert values["num_images"] == exporting.NUM_SYNTHETIC
+    pixels = exporting._synthetic_images(48)
+    assert np.array_equal(pixels, exporting._synthetic_images(48))
     deviations = pixels.std(axis=(1, 2)).mean(axis=1)
     assert deviations.min() == 0
     assert deviations.max() > 50
 
 
 def test_the_report_gets_a_section_on_exports(run_copy, photos, same_process, advisor):
-    """Once, however often one exports; figures of another model are left out."""
+    """Once, however often the run is exported; results of another model are left out."""
     report = run_copy / "report.md"
     before = write_report(run_copy).read_text(encoding="utf-8")
     code, out, err = advisor("export", run_copy, "--format", "keras", "--data", photos)
@@ -134,7 +134,7 @@ def test_the_report_gets_a_section_on_exports(run_copy, photos, same_process, ad
     text = report.read_text(encoding="utf-8")
     assert text.startswith(before)
     assert text.count("# Export") == 1
-    assert "made-up" in text[len(before) :]
+    assert "synthetic" in text[len(before) :]
     assert "test images" not in text[len(before) :]
     model = strategies.read_run(run_copy).model
     model.set_weights([weight + 1 for weight in model.get_weights()])
@@ -173,7 +173,7 @@ def test_an_export_that_does_not_load_again_is_an_error_and_is_not_kept(run_copy
     """Nothing reaches the folder that was not checked; the runtime's own words are passed on."""
     _need("onnx")
     monkeypatch.setattr(exporting, "_write", lambda run, row, path: path.write_bytes(b"no model"))
-    with pytest.raises(ExportError, match=r"refuses .*model\.onnx failed"):
+    with pytest.raises(ExportError, match=r"cannot run .*model\.onnx failed"):
         strategies.export(run_copy, "onnx")
     assert not (run_copy / "export").exists()
 

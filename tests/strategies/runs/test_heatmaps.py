@@ -57,7 +57,7 @@ def test_behind_the_pooling_it_is_the_class_activation_map():
     for label in range(3):
         coarse = np.maximum(maps @ kernel[:, label], 0)
         heat = gradcam(model, images, classes=label)
-        cells = heat[:, 16::32, 16::32]  # the centre of each cell, between two pixels
+        cells = heat[:, 16::32, 16::32]  # the center of each cell, between two pixels
         assert np.abs(cells - coarse / coarse.max(axis=(1, 2), keepdims=True)).max() < 0.05
 
 
@@ -149,7 +149,7 @@ np.save("heat.npy", strategies.gradcam(model, images, classes=0))
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_another_backend_gives_the_same_maps(backend, tmp_path):
-    """The gradient is the one thing that Keras has no function for."""
+    """The gradient is the only operation for which Keras has no function."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     found = []

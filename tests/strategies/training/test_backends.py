@@ -1,4 +1,4 @@
-"""The trainer and the feature pass under Keras' other backends, without TensorFlow."""
+"""Training and feature extraction with the other backends of Keras, without TensorFlow."""
 
 import importlib.util
 import os
@@ -46,7 +46,7 @@ for recipe in strategies.RECIPES:
     )
     runs = [strategies.train(lower_rates_below(plan), (images, labels)) for _ in range(2)]
     pairs = zip(*(run.model.get_weights() for run in runs))
-    assert all(np.array_equal(one, two) for one, two in pairs)
+    assert all(np.array_equal(first, second) for first, second in pairs)
 features = strategies.extract_features(images, "MobileNet-0.25", image_size=32, weights="random")
 assert next(iter(features.values())).shape == (24, 256)
 assert "tensorflow" not in sys.modules

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from strategies.plans.plan import Phase
+from strategies.plans.phase import Phase
 from strategies.training.best_weights import BalancedAccuracy, BestWeights
 
 
@@ -23,19 +23,21 @@ class _Model:
 
 def _kept(scores, *, num_val=100, optional=(), losses=None):
     """Feeds validation accuracies, phase by phase, and returns the phase and number of the kept evaluation."""
-    selection, count = BestWeights("accuracy", num_val), 0
+    best_weights, count = BestWeights("accuracy", num_val), 0
     for name, values in scores.items():
         model = _Model()
-        selection.start(Phase(name=name, trains=("x",), learning_rate={}, steps=99, optional=name in optional), model)
-        selection.set_model(model)
+        best_weights.start(
+            Phase(name=name, trains=("x",), learning_rate={}, steps=99, optional=name in optional), model
+        )
+        best_weights.set_model(model)
         for value in values:
             count += 1
             model.count = count
             logs = {"loss": 1.0, "val_loss": 1.0, "val_accuracy": value, "accuracy": 1.0}
-            selection.on_epoch_end(count, {key: one for key, one in logs.items() if one is not None})
+            best_weights.on_epoch_end(count, {key: share for key, share in logs.items() if share is not None})
             if model.stop_training:
                 break
-    return selection.place[0], int(selection.weights[0])
+    return best_weights.place[0], int(best_weights.weights[0])
 
 
 def test_the_latest_of_what_validation_cannot_tell_apart_is_kept():
@@ -57,32 +59,32 @@ def test_few_images_tell_little_and_many_tell_much():
 
 
 def test_an_optional_phase_must_be_better():
-    """Equal is not enough, and of two that are better the better one is kept."""
+    """Equal weights are not kept, and of two better ones the best is kept."""
     assert _kept({"all": [0.80], "more": [0.80, 0.79]}, optional={"more"}) == ("all", 1)
     assert _kept({"all": [0.80], "more": [0.82, 0.81]}, optional={"more"}) == ("more", 2)
 
 
 def test_a_phase_that_goes_wrong_ends_early():
     """After five evaluations in a row that are clearly worse."""
-    selection = BestWeights("accuracy", 100)
+    best_weights = BestWeights("accuracy", 100)
     model = _Model()
-    selection.set_model(model)
-    selection.start(Phase(name="all", trains=("x",), learning_rate={}, steps=99), model)
+    best_weights.set_model(model)
+    best_weights.start(Phase(name="all", trains=("x",), learning_rate={}, steps=99), model)
     for value in (0.9, 0.1, 0.1, 0.1, 0.1, 0.1):
         assert not model.stop_training
-        selection.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0, "val_accuracy": value, "accuracy": 1.0})
+        best_weights.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0, "val_accuracy": value, "accuracy": 1.0})
     assert model.stop_training
 
 
 def test_what_is_not_a_number_ends_the_phase_and_is_not_kept():
     """A diverged loss is no result."""
-    selection = BestWeights("accuracy", 100)
+    best_weights = BestWeights("accuracy", 100)
     model = _Model()
-    selection.set_model(model)
-    selection.start(Phase(name="all", trains=("x",), learning_rate={}, steps=99), model)
-    selection.on_epoch_end(0, {"loss": float("nan"), "val_loss": 1.0, "val_accuracy": 0.9, "accuracy": 1.0})
+    best_weights.set_model(model)
+    best_weights.start(Phase(name="all", trains=("x",), learning_rate={}, steps=99), model)
+    best_weights.on_epoch_end(0, {"loss": float("nan"), "val_loss": 1.0, "val_accuracy": 0.9, "accuracy": 1.0})
     assert model.stop_training
-    assert selection.weights == []
+    assert best_weights.weights == []
 
 
 @pytest.mark.parametrize("batches", [1, 3])

@@ -1,4 +1,4 @@
-"""Calibration: what the error counts, and what the temperature mends."""
+"""Calibration: the expected calibration error, and what the temperature fixes."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def _honest(size, seed=0):
 
 
 def test_honest_probabilities_have_next_to_no_error_and_inflated_ones_do():
-    """Logits that are three times too large are called too sure, and the temperature that mends them is three."""
+    """Logits that are three times too large are overconfident, and the temperature that fixes them is three."""
     logits, labels = _honest(20_000)
     honest = measure_calibration(_softmax(logits), labels)
     assert honest.error < 0.015
@@ -54,15 +54,15 @@ def test_the_error_is_the_mean_gap_of_the_bins():
 
 @given(st.floats(0.06, 15), st.integers(0, 1000))
 def test_a_temperature_changes_no_answer_and_never_adds_loss_where_it_was_fitted(factor, seed):
-    """It is one number for all classes, and 1 is among those that it is chosen from."""
+    """It is a single number for all classes, and may be 1."""
     generator = np.random.default_rng(seed)
     probabilities = _softmax(factor * generator.normal(size=(40, 3)))
     labels = generator.integers(0, 3, 40)
     temperature = fit_temperature(probabilities, labels)
-    mended = apply_temperature(probabilities, temperature)
-    best = mended[np.arange(40), probabilities.argmax(axis=1)]
-    assert np.allclose(best, mended.max(axis=1))
-    assert log_loss(mended, labels) <= log_loss(apply_temperature(probabilities, 1), labels) + 1e-4
+    tempered = apply_temperature(probabilities, temperature)
+    best = tempered[np.arange(40), probabilities.argmax(axis=1)]
+    assert np.allclose(best, tempered.max(axis=1))
+    assert log_loss(tempered, labels) <= log_loss(apply_temperature(probabilities, 1), labels) + 1e-4
 
 
 def test_probabilities_of_zero_and_images_that_are_all_right_stay_finite():

@@ -1,4 +1,4 @@
-"""Runs that are cut off, and what becomes of them."""
+"""Interrupted runs, and how they continue."""
 
 import os
 import signal
@@ -16,10 +16,9 @@ from strategies.errors import OutputError
 from strategies.files import write_json
 from strategies.recipes import RECIPES
 from strategies.training.checkpoint import FILE, Checkpoint, State, locked
-from strategies.training.optimizers import make_optimizer
 
 
-class CutOff(keras.callbacks.Callback):
+class Interrupt(keras.callbacks.Callback):
     """Interrupts as Ctrl-C does, at the given step over all phases."""
 
     def __init__(self, step):
@@ -46,19 +45,19 @@ def _plan(recipe, **changes):
     return replace(plan, phases=phases, batch_size=8, **changes)
 
 
-def _same(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+def _same(left, right):
+    return all(np.array_equal(a, b) for a, b in zip(left.get_weights(), right.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_run_that_was_cut_off_goes_on_to_the_same_end(recipe, photos, tmp_path):
-    """Weights, history and metrics are those of a run that was not cut off, to the last bit."""
+def test_an_interrupted_run_continues_to_the_same_result(recipe, photos, tmp_path):
+    """Weights, history and metrics are those of a run without interruption, to the last bit."""
     plan = _plan(recipe)
     whole = strategies.train(plan, photos, cache=False)
     run = tmp_path / "run"
-    if recipe != "head_only":  # which is solved in one go
+    if recipe != "head_only":  # which is solved in a single step
         with pytest.raises(KeyboardInterrupt):
-            strategies.train(plan, photos, run, cache=False, callbacks=[CutOff(5)])
+            strategies.train(plan, photos, run, cache=False, callbacks=[Interrupt(5)])
         assert (run / FILE).is_file()
         assert not (run / "metrics.json").exists()
     result = strategies.train(plan, photos, run, resume=True, cache=False)
@@ -70,11 +69,11 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_end(recipe, photos, tmp_path
     assert not (run / FILE).exists()
 
 
-def test_without_a_state_a_run_begins_anew(photos, tmp_path):
-    """The same command serves for the first time and for every time after."""
+def test_without_a_state_a_run_starts_from_the_beginning(photos, tmp_path):
+    """The same command works the first time and every time after."""
     plan = _plan("retrain_all")
     with pytest.raises(KeyboardInterrupt):
-        strategies.train(plan, photos, tmp_path / "run", cache=False, callbacks=[CutOff(1)])
+        strategies.train(plan, photos, tmp_path / "run", cache=False, callbacks=[Interrupt(1)])
     assert not (tmp_path / "run" / FILE).exists()
     strategies.train(plan, photos, tmp_path / "run", resume=True, cache=False)
     with pytest.raises(OutputError, match="which is finished"):
@@ -84,17 +83,17 @@ def test_without_a_state_a_run_begins_anew(photos, tmp_path):
 def test_what_belongs_to_another_run_is_refused(photos, tmp_path):
     """Another plan, and a folder that holds other things."""
     with pytest.raises(KeyboardInterrupt):
-        strategies.train(_plan("retrain_all"), photos, tmp_path / "run", cache=False, callbacks=[CutOff(5)])
-    with pytest.raises(OutputError, match="Received: others"):
+        strategies.train(_plan("retrain_all"), photos, tmp_path / "run", cache=False, callbacks=[Interrupt(5)])
+    with pytest.raises(OutputError, match="Received: different ones"):
         strategies.train(_plan("retrain_all", seed=1), photos, tmp_path / "run", resume=True, cache=False)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "diary.txt").write_text("mine")
+    (tmp_path / "diaries").mkdir()
+    (tmp_path / "diaries" / "diary.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds files"):
-        strategies.train(_plan("retrain_all"), photos, tmp_path / "other", resume=True, cache=False)
+        strategies.train(_plan("retrain_all"), photos, tmp_path / "diaries", resume=True, cache=False)
 
 
 def test_a_folder_that_another_run_writes_to_is_refused(photos, tmp_path):
-    """Until that one has ended, however it ended."""
+    """Until the other run has ended, however it ended."""
     code = (
         "import sys, time, pathlib; from strategies.training.checkpoint import locked\n"
         "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -109,7 +108,7 @@ def test_a_folder_that_another_run_writes_to_is_refused(photos, tmp_path):
         pass
 
 
-def test_a_kill_leaves_a_run_that_goes_on(photos, tmp_path):
+def test_a_killed_run_can_be_continued(photos, tmp_path):
     """SIGKILL in another process, in the middle of a phase."""
     plan = _plan("retrain_all")
     plan = replace(plan, phases=tuple(replace(phase, steps=4000) for phase in plan.phases))
@@ -124,7 +123,7 @@ def test_a_kill_leaves_a_run_that_goes_on(photos, tmp_path):
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    short = CutOff(3)
+    short = Interrupt(3)
     with pytest.raises(KeyboardInterrupt):
         strategies.train(plan, photos, tmp_path / "run", resume=True, cache=False, callbacks=[short])
     with np.load(tmp_path / "run" / FILE) as state:
@@ -132,7 +131,7 @@ def test_a_kill_leaves_a_run_that_goes_on(photos, tmp_path):
 
 
 def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
-    """And says so in one sentence."""
+    """And the error is one sentence."""
     checkpoint = Checkpoint(tmp_path, {"plan": 1})
     checkpoint.write(State(arrays={"variables": [np.arange(3)]}, values={"phase": 0}))
 
@@ -147,51 +146,3 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
     assert found.values == {"phase": 0}
     assert found.arrays["variables"][0].tolist() == [0, 1, 2]
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
-
-
-class NoMemory(keras.callbacks.Callback):
-    """Fails as a GPU does whose memory is full, the first times."""
-
-    def __init__(self, times):
-        super().__init__()
-        self.left = times
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Counts; Keras calls it."""
-        if self.left:
-            self.left -= 1
-            raise MemoryError("out of memory")
-
-
-def test_out_of_memory_halves_the_batch_and_keeps_the_step(photos, capfd):
-    """It says so, goes on with the same number of steps, and gives up where one image is too many."""
-    plan = _plan("retrain_all")
-    result = strategies.train(plan, photos, cache=False, callbacks=[NoMemory(2)])
-    said = capfd.readouterr().err
-    assert "with 4 images at a time, 2 times for each step" in said
-    assert "with 2 images at a time, 4 times for each step" in said
-    whole = strategies.train(plan, photos, cache=False)
-    assert result.history["step"].tolist() == whole.history["step"].tolist()
-    with pytest.raises(MemoryError):
-        strategies.train(plan, photos, cache=False, callbacks=[NoMemory(9)])
-
-
-def test_accumulated_gradients_make_the_step_of_the_whole_batch():
-    """Two halves of a batch move the weights as the whole does, each stage at its own rate."""
-    inputs = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-    targets = inputs @ np.ones((3, 1), dtype="float32")
-    found = []
-    for accumulate in (1, 2):
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)])
-        rates = {
-            weight.path: rate for weight, rate in zip(model.trainable_weights, (1e-3, 1e-3, 1e-2, 1e-2), strict=True)
-        }
-        optimizer = make_optimizer(
-            "adamw", rates, model.trainable_weights, steps=4, warmup=0.5, weight_decay=0.01, accumulate=accumulate
-        )
-        model.compile(optimizer, "mse")
-        model.fit(inputs, targets, batch_size=8 // accumulate, epochs=3, shuffle=False, verbose=0)
-        found.append(model.get_weights())
-    for one, other in zip(*found, strict=True):
-        assert np.allclose(one, other, atol=1e-5)

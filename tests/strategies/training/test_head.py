@@ -34,7 +34,7 @@ def _compare(features, labels, per_class, seed):
         RidgeClassifierCV(alphas=np.logspace(-3, 5, 17)),
     )
     scores = [((features[test] @ kernel + bias).argmax(axis=1) == labels[test]).mean()]
-    return scores + [other.fit(features[train], labels[train]).score(features[test], labels[test]) for other in others]
+    return scores + [head.fit(features[train], labels[train]).score(features[test], labels[test]) for head in others]
 
 
 @pytest.mark.parametrize("per_class", [1, 2, 5, 20])
@@ -89,11 +89,11 @@ def test_folds_are_those_of_scikit_learn(labels, seed):
     if counts[counts > 0].min() < 2:
         assert make_folds(labels, seed) == []
         return
-    other = StratifiedKFold(min(5, counts[counts > 0].min()), shuffle=True, random_state=seed)
+    expected = StratifiedKFold(min(5, counts[counts > 0].min()), shuffle=True, random_state=seed)
     folds = make_folds(labels, seed)
-    for ours, theirs in zip(folds, other.split(np.zeros(len(labels)), labels), strict=True):
-        for one, another in zip(ours, theirs, strict=True):
-            assert one.tolist() == another.tolist()
+    for ours, theirs in zip(folds, expected.split(np.zeros(len(labels)), labels), strict=True):
+        for found, wanted in zip(ours, theirs, strict=True):
+            assert found.tolist() == wanted.tolist()
 
 
 def test_two_classes_get_two_outputs():
@@ -106,7 +106,7 @@ def test_two_classes_get_two_outputs():
 
 
 def test_one_image_per_class_is_enough_to_fit():
-    """Without images to cross-validate on, a fixed regularisation serves."""
+    """Without images to cross-validate on, a fixed regularization serves."""
     kernel, bias = fit_head(np.eye(3, dtype="float32"), np.arange(3), 3, seed=0)
     assert (np.eye(3) @ kernel + bias).argmax(axis=1).tolist() == [0, 1, 2]
 

@@ -64,7 +64,7 @@ def test_the_most_confidently_wrong_images_are_named():
     confidence = np.linspace(0.6, 0.9, 20)
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
     labels = np.ones(20, dtype=int)
-    labels[-1] = 0  # the surest one is right
+    labels[-1] = 0  # the most confident prediction is correct
     names = [f"cat/{index}.png" for index in range(20)]
     result = evaluate_predictions(probabilities, labels, labels, ["cat", "dog"], names=names)
     assert len(result.mistakes) == 12
@@ -77,11 +77,11 @@ def test_the_most_confidently_wrong_images_are_named():
 
 
 def test_a_paired_difference_is_surer_than_that_of_two_test_sets():
-    """Images on which both models agree say nothing; the error is that of the mean of the differences."""
-    one, other = np.ones(100, dtype=bool), np.ones(100, dtype=bool)
-    one[:10], other[:4] = False, False
-    difference, error = paired_difference(other, one)
+    """Images on which both models agree do not count; the error is that of the mean of the differences."""
+    baseline, model = np.ones(100, dtype=bool), np.ones(100, dtype=bool)
+    baseline[:10], model[:4] = False, False
+    difference, error = paired_difference(model, baseline)
     assert difference == pytest.approx(0.06)
-    assert error == pytest.approx(np.std(other.astype(int) - one) / 10)
+    assert error == pytest.approx(np.std(model.astype(int) - baseline) / 10)
     assert error < np.sqrt((0.9 * 0.1 + 0.96 * 0.04) / 100)
-    assert paired_difference(one, one) == (0, 0)
+    assert paired_difference(model, model) == (0, 0)

@@ -57,8 +57,8 @@ def test_groups_of_one_rate_do_what_one_optimizer_does():
             optimizer = StageRates([keras.optimizers.AdamW(1e-2), keras.optimizers.AdamW(1e-2)], groups=[1, 1, 0, 0])
         _fit(model, optimizer)
         results.append(model.get_weights())
-    for one, two in zip(*results, strict=True):
-        np.testing.assert_array_equal(one, two)
+    for single, combined in zip(*results, strict=True):
+        np.testing.assert_array_equal(single, combined)
 
 
 @pytest.mark.parametrize("rate", [1e-2, keras.optimizers.schedules.CosineDecay(1e-2, 100)], ids=["number", "schedule"])
@@ -72,10 +72,10 @@ def test_a_compiled_model_saves_and_reloads_with_the_state_of_every_optimizer(ra
     reloaded = keras.models.load_model(tmp_path / "model.keras")
     assert isinstance(reloaded.optimizer, StageRates)
     assert int(reloaded.optimizer.iterations) == 10
-    for one in (model, reloaded):
-        one.fit(*_data(), epochs=2, verbose=0, shuffle=False)
-    for one, two in zip(model.get_weights(), reloaded.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for trained in (model, reloaded):
+        trained.fit(*_data(), epochs=2, verbose=0, shuffle=False)
+    for kept, loaded in zip(model.get_weights(), reloaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, loaded)
 
 
 def test_an_own_optimizer_is_copied_never_used():
@@ -106,3 +106,24 @@ def test_a_group_for_every_weight_is_needed():
     """One too few is said, not guessed."""
     with pytest.raises(ValueError, match="4 trainable weights"):
         StageRates([keras.optimizers.SGD(1e-2)], groups=[0, 0, 0]).build(_model().trainable_weights)
+
+
+def test_accumulated_gradients_make_the_step_of_the_whole_batch():
+    """Two halves of a batch move the weights as the whole does, each stage at its own rate."""
+    inputs = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    targets = inputs @ np.ones((3, 1), dtype="float32")
+    found = []
+    for accumulate in (1, 2):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)])
+        rates = {
+            weight.path: rate for weight, rate in zip(model.trainable_weights, (1e-3, 1e-3, 1e-2, 1e-2), strict=True)
+        }
+        optimizer = make_optimizer(
+            "adamw", rates, model.trainable_weights, steps=4, warmup=0.5, weight_decay=0.01, accumulate=accumulate
+        )
+        model.compile(optimizer, "mse")
+        model.fit(inputs, targets, batch_size=8 // accumulate, epochs=3, shuffle=False, verbose=0)
+        found.append(model.get_weights())
+    for whole, accumulated in zip(*found, strict=True):
+        assert np.allclose(whole, accumulated, atol=1e-5)

@@ -11,7 +11,7 @@ from strategies.training.softmax import SoftmaxRegression
 
 
 def _objective(features, labels, kernel, strength, weights):
-    """What both minimise, times the sum of weights: half of it is counted twice where there are two classes."""
+    """What both minimize, times the sum of weights. With two classes, the penalty counts twice."""
     logits = features @ kernel
     logits -= logits.max(axis=1, keepdims=True)
     loss = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
@@ -26,15 +26,15 @@ def test_the_minimum_is_scikit_learns(strength, num_classes, num_images):
     digits = load_digits(n_class=num_classes)
     features = digits.data[:num_images] / np.linalg.norm(digits.data[:num_images], axis=1, keepdims=True)
     labels, weights = digits.target[:num_images], 1.0 + digits.target[:num_images] % 3
-    other = LogisticRegression(C=strength, fit_intercept=False, tol=1e-8, max_iter=10_000)
-    other.fit(features, labels, weights)
-    theirs = other.coef_.T if num_classes > 2 else np.stack([-other.coef_[0], other.coef_[0]], axis=1) / 2
+    reference = LogisticRegression(C=strength, fit_intercept=False, tol=1e-8, max_iter=10_000)
+    reference.fit(features, labels, weights)
+    theirs = reference.coef_.T if num_classes > 2 else np.stack([-reference.coef_[0], reference.coef_[0]], axis=1) / 2
     regression = SoftmaxRegression(features, labels, num_classes)
     found = regression.fit(weights[:, None], strength, max_steps=1000)
     ours = regression.kernel(found)
     lowest = _objective(features, labels, theirs, strength, weights)
     assert _objective(features, labels, ours, strength, weights) <= lowest + 1e-5 * weights.sum()
-    agreement = (features @ ours).argmax(axis=1) == other.predict(features)
+    agreement = (features @ ours).argmax(axis=1) == reference.predict(features)
     assert agreement.mean() > 0.99
     np.testing.assert_allclose(regression.probabilities(found)[:, 0].sum(axis=1), 1, atol=1e-5)
 
@@ -49,12 +49,12 @@ def test_fits_made_together_are_those_made_alone(num_images, num_features, num_c
     weights = generator.integers(0, 2, (num_images, 3)).astype("float64")
     weights[0] = 1.0
     together = SoftmaxRegression(features, labels, num_classes)
-    said = together.probabilities(together.fit(weights, 1.0, max_steps=500))
+    found = together.probabilities(together.fit(weights, 1.0, max_steps=500))
     for fit in range(3):
         kept = np.flatnonzero(weights[:, fit])
         alone = SoftmaxRegression(features[kept], labels[kept], num_classes)
-        one = alone.probabilities(alone.fit(np.ones((len(kept), 1)), 1.0, max_steps=500))
-        np.testing.assert_allclose(said[kept, fit], one[:, 0], atol=0.02)
+        expected = alone.probabilities(alone.fit(np.ones((len(kept), 1)), 1.0, max_steps=500))
+        np.testing.assert_allclose(found[kept, fit], expected[:, 0], atol=0.02)
 
 
 def test_nothing_to_see_is_no_error():

@@ -1,14 +1,17 @@
 """How long a plan will take: what is counted, and what is timed."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import strategies.training.timing
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset
+from strategies.plans.cost import RecipeCost
 from strategies.plans.planning import make_plan
-from strategies.training.timing import TIMED_IMAGES, TIMED_STEPS, Cost, _peak, measure_cost
+from strategies.training.timing import TIMED_IMAGES, TIMED_STEPS, PlanCost, _peak, measure_cost
 
 
 def test_steps_evaluations_and_passes_are_counted():
@@ -16,7 +19,7 @@ def test_steps_evaluations_and_passes_are_counted():
     plan = make_plan("keep_early_layers", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
     assert [phase.steps for phase in plan.phases] == [80, 160, 32]
     images = {"train": 320, "val": 100, "test": 80}
-    cost = Cost(plan=plan, images=images, start=7.0, per_step=(0.1, 1.0, 2.0), per_image=0.01)
+    cost = PlanCost(plan=plan, images=images, start=7.0, per_step=(0.1, 1.0, 2.0), per_image=0.01)
     evaluations = 8 + 10 + 4  # after 10, 16 and 10 steps
     assert cost.seconds() == pytest.approx(7 + 8 + 160 + 64 + 5 + evaluations * 1)
     assert cost.seconds(0.5) == pytest.approx(7 + 4 + 80 + 32 + 5 + (4 + 8 + 2) * 1)
@@ -27,11 +30,11 @@ def test_an_epoch_is_a_pass_over_the_training_images_and_a_look_at_validation():
     """Of the last phase, which is the longest; a head that is solved has none."""
     images = {"train": 320, "val": 100, "test": 80}
     plan = make_plan("keep_early_layers", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
-    cost = Cost(plan=plan, images=images, start=7.0, per_step=(0.1, 1.0, 2.0), per_image=0.01, memory=2**30)
+    cost = PlanCost(plan=plan, images=images, start=7.0, per_step=(0.1, 1.0, 2.0), per_image=0.01, memory=2**30)
     assert cost.seconds_per_epoch == pytest.approx(10 * 2.0 + 100 * 0.01)
-    assert cost.to_dict() == {"seconds": cost.seconds(), "seconds_per_epoch": cost.seconds_per_epoch, "memory": 2**30}
+    assert cost.whole == RecipeCost(seconds=cost.seconds(), seconds_per_epoch=cost.seconds_per_epoch, memory=2**30)
     head = make_plan("head_only", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
-    assert Cost(plan=head, images=images, start=7.0, per_step=(), per_image=0.01).seconds_per_epoch is None
+    assert PlanCost(plan=head, images=images, start=7.0, per_step=(), per_image=0.01).seconds_per_epoch is None
 
 
 def test_memory_counts_the_images_that_are_kept_decoded(monkeypatch):
@@ -59,8 +62,6 @@ def test_memory_counts_the_images_that_are_kept_decoded(monkeypatch):
 
 def test_a_few_steps_on_a_few_images_of_every_class_are_timed(monkeypatch):
     """Whatever the length of the plan: each phase has laps of its own, and none of the real ones is trained."""
-    import strategies.training.timing
-
     seen = {}
 
     def train(plan, data, *, callbacks, cache, baseline):
@@ -91,3 +92,25 @@ def test_a_few_steps_on_a_few_images_of_every_class_are_timed(monkeypatch):
     assert len(cost.per_step) == 1
     assert cost.seconds(0.5) < cost.seconds() + 1e-6
     assert 8 < cost.start <= 9
+
+
+def test_timing_prints_nothing_and_leaves_stderr_as_it_is(capfd, monkeypatch):
+    """Also where stderr is a terminal, on which progress is drawn."""
+    images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype="uint8")
+    data = split_dataset(load_dataset((images, [0, 1] * 12)), seed=0)
+    plan = make_plan(
+        "fine_tune_all", "MobileNet-0.25", class_names=data.class_names, num_train=16, image_size=32, weights="random"
+    )
+    stream, seen = sys.stderr, []
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    run = strategies.training.timing.train
+
+    def train(*arguments, **options):
+        seen.append(sys.stderr)
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(strategies.training.timing, "train", train)
+    measure_cost(plan, data)
+    assert seen == [stream]
+    assert sys.stderr is stream
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,98 @@
+"""The parts of the reference that are written from the code, so that they cannot differ from it."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def write(folder: Path) -> None:
+    """Writes every generated part into a folder that Git ignores."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "commands": commands(),
+        "advisor": public_names("advisor"),
+        "strategies": public_names("strategies"),
+        "backbones": backbones(),
+    }
+    for name, text in parts.items():
+        path = folder / f"{name}.md"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def public_names(package: str) -> str:
+    """Returns a section for every name in `__all__` of a package; its text is the docstring."""
+    module, text = importlib.import_module(package), ""
+    for name in module.__all__:
+        if name == "__version__":
+            continue
+        value, path = getattr(module, name), f"{package}.{name}"
+        text += f"### {name}\n\n"
+        if inspect.isclass(value):
+            text += f"```{{eval-rst}}\n.. autoclass:: {path}\n```\n\n"
+        elif callable(value):
+            text += f"```{{eval-rst}}\n.. autofunction:: {path}\n```\n\n"
+        else:
+            kind = type(next(iter(value.values()))).__name__
+            text += f"`{path}` maps the name of each row to a `{kind}`: {', '.join(f'`{row}`' for row in value)}.\n\n"
+    return text
+
+
+def commands() -> str:
+    """Returns a section for every command: what it does, its arguments and its options."""
+    text = ""
+    for name, command in _commands():
+        text += f"## advisor {name}\n\n{_plain(command.help)}\n\n"
+        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        options = [one for one in command.params if one.param_type_name == "option"]
+        for title, found in (("Argument", arguments), ("Option", options)):
+            if found:
+                text += f"| {title} | Meaning |\n|---|---|\n"
+                text += "".join(f"| {_written(one)} | {_meaning(one)} |\n" for one in found) + "\n"
+    return text
+
+
+def _commands() -> Iterator[tuple[str, object]]:
+    import typer
+
+    from advisor import cli
+
+    yield from typer.main.get_command(cli.app).commands.items()
+
+
+def _written(parameter) -> str:
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.name.upper()}{' ...' if parameter.nargs == -1 else ''}`"
+    names = [*parameter.opts, *parameter.secondary_opts]
+    value = "" if parameter.is_flag else f" {parameter.name.upper()}"
+    return ", ".join(f"`{one}{value}`" for one in names)
+
+
+def _meaning(parameter) -> str:
+    text = _plain(parameter.help)
+    if parameter.required and parameter.param_type_name == "option":
+        text += " Required."
+    if parameter.multiple or (parameter.param_type_name == "argument" and parameter.nargs == -1):
+        text += " May be given several times."
+    if parameter.default not in (None, False, [], ()) and not parameter.required and not parameter.secondary_opts:
+        text += f" Default: `{parameter.default}`."
+    return text
+
+
+def _plain(text: str | None) -> str:
+    """Returns help in Markdown: its own characters are text."""
+    text = inspect.cleandoc(text or "")
+    text = "".join(f"\\{one}" if one in "|*_`<>" else one for one in text)
+    return re.sub(r"(?<![\w-])--[a-z][a-z-]*", lambda option: f"`{option[0]}`", text)
+
+
+def backbones() -> str:
+    """Returns the table of pretrained networks."""
+    from strategies import BACKBONES
+
+    text = "| Backbone | Stages | Input size |\n|---|---|---|\n"
+    for name, row in BACKBONES.items():
+        text += f"| `{name}` | {', '.join(stage.name for stage in row.stages)} | {row.image_size} px |\n"
+    return text

@@ -1,0 +1,57 @@
+"""The public names of the package, which are loaded when they are asked for."""
+
+import subprocess
+import sys
+
+import pytest
+
+import advisor
+
+# Names that users may have in their code. None was ever removed; whoever removes one has to say so here.
+PUBLIC = (
+    "Comparison",
+    "DatasetProfile",
+    "DepthCurve",
+    "Pilot",
+    "Recommendation",
+    "Similarity",
+    "__version__",
+    "check_images",
+    "compare_recipes",
+    "measure_depth_curve",
+    "measure_similarity",
+    "profile_images",
+    "recommend",
+    "run_pilot",
+)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there(name):
+    """As an attribute, by `from advisor import ...`, and in the list that an editor shows."""
+    assert getattr(advisor, name) is not None
+    assert name in dir(advisor)
+    scope = {}
+    exec(f"from advisor import {name}", scope)
+    assert scope[name] is getattr(advisor, name)
+
+
+def test_no_other_name_is_public():
+    """A new name is a promise, and is made on purpose."""
+    assert sorted(advisor.__all__) == sorted(PUBLIC)
+
+
+def test_a_name_that_does_not_exist_gives_one_clear_error():
+    """It says which module and which name, with no other error before it."""
+    with pytest.raises(AttributeError, match=r"^module 'advisor' has no attribute 'advise_me'$") as caught:
+        _ = advisor.advise_me
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    with pytest.raises(ImportError, match=r"cannot import name 'advise_me' from 'advisor'"):
+        exec("from advisor import advise_me", {})
+
+
+def test_a_name_is_found_whatever_was_imported_before():
+    """Importing the module of a function first does not hide the function."""
+    code = "import advisor.recommendation, advisor.pilot, advisor; print(callable(advisor.recommend), advisor.Pilot)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True <class")

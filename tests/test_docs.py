@@ -1,0 +1,316 @@
+"""Every command and every example of the README, of the documentation and of the docstrings runs."""
+
+import argparse
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import runpy
+import shlex
+import shutil
+import sys
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from support import ROOT
+
+import advisor
+import strategies
+from advisor import cli
+from advisor.evidence.tables import compare_methods
+from advisor.results import read_results
+from strategies.networks.backbones import BACKBONES
+from strategies.plans.plan import read_plan
+from strategies.recipes import RECIPES
+
+DOCS = ROOT / "docs"
+# In the order in which a reader would follow them: what one page writes, a later one may use.
+ORDER = ("README.md", "docs/getting-started.md", "docs/guides/training.md", "docs/guides/exporting.md")
+README_SIZE = 8_000  # characters
+
+
+def _pages():
+    """Returns the text of the README and of every page of the documentation, by path."""
+    paths = [path for path in DOCS.rglob("*.md") if not {"_build", "generated"} & set(path.parts)]
+    names = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *paths]}
+    in_order = [*ORDER, *sorted(set(names) - set(ORDER))]
+    return {name: names[name].read_text(encoding="utf-8") for name in in_order}
+
+
+PAGES = _pages()
+OTHERS = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "strategies/networks/bundled/README.md")
+}
+README = PAGES["README.md"]
+
+
+def _blocks(language, text):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def _once(language):
+    """Returns every distinct block of all pages, with the page that has it first."""
+    found = {}
+    for name, text in PAGES.items():
+        for block in _blocks(language, text):
+            found.setdefault(block, name)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, pretrained_weights):
+    """A working folder with `photos/` and `new_photos/` in it."""
+    for name in ("china", "flower"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        photo = Image.fromarray(load_sample_image(f"{name}.jpg"))
+        for index in range(40):
+            left, top = 50 * (index % 10), 60 * (index // 10)
+            photo.crop((left, top, left + 96, top + 96)).save(tmp_path / "photos" / name / f"{index:02}.png")
+    shutil.copytree(tmp_path / "photos", tmp_path / "new_photos")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _run(command, monkeypatch):
+    command, _, file = command.partition(" > ")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", shlex.split(command))
+        if file:
+            patch.setattr(sys, "stdout", open(file, "w", encoding="utf-8"))  # noqa: SIM115
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    assert not stop.value.code, command
+
+
+def test_the_commands_run(folder, monkeypatch, capsys):
+    """Each distinct command once, as a reader would type them; with few steps, for all four recipes are among them."""
+    monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 160)
+    commands = dict.fromkeys(line for block in _once("console") for line in block.splitlines())
+    assert len(commands) >= 17
+    assert all(command.startswith("advisor ") for command in commands)
+    # Four trainings: the slowest command by far.
+    assert sum(command.startswith("advisor compare") for command in commands) == 1
+    for command in commands:
+        _run(command, monkeypatch)
+    assert {"advice", "run", "edited", "head"} <= {path.name for path in folder.iterdir()}
+    assert read_plan(folder / "head" / "plan.json").recipe == "head_only"
+    assert len(read_results(folder / "results.csv")) == len(RECIPES)
+    assert len((folder / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 81
+    assert "# Export" in (folder / "run" / "report.md").read_text(encoding="utf-8")
+
+
+def _long_commands():
+    """The commands of all pages that take hours or other people's data: `python` something."""
+    for name, text in {**PAGES, **OTHERS}.items():
+        for block in _blocks("bash", text) + _blocks("console", OTHERS.get(name, "")):
+            for line in block.replace("\\\n", " ").splitlines():
+                assert line.startswith("python "), f"{line} of {name} is run by no test"
+                yield line
+        for inline in re.findall(r"`python (benchmarks/[^`]+)`", text):
+            yield f"python {' '.join(inline.split())}"
+
+
+@pytest.mark.parametrize("command", sorted(set(_long_commands())))
+def test_a_long_command_is_understood(command, monkeypatch, tmp_path):
+    """Its script is there, and its own parser takes the arguments; what follows is stopped before it begins."""
+    words = shlex.split(command)[1:]
+    understood = []
+
+    def parse(parser, *arguments):
+        understood.append(real(parser, *arguments))
+        raise KeyboardInterrupt
+
+    real = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    monkeypatch.setattr(sys, "argv", words[1:] if words[0] == "-m" else words)
+    monkeypatch.chdir(tmp_path)
+    # A package is run by its `__main__`.
+    if words[0] == "-m":
+        run, what = runpy.run_module, {"advisor.evidence": "advisor.evidence.__main__"}.get(words[1], words[1])
+    else:
+        run, what = runpy.run_path, str(ROOT / words[0])
+    with pytest.raises(KeyboardInterrupt):
+        run(what, run_name="__main__")
+    assert understood
+
+
+def test_the_python_examples_run(folder):
+    """Each distinct block once, in the order of the pages."""
+    blocks = _once("python")
+    assert len(blocks) >= 4
+    for block, name in blocks.items():
+        exec(compile(block, name, "exec"), {})
+    assert (folder / "python_run" / "model.keras").is_file()
+    assert (folder / "epochs.csv").is_file()
+
+
+def test_the_two_commands_install_and_run_what_they_say():
+    """They are one line each; CI runs the second, from this file."""
+    for mark, ends in (("demo", "advisor demo"), ("test", "pytest")):
+        (command,) = re.findall(rf"<!-- {mark}-command -->\n```sh\n(.*?)\n```", README, re.DOTALL)
+        assert command.endswith(ends)
+        assert "\n" not in command
+    assert len(_blocks("sh", README)) == 2
+
+
+def test_the_demo_trains_on_digits(monkeypatch, capsys, tmp_path, pretrained_weights):
+    """It ends with a report and says what to type next."""
+    monkeypatch.setattr("advisor.cli.demo.DEMO_BUDGET", 0.01)
+    _run(f"advisor demo --out {tmp_path / 'demo'}", monkeypatch)
+    shown = capsys.readouterr().out
+    assert "Test accuracy" in shown
+    assert "advisor recommend" in shown
+    assert (tmp_path / "demo" / "report.md").is_file()
+
+
+@pytest.mark.parametrize("name", ["", "recommend", "train", "compare", "predict", "export", "profile", "check", "demo"])
+def test_help_is_given(name, monkeypatch, capsys):
+    """Every command explains itself."""
+    _run(f"advisor {name} --help", monkeypatch)
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_the_readme_is_short():
+    """One page to read; everything else is behind it."""
+    assert len(README) <= README_SIZE
+
+
+def test_the_readme_shows_what_recommend_prints(test_data, imagenet_weights, monkeypatch, capsys):
+    """Every piece between the dots stands in the output for the same images, in that order."""
+    (shown,) = re.findall(
+        r"<!-- recommend-output -->\n```text\n(.*?)```\n<!-- /recommend-output -->", README, re.DOTALL
+    )
+    monkeypatch.chdir(test_data)
+    _run("advisor recommend flowers5 --backbone MobileNetV2-0.35", monkeypatch)
+    printed = " ".join(capsys.readouterr().out.split())
+    pieces = [" ".join(piece.split()) for piece in shown.split("...") if piece.strip()]
+    assert len(pieces) > 5
+    for piece in pieces:
+        _, found, printed = printed.partition(piece)
+        assert found == piece, piece
+
+
+def _anchors(text):
+    """Returns the anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", [*PAGES, *OTHERS])
+def test_every_link_leads_to_a_file(name):
+    """And to a heading of it, where the link names one."""
+    text = re.sub(r"```.*?```", "", {**PAGES, **OTHERS}[name], flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / name).parent / path if path else ROOT / name
+        assert file.exists(), f"{name} links to {target}"
+        if anchor:
+            page = file.read_text(encoding="utf-8")
+            for included in re.findall(r"```{include} (\S+)", page):
+                if (file.parent / included).exists():
+                    page += (file.parent / included).read_text(encoding="utf-8")
+            assert anchor in _anchors(page), f"{name} links to {target}"
+
+
+def test_every_page_is_in_the_table_of_contents():
+    """A page that is not listed cannot be found."""
+    listed = {name for block in _blocks("{toctree}", PAGES["docs/index.md"]) for name in block.split()}
+    assert {name.removeprefix("docs/").removesuffix(".md") for name in PAGES} - {
+        "README.md",
+        "README",
+        "index",
+    } <= listed
+
+
+@pytest.mark.parametrize("term", ["effective images", "ruler", "pilot", "headroom", "textbook", "depths"])
+def test_the_glossary_explains_the_words_of_the_advice(term):
+    """The words that only this project uses."""
+    assert re.search(rf"^- \*\*{term}\.|\*{term}\*", PAGES["docs/reference/glossary.md"], re.MULTILINE | re.IGNORECASE)
+
+
+def test_the_environment_variables_are_listed():
+    """Every variable of our own that the code reads is in the reference."""
+    code = "".join(
+        path.read_text(encoding="utf-8") for name in ("advisor", "strategies") for path in (ROOT / name).rglob("*.py")
+    )
+    read = set(re.findall(r"os\.environ(?:\.\w+)?[\[(]\"(\w+)\"", code))
+    assert {"ADVISOR_CACHE", "KERAS_HOME"} <= read
+    assert read <= set(re.findall(r"`([A-Z_]+)", PAGES["docs/reference/environment.md"])) | {"TERM"}
+
+
+def test_the_reference_names_every_command_and_every_public_name(monkeypatch):
+    """It is written from the code when the site is built."""
+    monkeypatch.syspath_prepend(DOCS)
+    generated = importlib.import_module("generated")
+    commands = generated.commands()
+    for name in ("recommend", "train", "evaluate", "predict", "export", "script", "check", "demo"):
+        assert f"## advisor {name}\n" in commands
+    assert "`--group-by GROUP_BY`" in commands
+    assert "[]" not in commands
+    for package in (advisor, strategies):
+        text = generated.public_names(package.__name__)
+        assert all(f"### {name}\n" in text for name in package.__all__ if name != "__version__")
+    assert all(f"`{name}`" in generated.backbones() for name in BACKBONES)
+
+
+def test_the_table_of_recipes_names_all_four():
+    """And no other."""
+    for text in (README, PAGES["docs/explanations/recipes.md"]):
+        assert set(re.findall(r"^\| (?:small|large), .*? \| `(\w+)` \|", text, re.MULTILINE)) == set(RECIPES)
+    assert "MobileNetV2-0.35" in BACKBONES
+
+
+def test_the_figures_of_the_recipes_are_those_of_the_results():
+    """The page of the recipes quotes what the table of the evidence says."""
+    results = ROOT / "advisor" / "evidence" / "results" / "mobilenet_0.25_96px.csv"
+    summary = compare_methods(read_results(results))["summary"]
+    loops = [f"{100 * gain['mean']:.1f} points more" for gain in summary["gains"].values()]
+    text = " ".join(PAGES["docs/explanations/recipes.md"].split())
+    assert f"average {loops[0]} test accuracy than Keras' published loop" in text
+    assert f"{loops[1]} than that loop with BatchNorm held" in text
+    assert f"{100 * summary['head_only_minus_logistic_regression']:.1f} points more than scikit-learn's" in text
+
+
+def test_the_figures_of_the_readme_are_those_of_the_evidence():
+    """The advice, and the best fixed choice."""
+    text, table = " ".join(README.split()), PAGES["docs/explanations/evidence.md"].split("<!-- /summary -->")[0]
+    regret = dict(re.findall(r"^\| (\*\*the advice\*\*|always `\w+`) \| ([\d.]+) \|", table, re.MULTILINE))
+    best, value = min(
+        ((name, float(found)) for name, found in regret.items() if "always" in name), key=lambda row: row[1]
+    )
+    assert f"{regret['**the advice**']} percentage points of accuracy worse than the best of the four" in text
+    assert f"{best}, was {value:.2f} points worse" in text
+
+
+def test_what_can_be_changed_stands_in_the_plan():
+    """Every name in the last column of the table of defaults is a key of `plan.json`."""
+    plan = strategies.make_plan("retrain_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80).to_dict()
+    section = PAGES["docs/explanations/recipes.md"].split("## Defaults")[1].split("\n## ")[0]
+    named = {
+        name for row in re.findall(r"^\|.*\| (`.*`) \|$", section, re.MULTILINE) for name in re.findall("`(\\w+)`", row)
+    }
+    assert len(named) > 10
+    assert named <= {*plan, *plan["phases"][0]}
+
+
+def _modules() -> list[str]:
+    found = [
+        module.name
+        for package in (strategies, advisor)
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    ]
+    return [name for name in found if not name.endswith("__main__")]
+
+
+@pytest.mark.parametrize("name", _modules())
+def test_the_examples_in_docstrings_run(name, tmp_path, monkeypatch):
+    """An example that no longer holds is a wrong promise."""
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,73 @@
+"""What the installed package holds, and what it says about itself."""
+
+import configparser
+import re
+
+import pytest
+from support import ROOT
+
+import advisor
+
+PACKAGES = ("advisor", "strategies")
+# In the repository alone: what the study found.
+NOT_INSTALLED = ("evidence/results/",)
+
+
+@pytest.fixture(scope="module")
+def settings():
+    """The content of `setup.cfg`."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def _data(settings, package):
+    """Returns the files that the globs of `setup.cfg` put into a package and the packages below it."""
+    found = set()
+    for name, globs in settings["options.package_data"].items():
+        if name.split(".")[0] == package:
+            folder = ROOT.joinpath(*name.split("."))
+            for glob in (glob.strip() for glob in globs.split(",")):
+                files = {path for path in folder.glob(glob) if path.is_file()}
+                assert files, f"{glob} of {name} matches nothing"
+                found |= {path.relative_to(ROOT / package).as_posix() for path in files}
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_package_holds_every_file_but_the_results_of_the_study(package, settings):
+    """A template or a schema that is forgotten would be missing only where the package is installed."""
+    there = {
+        path.relative_to(ROOT / package).as_posix()
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    held = _data(settings, package)
+    assert held == {name for name in there if not name.startswith(NOT_INSTALLED)}
+    assert "py.typed" in held
+
+
+def test_the_metadata_agree():
+    """One version and one license everywhere."""
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    (version,) = re.findall(r"^version: (.*)$", citation, re.MULTILINE)
+    (date,) = re.findall(r"^date-released: (.*)$", citation, re.MULTILINE)
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert version == advisor.__version__
+    assert f"## [{version}] - {date}" in changelog
+    assert ".".join(version.split(".")[:2]) in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+
+
+def test_the_changelog_keeps_its_form():
+    """Versions from the newest on, each with the four kinds of change."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", changelog, re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading) for heading in headings[1:])
+    assert set(re.findall(r"^### (.*)$", changelog, re.MULTILINE)) <= {
+        "Added",
+        "Changed",
+        "Deprecated",
+        "Removed",
+        "Fixed",
+    }
