@@ -47,7 +47,7 @@ class Recommendation(Advice):
 
     Attributes:
         dataset: The images with their split. They are not written to any file. All other attributes are those of
-            `advisor.advice.Advice`.
+            `Advice`.
     """
 
     dataset: ImageDataset

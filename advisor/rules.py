@@ -260,7 +260,7 @@ class Verdict:
         probabilities: Recipe -> probability, from the distances of all measures to their thresholds.
         runner_up: The most probable of the other recipes.
         confidence: Probability that no other recipe is better by more than a point, calibrated on the study.
-        depths_disagree: Whether the accuracy that the last stages add speaks for the other domain.
+        depths_disagree: Whether the accuracy that the last stages add points to the other domain.
         because: The reason in words, with the measured numbers.
         why_not: For each of the other three recipes, which of its conditions are not met.
     """
@@ -481,7 +481,7 @@ def cell_probabilities(facts: Facts, against: Thresholds, evidence: Sequence[Evi
 
 
 def depths_disagree(measures: Mapping[str, float], rule: Rule, late_gain: float) -> bool:
-    """Returns whether the accuracy that the last stages add speaks against the domain of the rule that applies.
+    """Returns whether the accuracy that the last stages add points to another domain than the rule that applies.
 
     Args:
         measures: From `Facts.measures`.

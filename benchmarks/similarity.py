@@ -36,7 +36,7 @@ def main() -> None:
 def print_scores(folders: list[Path]) -> None:
     """Prints the score of each dataset with its interval."""
     found = {folder.name: advisor.measure_similarity(folder) for folder in folders}
-    print("| dataset | score | 90 % interval |\n|---|---|---|")
+    print("| dataset | score | 90% interval |\n|---|---|---|")
     for name, similarity in sorted(found.items(), key=lambda pair: -(pair[1].score or 0)):
         print(f"| {name} | {similarity.score:.2f} | {similarity.low:.2f} to {similarity.high:.2f} |")
 

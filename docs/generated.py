@@ -32,6 +32,9 @@ def public_names(package: str) -> str:
         text += f"### {name}\n\n"
         if inspect.isclass(value):
             text += f"```{{eval-rst}}\n.. autoclass:: {path}\n```\n\n"
+            for base in _bases_without_section(value, module.__all__):
+                path = f"{base.__module__}.{base.__name__}"
+                text += f"`{name}` inherits:\n\n```{{eval-rst}}\n.. autoclass:: {path}\n```\n\n"
         elif callable(value):
             text += f"```{{eval-rst}}\n.. autofunction:: {path}\n```\n\n"
         else:
@@ -40,17 +43,25 @@ def public_names(package: str) -> str:
     return text
 
 
+def _bases_without_section(value: type, names: list[str]) -> list[type]:
+    """Returns the bases of a public class that are our own, but have no section of their own."""
+    ours = [base for base in value.__mro__[1:] if base.__module__.split(".")[0] in ("advisor", "strategies")]
+    return [base for base in ours if base.__name__ not in names]
+
+
 def commands() -> str:
     """Returns a section for every command: what it does, its arguments and its options."""
     text = ""
     for name, command in _commands():
         text += f"## advisor {name}\n\n{_plain(command.help)}\n\n"
-        arguments = [one for one in command.params if one.param_type_name == "argument"]
-        options = [one for one in command.params if one.param_type_name == "option"]
-        for title, found in (("Argument", arguments), ("Option", options)):
-            if found:
+        arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+        options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+        for title, parameters in (("Argument", arguments), ("Option", options)):
+            if parameters:
                 text += f"| {title} | Meaning |\n|---|---|\n"
-                text += "".join(f"| {_written(one)} | {_meaning(one)} |\n" for one in found) + "\n"
+                text += (
+                    "".join(f"| {_written(parameter)} | {_meaning(parameter)} |\n" for parameter in parameters) + "\n"
+                )
     return text
 
 
@@ -67,7 +78,7 @@ def _written(parameter) -> str:
         return f"`{parameter.name.upper()}{' ...' if parameter.nargs == -1 else ''}`"
     names = [*parameter.opts, *parameter.secondary_opts]
     value = "" if parameter.is_flag else f" {parameter.name.upper()}"
-    return ", ".join(f"`{one}{value}`" for one in names)
+    return ", ".join(f"`{name}{value}`" for name in names)
 
 
 def _meaning(parameter) -> str:
@@ -84,7 +95,7 @@ def _meaning(parameter) -> str:
 def _plain(text: str | None) -> str:
     """Returns help in Markdown: its own characters are text."""
     text = inspect.cleandoc(text or "")
-    text = "".join(f"\\{one}" if one in "|*_`<>" else one for one in text)
+    text = "".join(f"\\{letter}" if letter in "|*_`<>" else letter for letter in text)
     return re.sub(r"(?<![\w-])--[a-z][a-z-]*", lambda option: f"`{option[0]}`", text)
 
 

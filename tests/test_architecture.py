@@ -1,6 +1,7 @@
 """The lines of the design that must hold: one direction, and imports that cost nothing."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -163,3 +164,14 @@ def test_every_public_name_resolves():
             assert getattr(package, name) is not None
         with pytest.raises(AttributeError):
             _ = package.no_such_name
+
+
+def test_the_layout_names_every_module_in_the_order_of_the_wings():
+    """The layout in the guide for contributors is complete, and its lines stand in the order that imports keep to."""
+    layout = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```text")[1].split("```")[0]
+    words = set(re.findall(r"[a-z_]+", layout))
+    modules = {name.rsplit(".", 1)[1] for name in _modules()} - {"__main__", "_version"}
+    assert modules <= words, sorted(modules - words)
+    first_words = [line.split()[0].strip("/,") for line in layout.splitlines() if re.match(r"  [a-z]", line)]
+    wings = [name.rsplit(".", 1)[1] for name in WINGS if name.rsplit(".", 1)[1] in first_words]
+    assert first_words == wings

@@ -75,7 +75,7 @@ def _regret(found: Mapping[str, Any]) -> Any:
         axes.annotate(f"{row['mean_regret']:.2f}", (row["mean_regret"], place), (0, 5), textcoords="offset points")
     axes.set_yticks(range(len(named)), [policy_name(name).replace("*", "").replace("`", "") for name, _ in named])
     axes.set_xlim(left=0)
-    axes.set_xlabel("mean regret, points of accuracy (95 % interval)")
+    axes.set_xlabel("mean regret, points of accuracy (95% interval)")
     return figure
 
 

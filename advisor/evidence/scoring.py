@@ -138,7 +138,7 @@ def score(cells: Sequence[StudyCell], *, fit: Mapping[str, Any] | None = None, s
         seed: Seed of the bootstrap over datasets.
 
     Returns:
-        `advice`, and in `baselines` an entry for each simpler policy, with `mean_regret` and its 95 % `interval`,
+        `advice`, and in `baselines` an entry for each simpler policy, with `mean_regret` and its 95% `interval`,
         `share_within_1pt` (regret within the larger of one point and one standard error over seeds),
         `share_within_1pt_strictly` (within one point), `worst_regret` and `worst_cell`, `mean_seconds` and `num_cells`;
         for baselines also `difference`: how much lower the regret of the advice is in the same cells, with its
@@ -203,7 +203,7 @@ def _entry(
 
 
 def _interval(values: np.ndarray, datasets: Sequence[str], seed: int) -> list[float]:
-    """Returns the 95 % interval of the mean by a bootstrap over datasets; cells of a dataset stay together."""
+    """Returns the 95% interval of the mean by a bootstrap over datasets; cells of a dataset stay together."""
     names = sorted(set(datasets))
     sums = np.array([values[np.array(datasets) == name].sum() for name in names])
     counts = np.array([datasets.count(name) for name in names])

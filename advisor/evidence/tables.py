@@ -207,7 +207,7 @@ def score_tables(found: Mapping[str, Any]) -> str:
 def policies_table(found: Mapping[str, Any]) -> str:
     """Returns a row for the advice and for each baseline: regret, shares, worst cell and training time."""
     header = [
-        "policy", "mean regret", "95 % interval", "within tolerance", "within 1 point", "worst cell", "training time",
+        "policy", "mean regret", "95% interval", "within tolerance", "within 1 point", "worst cell", "training time",
         "advice better by", "cells",
     ]  # fmt: skip
     lines = []
@@ -300,7 +300,7 @@ def groups_table(found: Mapping[str, Any]) -> str:
 
 def evidence_table(found: Mapping[str, Any]) -> str:
     """Returns what each row of evidence is worth."""
-    header = ["evidence", "used", "cells changed", "mean regret without it", "worth", "95 % interval"]
+    header = ["evidence", "used", "cells changed", "mean regret without it", "worth", "95% interval"]
     lines = [
         [
             f"`{name}`",

@@ -63,7 +63,7 @@ def _cost_chart(comparison: Outcomes) -> Chart:
             ticks=[(tick, f"{tick:g}") for tick in ticks],
             log=True,
         ),
-        y=share_axis("test accuracy, 95 % interval", bounds),
+        y=share_axis("test accuracy, 95% interval", bounds),
         series=[
             Series(
                 name=outcome.recipe + (" (advised)" if outcome is comparison.advised else ""),

@@ -46,7 +46,7 @@ def baseline_section(recipe: str, metrics: Mapping[str, Any]) -> Section:
     return Section(
         title="Compared with the baselines",
         text=gain_text(recipe, metrics["test"]["accuracy"], metrics["baseline"]["head"]),
-        header=["", "accuracy", "95 % interval", "time"],
+        header=["", "accuracy", "95% interval", "time"],
         rows=[
             [name, share(accuracy), interval(low, high), "–" if seconds is None else f"{seconds:.0f} s"]
             for name, accuracy, low, high, seconds in baseline_rows(recipe, metrics)
@@ -104,7 +104,7 @@ def _metrics(test: Mapping[str, Any]) -> Section:
     return Section(
         title="Metrics",
         text=f"On {test['num_images']:,} images.",
-        header=["", "value", "95 % interval"],
+        header=["", "value", "95% interval"],
         rows=[
             ["accuracy", share(test["accuracy"]), interval(test["low"], test["high"])],
             [
@@ -124,7 +124,7 @@ def _classes(test: Mapping[str, Any]) -> Section:
         title="Results by class",
         text="Recall: share of the images of the class that are predicted as it. Precision: share of the predictions "
         "of the class that are correct.",
-        header=["class", "images", "recall", "95 % interval", "precision", "F1"],
+        header=["class", "images", "recall", "95% interval", "precision", "F1"],
         rows=[
             [
                 name,

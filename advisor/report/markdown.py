@@ -61,7 +61,7 @@ def training_markdown(
     lines = [
         "# Training report",
         "",
-        f"**Test accuracy {share(test['accuracy'])}** (95 % interval {interval(test['low'], test['high'])}, "
+        f"**Test accuracy {share(test['accuracy'])}** (95% interval {interval(test['low'], test['high'])}, "
         f"{test['num_images']:,} images that training never saw). Always predicting "
         f"*{escape(baseline['majority_class'])}*, the most frequent class, reaches "
         f"{share(baseline['majority_accuracy'])}.",
@@ -92,7 +92,7 @@ def evaluation_markdown(found: RunEvaluation) -> str:
     lines = [
         "# Evaluation",
         "",
-        f"**Accuracy {share(test['accuracy'])}** (95 % interval {interval(test['low'], test['high'])}) on "
+        f"**Accuracy {share(test['accuracy'])}** (95% interval {interval(test['low'], test['high'])}) on "
         f"{which} of {escape(found.source)}. Always predicting *{escape(baseline['majority_class'])}* reaches "
         f"{share(baseline['majority_accuracy'])}.",
         "",

@@ -171,7 +171,7 @@ def comparison_parts(comparison: Outcomes) -> list[Part]:
     num_test = ranking[0].test.num_images
     slowest = max(outcome.seconds for outcome in ranking)
     table: list[list[str | StyledText]] = [
-        ["", "recipe", "test accuracy (95 % interval)", "", "balanced", "validation", "seconds", "", "steps"]
+        ["", "recipe", "test accuracy (95% interval)", "", "balanced", "validation", "seconds", "", "steps"]
     ]
     for outcome in ranking:
         test, advised = outcome.test, outcome is comparison.advised

@@ -201,7 +201,7 @@ def comparison_cautions(comparison: Outcomes) -> list[str]:
         cautions.append(
             f"On {num_test:,} test images, this may be chance: the difference lies between "
             f"{100 * (difference - Z_95 * error):+.1f} and {100 * (difference + Z_95 * error):+.1f} points "
-            "(95 % interval)."
+            "(95% interval)."
         )
     if chosen is not None and chosen != comparison.best:
         cautions.append(

@@ -169,7 +169,7 @@ def share_axis(label: str, values: Sequence[float], *, whole: bool = False) -> A
     room = 0.0 if whole else max(0.02, 0.06 * (high - low))
     low, high = max(0.0, low - room), min(1.0, high + room)
     if high >= 1:
-        high = 1.0 if whole else 1.0 + 0.04 * (1 - low)  # so that a point at 100 % does not touch the edge
+        high = 1.0 if whole else 1.0 + 0.04 * (1 - low)  # so that a point at 100% does not touch the edge
     return Axis(
         label=label,
         low=low,

@@ -22,7 +22,7 @@ def result_html(*, recipe: str, network: str, metrics: Mapping[str, Any], histor
     return render(
         "result.html",
         title=f"{recipe}: test accuracy {share(test['accuracy'])}",
-        sentence=f"95 % interval {share(test['low'])} to {share(test['high'])} on {test['num_images']:,} images that "
+        sentence=f"95% interval {share(test['low'])} to {share(test['high'])} on {test['num_images']:,} images that "
         f"training never saw. {network}, {seconds:.0f} s.",
         charts=[*learning_charts(history), reliability_chart(test["reliability"])],
         rows=baseline_rows(recipe, metrics),
@@ -38,7 +38,7 @@ def baseline_rows(recipe: str, metrics: Mapping[str, Any]) -> list[tuple[Any, ..
         metrics: Content of `metrics.json`.
 
     Returns:
-        Rows `(name, accuracy, low, high, seconds)`, with the 95 % interval from `low` to `high`. Unknown values are
+        Rows `(name, accuracy, low, high, seconds)`, with the 95% interval from `low` to `high`. Unknown values are
         `None`.
     """
     test, head = metrics["test"], metrics["baseline"]["head"]

@@ -27,7 +27,7 @@ class HeadBaseline:
     """A new head alone (logistic regression on frozen features of the network) on the same test images.
 
     Attributes:
-        accuracy: Accuracy of the head alone. Its 95 % Wilson interval is `low` to `high`.
+        accuracy: Accuracy of the head alone. Its 95% Wilson interval is `low` to `high`.
         low: Lower bound of the interval.
         high: Upper bound of the interval.
         gain: Accuracy of the recipe minus accuracy of the head alone; 0 for `head_only`.

@@ -14,7 +14,7 @@ TINY = 1e-12  # replaces a probability of zero, whose logarithm is infinite
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Whether predictions with a probability of, say, 80 % are correct in 80 % of the cases.
+    """Whether predictions with a probability of, say, 80% are correct in 80% of the cases.
 
     Attributes:
         error: Expected calibration error: the absolute difference between accuracy and mean confidence (the highest

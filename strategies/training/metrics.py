@@ -18,7 +18,7 @@ MOST_MISTAKES = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Metrics on labeled images. Shares are fractions; intervals are 95 % confidence intervals.
+    """Metrics on labeled images. Shares are fractions; intervals are 95% confidence intervals.
 
     Attributes:
         accuracy: Share of correct predictions. Its Wilson interval is `low` to `high`.
@@ -66,7 +66,7 @@ class Evaluation:
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """Returns the 95 % confidence interval of a share (Wilson score interval).
+    """Returns the 95% confidence interval of a share (Wilson score interval).
 
     It stays within [0, 1] and is reliable for small test sets too.
 
@@ -150,7 +150,7 @@ def evaluate_predictions(
 
 
 def balanced_interval(hits: np.ndarray, counts: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of the mean recall. Images are drawn with replacement within each class.
+    """Returns the 95% bootstrap interval of the mean recall. Images are drawn with replacement within each class.
 
     Args:
         hits: Number of correct predictions in each class, shape `(num_classes,)`.

@@ -57,7 +57,7 @@ def comparison(photos, pretrained_weights, short_plans, out, trained):
 
 
 def _as_if(comparison, accuracy, seconds, val_accuracy):
-    """The same comparison with other results on 100 test images: the first so many of them are right."""
+    """The same comparison with other results on 100 test images: of these, the first ones are right."""
     outcomes = []
     for name, right, took, judged in zip(RECIPES, accuracy, seconds, val_accuracy, strict=True):
         metrics = {"accuracy": right / 100, "val_accuracy": judged, "val_loss": 1.0, "seconds": took}

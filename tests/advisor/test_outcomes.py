@@ -12,7 +12,7 @@ from strategies.recipes import RECIPES
 
 
 def _outcomes(accuracy, seconds, val_accuracy, *, advised="head_only", val_loss=(1.0,) * 4):
-    """Outcomes on 100 test images, of which the first so many are right; only what they read is there."""
+    """Outcomes on 100 test images, of which the first ones are right; only what the outcomes read is there."""
     columns = zip(RECIPES, accuracy, seconds, val_accuracy, val_loss, strict=True)
     found = tuple(
         Outcome(

@@ -16,7 +16,7 @@ def _facts(**measures):
 
 
 def test_the_expected_gain_is_a_share_of_what_the_head_leaves_wrong():
-    """Of 30 % errors, the shares that the recipe removed in the study."""
+    """of 30% errors, the shares that the recipe removed in the study."""
     found = look_ahead(_facts(**NEAR), "retrain_all")
     low, middle, high = found.gain
     assert found.head_accuracy == pytest.approx(0.7)

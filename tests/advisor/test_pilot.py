@@ -113,9 +113,9 @@ def test_there_are_as_many_folds_as_the_rarest_class_allows(dataset, seen):
     few = dataset.subset([*by_class[0], *by_class[1][:2]])
     few = replace(few, split=("train",) * len(few))
     assert run_pilot(few, _plans(few)).num_folds == 2
-    one = few.subset(range(len(few) - 1))
+    fewer = few.subset(range(len(few) - 1))
     with pytest.raises(DatasetError, match=r"one of 'flower'.*do without a pilot"):
-        run_pilot(one, _plans(one))
+        run_pilot(fewer, _plans(fewer))
     with pytest.raises(DatasetError, match="one of 'china'"):
         run_pilot(replace(few, group=("all",) * len(by_class[0]) + ("a", "b")), _plans(few))
 

@@ -202,11 +202,11 @@ def test_no_headroom_means_a_head_is_enough():
 
 
 def test_every_row_of_evidence_says_what_it_saw_in_words():
-    """And only where it speaks."""
+    """And only where it applies."""
     for row in EVIDENCE:
         facts = _facts(300, 0.9, accuracy=(0.5, 0.6, 0.7))
-        speaks, silent = (1e6, -1e6) if row.when == "below" else (-1e6, 1e6)
-        (found,) = apply_rules(facts, compared_with={**PLAIN, row.name: speaks}).evidence
+        applies, silent = (1e6, -1e6) if row.when == "below" else (-1e6, 1e6)
+        (found,) = apply_rules(facts, compared_with={**PLAIN, row.name: applies}).evidence
         assert found.answers == row.answers
         assert all(side in found.because for side in row.answers.values())
         assert "{" not in found.because
@@ -251,7 +251,7 @@ def test_the_learning_rate_follows_similarity():
 
 
 def test_why_not_names_what_each_of_the_other_three_lacks():
-    """The sentence for a recipe speaks of the sides on which it differs, and only of those."""
+    """The sentence for a recipe names the sides on which it differs, and only of those."""
     reasons = apply_rules(_facts(300, 0.9), compared_with=PLAIN).why_not
     assert set(reasons) == {"fine_tune_all", "keep_early_layers", "retrain_all"}
     assert "similarity" not in reasons["fine_tune_all"]

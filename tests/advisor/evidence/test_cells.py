@@ -17,7 +17,7 @@ def test_rows_of_a_cell_come_together():
             *rows("signs", {}, backbone="MobileNetV2-0.35"),
         ]
     )
-    assert [(one.size, one.backbone, one.seeds) for one in found] == [
+    assert [(cell.size, cell.backbone, cell.seeds) for cell in found] == [
         ("100", "MobileNet-0.25", ("0", "1")),
         ("300", "MobileNet-0.25", ("0",)),
         ("100", "MobileNetV2-0.35", ("0",)),
@@ -38,11 +38,11 @@ def test_a_seed_without_all_four_recipes_is_named_and_left_out(capsys):
 
 def test_the_first_of_rows_with_the_same_key_counts():
     """A row that was appended twice changes nothing."""
-    (one,) = read_cells([*rows("signs", {"head_only": 70}), *rows("signs", {"head_only": 10})])
-    assert one.accuracy["0"]["head_only"] == 0.7
+    (cell,) = read_cells([*rows("signs", {"head_only": 70}), *rows("signs", {"head_only": 10})])
+    assert cell.accuracy["0"]["head_only"] == 0.7
 
 
 def test_another_metric_can_be_read():
     """Balanced accuracy, where classes are imbalanced."""
-    (one,) = read_cells(rows("signs", {"head_only": 70}), metric="balanced_accuracy")
-    assert one.accuracy["0"]["head_only"] == 0.35
+    (cell,) = read_cells(rows("signs", {"head_only": 70}), metric="balanced_accuracy")
+    assert cell.accuracy["0"]["head_only"] == 0.35

@@ -28,12 +28,12 @@ def test_the_fit_finds_what_decides(fitted):
                 RULES[
                     int(
                         choose(
-                            {"effective_num_images": 100.0, "headroom": 0.3, "images_per_class": 50.0, **one},
+                            {"effective_num_images": 100.0, "headroom": 0.3, "images_per_class": 50.0, **domain},
                             part[name],
                         )
                     )
                 ]
-                for one in (NEAR, FAR)
+                for domain in (NEAR, FAR)
             )
             assert (near.recipe, far.recipe) == ("fine_tune_all", "retrain_all")
 

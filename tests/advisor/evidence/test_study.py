@@ -242,9 +242,9 @@ def test_the_figures_are_drawn_from_a_score(tmp_path):
     drawn = draw_figures(study_score(ROOT), thresholds(), tmp_path / "one")
     again = draw_figures(study_score(ROOT), thresholds(), tmp_path / "two")
     assert [path.name for path in drawn] == ["regret.svg", "map.svg", "confidence.svg"]
-    for one, two in zip(drawn, again, strict=True):
-        assert one.read_bytes() == two.read_bytes()
-        assert "<svg" in one.read_text(encoding="utf-8")
+    for first, second in zip(drawn, again, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+        assert "<svg" in first.read_text(encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib", None)
         with pytest.raises(UserError, match="Install matplotlib"):

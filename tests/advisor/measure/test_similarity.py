@@ -106,7 +106,7 @@ def test_blur_and_noise_lower_the_score_step_by_step(imagenet):
         [noisy(deviation) for deviation in (10, 25, 50, 100)],
     ):
         scores = [plain, *(measure_similarity(_pixels(imagenet, change)).score for change in changes)]
-        assert all(one > two for one, two in itertools.pairwise(scores)), scores
+        assert all(before > after for before, after in itertools.pairwise(scores)), scores
 
 
 def test_the_same_seed_gives_the_same_similarity(imagenet):

@@ -84,7 +84,7 @@ def test_the_report_of_a_run_has_every_section_and_hostile_names_are_inert(run):
     assert "<script>" not in text
     for line in text.splitlines():
         assert not line.startswith("# h")
-    header = "| class | images | recall | 95 % interval | precision | F1 |"
+    header = "| class | images | recall | 95% interval | precision | F1 |"
     rows = text.split(header)[1].split("\n\n")[0].splitlines()[2:]
     assert len(rows) == 2
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 7 for row in rows)

@@ -196,12 +196,12 @@ def test_pictures_are_small_and_follow_their_schema(folder):
     root = folder[0]
     pictures = json.loads((root / "run" / "pictures.json").read_text(encoding="utf-8"))
     check_schema(pictures, "pictures", package="advisor")
-    assert {one["class"] for one in pictures["sample"]} == {CLASS, "dog", WIDE}
-    assert all(one["other"] for one in pictures["suspects"]["duplicates_across_classes"])
-    assert all(one["heat"] for one in pictures["mistakes"])
+    assert {picture["class"] for picture in pictures["sample"]} == {CLASS, "dog", WIDE}
+    assert all(picture["other"] for picture in pictures["suspects"]["duplicates_across_classes"])
+    assert all(picture["heat"] for picture in pictures["mistakes"])
     assert len(pictures["mistakes"]) == len(folder[2].test.mistakes)
-    for one in (*pictures["sample"], *pictures["mistakes"]):
-        with Image.open(io.BytesIO(base64.b64decode(one["jpeg"]))) as image:
+    for picture in (*pictures["sample"], *pictures["mistakes"]):
+        with Image.open(io.BytesIO(base64.b64decode(picture["jpeg"]))) as image:
             assert (image.format, image.size) == ("JPEG", (96, 96))
 
 
@@ -246,13 +246,13 @@ def test_what_carries_a_plan_out_again_keeps_the_options_of_the_data(folder):
 def _palettes():
     text = files("strategies.display").joinpath("templates", "style.css").read_text(encoding="utf-8")
     light, dark = text.split("prefers-color-scheme: dark")
-    colors = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", one)) for one in (light, dark)]
+    colors = [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part)) for part in (light, dark)]
     return {"light": colors[0], "dark": colors[0] | colors[1]}
 
 
 def _luminance(color):
     channels = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels)
+    red, green, blue = (value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -260,13 +260,13 @@ def _luminance(color):
 def test_every_color_can_be_told_from_what_it_stands_on(scheme):
     """Text by 4.5 to 1, lines and points by 3 to 1: level AA of the accessibility guidelines."""
     palette = _palettes()[scheme]
-    text = [(one, ground) for one in ("ink", "muted", "accent") for ground in ("paper", "soft")]
-    text += [(f"on-{one}", one) for one in ("frozen", "trained", "new", "warn")] + [("ink", "heat")]
+    text = [(color, ground) for color in ("ink", "muted", "accent") for ground in ("paper", "soft")]
+    text += [(f"on-{color}", color) for color in ("frozen", "trained", "new", "warn")] + [("ink", "heat")]
     drawn = ("second", "third", "fourth", "edge-frozen", "edge-trained", "edge-new", "edge-warn")
-    for least, pairs in ((4.5, text), (3.0, [(one, "paper") for one in drawn])):
-        for one, ground in pairs:
-            bright, dim = sorted((_luminance(palette[one]), _luminance(palette[ground])), reverse=True)
-            assert (bright + 0.05) / (dim + 0.05) >= least, (one, ground)
+    for least, pairs in ((4.5, text), (3.0, [(color, "paper") for color in drawn])):
+        for color, ground in pairs:
+            bright, dim = sorted((_luminance(palette[color]), _luminance(palette[ground])), reverse=True)
+            assert (bright + 0.05) / (dim + 0.05) >= least, (color, ground)
 
 
 def test_of_many_classes_those_with_errors_are_shown():
@@ -310,9 +310,9 @@ def test_a_browser_shows_every_page_at_every_width(scheme, browser, paths):
     """No message on the console, nothing wider than the page, every picture there, the scheme as asked for."""
     found = screenshots.inspect(browser, list(paths.values()), scheme=scheme)
     assert len(found) == 9
-    for one in found:
-        assert one["wrong"] == [], (one["page"], one["width"])
-        assert one["images"] >= 24
+    for page in found:
+        assert page["wrong"] == [], (page["page"], page["width"])
+        assert page["images"] >= 24
     red, green, blue = map(int, re.findall(r"\d+", found[0]["background"])[:3])
     assert (red + green + blue > 600) == (scheme == "light")
 

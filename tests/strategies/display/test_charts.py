@@ -61,7 +61,7 @@ def test_ticks_are_few_equally_spaced_and_within_the_ends(low, high):
 
 
 def test_an_axis_of_shares_includes_its_values_and_stays_within_0_and_1():
-    """Except for some room above 100 %, so that a point there does not touch the edge."""
+    """Except for some room above 100%, so that a point there does not touch the edge."""
     axis = share_axis("accuracy", [0.7, 0.9])
     assert 0 <= axis.low < 0.7 < 0.9 < axis.high <= 1
     assert 1 < share_axis("accuracy", [0.5, 1.0]).high < 1.05

@@ -72,7 +72,7 @@ def flowers_run(test_data, imagenet_weights, tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["onnx", "litert"])
 def test_a_converted_model_agrees_on_real_test_images(name, flowers_run):
-    """The same class for 99.5 % of them or more."""
+    """The same class for 99.5% of them or more."""
     _need(name)
     folder, dataset = flowers_run
     result = strategies.export(folder, name, data=dataset)

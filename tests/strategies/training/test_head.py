@@ -18,7 +18,7 @@ from strategies.training.head import cross_validate, fit_head, make_folds
 
 
 def _few(labels, per_class, seed):
-    """Indices of so many images of each class, and of up to a thousand others."""
+    """Indices of the given number of images of each class, and of up to a thousand others."""
     order = np.random.default_rng(seed).permutation(len(labels))
     train = np.concatenate([order[labels[order] == label][:per_class] for label in np.unique(labels)])
     return train, np.setdiff1d(order, train)[:1000]

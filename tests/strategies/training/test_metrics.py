@@ -41,7 +41,7 @@ def test_metrics_agree_with_scikit_learn():
 
 
 def test_a_class_without_test_images_has_no_recall_and_does_not_count():
-    """A missing class is not called 0 % right."""
+    """A missing class is not called 0% right."""
     result = evaluate_predictions(np.eye(3)[[0, 1]], np.array([0, 1]), np.array([0, 1, 2]), ["a", "b", "c"])
     assert result.per_class["c"] == {"num_images": 0} | dict.fromkeys(("recall", "low", "high", "precision", "f1"))
     assert result.balanced_accuracy == 1
@@ -49,7 +49,7 @@ def test_a_class_without_test_images_has_no_recall_and_does_not_count():
 
 
 def test_the_interval_of_the_balanced_accuracy_covers_it_and_depends_on_the_seed_alone():
-    """In 400 studies with a rare class, the 95 % interval holds the true mean recall in 90 % or more."""
+    """In 400 studies with a rare class, the 95% interval holds the true mean recall in 90% or more."""
     truth, counts = np.array([0.9, 0.6]), np.array([200, 40])
     generator = np.random.default_rng(0)
     intervals = [balanced_interval(generator.binomial(counts, truth), counts) for _ in range(400)]

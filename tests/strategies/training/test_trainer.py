@@ -39,7 +39,9 @@ def _take(dataset, num_images, seed=0):
     return dataset.subset(np.sort([*first, *rest[: num_images - len(first)]]))
 
 
-@pytest.mark.parametrize(("recipe", "name"), zip(RECIPES, ["flowers5", "flowers5", "skin7", "skin7"], strict=True))
+@pytest.mark.parametrize(
+    ("recipe", "name"), list(zip(RECIPES, ["flowers5", "flowers5", "skin7", "skin7"], strict=True))
+)
 def test_each_recipe_does_to_the_real_model_what_its_freeze_map_says(
     recipe, name, test_data, imagenet_weights, check_freeze_map
 ):
