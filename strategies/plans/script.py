@@ -39,7 +39,7 @@ def write_script(plan: Plan) -> str:
         The text of the script.
 
     Raises:
-        PlanError: If the plan is impossible, or if its backbone is a model of your own, which a script cannot build.
+        PlanError: If the plan is impossible, or if its backbone is not part of Keras: a script cannot build it.
 
     Example:
         >>> import strategies
@@ -49,10 +49,11 @@ def write_script(plan: Plan) -> str:
     """
     check_plan(plan)
     backbone = get_backbone(plan.backbone)
-    if backbone.model is not None:
+    if backbone.model is not None or backbone.package:
+        origin = "which is not part of Keras" if backbone.package else "a model of your own"
         raise PlanError(
-            f"Expected a plan for a network of Keras, which a script can build. Received: {plan.backbone!r}, a model "
-            f"of your own. Train it with strategies.train."
+            f"Expected a plan for a network of Keras, which a script can build. Received: {plan.backbone!r}, "
+            f"{origin}. Train it with strategies.train."
         )
     script = _fill_in(plan, MOST_LINES)
     return script if script.count("\n") <= LONGEST else _fill_in(plan, 1)
