@@ -70,7 +70,7 @@ def test_data():
 
 
 def pytest_configure(config):
-    """Puts the bundled weights in the place of ImageNet weights that are not in Keras' cache."""
+    """Uses the bundled weights instead of ImageNet weights that are not in Keras' cache."""
     config.addinivalue_line("markers", "weights: needs pretrained weights, from ImageNet or bundled")
     config.addinivalue_line("markers", "long: takes 15 seconds or more")
     if not REAL_WEIGHTS and STAND_IN not in os.environ:

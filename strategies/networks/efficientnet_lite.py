@@ -8,7 +8,7 @@ Reference:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,10 +131,12 @@ def set_state(network: keras.Model, state: Mapping[str, np.ndarray]) -> None:
     """
     import keras
 
+    # In the state dictionary, blocks are numbered throughout.
+    blocks = list(dict.fromkeys(_block(layer.name) for layer in network.layers if "dwconv" in layer.name))
     for layer in network.layers:
         if not layer.weights:
             continue
-        name = _state_name(layer.name, network)
+        name = _state_name(layer.name, blocks)
         try:
             if isinstance(layer, keras.layers.BatchNormalization):
                 arrays = [state[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
@@ -169,10 +171,13 @@ _ENDS = {
 }
 
 
-def _state_name(layer: str, network: keras.Model) -> str:
-    """Returns the name of a layer in the state dictionary, where blocks are numbered throughout."""
+def _block(layer: str) -> str:
+    return layer.partition("_")[0]
+
+
+def _state_name(layer: str, blocks: Sequence[str]) -> str:
+    """Returns the name of a layer in the state dictionary, given the names of all blocks in order."""
     if layer in _ENDS:
         return _ENDS[layer]
-    block, _, part = layer.partition("_")
-    blocks = list(dict.fromkeys(other.name.partition("_")[0] for other in network.layers if "dwconv" in other.name))
-    return f"_blocks.{blocks.index(block)}.{_PARTS[part]}"
+    block = _block(layer)
+    return f"_blocks.{blocks.index(block)}.{_PARTS[layer.removeprefix(f'{block}_')]}"

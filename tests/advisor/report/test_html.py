@@ -101,7 +101,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def comparison(folder):
-    """The result of that run in the place of all four recipes, with other accuracies and times."""
+    """A comparison in which each of the four recipes has the result of that run, with other accuracies and times."""
     _, advice, result = folder
     outcomes = [
         Outcome(

@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 
 def _terminal(monkeypatch):
-    """Puts a terminal in the place of stderr; not a fixture, since pytest replaces stderr before each test."""
+    """Replaces stderr by a terminal. This is not a fixture, since pytest replaces stderr before each test."""
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
     return stream

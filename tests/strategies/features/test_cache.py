@@ -214,7 +214,7 @@ def test_what_a_killed_writer_left_is_removed_after_a_day(cache):
 
 
 def test_a_folder_that_cannot_be_created_is_only_reported(tmp_path, capsys):
-    """The work continues without a cache. A file in the place of the folder simulates a read-only disk."""
+    """The work continues without a cache. A file where the folder should be simulates a read-only disk."""
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
         cache = FeatureCache(folder, 1_000_000)
