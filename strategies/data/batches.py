@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from strategies.data.pixels import Pixels
@@ -35,18 +34,16 @@ class AugmentedViews:
         return {**self._pixels.identity(), "augmentation": self._augmentation, "seed": self._seed}
 
 
-class Batches(keras.utils.PyDataset):
-    """An endless stream of shuffled batches, in epochs of `num_steps`; the same seed gives the same stream.
+class Batches:
+    """An endless stream of shuffled batches; the same seed gives the same stream.
 
     Args:
         inputs: `Pixels`, or an array of features of shape `(num_images, ...)`.
         targets: Label of each input in the form that the loss takes: class indices or one-hot rows.
         batch_size: Images per batch. Every batch is full: a batch may end one pass over the data and begin the next.
-        num_steps: Batches per epoch.
         seed: Numbers that select the stream, such as the plan's seed and the number of the phase.
         augmentation: `{"horizontal_flip": bool, "shift": share of the side}`; `None` leaves the images as they are.
         sample_weights: Weight of each input in the loss, or `None`.
-        epoch: Number of the first epoch, from 0.
     """
 
     def __init__(
@@ -55,31 +52,24 @@ class Batches(keras.utils.PyDataset):
         targets: np.ndarray,
         *,
         batch_size: int,
-        num_steps: int,
         seed: Sequence[int],
         augmentation: Mapping[str, Any] | None = None,
         sample_weights: np.ndarray | None = None,
-        epoch: int = 0,
     ) -> None:
-        super().__init__()
         self._inputs, self._targets = inputs, targets
-        self._batch_size, self._num_steps, self._seed = batch_size, num_steps, list(seed)
+        self._batch_size, self._seed = batch_size, list(seed)
         self._augmentation, self._sample_weights = augmentation, sample_weights
-        self._epoch = epoch
 
-    def __len__(self) -> int:
-        return self._num_steps
+    def batch(self, number: int) -> tuple[np.ndarray, ...]:
+        """Returns a batch: inputs, targets and, where there are any, sample weights.
 
-    def on_epoch_end(self) -> None:
-        """Moves to the batches of the next epoch. Keras calls it."""
-        self._epoch += 1
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        step = self._epoch * self._num_steps + index
-        chosen = self._indices(step)
+        Args:
+            number: Its place in the stream, from 0.
+        """
+        chosen = self._indices(number)
         images = self._inputs[chosen]
         if self._augmentation is not None:
-            images = augment(images, np.random.default_rng([*self._seed, 1, step]), **self._augmentation)
+            images = augment(images, np.random.default_rng([*self._seed, 1, number]), **self._augmentation)
         batch = (images.astype("float32"), self._targets[chosen])
         return batch if self._sample_weights is None else (*batch, self._sample_weights[chosen])
 

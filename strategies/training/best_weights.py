@@ -139,3 +139,27 @@ class BalancedAccuracy(keras.metrics.Metric):
         present = ops.cast(self.counts > 0, "float32")
         recall = self.hits / ops.maximum(self.counts, 1.0)
         return ops.sum(recall * present) / ops.maximum(ops.sum(present), 1.0)
+
+
+def split_measures(probabilities: np.ndarray, labels: np.ndarray, *, smoothing: float = 0.0) -> dict[str, float]:
+    """Returns loss, accuracy and balanced accuracy of predictions.
+
+    Args:
+        probabilities: Predicted probabilities, shape `(num_images, num_classes)`.
+        labels: Class indices, shape `(num_images,)`.
+        smoothing: Share of each label that the loss spreads over all classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from strategies.training.best_weights import split_measures
+        >>> split_measures(np.array([[0.5, 0.5], [0.0, 1.0], [0.0, 1.0]]), np.array([0, 0, 1]))["balanced_accuracy"]
+        0.75
+    """
+    logs = np.log(np.clip(probabilities.astype("float64"), 1e-7, 1.0))
+    hits = probabilities.argmax(axis=1) == labels
+    chosen = logs[np.arange(len(logs)), labels]
+    return {
+        "loss": -float(((1 - smoothing) * chosen + smoothing * logs.mean(axis=1)).mean()),
+        "accuracy": float(hits.mean()),
+        "balanced_accuracy": float(np.mean([hits[labels == label].mean() for label in np.unique(labels)])),
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -10,8 +12,8 @@ import keras
 SERIALIZABLE = "transfer_advisor"
 # The values of a phase's `solver`, except for `logistic`.
 OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
-    "adamw": lambda rate, decay: keras.optimizers.AdamW(rate, weight_decay=decay),
-    "sgd": lambda rate, decay: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay),
+    "adamw": keras.optimizers.AdamW,
+    "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
 }
 
 
@@ -143,18 +145,46 @@ class StageRates(keras.optimizers.Optimizer):
         return cls(parts, config["groups"], name=config["name"])
 
 
-def warm_up_and_cosine(peak: float, steps: int, warmup: float) -> Any:
-    """Returns a learning-rate schedule that rises linearly and then falls to zero along a cosine.
+def warm_up_and_cosine(step: int, steps: int, warmup: float) -> float:
+    """Returns the share of the peak learning rate at a step: it rises linearly, then falls to zero along a cosine.
 
     Args:
-        peak: Highest learning rate.
+        step: The step, from 0.
         steps: Steps of the whole schedule.
         warmup: Share of the steps in which the learning rate rises.
+
+    Example:
+        >>> from strategies.training.optimizers import warm_up_and_cosine
+        >>> [round(warm_up_and_cosine(step, 10, 0.2), 2) for step in (0, 1, 2, 6, 10)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     rising = min(steps - 1, round(warmup * steps))
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if rising else peak, steps - rising, warmup_target=peak if rising else None, warmup_steps=rising
-    )
+    if step < rising:
+        return step / rising
+    return (1 + math.cos(math.pi * min(1.0, (step - rising) / (steps - rising)))) / 2
+
+
+class Schedule:
+    """Sets the learning rates of an optimizer before each step.
+
+    They are plain variables. A Keras schedule would be traced once for each weight, which takes seconds.
+
+    Args:
+        optimizer: A new optimizer, whose learning rates are the peaks.
+        steps: Steps of the phase. The learning rates have fallen to zero at their end.
+        warmup: Share of the steps in which the learning rates rise.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer, *, steps: int, warmup: float) -> None:
+        parts = optimizer.optimizers if isinstance(optimizer, StageRates) else [optimizer]
+        self._peaks = [(part, float(part.learning_rate)) for part in parts]
+        self._steps, self._warmup = steps, warmup
+
+    def set(self, step: int) -> None:
+        """Sets the learning rates of a step, counted from 0."""
+        share = warm_up_and_cosine(step, self._steps, self._warmup)
+        for optimizer, peak in self._peaks:
+            optimizer.learning_rate = peak * share
 
 
 def make_optimizer(
@@ -162,46 +192,55 @@ def make_optimizer(
     rates: Mapping[str, float],
     variables: Sequence[Any],
     *,
-    steps: int,
-    warmup: float,
     weight_decay: float,
     own: keras.optimizers.Optimizer | None = None,
     accumulate: int = 1,
 ) -> keras.optimizers.Optimizer:
-    """Returns a new, built optimizer for one phase.
+    """Returns a new, built optimizer for one phase, with the peaks of its learning rates.
 
     Args:
         solver: A key of `OPTIMIZERS`.
         rates: Peak learning rate of each weight, by its path.
         variables: The trainable weights of the model.
-        steps: Steps of the phase. The learning rate has fallen to zero at their end.
-        warmup: Share of the steps in which the learning rate rises.
         weight_decay: Decoupled weight decay, per unit of learning rate.
         own: An optimizer of the user. Copies of it are used: with its own learning rate for the stages with the highest
-            rate in `rates`, and with proportionally lower rates for the others. Then `solver`, `warmup` and
-            `weight_decay` have no effect.
+            rate in `rates`, and with proportionally lower rates for the others. Then `solver` and `weight_decay` have
+            no effect.
         accumulate: Number of batches whose mean gradient makes one step.
     """
     peak = max(rates.values())
     distinct = sorted({rate / peak for rate in rates.values()}, reverse=True)
 
+    batches = {"gradient_accumulation_steps": accumulate} if accumulate > 1 else {}
+
     def make(factor: float) -> keras.optimizers.Optimizer:
-        if own is None and accumulate == 1:
-            return OPTIMIZERS[solver](warm_up_and_cosine(peak * factor, steps, warmup), weight_decay)
-        template = own or OPTIMIZERS[solver](warm_up_and_cosine(peak, steps, warmup), weight_decay)
-        config = template.get_config()
+        if own is None:
+            return OPTIMIZERS[solver](learning_rate=peak * factor, weight_decay=weight_decay, **batches)
+        config = own.get_config() | batches
         rate = config["learning_rate"]
         if isinstance(rate, dict):
             rate = keras.saving.deserialize_keras_object(rate)
         config["learning_rate"] = rate * factor if isinstance(rate, float) else ScaledRate(rate, factor, accumulate)
-        if accumulate > 1:
-            config["gradient_accumulation_steps"] = accumulate
-        return type(template).from_config(config)
+        return type(own).from_config(config)
 
-    if len(distinct) == 1:
-        optimizer = make(1.0)
-    else:
-        groups = [distinct.index(rates[variable.path] / peak) for variable in variables]
-        optimizer = StageRates([make(factor) for factor in distinct], groups)
+    optimizers = [make(factor) for factor in distinct]
+    for part in optimizers:
+        _skip_all_reduce(part)
+    optimizer = optimizers[0]
+    if len(optimizers) > 1:
+        optimizer = StageRates(optimizers, [distinct.index(rates[variable.path] / peak) for variable in variables])
     optimizer.build(variables)  # otherwise TensorFlow traces the first step twice
     return optimizer
+
+
+def _skip_all_reduce(optimizer: keras.optimizers.Optimizer) -> None:
+    """Skips the sum of the gradients over devices where there is one device.
+
+    For each training, Keras 3.15 has TensorFlow register a gradient of that sum, which is never removed. It holds the
+    traced step, tens of megabytes, until the process ends.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            optimizer._all_reduce_sum_gradients = lambda gradients: gradients

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,16 +14,17 @@ import numpy as np
 
 from strategies.data.batches import AugmentedViews, Batches
 from strategies.data.pixels import Pixels
-from strategies.display.progress import note, redraw
+from strategies.display.progress import note, redraw, silenced
 from strategies.features.cache import FeatureCache
+from strategies.features.forward import forward
 from strategies.networks.backend import use_xla
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, class_weights
-from strategies.training.best_weights import BalancedAccuracy, BestWeights
+from strategies.training.best_weights import BalancedAccuracy, BestWeights, split_measures
 from strategies.training.checkpoint import Checkpoint, State, assign, values_of, variables
 from strategies.training.head import fit_head
 from strategies.training.model import CutModel, StagedModel
-from strategies.training.optimizers import make_optimizer
+from strategies.training.optimizers import Schedule, make_optimizer
 
 MAX_EVALUATIONS = 10  # on the validation images, per phase
 
@@ -113,11 +115,11 @@ def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
     if resumed is not None:
         progress = replace(start, **{name: resumed.values[name] for name in ("epoch", "stopped", "accumulate")})
     while True:
-        _compile(run, trained, phase, progress.accumulate)
+        schedule = _compile(run, trained, phase, progress.accumulate)
         if resumed is not None and progress.epoch > start.epoch:
             assign(trained.optimizer.variables, resumed.arrays["optimizer"])
         try:
-            return _fit(run, trained, progress, inputs, labels)
+            return _fit(run, trained, progress, inputs, labels, schedule)
         except Exception as error:  # each backend raises another type
             if not is_out_of_memory(error) or 2 * progress.accumulate > run.plan.batch_size:
                 raise
@@ -170,18 +172,27 @@ def _solve_head(run: TrainingRun, features: Mapping[str, np.ndarray], labels: Ma
         features["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=class_weights(plan)
     )
     run.model.get_layer(plan.new_layers[-1].name).set_weights([kernel, bias])
-    run.best.record(_metrics_of_head(features, labels, kernel, bias))
+    measures: dict[str, float] = {}
+    for part, prefix in (("train", ""), ("val", "val_")):
+        if len(labels[part]):
+            logits = features[part] @ kernel + bias
+            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+            found = split_measures(powers / powers.sum(axis=1, keepdims=True), labels[part])
+            measures |= {prefix + name: value for name, value in found.items()}
+    run.best.record(measures)
 
 
-def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: int) -> None:
-    """Compiles the trained part. Only now do changes of `trainable` take effect."""
+def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: int) -> Schedule | None:
+    """Compiles the trained part. Only now do changes of `trainable` take effect.
+
+    Returns:
+        The schedule of the learning rates. `None` with an optimizer of the user, which has its own.
+    """
     plan = run.plan
     optimizer = make_optimizer(
         phase.solver,
         run.staged.learning_rates(phase),
         trained.trainable_weights,
-        steps=phase.steps,
-        warmup=phase.warmup,
         weight_decay=phase.weight_decay,
         own=run.optimizer,
         accumulate=accumulate,
@@ -193,6 +204,7 @@ def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: i
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), BalancedAccuracy(len(plan.class_names))],
         jit_compile=use_xla(),
     )
+    return None if run.optimizer else Schedule(optimizer, steps=phase.steps, warmup=phase.warmup)
 
 
 def _fit(
@@ -201,6 +213,7 @@ def _fit(
     progress: Progress,
     inputs: Mapping[str, Any],
     labels: Mapping[str, np.ndarray],
+    schedule: Schedule | None,
 ) -> int:
     if progress.stopped:
         return progress.epoch
@@ -213,24 +226,44 @@ def _fit(
         inputs["train"],
         targets["train"],
         batch_size=plan.batch_size // accumulate,
-        num_steps=per_epoch * accumulate,
         seed=(plan.seed, number),
         augmentation=plan.augmentation if phase.augmented and plan.augmentation else None,
         sample_weights=None if weights is None else weights[labels["train"]],
-        epoch=progress.epoch - progress.epochs_before,
     )
     run.best.accumulate = accumulate
     lines = _ProgressLine(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", phase.steps * accumulate)
-    history = trained.fit(
-        batches,
-        initial_epoch=progress.epoch,
+    callbacks = keras.callbacks.CallbackList(
+        [run.best, lines, *run.callbacks, _StateSaver(run, progress)],
+        model=trained,
         epochs=progress.epochs_before + math.ceil(phase.steps / per_epoch),
-        validation_data=_WholeSplit(inputs["val"], targets["val"]) if len(labels["val"]) else None,
         verbose=0,
-        shuffle=False,
-        callbacks=[run.best, lines, *run.callbacks, _StateSaver(run, progress)],
     )
-    return progress.epoch + len(history.epoch)
+    trained.stop_training, epoch, step = False, progress.epoch, (progress.epoch - progress.epochs_before) * per_epoch
+    callbacks.on_train_begin()
+    with ThreadPoolExecutor(max_workers=1) as ahead:  # the next batch is prepared during the current step
+        batch = ahead.submit(batches.batch, step * accumulate)
+        while not trained.stop_training:
+            callbacks.on_epoch_begin(epoch)
+            trained.reset_metrics()
+            logs: dict[str, float] = {}
+            for index in range(per_epoch * accumulate):
+                if schedule is not None:
+                    schedule.set(step + index // accumulate)
+                callbacks.on_train_batch_begin(index)
+                current, batch = batch.result(), ahead.submit(batches.batch, step * accumulate + index + 1)
+                logs = trained.train_on_batch(*current, return_dict=True)
+                callbacks.on_train_batch_end(index, logs)
+                if trained.stop_training:
+                    break
+            if len(labels["val"]):
+                with silenced():
+                    probabilities = forward(trained, inputs["val"])[0]
+                measures = split_measures(probabilities, labels["val"], smoothing=plan.label_smoothing)
+                logs = {**logs, **{f"val_{name}": value for name, value in measures.items()}}
+            callbacks.on_epoch_end(epoch, logs)
+            epoch, step = epoch + 1, step + per_epoch
+    callbacks.on_train_end()
+    return epoch
 
 
 def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:
@@ -267,38 +300,6 @@ def _frozen_features(run: TrainingRun, cut: CutModel) -> tuple[dict[str, np.ndar
         inputs["train"] = np.concatenate([inputs["train"], *copies])
         labels["train"] = np.tile(labels["train"], phase.views + 1)
     return inputs, labels
-
-
-class _WholeSplit(keras.utils.PyDataset):
-    """All images of a split, once and in order."""
-
-    def __init__(self, inputs: Any, targets: np.ndarray, batch_size: int = 64) -> None:
-        super().__init__()
-        self._inputs, self._targets, self._batch_size = inputs, targets, batch_size
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._targets) / self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        part = slice(index * self._batch_size, (index + 1) * self._batch_size)
-        return self._inputs[part].astype("float32"), self._targets[part]
-
-
-def _metrics_of_head(
-    inputs: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], kernel: np.ndarray, bias: np.ndarray
-) -> dict[str, float]:
-    metrics = {}
-    for name, prefix in (("train", ""), ("val", "val_")):
-        if len(labels[name]):
-            logits = inputs[name] @ kernel + bias
-            logits -= logits.max(axis=1, keepdims=True)
-            chosen = logits[np.arange(len(logits)), labels[name]]
-            metrics[f"{prefix}loss"] = float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
-            hits = logits.argmax(axis=1) == labels[name]
-            metrics[f"{prefix}accuracy"] = float(hits.mean())
-            recall = [hits[labels[name] == label].mean() for label in np.unique(labels[name])]
-            metrics[f"{prefix}balanced_accuracy"] = float(np.mean(recall))
-    return metrics
 
 
 class _ProgressLine(keras.callbacks.Callback):

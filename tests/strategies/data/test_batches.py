@@ -9,12 +9,12 @@ from strategies.data.pixels import Pixels
 
 def _stream(seed=(0, 0), count=10, **options):
     images = np.arange(count, dtype="uint8").reshape(-1, 1, 1, 1) * np.ones((1, 8, 8, 3), dtype="uint8")
-    return Batches(images, np.arange(count), batch_size=4, num_steps=5, seed=seed, **options)
+    return Batches(images, np.arange(count), batch_size=4, seed=seed, **options)
 
 
 def test_every_image_is_seen_once_per_pass():
     """Five batches of four over ten images are two passes."""
-    labels = np.concatenate([_stream()[index][1] for index in range(5)])
+    labels = np.concatenate([_stream().batch(index)[1] for index in range(5)])
     assert sorted(labels[:10]) == sorted(labels[10:]) == list(range(10))
     assert labels[:10].tolist() != list(range(10))
 
@@ -23,21 +23,13 @@ def test_the_same_seed_gives_the_same_stream_and_another_seed_another():
     """Order and augmentation follow from the seed alone."""
     options = {"augmentation": {"horizontal_flip": True, "shift": 0.25}}
     first, again, other = (_stream(seed, **options) for seed in ((1, 0), (1, 0), (2, 0)))
-    assert all((first[index][0] == again[index][0]).all() for index in range(5))
-    assert any((first[index][1] != other[index][1]).any() for index in range(5))
-
-
-def test_the_next_epoch_continues_after_the_last_one():
-    """Batches of the second epoch are not those of the first."""
-    stream = _stream()
-    first = [stream[index][1].tolist() for index in range(5)]
-    stream.on_epoch_end()
-    assert first != [stream[index][1].tolist() for index in range(5)]
+    assert all((first.batch(index)[0] == again.batch(index)[0]).all() for index in range(5))
+    assert any((first.batch(index)[1] != other.batch(index)[1]).any() for index in range(5))
 
 
 def test_weights_of_images_come_with_their_images():
     """The third part of a batch is the weight of each image in the loss."""
-    _, targets, weights = _stream(count=2, sample_weights=np.array([1.0, 3.0]))[0]
+    _, targets, weights = _stream(count=2, sample_weights=np.array([1.0, 3.0])).batch(0)
     assert weights.tolist() == [1.0 if target == 0 else 3.0 for target in targets]
 
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from strategies.training.optimizers import OPTIMIZERS, StageRates, make_optimizer, warm_up_and_cosine
+from strategies.training.optimizers import OPTIMIZERS, Schedule, StageRates, make_optimizer
 
-ROWS = {"steps": 100, "warmup": 0.1, "weight_decay": 0.0}
+ROWS = {"weight_decay": 0.0}
 
 
 def _model():
@@ -93,9 +93,14 @@ def test_an_own_optimizer_is_copied_never_used():
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
 def test_the_rate_rises_to_its_peak_and_falls_to_zero(warmup):
-    """By a line, then by a cosine."""
-    schedule = warm_up_and_cosine(1e-2, 100, warmup)
-    rates = [float(schedule(step)) for step in range(101)]
+    """By a line, then by a cosine; the rate of each stage stays in proportion."""
+    model = _model()
+    optimizer = make_optimizer("adamw", _rates(model, 1e-4, 1e-2), model.trainable_weights, **ROWS)
+    schedule, rates = Schedule(optimizer, steps=100, warmup=warmup), []
+    for step in range(101):
+        schedule.set(step)
+        rates.append(float(optimizer.learning_rate))
+        assert float(optimizer.optimizers[1].learning_rate) == pytest.approx(rates[-1] / 100)
     assert max(rates) == pytest.approx(1e-2)
     assert np.argmax(rates) == round(100 * warmup)
     assert rates[-1] == pytest.approx(0, abs=1e-8)
@@ -119,9 +124,7 @@ def test_accumulated_gradients_make_the_step_of_the_whole_batch():
         rates = {
             weight.path: rate for weight, rate in zip(model.trainable_weights, (1e-3, 1e-3, 1e-2, 1e-2), strict=True)
         }
-        optimizer = make_optimizer(
-            "adamw", rates, model.trainable_weights, steps=4, warmup=0.5, weight_decay=0.01, accumulate=accumulate
-        )
+        optimizer = make_optimizer("adamw", rates, model.trainable_weights, weight_decay=0.01, accumulate=accumulate)
         model.compile(optimizer, "mse")
         model.fit(inputs, targets, batch_size=8 // accumulate, epochs=3, shuffle=False, verbose=0)
         found.append(model.get_weights())

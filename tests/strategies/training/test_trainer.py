@@ -1,5 +1,6 @@
 """The trainer: what it freezes, what it trains, what it keeps, on real images and a real pretrained network."""
 
+import gc
 from dataclasses import replace
 
 import keras
@@ -300,3 +301,14 @@ def test_too_few_images_for_a_test_split_is_an_error():
     assert train(plan, dataset).test.num_images == 2
     with pytest.raises(DatasetError):
         train(plan, (x[:2], ["a", "b"]))
+
+
+def test_a_process_that_trains_many_times_stays_small(photos):
+    """Once the first training is over, another leaves no object behind: neither its images nor its traced steps."""
+    dataset = load_dataset(photos)
+    counts = []
+    for _ in range(3):
+        train(_plan("fine_tune_all", dataset, budget=0.002, **SMALL), dataset, cache=False)
+        gc.collect()
+        counts.append(len(gc.get_objects()))
+    assert counts[2] < counts[1] + 1000  # a traced step has some twenty thousand
