@@ -30,7 +30,12 @@ LONG = (
     "test_an_export_agrees_with_the_model_on_photos",
     "test_a_script_does_what_the_plan_says",
     "test_a_notebook_runs_from_start_to_end",
+    "test_json_is_the_only_thing_on_stdout",
+    "test_the_demo_trains_on_digits",
+    "test_frozen_features_are_read_from_the_cache_the_second_time",
 )
+# Fixtures that train that long: each test that uses them may be the one that waits.
+LONG_FIXTURES = {"runs", "comparison", "trained"}
 (WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
 STAND_IN = "ADVISOR_TEST_STAND_IN"  # set if the weights in Keras' cache are a copy of the bundled weights
 REAL_WEIGHTS = is_cached(get_backbone(BUNDLED_BACKBONE)) and STAND_IN not in os.environ
@@ -110,9 +115,10 @@ def pytest_collection_modifyitems(items):
     """Marks tests that need pretrained weights or a long time: `pytest -m weights` runs only the former."""
     items.sort(key=lambda item: item.name not in LONGEST)  # first, so that no process has to wait at the end
     for item in items:
-        if {"pretrained_weights", "imagenet_weights"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"pretrained_weights", "imagenet_weights"} & fixtures:
             item.add_marker("weights")
-        if getattr(item, "originalname", item.name) in LONG:
+        if getattr(item, "originalname", item.name) in LONG or LONG_FIXTURES & fixtures:
             item.add_marker("long")
 
 

@@ -61,7 +61,12 @@ def test_recipes_train_on_another_backend_and_twice_the_same(backend, tmp_path):
         pytest.skip(f"{backend} is not installed")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
-        env=os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ
+        | {
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # steps are few, and compiling them takes longer
+        },
         capture_output=True,
         text=True,
         check=False,
