@@ -155,7 +155,7 @@ def split_measures(probabilities: np.ndarray, labels: np.ndarray, *, smoothing: 
         >>> split_measures(np.array([[0.5, 0.5], [0.0, 1.0], [0.0, 1.0]]), np.array([0, 0, 1]))["balanced_accuracy"]
         0.75
     """
-    logs = np.log(np.clip(probabilities.astype("float64"), 1e-7, 1.0))
+    logs = np.log(np.clip(probabilities.astype("float64"), 1e-7, 1.0))  # Keras' bound: the training loss has it too
     hits = probabilities.argmax(axis=1) == labels
     chosen = logs[np.arange(len(logs)), labels]
     return {

@@ -101,9 +101,13 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
         [[0.67, 0.33]]
     """
     # The logarithm of a softmax equals its logits up to a constant, which the next softmax cancels.
-    logits = np.log(np.maximum(probabilities.astype("float64"), TINY)) / temperature
+    return softmax(np.log(np.maximum(probabilities.astype("float64"), TINY)) / temperature)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities from logits of shape `(num_images, num_classes)`."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -210,13 +210,12 @@ def make_optimizer(
     """
     peak = max(rates.values())
     distinct = sorted({rate / peak for rate in rates.values()}, reverse=True)
-
-    batches = {"gradient_accumulation_steps": accumulate} if accumulate > 1 else {}
+    accumulation = {"gradient_accumulation_steps": accumulate} if accumulate > 1 else {}
 
     def make(factor: float) -> keras.optimizers.Optimizer:
         if own is None:
-            return OPTIMIZERS[solver](learning_rate=peak * factor, weight_decay=weight_decay, **batches)
-        config = own.get_config() | batches
+            return OPTIMIZERS[solver](learning_rate=peak * factor, weight_decay=weight_decay, **accumulation)
+        config = own.get_config() | accumulation
         rate = config["learning_rate"]
         if isinstance(rate, dict):
             rate = keras.saving.deserialize_keras_object(rate)

@@ -21,6 +21,7 @@ from strategies.networks.backend import use_xla
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, class_weights
 from strategies.training.best_weights import BalancedAccuracy, BestWeights, split_measures
+from strategies.training.calibration import softmax
 from strategies.training.checkpoint import Checkpoint, State, assign, values_of, variables
 from strategies.training.head import fit_head
 from strategies.training.model import CutModel, StagedModel
@@ -172,13 +173,10 @@ def _solve_head(run: TrainingRun, features: Mapping[str, np.ndarray], labels: Ma
         features["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=class_weights(plan)
     )
     run.model.get_layer(plan.new_layers[-1].name).set_weights([kernel, bias])
-    measures: dict[str, float] = {}
-    for part, prefix in (("train", ""), ("val", "val_")):
-        if len(labels[part]):
-            logits = features[part] @ kernel + bias
-            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-            found = split_measures(powers / powers.sum(axis=1, keepdims=True), labels[part])
-            measures |= {prefix + name: value for name, value in found.items()}
+    probabilities = {part: softmax(features[part] @ kernel + bias) for part in ("train", "val") if len(labels[part])}
+    measures = split_measures(probabilities["train"], labels["train"])
+    if "val" in probabilities:
+        measures |= _val_measures(probabilities["val"], labels["val"])
     run.best.record(measures)
 
 
@@ -204,7 +202,9 @@ def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: i
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), BalancedAccuracy(len(plan.class_names))],
         jit_compile=use_xla(),
     )
-    return None if run.optimizer else Schedule(optimizer, steps=phase.steps, warmup=phase.warmup)
+    if run.optimizer is not None:
+        return None
+    return Schedule(optimizer, steps=phase.steps, warmup=phase.warmup)
 
 
 def _fit(
@@ -219,12 +219,11 @@ def _fit(
         return progress.epoch
     number, accumulate = progress.phase, progress.accumulate
     plan, phase = run.plan, run.plan.phases[number]
-    targets = {name: np.eye(len(plan.class_names), dtype="float32")[part] for name, part in labels.items()}
     weights = class_weights(plan)
     per_epoch = steps_per_evaluation(phase.steps, len(labels["train"]), plan.batch_size)
     batches = Batches(
         inputs["train"],
-        targets["train"],
+        np.eye(len(plan.class_names), dtype="float32")[labels["train"]],
         batch_size=plan.batch_size // accumulate,
         seed=(plan.seed, number),
         augmentation=plan.augmentation if phase.augmented and plan.augmentation else None,
@@ -232,25 +231,25 @@ def _fit(
     )
     run.best.accumulate = accumulate
     lines = _ProgressLine(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", phase.steps * accumulate)
+    epochs, last = progress.epoch, progress.epochs_before + math.ceil(phase.steps / per_epoch)
     callbacks = keras.callbacks.CallbackList(
-        [run.best, lines, *run.callbacks, _StateSaver(run, progress)],
-        model=trained,
-        epochs=progress.epochs_before + math.ceil(phase.steps / per_epoch),
-        verbose=0,
+        [run.best, lines, *run.callbacks, _StateSaver(run, progress)], model=trained, epochs=last, verbose=0
     )
-    trained.stop_training, epoch, step = False, progress.epoch, (progress.epoch - progress.epochs_before) * per_epoch
+    done = (epochs - progress.epochs_before) * per_epoch * accumulate  # batches of this phase
+    trained.stop_training = False
     callbacks.on_train_begin()
     with ThreadPoolExecutor(max_workers=1) as ahead:  # the next batch is prepared during the current step
-        batch = ahead.submit(batches.batch, step * accumulate)
-        while not trained.stop_training:
-            callbacks.on_epoch_begin(epoch)
+        batch = ahead.submit(batches.batch, done)
+        while epochs < last and not trained.stop_training:
+            callbacks.on_epoch_begin(epochs)
             trained.reset_metrics()
             logs: dict[str, float] = {}
             for index in range(per_epoch * accumulate):
                 if schedule is not None:
-                    schedule.set(step + index // accumulate)
+                    schedule.set(done // accumulate)
                 callbacks.on_train_batch_begin(index)
-                current, batch = batch.result(), ahead.submit(batches.batch, step * accumulate + index + 1)
+                done += 1
+                current, batch = batch.result(), ahead.submit(batches.batch, done)
                 logs = trained.train_on_batch(*current, return_dict=True)
                 callbacks.on_train_batch_end(index, logs)
                 if trained.stop_training:
@@ -258,12 +257,16 @@ def _fit(
             if len(labels["val"]):
                 with silenced():
                     probabilities = forward(trained, inputs["val"])[0]
-                measures = split_measures(probabilities, labels["val"], smoothing=plan.label_smoothing)
-                logs = {**logs, **{f"val_{name}": value for name, value in measures.items()}}
-            callbacks.on_epoch_end(epoch, logs)
-            epoch, step = epoch + 1, step + per_epoch
+                logs = logs | _val_measures(probabilities, labels["val"], smoothing=plan.label_smoothing)
+            callbacks.on_epoch_end(epochs, logs)
+            epochs += 1
     callbacks.on_train_end()
-    return epoch
+    return epochs
+
+
+def _val_measures(probabilities: np.ndarray, labels: np.ndarray, *, smoothing: float = 0.0) -> dict[str, float]:
+    """Returns the measures of the validation images under the names that Keras gives them."""
+    return {f"val_{name}": value for name, value in split_measures(probabilities, labels, smoothing=smoothing).items()}
 
 
 def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:

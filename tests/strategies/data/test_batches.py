@@ -27,6 +27,13 @@ def test_the_same_seed_gives_the_same_stream_and_another_seed_another():
     assert any((first.batch(index)[1] != other.batch(index)[1]).any() for index in range(5))
 
 
+def test_the_next_epoch_continues_after_the_last_one():
+    """Batches of a second epoch of five are not those of the first."""
+    stream = _stream()
+    first, second = ([stream.batch(index)[1].tolist() for index in range(start, start + 5)] for start in (0, 5))
+    assert first != second
+
+
 def test_weights_of_images_come_with_their_images():
     """The third part of a batch is the weight of each image in the loss."""
     _, targets, weights = _stream(count=2, sample_weights=np.array([1.0, 3.0])).batch(0)
