@@ -109,7 +109,11 @@ def compare_recipes(
         check_results(results)
     advice = recommend(source, seed=seed, every_image=True, cache=cache, **options)
     plan, data, curve = advice.plan, advice.dataset, advice.depth_curve
-    plans = [plan if name == plan.recipe else plan_for(name, plan.network, data, curve, seed=seed) for name in RECIPES]
+    score = advice.similarity.score
+    plans = [
+        plan if name == plan.recipe else plan_for(name, plan.network, data, curve, similarity=score, seed=seed)
+        for name in RECIPES
+    ]
     share = 1.0 if minutes is None else _fit(plans, advice, minutes)
     keys = [_key(advice, candidate, share) for candidate in plans]
     if results is not None:

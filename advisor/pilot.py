@@ -136,7 +136,7 @@ def run_pilot(
     for number, held in enumerate(held_out, start=1):
         split = np.full(len(learning), "train", dtype=object)
         split[held] = "test"
-        # The trainer selects the best weights on validation images that it takes from those not held out.
+        # The trainer judges each phase by validation images, which it takes from those not held out.
         fold = split_dataset(replace(learning, split=tuple(split.tolist())), seed=seed, duplicates=copies)
         for candidate, plan in enumerate(plans):
             note(f"Pilot, fold {number} of {len(held_out)}: {plan.recipe}")

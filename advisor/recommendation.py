@@ -18,7 +18,7 @@ from advisor.pilot import Pilot, run_pilot
 from advisor.report.files import save_advice, save_training
 from advisor.report.html import advice_fragment
 from advisor.report.text import summarize
-from advisor.rules import RULES, Evidence, Facts, Verdict, apply_rules, evidence_rows, rate_factor
+from advisor.rules import RULES, Evidence, Facts, Verdict, apply_rules, evidence_rows
 from advisor.thresholds import calibration, thresholds
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
@@ -32,7 +32,7 @@ from strategies.networks.weights import choose_network
 from strategies.plans.cost import RecipeCost
 from strategies.plans.parameters import count_parameters
 from strategies.plans.plan import Plan, check_class_names
-from strategies.plans.planning import make_plan, with_rates
+from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES, get_recipe
 
 if TYPE_CHECKING:
@@ -202,11 +202,16 @@ def _facts(measured: Measurements) -> Facts:
 
 def _planner(measured: Measurements, seed: int) -> Callable[[str], Plan]:
     """Returns a function that makes the plan of a recipe for the measured dataset."""
-    factor = rate_factor(_facts(measured))
 
     def plan_of(recipe: str) -> Plan:
-        plan = plan_for(recipe, measured.network, measured.dataset, measured.depth_curve, seed=seed)
-        return with_rates(plan, factor) if recipe == "fine_tune_all" else plan
+        return plan_for(
+            recipe,
+            measured.network,
+            measured.dataset,
+            measured.depth_curve,
+            similarity=measured.similarity.score,
+            seed=seed,
+        )
 
     return plan_of
 
@@ -297,7 +302,13 @@ def after_pilot(verdict: Verdict, pilot: Pilot) -> Verdict:
 
 
 def plan_for(
-    recipe: str, network: PretrainedNetwork, dataset: ImageDataset, curve: DepthCurve | None, *, seed: int
+    recipe: str,
+    network: PretrainedNetwork,
+    dataset: ImageDataset,
+    curve: DepthCurve | None,
+    *,
+    similarity: float | None,
+    seed: int,
 ) -> Plan:
     """Makes the plan of a recipe for a network and a measured dataset.
 
@@ -306,6 +317,7 @@ def plan_for(
         network: The pretrained network to transfer.
         dataset: The images with their split.
         curve: Decides where `keep_early_layers` cuts the backbone; with `None` it is the backbone's default cut.
+        similarity: Score of the similarity to ImageNet, which sets the learning rates; `None` if it is not known.
         seed: Seed of all random choices.
     """
     labels = dataset.labels[np.array(dataset.split) == "train"]
@@ -322,6 +334,7 @@ def plan_for(
         weights=network.weights,
         seed=seed,
         cut_stage=cut_stage,
+        similarity=similarity,
     )
 
 

@@ -62,7 +62,7 @@ def make_fingerprint(profile: DatasetProfile, similarity: Similarity, curve: Dep
 
 
 def metrics_of(result: TrainingResult) -> dict[str, Any]:
-    """Returns the metrics of a training as columns; those of validation belong to the best weights."""
+    """Returns the metrics of a training as columns; those of validation belong to the weights that are kept."""
     kept = result.history.query("phase == @result.best_phase and step == @result.best_step")
     judged = {
         name: float(kept[name].iloc[-1]) if kept[name].notna().any() else None for name in ("val_accuracy", "val_loss")

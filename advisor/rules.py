@@ -293,7 +293,9 @@ def evidence_rows(without: Sequence[str] = ()) -> tuple[Evidence, ...]:
 
 
 def rate_factor(facts: Facts, rates: Mapping[str, float] | None = None) -> float:
-    """Returns by what factor the learning rates of `fine_tune_all` are multiplied for a dataset.
+    """Returns by what factor release 0.5.0 multiplied the learning rates of `fine_tune_all` for a dataset.
+
+    The results that the rules were fitted to are from that release. Today's rates are those of the plan.
 
     Args:
         facts: What was measured.

@@ -36,7 +36,7 @@ def main() -> None:
     advice_seconds = time.perf_counter() - started
     seconds = {}
     for recipe in RECIPES:
-        plan = plan_for(recipe, network, data, advice.depth_curve, seed=0)
+        plan = plan_for(recipe, network, data, advice.depth_curve, similarity=advice.similarity.score, seed=0)
         started = time.perf_counter()
         train(plan, data, cache=False)
         seconds[recipe] = time.perf_counter() - started

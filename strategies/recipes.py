@@ -17,10 +17,10 @@ class RecipePhase:
 
     Attributes:
         name: Name of the phase.
-        trains: Groups of stages that are trained: `"kept"`, `"rebuilt"`, `"new"` (all new layers) or `"classifier"`.
+        trains: Groups of stages that are trained: `"kept"`, `"rebuilt"` or `"classifier"`.
         solver: `"adamw"`, or `"logistic"`: the classifier alone, solved exactly on cached features.
         batch_norm: `"inference"` keeps the statistics of BatchNormalization; `"train"` updates them.
-        learning_rate: Peak of the learning-rate schedule.
+        rate: Factor on the learning rate, which depends on how similar the images are to ImageNet's.
         budget: Share of the training budget that this phase gets.
         augmented: Whether images are augmented.
         optional: Whether the phase is undone unless the validation images show a gain.
@@ -30,7 +30,7 @@ class RecipePhase:
     trains: tuple[str, ...]
     solver: str = "adamw"
     batch_norm: str = "inference"
-    learning_rate: float = 1e-3
+    rate: float = 1.0
     budget: float = 1.0
     augmented: bool = True
     optional: bool = False
@@ -50,9 +50,8 @@ class Recipe:
         freezes: Layers that are frozen, in words.
         trains: Layers that are trained, in words.
         keeps: Stages of the backbone that are kept: `"features"`, all but fully connected ones; `"everything"`, fully
-            connected ones too; `"all_but_last"`; or `"early"`, the stages up to the cut. With `"early"`, later stages
-            except the last are built again and start from their pretrained values.
-        new_stage: Whether a new stage is added before the classifier.
+            connected ones too; `"all_but_last"`; or `"early"`, the stages up to the cut. Later stages are built again,
+            and start from their pretrained values.
         phases: The training phases, in order.
         because: Why it suits such a dataset.
         source: Where it is described.
@@ -67,7 +66,6 @@ class Recipe:
     freezes: str
     trains: str
     keeps: str
-    new_stage: bool
     phases: tuple[RecipePhase, ...]
     because: str
     source: str
@@ -75,7 +73,6 @@ class Recipe:
 
 _CS231N = "CS231n, Transfer Learning: When and how to fine-tune? (cs231n.github.io/transfer-learning)"
 _HEAD = RecipePhase(name="head", trains=("classifier",), solver="logistic", augmented=False)
-_NEW_LAYERS = RecipePhase(name="new_layers", trains=("new",), learning_rate=1e-3, budget=0.5, augmented=False)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -90,7 +87,6 @@ RECIPES: dict[str, Recipe] = {
             freezes="everything else",
             trains="only the new layer",
             keeps="features",
-            new_stage=False,
             phases=(_HEAD,),
             because="High-level features of ImageNet fit similar images. With so few images, training more "
             "layers would overfit.",
@@ -106,10 +102,9 @@ RECIPES: dict[str, Recipe] = {
             freezes="nothing",
             trains="the new layer first, then the entire model",
             keeps="everything",
-            new_stage=False,
             phases=(
                 _HEAD,
-                RecipePhase(name="whole_network", trains=("kept", "classifier"), learning_rate=3e-4),
+                RecipePhase(name="whole_network", trains=("kept", "classifier")),
             ),
             because="There are enough images to fine-tune every layer without overfitting, and the pretrained weights "
             "are a good start. The head is fitted first, because a random head would distort them.",
@@ -121,18 +116,18 @@ RECIPES: dict[str, Recipe] = {
             domain="different",
             title="Keep the early layers frozen, add new layers on top and train them",
             removes="every stage after the cut",
-            new="new layers and a classifier; a new layer with the shape of a removed one starts from its weights",
+            new="new layers of the same shapes, which start from the weights of the removed ones, and a classifier",
             freezes="the early stages up to the cut",
-            trains="the new layers; then the entire network at a low learning rate, if that improves validation",
+            trains="the classifier, then the new layers too; then the entire network at a low learning rate, if that "
+            "improves validation",
             keeps="early",
-            new_stage=True,
             phases=(
-                _NEW_LAYERS,
-                RecipePhase(name="later_layers", trains=("rebuilt", "new"), batch_norm="train", learning_rate=1e-3),
+                _HEAD,
+                RecipePhase(name="later_layers", trains=("rebuilt", "classifier")),
                 RecipePhase(
                     name="whole_network",
-                    trains=("kept", "rebuilt", "new"),
-                    learning_rate=3e-5,
+                    trains=("kept", "rebuilt", "classifier"),
+                    rate=0.1,
                     budget=0.2,
                     optional=True,
                 ),
@@ -147,14 +142,15 @@ RECIPES: dict[str, Recipe] = {
             domain="different",
             title="Replace the last layers, train the entire network, freeze nothing",
             removes="the fully connected layers at the end and the last stage",
-            new="a new last stage and a classifier",
+            new="a last stage of the same shape, which starts from the weights of the removed one, and a classifier",
             freezes="nothing",
-            trains="the new layers first, then the entire network, BatchNorm included",
+            trains="the classifier first, then the entire network, BatchNorm included",
             keeps="all_but_last",
-            new_stage=True,
             phases=(
-                _NEW_LAYERS,
-                RecipePhase(name="whole_network", trains=("kept", "new"), batch_norm="train", learning_rate=1e-3),
+                _HEAD,
+                RecipePhase(
+                    name="whole_network", trains=("kept", "rebuilt", "classifier"), batch_norm="train", rate=2.0
+                ),
             ),
             because="The pretrained last stages do not fit these images, and there are enough images to train every "
             "layer. The pretrained weights are still a better start than random ones.",

@@ -50,6 +50,26 @@ def own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_trainings():
+    """No number of images counts as few: smaller batches and a refit would multiply the time of every training.
+
+    Tests of what few images change ask for it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("FEW_IMAGES", "VERY_FEW_IMAGES"):
+            patch.setattr(f"strategies.plans.planning.{name}", 0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_default():
+    """Where no backbone is named, a small one is used, also where the package of EfficientNet-Lite0 is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("strategies.networks.weights.DEFAULTS", ("MobileNetV2", "MobileNetV2-0.35"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """A class folder: 20 tiles of each of scikit-learn's two photos, as PNG."""

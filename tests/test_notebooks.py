@@ -81,7 +81,7 @@ CLAIMS = {
         assert accuracy > 0.9
         states = {row.stage: [cell.state for cell in row.cells] for row in plan.freeze_map}
         assert states["edges"] == ["frozen", "frozen", "trained"]
-        assert set(states["shapes"]) == {"removed"}
+        assert states["shapes"] == ["frozen", "new", "new"]
         assert backbone.default_cut == "edges"
         assert {row.stage: row.origin for row in plan.freeze_map}["parts"] == "new_from_pretrained"
     """,

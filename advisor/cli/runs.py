@@ -154,18 +154,37 @@ def export(
 
 def script(
     plan: Annotated[str, typer.Argument(help="A plan.json, or an advice folder or run folder with a plan.json in it.")],
+    network: Annotated[
+        str | None, typer.Option(metavar="FILE", help="New .keras file for a network that is not part of Keras.")
+    ] = None,
 ) -> None:
     """Print a plan as a Keras script.
 
-    The script needs TensorFlow and Keras, but not this package.
+    The script needs TensorFlow and Keras, but not this package. EfficientNet-Lite is not part of Keras. With --network,
+    it is written to a file, which the script takes as its third argument.
     """
     from strategies.networks.weights import BUNDLED, BUNDLED_FILE
     from strategies.plans.plan import read_plan
-    from strategies.plans.script import write_script
+    from strategies.plans.script import save_network, write_script
 
     path = Path(plan)
     wanted = read_plan(path / "plan.json" if path.is_dir() else path)
-    sys.stdout.write(write_script(wanted))
+    text = write_script(wanted)
+    is_packaged = bool(wanted.network.row.package)
+    if is_packaged and network is None:
+        raise UserError(
+            f"Expected --network FILE.keras: {wanted.backbone} is not part of Keras, so the script reads it from that "
+            f"file. Received: no file. Name one."
+        )
+    if not is_packaged and network is not None:
+        raise UserError(
+            f"Expected --network only for a network that is not part of Keras. Received: it, for {wanted.backbone}. "
+            f"Leave it out."
+        )
+    if network is not None:
+        save_network(wanted, network)
+        note(f"Pass the network to the script as its third argument: {network}")
+    sys.stdout.write(text)
     if wanted.weights == BUNDLED:
         note(f"Pass the weights of this package to the script as its third argument: {BUNDLED_FILE}")
 

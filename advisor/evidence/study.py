@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,22 @@ from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset, with_groups
 from strategies.errors import DatasetError, UserError, unknown_name
 from strategies.networks.network import PretrainedNetwork
+from strategies.plans.plan import Plan
 from strategies.plans.planning import with_batch_norm, with_rates
 from strategies.recipes import RECIPES
 
 TEST_SHARE, MOST_TEST_IMAGES = 0.4, 1_000
 BASELINES = ("keras_guide", "keras_guide_held", "logistic_regression")
 METHODS = (*RECIPES, *BASELINES)
-FACTORS = ("x0.1", "x0.3", "x3", "x10")
-CHANGES = ("inference", "train", *FACTORS)
+# How a variant of a recipe changes its plan, by the part of its name after the colon.
+CHANGES: dict[str, Callable[[Plan], Plan]] = {
+    **{mode: partial(with_batch_norm, mode=mode) for mode in ("inference", "train")},
+    **{f"x{factor:g}": partial(with_rates, factor=factor) for factor in (0.1, 0.3, 3, 10)},
+    "end": lambda plan: replace(plan, phases=tuple(replace(phase, blend=1.0) for phase in plan.phases)),
+    "no_refit": lambda plan: replace(plan, refit=False),
+}
 VARIANTS = tuple(f"{name}{VARIANT}{change}" for name in RECIPES if name != "head_only" for change in CHANGES)
-# What the fit and the score need: the recipes, `fine_tune_all` at three times its learning rates, and Keras' loop.
-DEFAULT_METHODS = (*RECIPES, f"fine_tune_all{VARIANT}x3", "keras_guide")
+DEFAULT_METHODS = (*RECIPES, "keras_guide")  # what the score needs
 
 
 def read_datasets(folder: Path) -> dict[str, ImageDataset]:
@@ -102,6 +108,7 @@ class MeasuredImages:
 
     data: ImageDataset
     curve: DepthCurve | None
+    similarity: float | None
     fingerprint: str
 
 
@@ -118,7 +125,12 @@ def measure_images(data: ImageDataset, network: PretrainedNetwork, seed: int) ->
         seed=seed,
         cache=False,
     )
-    return MeasuredImages(data=data, curve=curve, fingerprint=make_fingerprint(profile, similarity, curve))
+    return MeasuredImages(
+        data=data,
+        curve=curve,
+        similarity=similarity.score,
+        fingerprint=make_fingerprint(profile, similarity, curve),
+    )
 
 
 def run_method(name: str, cell: MeasuredImages, network: PretrainedNetwork, seed: int) -> dict[str, Any]:
@@ -141,11 +153,9 @@ def run_method(name: str, cell: MeasuredImages, network: PretrainedNetwork, seed
     from strategies.training.trainer import train
 
     recipe, _, change = name.partition(VARIANT)
-    plan = plan_for(recipe, network, cell.data, cell.curve, seed=seed)
-    if change in FACTORS:
-        plan = with_rates(plan, float(change[1:]))
-    elif change:
-        plan = with_batch_norm(plan, change)
+    plan = plan_for(recipe, network, cell.data, cell.curve, similarity=cell.similarity, seed=seed)
+    if change:
+        plan = CHANGES[change](plan)
     return metrics_of(train(plan, cell.data, cache=False, baseline=False))
 
 

@@ -14,7 +14,7 @@ from advisor.report.costs import timing_text
 from advisor.report.evaluation import COURSE_HEADER, baseline_section, course_rows, evaluation_sections, interval
 from advisor.report.exports import export_section
 from advisor.report.freeze_map import FREEZE_NOTE, network_pictures
-from advisor.report.words import facts, headline
+from advisor.report.words import facts, headline, kept_text
 from strategies.display.charts import confusion_matrix, learning_charts, reliability_chart
 from strategies.display.html import render
 from strategies.display.results import baseline_rows
@@ -71,6 +71,7 @@ def training_page(
         timing=timing_text(plan, history, metrics["seconds"]),
         beside=baseline_section(plan.recipe, metrics),
         bars=baseline_rows(plan.recipe, metrics),
+        kept=kept_text(metrics["best_phase"], history),
         charts=learning_charts(history),
         course_header=COURSE_HEADER,
         course=course_rows(history),

@@ -19,7 +19,7 @@ from advisor.report.evaluation import (
 from advisor.report.exports import export_section
 from advisor.report.freeze_map import FREEZE_NOTE, freeze_table
 from advisor.report.terminal import text_of
-from advisor.report.words import examples, facts, headline
+from advisor.report.words import examples, facts, headline, kept_text
 from advisor.thresholds import Landmark, landmarks
 from strategies.display.html import printable, share
 from strategies.plans.plan import Plan
@@ -72,8 +72,7 @@ def training_markdown(
         lines += _section(section)
     lines += ["## Training progress", ""]
     lines += [
-        f"The best weights come from phase `{escape(metrics['best_phase'])}`, step {metrics['best_step']:,}. Training "
-        f"took {metrics['seconds']:.0f} s in total.",
+        f"{escape(kept_text(metrics['best_phase'], history))} Training took {metrics['seconds']:.0f} s in total.",
         "",
     ]
     if (timing := timing_text(plan, history, metrics["seconds"])) is not None:

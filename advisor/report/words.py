@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from advisor.advice import Advice
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
@@ -14,6 +16,7 @@ from advisor.thresholds import Landmark
 from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
 from strategies.training.metrics import Z_95
+from strategies.training.run_files import REFIT
 
 NUM_EXAMPLES = 3  # suspects of a finding that are named
 PILOT = "a pilot (a short trial of both recipes on your images)"
@@ -165,9 +168,26 @@ def settings(plan: Plan) -> str:
     words.append("class weights" if plan.class_weights else "no class weights")
     if plan.label_smoothing:
         words.append(f"label smoothing {plan.label_smoothing:g}")
-    words.append(f"best weights chosen by {plan.metric.replace('_', ' ')}")
+    words.append(f"phases judged by {plan.metric.replace('_', ' ')}")
+    if plan.refit:
+        words.append("refit on training and validation images")
     words.append({"auto": "mixed precision on a GPU"}.get(plan.precision, plan.precision))
     return ", ".join(words)
+
+
+def kept_text(phase: str, history: Sequence[Mapping[str, str]]) -> str:
+    """Returns what the trained model is, in a sentence.
+
+    Args:
+        phase: The last phase that was kept.
+        history: Rows of `history.csv`.
+    """
+    if any(row["phase"].startswith(REFIT) for row in history):
+        return (
+            f"Phase {phase} is the last that was kept. After it, everything up to it was carried out once more, on "
+            f"training and validation images together (refit)."
+        )
+    return f"The weights at the end of phase {phase} are kept."
 
 
 def examples(finding: Finding) -> list[str]:

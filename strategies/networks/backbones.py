@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 INPUT = "image"
 PREPROCESSING_LAYER = "preprocessing"
 OUTPUT = "backbone_output"
-# Stages and layers that a plan adds on top. Stages and layers of a user's own model must have other names.
-NEW_STAGES = ("new_stage", "classifier")
-RESERVED_LAYERS = frozenset(
-    {INPUT, PREPROCESSING_LAYER, OUTPUT, "pool", "classifier", "classifier_dropout"}
-    | {f"new_stage_{part}" for part in ("conv", "bn", "relu")}
-)
+CLASSIFIER = "classifier"  # the stage and layer that a plan adds on top
+POOL = "pool"  # the layer before it, which averages over the image plane
+DROPOUT = "classifier_dropout"
+# Layers of a user's own model must have other names.
+RESERVED_LAYERS = frozenset({INPUT, PREPROCESSING_LAYER, OUTPUT, POOL, CLASSIFIER, DROPOUT})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 from strategies.errors import UnknownNameError, UserError, in_a_sentence, unknown_name
 from strategies.networks.backbones import (
     BACKBONES,
-    NEW_STAGES,
+    CLASSIFIER,
     PREPROCESSING,
     RESERVED_LAYERS,
     Backbone,
@@ -177,9 +177,12 @@ def _resolve_stages(
     if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
         _refuse("two or more stages as {name: last layer}", f"stages={stages!r}", "Name the layer that ends each stage")
     names = [stage for stage, _ in pairs]
-    if len(set(names)) < len(names) or {"top", *NEW_STAGES} & set(names):
-        taken = ", ".join(("top", *NEW_STAGES))
-        _refuse(f"different names of stages, none of them {taken}", ", ".join(map(str, names)), "Rename the others")
+    if len(set(names)) < len(names) or {"top", CLASSIFIER} & set(names):
+        _refuse(
+            f"different names of stages, none of them top or {CLASSIFIER}",
+            ", ".join(map(str, names)),
+            "Rename the others",
+        )
     leaves = {
         flat: part for flat, part in name_leaves(model, RESERVED_LAYERS).items() if isinstance(part, keras.layers.Layer)
     }

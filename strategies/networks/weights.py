@@ -18,7 +18,8 @@ BUNDLED = "bundled"
 BUNDLED_BACKBONE = "MobileNetV2-0.35"
 BUNDLED_FILE = Path(__file__).parent / "bundled" / "mobilenetv2_0.35.weights.h5"
 BUNDLED_IMAGE_SIZE = 96  # px; the most accurate input size, although it was trained at 64 px
-DEFAULTS = ("MobileNetV2", "MobileNetV2-0.35")  # if no backbone is named: the first with available weights
+# If no backbone is named: the first whose weights are available.
+DEFAULTS = ("MobileNetV2", "EfficientNetLite0", "MobileNetV2-0.35")
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 SECONDS_TO_ANSWER = 1.5
 
@@ -42,9 +43,9 @@ def choose_network(backbone: str | None = None, weights: str = "auto") -> Networ
     Args:
         backbone: A name that `advisor backbones` lists, or `None`.
         weights: With `"auto"` and a named backbone: its ImageNet weights, or the weights of a user's own model. With
-            `"auto"` and no name: MobileNetV2 from Keras' cache or by download, otherwise a smaller backbone from the
-            cache, otherwise the bundled backbone. `"bundled"`: the bundled backbone of this package. `"imagenet"`,
-            `"random"` and the path of a weights file are kept.
+            `"auto"` and no name: MobileNetV2 from Keras' cache or by download, otherwise another backbone of `DEFAULTS`
+            whose weights are on this machine, otherwise the bundled backbone. `"bundled"`: the bundled backbone of this
+            package. `"imagenet"`, `"random"` and the path of a weights file are kept.
 
     Raises:
         UnknownNameError: If there is no such backbone.
@@ -70,7 +71,7 @@ def choose_network(backbone: str | None = None, weights: str = "auto") -> Networ
     why = f"The ImageNet weights of {DEFAULTS[0]} are not in {keras_cache()} and cannot be downloaded"
     for name in DEFAULTS[1:]:
         if is_cached(BACKBONES[name]):
-            return _choice(name, "imagenet", f"{why}: using {name}, whose weights are there.")
+            return _choice(name, "imagenet", f"{why}: using {name}, whose weights are on this machine.")
     note = f"{why}: using the small network in this package, whose features are weaker."
     return _choice(BUNDLED_BACKBONE, BUNDLED, note)
 

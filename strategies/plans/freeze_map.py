@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from strategies.plans.phase import NewLayer, Phase
+from strategies.networks.backbones import CLASSIFIER
+from strategies.plans.phase import Phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,33 +49,29 @@ def derive_freeze_map(
     stages: Sequence[str],
     kept: Sequence[str],
     rebuilt: Sequence[str],
-    new_layers: Sequence[NewLayer],
     phases: Sequence[Phase],
     has_batch_norm: bool,
     parameters: Mapping[str, int],
 ) -> tuple[FreezeRow, ...]:
-    """Returns one row for each stage of the backbone, one for its original top, and one for each new layer.
+    """Returns one row for each stage of the backbone, one for its original top, and one for the classifier.
 
     Args:
         stages: All stages of the backbone, from the input to the output.
         kept: Stages that stay as they are.
         rebuilt: Stages that are built again, starting from their pretrained values.
-        new_layers: Layers that are added on top.
         phases: The training phases, in order.
         has_batch_norm: Whether the stages of the backbone have BatchNorm.
         parameters: Number of weights of each stage, where it is known.
     """
-    norms = dict.fromkeys(stages, has_batch_norm) | {layer.name: layer.kind != "classifier" for layer in new_layers}
-    new = [layer.name for layer in new_layers]
     rows = []
-    for stage in (*stages, "top", *new):
-        if stage in new:
+    for stage in (*stages, "top", CLASSIFIER):
+        if stage == CLASSIFIER:
             origin = "new"
         elif stage in rebuilt:
             origin = "new_from_pretrained"
         else:
             origin = "pretrained" if stage in kept else "removed"
-        cells = tuple(_cell(stage, origin, phase, norms.get(stage, has_batch_norm)) for phase in phases)
+        cells = tuple(_cell(stage, origin, phase, has_batch_norm and origin != "new") for phase in phases)
         rows.append(FreezeRow(stage=stage, origin=origin, parameters=parameters.get(stage), cells=cells))
     return tuple(rows)
 

@@ -11,7 +11,7 @@ import numpy as np
 from strategies.features.background import BackgroundJob
 from strategies.features.cache import FeatureCache, make_key
 from strategies.features.engines import choose_engine
-from strategies.networks.backbones import Backbone, stages_at
+from strategies.networks.backbones import CLASSIFIER, Backbone, stages_at
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.pretrained import build_backbone, stage_layers
 from strategies.plans.plan import Plan
@@ -26,17 +26,10 @@ def count_parameters(plan: Plan, cache: FeatureCache | None = None) -> dict[str,
             `None` builds it each time.
 
     Returns:
-        `{stage: number of weights}`, with the new layers.
+        `{stage: number of weights}`, with the classifier.
     """
     counts, channels = _stage_sizes(plan.network, any(stage.dense for stage in plan.stages), cache)
-    width = channels[plan.last_stage]
-    for layer in plan.new_layers:
-        if layer.kind == "separable_conv":  # depthwise 3 x 3, then pointwise; BatchNorm has four values per channel
-            counts[layer.name] = 9 * width + width * layer.units + 4 * layer.units
-        else:
-            counts[layer.name] = (width + 1) * layer.units
-        width = layer.units
-    return counts
+    return counts | {CLASSIFIER: (channels[plan.last_stage] + 1) * len(plan.class_names)}
 
 
 def count_job(network: PretrainedNetwork, *, dense: bool, cache: FeatureCache | None) -> BackgroundJob | None:

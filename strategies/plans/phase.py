@@ -1,27 +1,10 @@
-"""The parts of a plan: its new layers and its training phases."""
+"""One training phase of a plan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewLayer:
-    """A layer that is added on top of the backbone.
-
-    Attributes:
-        name: Name of the layer, and of its stage in the freeze map.
-        kind: `separable_conv` (a separable convolution with BatchNorm and ReLU) or `classifier`.
-        units: Filters of the convolution, or classes of the classifier.
-        dropout: Share of the classifier's inputs that are dropped during training.
-    """
-
-    name: str
-    kind: str
-    units: int
-    dropout: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +25,8 @@ class Phase:
         augmented: Whether the training images are augmented, differently each time they are used.
         views: Number of augmented copies of each training image that are added to the originals. Only for phases on
             cached features.
+        blend: Share of the change by this phase that is kept. At its end, the weights are moved back to this point on
+            the straight line from its start (0) to its end (1).
         optional: Whether the result of the phase is kept only if it improves the validation metric.
     """
 
@@ -55,4 +40,5 @@ class Phase:
     weight_decay: float = 0.01
     augmented: bool = False
     views: int = 0
+    blend: float = 1.0
     optional: bool = False

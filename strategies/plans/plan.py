@@ -17,14 +17,14 @@ import numpy as np
 
 from strategies.errors import PlanError, in_a_sentence
 from strategies.files import check_schema, load_json
-from strategies.networks.backbones import Stage
+from strategies.networks.backbones import CLASSIFIER, Stage
 from strategies.networks.network import PretrainedNetwork
 from strategies.plans.freeze_map import FreezeRow, derive_freeze_map
-from strategies.plans.phase import NewLayer, Phase
+from strategies.plans.phase import Phase
 from strategies.recipes import get_recipe
 
-PLAN_VERSION = 1
-DEFAULT_BATCH_SIZE = 32
+PLAN_VERSION = 2
+DEFAULT_BATCH_SIZE, SMALL_BATCH_SIZE = 32, 16
 # Values of scikit-learn's C that the `logistic` solver tries. A small C regularizes the head strongly.
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 
@@ -40,13 +40,15 @@ class Plan:
         class_names: Names of the classes, in the order of the labels.
         cut_stage: The last stage of the backbone that is kept as it is.
         rebuilt_stages: Stages after the cut that are built again, starting from their pretrained values.
-        new_layers: Layers that are added on top, the classifier last.
+        dropout: Share of the inputs of the classifier, the new layer on top, that are dropped during training.
         phases: The training phases, in order.
         batch_size: Images per optimizer step.
         augmentation: `{"horizontal_flip": bool, "shift": share of the side}`, used by phases that augment.
         class_weights: Weight of each class in the loss, by name. `None` means equal weights.
         label_smoothing: Share of the label that is spread over all classes. Has no effect on the `logistic` solver.
-        metric: Validation metric by which weights are kept: `accuracy` or `balanced_accuracy`.
+        refit: Whether the phases that were kept are carried out once more at the end, from the start and on training
+            and validation images together. What validation images are for has then been decided.
+        metric: Validation metric by which phases are judged: `accuracy` or `balanced_accuracy`.
         precision: `float32`, `mixed_float16`, `mixed_bfloat16`, or `auto`: `mixed_float16` on a GPU, else `float32`.
         advice: The reasons for the plan: what `advisor.recommend` decided, and by which margins. Empty for a plan that
             was made without advice.
@@ -59,12 +61,13 @@ class Plan:
     class_names: tuple[str, ...]
     cut_stage: str
     rebuilt_stages: tuple[str, ...]
-    new_layers: tuple[NewLayer, ...]
     phases: tuple[Phase, ...]
+    dropout: float = 0.2
     batch_size: int = DEFAULT_BATCH_SIZE
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     class_weights: Mapping[str, float] | None = None
     label_smoothing: float = 0.0
+    refit: bool = False
     metric: str = "accuracy"
     precision: str = "auto"
     advice: Mapping[str, Any] = field(default_factory=dict)
@@ -98,13 +101,13 @@ class Plan:
 
     @property
     def last_stage(self) -> str:
-        """The last stage of the backbone in the model. The new layers follow it."""
+        """The last stage of the backbone in the model. The classifier follows it."""
         return (*self.kept_stages, *self.rebuilt_stages)[-1]
 
     @property
     def built_stages(self) -> tuple[str, ...]:
-        """Every stage of the trained model: kept, rebuilt and new."""
-        return self.kept_stages + self.rebuilt_stages + tuple(layer.name for layer in self.new_layers)
+        """Every stage of the trained model: kept, rebuilt, and the classifier."""
+        return (*self.kept_stages, *self.rebuilt_stages, CLASSIFIER)
 
     @property
     def freeze_map(self) -> tuple[FreezeRow, ...]:
@@ -113,7 +116,6 @@ class Plan:
             stages=[stage.name for stage in self.stages],
             kept=self.kept_stages,
             rebuilt=self.rebuilt_stages,
-            new_layers=self.new_layers,
             phases=self.phases,
             has_batch_norm=self.network.row.has_batch_norm,
             parameters=self.parameters,
@@ -124,8 +126,7 @@ class Plan:
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "parameters"}
         network = values.pop("network")
         values = {"recipe": values.pop("recipe"), **asdict(network), **values}
-        for name in ("new_layers", "phases"):
-            values[name] = [asdict(part) for part in values[name]]
+        values["phases"] = [asdict(phase) for phase in self.phases]
         values["freeze_map"] = [asdict(row) for row in self.freeze_map]
         return {"version": PLAN_VERSION, **json.loads(json.dumps(values, allow_nan=False))}
 
@@ -152,7 +153,6 @@ def check_plan(plan: Plan) -> None:
             f"rebuilt_stages must follow the cut without a gap ({', '.join(after)})",
             f"cut_stage={plan.cut_stage!r}, rebuilt_stages={list(plan.rebuilt_stages)}",
         )
-    _check_new_layers(plan)
     if not plan.phases:
         _refuse("a plan needs at least one phase", "phases=[]")
     if len({phase.name for phase in plan.phases}) < len(plan.phases):
@@ -160,32 +160,14 @@ def check_plan(plan: Plan) -> None:
     for phase in plan.phases:
         _check_phase(plan, phase)
     trained = {stage for phase in plan.phases for stage in phase.trains}
-    for layer in plan.new_layers:
-        if layer.name not in trained:
-            _refuse(f"a phase must train the new layer {layer.name!r}, which starts from random values", "none does")
+    if CLASSIFIER not in trained:
+        _refuse(f"a phase must train the {CLASSIFIER}, which starts from random values", "none does")
     if plan.class_weights is not None and set(plan.class_weights) != set(plan.class_names):
         _refuse("class_weights must name every class", f"class_weights for {sorted(plan.class_weights)}")
 
 
 def _refuse(expected: str, received: str) -> None:
     raise PlanError(f"The plan cannot be carried out: {expected}. Received: {received}. Edit the plan.")
-
-
-def _check_new_layers(plan: Plan) -> None:
-    kinds = [layer.kind for layer in plan.new_layers]
-    if not kinds or kinds[-1] != "classifier" or kinds.count("classifier") > 1:
-        _refuse("new_layers must hold exactly one classifier, as its last layer", f"{kinds}")
-    if plan.new_layers[-1].units != len(plan.class_names):
-        _refuse(
-            f"the classifier must have one unit per class ({len(plan.class_names)})",
-            f"units={plan.new_layers[-1].units}",
-        )
-    dense = {stage.name for stage in plan.stages if stage.dense}
-    if len(kinds) > 1 and dense & {*plan.kept_stages, *plan.rebuilt_stages}:
-        _refuse("a convolution cannot follow fully connected layers", f"new_layers={kinds}, kept {sorted(dense)}")
-    names = [layer.name for layer in plan.new_layers]
-    if len({*names, *(stage.name for stage in plan.stages), "top"}) < len(names) + len(plan.stages) + 1:
-        _refuse("new_layers must have unique names, different from those of stages", f"{names}")
 
 
 def _check_phase(plan: Plan, phase: Phase) -> None:
@@ -204,6 +186,8 @@ def _check_phase(plan: Plan, phase: Phase) -> None:
         )
     if not all(math.isfinite(rate) and rate > 0 for rate in phase.learning_rate.values()):
         _refuse(f"learning rates of {label} must be above 0", f"{dict(phase.learning_rate)}")
+    if not 0 < phase.blend <= 1:
+        _refuse(f"blend of {label} must be above 0 and at most 1", f"blend={phase.blend!r}")
     for stage, policy in phase.batch_norm.items():
         if stage not in phase.trains and policy["mode"] == "train":
             _refuse(
@@ -213,11 +197,8 @@ def _check_phase(plan: Plan, phase: Phase) -> None:
         if policy["mode"] == "train" and not 0 <= policy.get("momentum", -1) < 1:
             _refuse(f"{label}: BatchNorm in training mode needs a momentum in [0, 1)", f"{dict(policy)}")
     if phase.solver == "logistic":
-        if phase.trains != (plan.new_layers[-1].name,) or len(plan.new_layers) > 1:
-            _refuse(
-                f"{label}: the logistic solver can train only the classifier, without other new layers",
-                f"trains={list(phase.trains)}",
-            )
+        if phase.trains != (CLASSIFIER,):
+            _refuse(f"{label}: the logistic solver can train only the classifier", f"trains={list(phase.trains)}")
     elif phase.steps < 1:
         _refuse(f"{label} must have at least one step", f"steps={phase.steps}")
 
@@ -268,6 +249,11 @@ def read_plan(path: str | Path) -> Plan:
 
 def plan_from_dict(values: Mapping[str, Any]) -> Plan:
     """Creates a plan from the content of a `plan.json` and checks it; the inverse of `Plan.to_dict`."""
+    if isinstance(values, Mapping) and values.get("version") == 1:
+        raise PlanError(
+            "Expected a plan of this release. Received: version 1, from a release before 0.6, whose recipes had other "
+            "layers. Create a new plan with 'advisor recommend'."
+        )
     check_schema(values, "plan", package="strategies", error=PlanError)
     _check_finite(values)
     known = {item.name for item in fields(Plan)}
@@ -280,7 +266,6 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
             "network": PretrainedNetwork(**network),
             "class_names": tuple(values["class_names"]),
             "rebuilt_stages": tuple(values["rebuilt_stages"]),
-            "new_layers": tuple(NewLayer(**layer) for layer in values["new_layers"]),
             "phases": phases,
             "parameters": {
                 row["stage"]: row["parameters"] for row in values["freeze_map"] if row["parameters"] is not None

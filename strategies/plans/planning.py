@@ -7,24 +7,56 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from strategies.errors import PlanError
-from strategies.networks.backbones import Backbone, get_backbone, resolve_weights, stages_at
+from strategies.networks.backbones import CLASSIFIER, Backbone, get_backbone, resolve_weights, stages_at
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import native_size
-from strategies.plans.phase import NewLayer, Phase
-from strategies.plans.plan import DEFAULT_BATCH_SIZE, Plan, check_plan
+from strategies.plans.phase import Phase
+from strategies.plans.plan import DEFAULT_BATCH_SIZE, SMALL_BATCH_SIZE, Plan, check_plan
 from strategies.recipes import RecipePhase, get_recipe
 
 # Training images that a phase with full budget processes: 16 passes, between a floor and what two CPU cores can afford.
 PASSES, FEWEST_SEEN, MOST_SEEN = 16, 3_000, 60_000
-NEW_STAGE_FILTERS = 512
-# From this ratio of the largest to the smallest class, classes are weighted and balanced accuracy selects the weights.
+# Peak learning rates. Images unlike ImageNet's (similarity up to 0.60) need large changes. Where images are alike (from
+# 0.70 on), large changes destroy what the network knows, the more so the fewer images there are: the rate there is for
+# 100 training images, and grows with the square root of their number. In between, its logarithm is interpolated.
+FAR, FAR_RATE = 0.60, 4e-4
+NEAR, NEAR_RATE, NEAR_IMAGES = 0.70, 1e-4, 100
+# With fewer training images than this, steps are of 16 images, BatchNorm is held in every recipe, and three quarters of
+# the change by a phase are kept.
+VERY_FEW_IMAGES, BLEND = 200, 0.75
+FEW_IMAGES = 2_000  # with fewer training images, validation images are trained on in the end
+# From this ratio of the largest to the smallest class, classes are weighted and balanced accuracy judges the phases.
 IMBALANCED = 3.0
 
 
 def images_seen(num_train: int) -> int:
     """Returns how many images a phase with full budget processes, given the number of training images."""
     return min(max(PASSES * num_train, FEWEST_SEEN), MOST_SEEN)
+
+
+def peak_rate(similarity: float | None, num_train: int) -> float:
+    """Returns the peak learning rate for pretrained stages.
+
+    Args:
+        similarity: Similarity of the images to ImageNet's, from 0 to 1. `None` if it is not known: the rate is then
+            that of similar images, which changes least.
+        num_train: Number of training images.
+
+    Reference:
+        Li et al. 2020, Rethinking the Hyperparameters for Fine-tuning (arXiv:2002.11770): the best learning rate
+        depends on how close the new images are to those of the pretraining.
+
+    Example:
+        >>> from strategies.plans.planning import peak_rate
+        >>> [round(peak_rate(similarity, 400), 5) for similarity in (0.9, 0.65, 0.2)]
+        [0.0002, 0.00028, 0.0004]
+    """
+    near = min(NEAR_RATE * math.sqrt(max(1.0, num_train / NEAR_IMAGES)), FAR_RATE)
+    known = NEAR if similarity is None else similarity
+    return float(np.exp(np.interp(known, (FAR, NEAR), np.log((FAR_RATE, near)))))
 
 
 def balancing_weights(images_per_class: Sequence[int]) -> list[float] | None:
@@ -59,6 +91,7 @@ def make_plan(
     weights: str = "auto",
     seed: int = 0,
     cut_stage: str | None = None,
+    similarity: float | None = None,
     budget: float = 1.0,
 ) -> Plan:
     """Creates the plan of a recipe for a backbone: its stages, phases, learning rates and steps.
@@ -69,12 +102,14 @@ def make_plan(
         class_names: The classes of the target dataset, in the order of the labels.
         num_train: Number of training images; it determines the number of steps.
         images_per_class: Number of training images of each class. Where they differ by a factor of three or more,
-            classes are weighted in the loss, and balanced accuracy selects the best weights. Default: balanced classes.
+            classes are weighted in the loss, and balanced accuracy judges the phases. Default: balanced classes.
         image_size: Side of the square input in pixels. Default: the size that the backbone was trained with.
         weights: `"auto"` (`"imagenet"`, or `"own"` for a model of your own), `"bundled"`, `"random"`, or the path of a
             weights file.
         seed: Seed of all random numbers.
         cut_stage: The last stage that `keep_early_layers` keeps. Default: the one suggested for the backbone.
+        similarity: Similarity of the images to ImageNet's, from 0 to 1, as `advisor.recommend` measures it. It sets the
+            learning rates. Default: unknown, and the rates are those of similar images.
         budget: Factor on the number of steps. Default: 1.0.
 
     Returns:
@@ -93,17 +128,11 @@ def make_plan(
     row, wanted = get_backbone(backbone), get_recipe(recipe)
     size = image_size or native_size(row, weights)
     kept, rebuilt = _resolve_stages(wanted.keeps, row, size, cut_stage)
-    new = [NewLayer(name="classifier", kind="classifier", units=len(class_names), dropout=0.2)]
-    if wanted.new_stage:
-        new.insert(0, NewLayer(name="new_stage", kind="separable_conv", units=NEW_STAGE_FILTERS))
-    groups = {
-        "kept": kept,
-        "rebuilt": rebuilt,
-        "new": tuple(layer.name for layer in new),
-        "classifier": ("classifier",),
-    }
-    normed = {*(kept + rebuilt if row.has_batch_norm else ()), *(layer.name for layer in new[:-1])}
-    total = images_seen(num_train) * budget
+    groups = {"kept": kept, "rebuilt": rebuilt, "classifier": (CLASSIFIER,)}
+    is_tiny = num_train < VERY_FEW_IMAGES
+    batch_size, blend = (SMALL_BATCH_SIZE, BLEND) if is_tiny else (DEFAULT_BATCH_SIZE, 1.0)
+    normed = kept + rebuilt if row.has_batch_norm and not is_tiny else ()
+    steps, rate = images_seen(num_train) * budget / batch_size, peak_rate(similarity, num_train)
     names = tuple(str(name) for name in class_names)
     balance = None if images_per_class is None else balancing_weights(images_per_class)
     plan = Plan(
@@ -113,9 +142,10 @@ def make_plan(
         class_names=names,
         cut_stage=kept[-1],
         rebuilt_stages=rebuilt,
-        new_layers=tuple(new),
-        phases=tuple(_make_phase(phase, groups, normed, total) for phase in wanted.phases),
+        phases=tuple(_make_phase(phase, groups, normed, steps, rate, blend) for phase in wanted.phases),
+        batch_size=batch_size,
         augmentation={"horizontal_flip": True, "shift": 0.1},
+        refit=num_train < FEW_IMAGES,
         class_weights=None if balance is None else dict(zip(names, balance, strict=True)),
         metric="accuracy" if balance is None else "balanced_accuracy",
     )
@@ -136,32 +166,38 @@ def _resolve_stages(
                 f"Received: {cut!r}. Name one of them."
             )
         index = features.index(cut) + 1
-        return features[:index], features[index:-1]
+        return features[:index], features[index:]
     if cut_stage is not None:
         raise PlanError(
             f"Only keep_early_layers has a stage to cut after. Received: cut_stage={cut_stage!r}. Leave it out."
         )
-    return {"features": features, "everything": everything, "all_but_last": features[:-1]}[keeps], ()
+    if keeps == "all_but_last":
+        return features[:-1], features[-1:]
+    return {"features": features, "everything": everything}[keeps], ()
 
 
-def _make_phase(phase: RecipePhase, groups: Mapping[str, tuple[str, ...]], normed: set[str], total: float) -> Phase:
+def _make_phase(
+    phase: RecipePhase,
+    groups: Mapping[str, tuple[str, ...]],
+    normed: Sequence[str],
+    steps: float,
+    rate: float,
+    blend: float,
+) -> Phase:
     trains = tuple(name for group in phase.trains for name in groups[group])
-    steps = 0 if phase.solver == "logistic" else max(1, round(total * phase.budget / DEFAULT_BATCH_SIZE))
-    new = set(groups["new"])
-    policies = {
-        name: _train_policy(steps)
-        for name in trains
-        if name in normed and (phase.batch_norm == "train" or (name in new and not phase.optional))
-    }
-    rates = dict.fromkeys(trains, phase.learning_rate)
+    if phase.solver == "logistic":
+        return Phase(name=phase.name, trains=trains, learning_rate={}, solver=phase.solver)
+    number = max(1, round(steps * phase.budget))
+    policies = {name: _train_policy(number) for name in trains if name in normed and phase.batch_norm == "train"}
     return Phase(
         name=phase.name,
         trains=trains,
-        learning_rate={} if phase.solver == "logistic" else rates,
+        learning_rate=dict.fromkeys(trains, float(f"{rate * phase.rate:.3g}")),
         batch_norm=policies,
         solver=phase.solver,
-        steps=steps,
+        steps=number,
         augmented=phase.augmented,
+        blend=blend,
         optional=phase.optional,
     )
 
@@ -220,7 +256,7 @@ def with_rates(plan: Plan, factor: float) -> Plan:
         >>> plan = strategies.make_plan("fine_tune_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
         >>> faster = strategies.with_rates(plan, 2)
         >>> plan.phases[1].learning_rate["stem"], faster.phases[1].learning_rate["stem"]
-        (0.0003, 0.0006)
+        (0.0001, 0.0002)
     """
     if not factor > 0:
         raise PlanError(f"Expected a factor above 0 for the learning rates. Received: {factor!r}. Give a larger one.")
@@ -249,9 +285,9 @@ def with_budget(plan: Plan, factor: float) -> Plan:
 
     Example:
         >>> import strategies
-        >>> plan = strategies.make_plan("retrain_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> plan = strategies.make_plan("retrain_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=4000)
         >>> [phase.steps for phase in plan.phases], [phase.steps for phase in strategies.with_budget(plan, 0.25).phases]
-        ([47, 94], [12, 24])
+        ([0, 1875], [0, 469])
     """
     if not 0 < factor < math.inf:
         raise PlanError(

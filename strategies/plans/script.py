@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strategies.errors import PlanError
-from strategies.networks.backbones import OUTPUT, PREPROCESSING, get_backbone
+from strategies.errors import PlanError, UserError
+from strategies.files import check_new_file
+from strategies.networks.backbones import CLASSIFIER, OUTPUT, PREPROCESSING, get_backbone
 from strategies.networks.weights import BUNDLED, BUNDLED_FILE, sizes_to_load
 from strategies.plans.plan import STRENGTHS, Phase, Plan, check_plan, class_weights
 
@@ -33,30 +35,50 @@ def write_script(plan: Plan) -> str:
     than `strategies.train`.
 
     Args:
-        plan: From `strategies.make_plan`, `strategies.read_plan` or a recommendation, for a network of Keras.
+        plan: From `strategies.make_plan`, `strategies.read_plan` or a recommendation. A network that is not part of
+            Keras is given to the script as a file, which `save_network` writes.
 
     Returns:
         The text of the script.
 
     Raises:
-        PlanError: If the plan is impossible, or if its backbone is not part of Keras: a script cannot build it.
+        PlanError: If the plan is impossible, or if its backbone is a model of your own, which may need your own code.
 
     Example:
         >>> import strategies
         >>> plan = strategies.make_plan("head_only", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
-        >>> [line for line in strategies.write_script(plan).splitlines() if line.startswith("NEW")]
-        ['NEW = {"classifier": "classifier"}  # new layers on top']
+        >>> [line for line in strategies.write_script(plan).splitlines() if line.startswith("phases")]
+        ['phases = [']
     """
     check_plan(plan)
     backbone = get_backbone(plan.backbone)
-    if backbone.model is not None or backbone.package:
-        origin = "which is not part of Keras" if backbone.package else "a model of your own"
+    if backbone.model is not None:
         raise PlanError(
-            f"Expected a plan for a network of Keras, which a script can build. Received: {plan.backbone!r}, "
-            f"{origin}. Train it with strategies.train."
+            f"Expected a plan for a network that a script can load or build. Received: {plan.backbone!r}, a model of "
+            f"your own. Train it with strategies.train."
         )
     script = _fill_in(plan, MOST_LINES)
     return script if script.count("\n") <= LONGEST else _fill_in(plan, 1)
+
+
+def save_network(plan: Plan, path: str | Path) -> None:
+    """Saves the pretrained network of a plan as a Keras model, for the script of a network that is not part of Keras.
+
+    Args:
+        plan: The plan of the script.
+        path: A new file that ends in `.keras`.
+
+    Raises:
+        OutputError: If the file exists already, or if its folder does not.
+        UserError: If the name of the file does not end in `.keras`.
+        WeightsError: If the pretrained weights are not available.
+    """
+    from strategies.networks.pretrained import build_network
+
+    if Path(path).suffix != ".keras":
+        raise UserError(f"Expected a file name that ends in .keras. Received: {str(path)!r}. Change it.")
+    check_new_file(path)
+    build_network(plan.network).save(path)
 
 
 def _fill_in(plan: Plan, most_lines: int) -> str:
@@ -64,7 +86,7 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
     last_layers = {stage.name: stage.last_layer for stage in plan.stages}
     kept = {name: last_layers[name] for name in (*plan.kept_stages, *plan.rebuilt_stages)}
     scaling = PREPROCESSING[backbone.preprocessing]
-    from_file = plan.weights not in ("imagenet", "random")
+    from_file = plan.weights not in ("imagenet", "random") or bool(backbone.package)
     weights = class_weights(plan)
     columns = _columns(plan)
     optimizer, base = _optimizer(plan, several_rates="peak" not in columns)
@@ -75,14 +97,16 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         classes=list(plan.class_names),
         weights=None if weights is None else {label: float(f"{weight:.6g}") for label, weight in enumerate(weights)},
         stages=kept,
-        new=_new_layers(plan),
         removed=", ".join([*(name for name in last_layers if name not in kept), "the top"]),
         weights_file=_weights_file(plan) if from_file else "",
-        several_sizes=plan.weights == "imagenet" and len(sizes_to_load(backbone, plan.image_size)) > 1,
+        saved=bool(backbone.package),
+        several_sizes=not backbone.package
+        and plan.weights == "imagenet"
+        and len(sizes_to_load(backbone, plan.image_size)) > 1,
         scale=_numbers(scaling.scale) if scaling.scale else "",
         offset=_numbers(scaling.offset),
         flipped=plan.weights != "random" and scaling.order != (0, 1, 2),
-        scaled_kernel=from_file and set(scaling.factor) != {1.0},
+        scaled_kernel=from_file and not backbone.package and set(scaling.factor) != {1.0},
         finalized=plan.weights != "random" and backbone.preprocessing == "built-in",
         nested=backbone.constructor.startswith("ConvNeXt"),
         dense=any(stage.dense for stage in plan.stages if stage.name in kept),
@@ -97,7 +121,7 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         base=base,
         loss=_loss(plan),
         long_compile=bool(plan.label_smoothing) or {"sgd", "peak"} & {*columns} != {"peak"},
-        classifier=plan.new_layers[-1].name,
+        classifier=CLASSIFIER,
         strengths=[strength / (2 if len(plan.class_names) == 2 else 1) for strength in STRENGTHS],
         columns=columns,
         rows=[_row(phase, columns, most_lines) for phase in plan.phases],
@@ -110,14 +134,10 @@ def _by_steps(plan: Plan) -> list[Phase]:
     return [phase for phase in plan.phases if phase.solver != "logistic"]
 
 
-def _new_layers(plan: Plan) -> dict[str, str]:
-    """Returns the new layers that have weights, each with the name of its stage."""
-    parts = {"separable_conv": ("_conv", "_bn"), "classifier": ("",)}
-    return {layer.name + part: layer.name for layer in plan.new_layers for part in parts[layer.kind]}
-
-
 def _weights_file(plan: Plan) -> str:
     """Describes the weights file, without its path, which is valid on one machine only."""
+    if get_backbone(plan.backbone).package:
+        return "the network, which 'advisor script --network' writes"
     if plan.weights == BUNDLED:
         return f"strategies/networks/bundled/{BUNDLED_FILE.name}"
     return "the weights file that the plan names"
@@ -128,6 +148,7 @@ def _columns(plan: Plan) -> list[str]:
     phases = _by_steps(plan)
     flags = {
         "augmented": bool(plan.augmentation) and any(phase.augmented or phase.views for phase in phases),
+        "blend": any(phase.blend < 1 for phase in phases),
         "optional": any(phase.optional for phase in phases),
         "sgd": len({phase.solver for phase in phases}) > 1,
     }
@@ -150,6 +171,7 @@ def _row(phase: Phase, columns: Sequence[str], most_lines: int) -> str:
         "decay": phase.weight_decay,
         # Where the plan adds augmented copies of the images, the script augments them in each step.
         "augmented": phase.augmented or phase.views > 0,
+        "blend": phase.blend,
         "optional": phase.optional,
         "sgd": phase.solver == "sgd",
     }

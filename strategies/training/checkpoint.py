@@ -28,8 +28,8 @@ class State:
 
     Attributes:
         arrays: Lists of arrays by group: `variables` of the model (with the states of its random generators),
-            `optimizer`, `kept` (the best weights so far) and `before` (the weights at the start of the phase).
-        values: Plain values: the phase, the epochs, and the state of `BestWeights`.
+            `optimizer`, and `before` (the weights at the start of the phase).
+        values: Plain values: the phase, the epochs, and the state of the `Recorder`.
     """
 
     arrays: Mapping[str, Sequence[np.ndarray]]

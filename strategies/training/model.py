@@ -12,9 +12,10 @@ import numpy as np
 from strategies.features.cache import FeatureCache
 from strategies.features.extraction import stage_extractor
 from strategies.features.forward import cached_forward
+from strategies.networks.backbones import CLASSIFIER, DROPOUT, POOL
 from strategies.networks.backend import has_gpu
 from strategies.networks.pretrained import build_network, stage_layers
-from strategies.plans.phase import NewLayer, Phase
+from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from strategies.data.batches import AugmentedViews
     from strategies.data.pixels import Pixels
-
-POOL = "pool"  # name of the layer that averages over the image plane
 
 
 def resolve_precision(precision: str) -> str:
@@ -34,12 +33,12 @@ def resolve_precision(precision: str) -> str:
 
 
 def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
-    """Builds the model of a plan: the kept stages of the backbone with pretrained weights, and new layers on top.
+    """Builds the model of a plan: the kept stages of the backbone with pretrained weights, and a new classifier on top.
 
     The model takes RGB pixels 0-255 of shape `(image_size, image_size, 3)`, scales them itself, and returns one
-    probability per class. It is flat (it contains no nested model), so all layers are found by name. New layers start
-    from random values. Call `keras.utils.set_random_seed` first if they must be the same each time; `strategies.train`
-    does so.
+    probability per class. It is flat (it contains no nested model), so all layers are found by name. The classifier
+    starts from random values. Call `keras.utils.set_random_seed` first if they must be the same each time;
+    `strategies.train` does so.
 
     Args:
         plan: The plan.
@@ -56,6 +55,7 @@ def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
         (None, 2)
     """
     import keras
+    from keras import layers
 
     last = plan.last_stage
     dense = next(stage.dense for stage in plan.stages if stage.name == last)
@@ -64,24 +64,14 @@ def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
     try:
         backbone = build_network(plan.network, dense=dense, last_stage=last)
         outputs = backbone.output
-        for layer in plan.new_layers:
-            outputs = _add_layer(outputs, layer)
+        if len(outputs.shape) == 4:
+            outputs = layers.GlobalAveragePooling2D(name=POOL)(outputs)
+        if plan.dropout:
+            outputs = layers.Dropout(plan.dropout, name=DROPOUT)(outputs)
+        outputs = layers.Dense(len(plan.class_names), activation="softmax", dtype="float32", name=CLASSIFIER)(outputs)
         return keras.Model(backbone.input, outputs, name=plan.recipe)
     finally:
         keras.mixed_precision.set_global_policy(policy)
-
-
-def _add_layer(inputs: keras.KerasTensor, layer: NewLayer) -> keras.KerasTensor:
-    from keras import layers
-
-    if layer.kind == "separable_conv":
-        convolution = layers.SeparableConv2D(layer.units, 3, padding="same", use_bias=False, name=f"{layer.name}_conv")
-        outputs = layers.BatchNormalization(name=f"{layer.name}_bn")(convolution(inputs))
-        return layers.ReLU(name=f"{layer.name}_relu")(outputs)
-    outputs = layers.GlobalAveragePooling2D(name=POOL)(inputs) if len(inputs.shape) == 4 else inputs
-    if layer.dropout:
-        outputs = layers.Dropout(layer.dropout, name=f"{layer.name}_dropout")(outputs)
-    return layers.Dense(layer.units, activation="softmax", dtype="float32", name=layer.name)(outputs)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,14 +95,11 @@ class StagedModel:
 
     @cached_property
     def layers(self) -> Mapping[str, tuple[str, ...]]:
-        """Names of the layers of each stage, including new stages. Input, scaling and pooling belong to no stage."""
+        """Names of the layers of each stage and of the classifier. Input, scaling and pooling belong to no stage."""
         owners = stage_layers(self.model, self.plan.network.row)
         found = {stage: names for stage, names in owners.items() if stage in self.plan.built_stages}
-        names = [layer.name for layer in self.model.layers]
-        for new in self.plan.new_layers:
-            parts = {new.name, *(f"{new.name}_{part}" for part in ("conv", "bn", "relu", "dropout"))}
-            found[new.name] = tuple(name for name in names if name in parts)
-        return found
+        added = tuple(layer.name for layer in self.model.layers if layer.name in (DROPOUT, CLASSIFIER))
+        return found | {CLASSIFIER: added}
 
     def start_phase(self, phase: Phase) -> None:
         """Sets `trainable` of every layer, and the momentum of every BatchNormalization layer, for a phase.
@@ -158,8 +145,8 @@ class StagedModel:
         import keras
 
         end = self.layers[plan.last_stage][-1]
-        if len(plan.new_layers) == 1 and POOL in {layer.name for layer in self.model.layers}:
-            end = POOL  # the classifier is the only layer above, and needs only pooled features
+        if POOL in {layer.name for layer in self.model.layers}:
+            end = POOL  # the classifier needs only pooled features
         middle = self.model.get_layer(end).output
         return CutModel(
             staged=self,

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -17,17 +17,33 @@ from strategies.data.pixels import Pixels
 from strategies.display.progress import note, redraw, silenced
 from strategies.features.cache import FeatureCache
 from strategies.features.forward import forward
+from strategies.networks.backbones import CLASSIFIER
 from strategies.networks.backend import use_xla
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, class_weights
-from strategies.training.best_weights import BalancedAccuracy, BestWeights, split_measures
 from strategies.training.calibration import softmax
 from strategies.training.checkpoint import Checkpoint, State, assign, values_of, variables
 from strategies.training.head import fit_head
 from strategies.training.model import CutModel, StagedModel
 from strategies.training.optimizers import Schedule, make_optimizer
+from strategies.training.recorder import BalancedAccuracy, Recorder, split_measures
 
 MAX_EVALUATIONS = 10  # on the validation images, per phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What the validation images have decided, before they are used for training themselves.
+
+    Attributes:
+        place: Phase and step of the weights that were kept.
+        kept_phases: Names of the phases that were kept, in order.
+        temperature: Temperature of the probabilities. `None` without validation images.
+    """
+
+    place: tuple[str, int]
+    kept_phases: tuple[str, ...]
+    temperature: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,21 +54,23 @@ class TrainingRun:
         staged: The model that is trained.
         pixels: Images of the splits `train`, `val` and `test`.
         labels: Class indices of the same splits.
-        best: Keeps the best weights over all phases.
+        recorder: Records the history, and decides which phases are kept.
         callbacks: Callbacks of the user.
         optimizer: Optimizer of the user, which replaces that of the plan. `None` uses that of the plan.
         cache: Where frozen features are kept, or `None`.
         checkpoint: Where the state of the training is kept.
+        decided: In a refit, what the validation images have decided. `None` before.
     """
 
     staged: StagedModel
     pixels: Mapping[str, Pixels]
     labels: Mapping[str, np.ndarray]
-    best: BestWeights
+    recorder: Recorder
     callbacks: Sequence[keras.callbacks.Callback]
     optimizer: keras.optimizers.Optimizer | None
     cache: FeatureCache | None
     checkpoint: Checkpoint
+    decided: Decided | None = None
 
     @property
     def plan(self) -> Plan:
@@ -109,10 +127,10 @@ def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
         trained = cut.trained
         inputs, labels = _frozen_features(run, cut)
     if phase.solver == "logistic":
-        _solve_head(run, inputs, labels)
+        _solve_head(run, start.phase, inputs, labels)
         return start.epochs_before
     progress = start
-    remembered, kept = run.best.remembered(), run.best.weights
+    remembered = run.recorder.remembered()
     if resumed is not None:
         progress = replace(start, **{name: resumed.values[name] for name in ("epoch", "stopped", "accumulate")})
     while True:
@@ -131,9 +149,8 @@ def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
         )
         for weight in run.model.weights:
             weight.assign(start.before[weight.path])
-        rows = [dict(row) for row in remembered["rows"] if row["phase"] != phase.name]
-        run.best.restore({**remembered, "rows": rows}, kept)
-        run.best.start(phase, run.model)
+        rows = [row for row in remembered["rows"] if row["phase"] != phase.name]
+        run.recorder.restore({**remembered, "rows": rows})
 
 
 def save_state(run: TrainingRun, progress: Progress, optimizer: Sequence[Any]) -> None:
@@ -143,7 +160,6 @@ def save_state(run: TrainingRun, progress: Progress, optimizer: Sequence[Any]) -
     arrays = {
         "variables": values_of(variables(run.model)),
         "optimizer": values_of(optimizer),
-        "kept": run.best.weights,
         "before": list(progress.before.values()),
     }
     values = {
@@ -153,7 +169,8 @@ def save_state(run: TrainingRun, progress: Progress, optimizer: Sequence[Any]) -
         "stopped": progress.stopped,
         "accumulate": progress.accumulate,
         "trainable": dict(progress.trainable),
-        "selection": run.best.remembered(),
+        "recorder": run.recorder.remembered(),
+        "decided": None if run.decided is None else asdict(run.decided),
     }
     run.checkpoint.write(State(arrays=arrays, values=values))
 
@@ -167,17 +184,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _solve_head(run: TrainingRun, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> None:
+def _solve_head(
+    run: TrainingRun, number: int, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
+) -> None:
     plan = run.plan
     kernel, bias = fit_head(
         features["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=class_weights(plan)
     )
-    run.model.get_layer(plan.new_layers[-1].name).set_weights([kernel, bias])
+    run.model.get_layer(CLASSIFIER).set_weights([kernel, bias])
     probabilities = {part: softmax(features[part] @ kernel + bias) for part in ("train", "val") if len(labels[part])}
     measures = split_measures(probabilities["train"], labels["train"])
-    if "val" in probabilities:
-        measures |= _val_measures(probabilities["val"], labels["val"])
-    run.best.record(measures)
+    run.recorder.add(plan.phases[number], 0, measures, probabilities.get("val"))
 
 
 def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: int) -> Schedule | None:
@@ -229,11 +246,10 @@ def _fit(
         augmentation=plan.augmentation if phase.augmented and plan.augmentation else None,
         sample_weights=None if weights is None else weights[labels["train"]],
     )
-    run.best.accumulate = accumulate
     lines = _ProgressLine(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", phase.steps * accumulate)
     epochs, last = progress.epoch, progress.epochs_before + math.ceil(phase.steps / per_epoch)
     callbacks = keras.callbacks.CallbackList(
-        [run.best, lines, *run.callbacks, _StateSaver(run, progress)], model=trained, epochs=last, verbose=0
+        [lines, *run.callbacks, _StateSaver(run, progress)], model=trained, epochs=last, verbose=0
     )
     done = (epochs - progress.epochs_before) * per_epoch * accumulate  # batches of this phase
     trained.stop_training = False
@@ -244,7 +260,7 @@ def _fit(
             callbacks.on_epoch_begin(epochs)
             trained.reset_metrics()
             logs: dict[str, float] = {}
-            for index in range(per_epoch * accumulate):
+            for index in range(min(per_epoch * accumulate, phase.steps * accumulate - done)):
                 if schedule is not None:
                     schedule.set(done // accumulate)
                 callbacks.on_train_batch_begin(index)
@@ -254,19 +270,28 @@ def _fit(
                 callbacks.on_train_batch_end(index, logs)
                 if trained.stop_training:
                     break
+            if done == phase.steps * accumulate:
+                _blend(run.model, progress.before, phase.blend)
+            probabilities = None
             if len(labels["val"]):
                 with silenced():
                     probabilities = forward(trained, inputs["val"])[0]
-                logs = logs | _val_measures(probabilities, labels["val"], smoothing=plan.label_smoothing)
+            logs = run.recorder.add(phase, done // accumulate, logs, probabilities, smoothing=plan.label_smoothing)
+            trained.stop_training = trained.stop_training or run.recorder.diverged
             callbacks.on_epoch_end(epochs, logs)
             epochs += 1
     callbacks.on_train_end()
     return epochs
 
 
-def _val_measures(probabilities: np.ndarray, labels: np.ndarray, *, smoothing: float = 0.0) -> dict[str, float]:
-    """Returns the measures of the validation images under the names that Keras gives them."""
-    return {f"val_{name}": value for name, value in split_measures(probabilities, labels, smoothing=smoothing).items()}
+def _blend(model: keras.Model, before: Mapping[str, np.ndarray], share: float) -> None:
+    """Moves the weights back to a point on the straight line from the start of the phase to its end."""
+    if share == 1:
+        return
+    for weight in model.weights:
+        start = before[weight.path]
+        if np.issubdtype(start.dtype, np.floating):
+            weight.assign(start + share * (keras.ops.convert_to_numpy(weight.value) - start))
 
 
 def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:
@@ -334,7 +359,7 @@ class _ProgressLine(keras.callbacks.Callback):
 
 
 class _StateSaver(keras.callbacks.Callback):
-    """Saves the state of the training at the end of every epoch, after `BestWeights` has judged the weights."""
+    """Saves the state of the training at the end of every epoch."""
 
     def __init__(self, run: TrainingRun, progress: Progress) -> None:
         super().__init__()

@@ -28,14 +28,14 @@ class TrainingResult:
 
     Attributes:
         plan: The plan that was carried out.
-        model: The Keras model with the best weights over all phases. It takes RGB pixels 0-255 and returns
+        model: The trained Keras model. It takes RGB pixels 0-255 and returns
             probabilities.
         history: One row per evaluation: phase, step, loss and accuracy on training and validation images.
         test: Metrics on the test images, which are used for nothing else.
         predicted: Class index that the model predicts for each test image, in the order of the data, shape
             `(num_images,)`.
-        best_phase: Name of the phase whose weights were kept.
-        best_step: The step within that phase.
+        best_phase: Name of the last phase that was kept.
+        best_step: The number of its steps.
         head: Accuracy of a new head alone on the same images, and the gain over it. `None` if it was not measured.
         num_trainable_by_phase: Number of trainable weights of each phase, by its name.
         seconds: Wall-clock time in seconds from decoding to evaluation, without the time of `head`.

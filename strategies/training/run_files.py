@@ -7,6 +7,7 @@ from pathlib import Path
 from strategies.errors import OutputError
 from strategies.files import check_output
 
+REFIT = "refit_"  # in the history, before the names of the phases of a refit
 MODEL = "model.keras"
 PLAN = "plan.json"
 CLASS_NAMES = "class_names.json"

@@ -77,7 +77,7 @@ class PlanCost:
         for phase, per_step in zip(trained, self.per_step, strict=True):
             interval = steps_per_evaluation(phase.steps, self.images["train"], plan.batch_size)
             evaluations = math.ceil(phase.steps / interval)
-            total += phase.steps * per_step + evaluations * self.images["val"] * self.per_image
+            total += phase.steps * per_step * (1 + plan.refit) + evaluations * self.images["val"] * self.per_image
         return total
 
 
@@ -104,11 +104,12 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
         True
     """
     sample = _sample(dataset)
-    timed = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
+    phases = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
+    timed = replace(plan, phases=tuple(phases), refit=False)
     stopwatch = _Stopwatch()
     _forget_peak()
     with silenced():  # accuracies on a few training images would be misleading
-        result = train(replace(plan, phases=tuple(timed)), sample, callbacks=[stopwatch], cache=False, baseline=False)
+        result = train(timed, sample, callbacks=[stopwatch], cache=False, baseline=False)
     per_step = tuple(float(np.mean(laps)) for laps in stopwatch.laps)
     split = np.array(dataset.split)
     images = {name: int((split == name).sum()) for name in SPLITS}

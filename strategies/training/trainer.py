@@ -1,10 +1,11 @@
-"""Carries out a plan in Keras, phase by phase, and keeps the best weights over all phases."""
+"""Carries out a plan in Keras, phase by phase, and undoes a phase that did harm."""
 
 from __future__ import annotations
 
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,15 @@ from strategies.files import write_json
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, check_class_names, check_plan
 from strategies.training.baseline import measure_baseline
-from strategies.training.best_weights import BestWeights
 from strategies.training.calibration import fit_temperature
 from strategies.training.checkpoint import FILE as CHECKPOINT
-from strategies.training.checkpoint import Checkpoint, assign, locked, variables
+from strategies.training.checkpoint import Checkpoint, State, assign, locked, variables
 from strategies.training.metrics import evaluate_predictions
 from strategies.training.model import StagedModel, resolve_precision
-from strategies.training.phases import Progress, TrainingRun, run_phase, save_state
+from strategies.training.phases import Decided, Progress, TrainingRun, run_phase, save_state
+from strategies.training.recorder import Recorder
 from strategies.training.result import TrainingResult
-from strategies.training.run_files import PLAN, check_run
+from strategies.training.run_files import PLAN, REFIT, check_run
 
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
@@ -51,10 +52,11 @@ def train(
 ) -> TrainingResult:
     """Carries out a plan: builds the model, trains it phase by phase, and evaluates it on the test images.
 
-    Each phase freezes stages, compiles the model with a new optimizer, and trains it. The weights that are kept are the
-    latest that are not clearly worse than the best on the validation images, over all phases. After each phase, all
-    frozen weights are checked to be unchanged. The random generators of Python, NumPy and Keras are seeded with the
-    seed of the plan.
+    Each phase freezes stages, compiles the model with a new optimizer, and trains it. A phase is undone if the
+    validation images show that it did harm; see `strategies.training.recorder.Recorder`. After each phase, all frozen
+    weights are checked to be unchanged. If the plan has a refit, the phases that were kept are then carried out once
+    more, from the start and on training and validation images together; the history calls them `refit_...`. The random
+    generators of Python, NumPy and Keras are seeded with the seed of the plan.
 
     Args:
         plan: From `strategies.make_plan`, `strategies.read_plan` or a recommendation.
@@ -71,8 +73,8 @@ def train(
             rates for the others. Default: the optimizer of the plan.
         cache: Whether features of the frozen part are kept on disk and read from there.
         baseline: Whether to fit a new head alone too, to measure the gain of the recipe over it.
-        on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` at the end of each phase, before the best
-            weights are restored. `weights_at_start` maps the path of every weight to a copy of its value.
+        on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` at the end of each phase, before it
+            is undone if it did harm. `weights_at_start` maps the path of every weight to a copy of its value.
 
     Returns:
         A `TrainingResult`.
@@ -95,8 +97,17 @@ def train(
         started = time.perf_counter()
         parts = _split(plan, data)
         training = _prepare(plan, parts, folder, callbacks, optimizer, cache)
-        trainable = _run_phases(training, on_phase_end)
-        result = _judge(training, parts["test"].names, trainable, started, baseline)
+        untrained, state = training.staged.snapshot(), training.checkpoint.read()
+        course = Course()
+        if state is None or state.values["decided"] is None:
+            course = _run_phases(training, course, state, on_phase_end)
+            decided, state = _decide(training), None
+        else:  # interrupted during the refit
+            decided = Decided(**state.values["decided"])
+        if plan.refit and len(parts["val"]):
+            training = _on_all_images(training, parts, decided, untrained)
+            course = _run_phases(training, course, state, on_phase_end)
+        result = _judge(training, plan, decided, parts["test"].names, course.trainable, started, baseline)
         if folder is not None:
             result.save(folder)
             training.checkpoint.remove()
@@ -132,7 +143,7 @@ def _prepare(
         staged=StagedModel.build(plan, precision=resolve_precision(plan.precision)),
         pixels=pixels,
         labels={name: part.labels for name, part in parts.items()},
-        best=BestWeights(plan.metric, len(parts["val"])),
+        recorder=Recorder(plan.metric, parts["val"].labels),
         callbacks=callbacks,
         optimizer=optimizer,
         cache=default_cache() if cache else None,
@@ -140,64 +151,130 @@ def _prepare(
     )
 
 
-def _run_phases(run: TrainingRun, on_phase_end: PhaseHook | None) -> dict[str, int]:
-    """Trains all phases, or the rest of them, and leaves the best weights in the model.
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How far a training has come, between two phases.
 
-    Returns:
-        The number of trainable weights of each phase, by its name.
+    Attributes:
+        phases: Number of phases of the plan that are done.
+        epochs: Number of epochs in all phases so far.
+        trainable: Number of trainable weights of each phase so far, by its name.
     """
-    model, best = run.model, run.best
-    first, epochs, trainable = 0, 0, dict[str, int]()
-    if (state := run.checkpoint.read()) is not None:
+
+    phases: int = 0
+    epochs: int = 0
+    trainable: Mapping[str, int] = field(default_factory=dict)
+
+
+def _run_phases(run: TrainingRun, course: Course, state: State | None, on_phase_end: PhaseHook | None) -> Course:
+    """Trains all phases of a plan, or the rest of them, and leaves the weights that are kept in the model.
+
+    Args:
+        run: What all phases share.
+        course: What was done before the first phase of this plan.
+        state: The state from which to continue, or `None`.
+        on_phase_end: As in `train`.
+    """
+    model, recorder, done = run.model, run.recorder, replace(course, phases=0)
+    if state is not None:
         assign(variables(model), state.arrays["variables"])
-        best.restore(state.values["selection"], list(state.arrays["kept"]))
-        first, epochs, trainable = state.values["phase"], state.values["epochs_before"], dict(state.values["trainable"])
-    for number, phase in enumerate(run.plan.phases):
-        if number < first:
-            continue
+        recorder.restore(state.values["recorder"])
+        done = Course(
+            phases=state.values["phase"],
+            epochs=state.values["epochs_before"],
+            trainable=state.values["trainable"],
+        )
+    for number, phase in enumerate(run.plan.phases[done.phases :], start=done.phases):
         run.staged.start_phase(phase)
         before = run.staged.snapshot()
         resumed = state if state is not None and state.is_within(number) else None
         if resumed is not None:
             before = dict(zip(before, resumed.arrays["before"], strict=True))
-        best.start(phase, model, resumed=resumed is not None)
-        trainable[phase.name] = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-        start = Progress(phase=number, epoch=epochs, epochs_before=epochs, before=before, trainable=trainable)
+        count = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        trainable = {**done.trainable, phase.name: count}
+        start = Progress(phase=number, epoch=done.epochs, epochs_before=done.epochs, before=before, trainable=trainable)
         epochs = run_phase(run, start, resumed)
         run.staged.check_frozen(phase, before)
         if on_phase_end:
             on_phase_end(phase, model, before)
-        if best.weights:
-            model.set_weights(best.weights)  # the next phase starts from the best weights so far
-        done = Progress(phase=number + 1, epoch=epochs, epochs_before=epochs, before={}, trainable=trainable)
-        save_state(run, done, [])
-    if not best.weights:
+        if not recorder.keeps(phase):
+            _undo(run, phase, before)
+        done = Course(phases=number + 1, epochs=epochs, trainable=trainable)
+        end = Progress(phase=done.phases, epoch=epochs, epochs_before=epochs, before={}, trainable=trainable)
+        save_state(run, end, [])
+    return done
+
+
+def _decide(run: TrainingRun) -> Decided:
+    """Returns what the validation images have decided."""
+    temperature = None
+    if len(labels := run.labels["val"]):  # images that the weights were not fitted to
+        finished = StagedModel(plan=run.plan, model=run.staged.finished())
+        temperature = fit_temperature(_probabilities(finished, run, "val", "Calibrating"), labels)
+    return Decided(place=run.recorder.place, kept_phases=tuple(run.recorder.kept_phases), temperature=temperature)
+
+
+def _on_all_images(
+    run: TrainingRun, parts: Mapping[str, ImageDataset], decided: Decided, untrained: Mapping[str, np.ndarray]
+) -> TrainingRun:
+    """Returns the refit: the phases that were kept, from the start, on training and validation images together."""
+    plan = run.plan
+    phases = tuple(
+        replace(phase, name=f"{REFIT}{phase.name}") for phase in plan.phases if phase.name in decided.kept_phases
+    )
+    for weight in run.model.weights:
+        weight.assign(untrained[weight.path])
+    recorder = Recorder(plan.metric, np.zeros(0, dtype=int))
+    recorder.rows = list(run.recorder.rows)
+    items = [*parts["train"].items, *parts["val"].items]
+    labels = np.concatenate([parts["train"].labels, parts["val"].labels])
+    return replace(
+        run,
+        staged=StagedModel(plan=replace(plan, phases=phases), model=run.model, precision=run.staged.precision),
+        pixels={**run.pixels, "train": Pixels(items, plan.image_size), "val": Pixels([], plan.image_size)},
+        labels={**run.labels, "train": labels, "val": labels[:0]},
+        recorder=recorder,
+        decided=decided,
+    )
+
+
+def _undo(run: TrainingRun, phase: Phase, before: Mapping[str, np.ndarray]) -> None:
+    """Returns to the weights at the start of a phase.
+
+    Raises:
+        PlanError: If there is no earlier phase to return to.
+    """
+    if not run.recorder.place[0]:
         raise PlanError(
-            f"Training diverged: no evaluation had a finite loss. Received: learning rates "
-            f"{[dict(phase.learning_rate) for phase in run.plan.phases]}. Lower them in the plan."
+            f"Training diverged: phase {phase.name!r} ended with a loss that is not finite. Received: learning rates "
+            f"{dict(phase.learning_rate)}. Lower them in the plan."
         )
-    return trainable
+    for weight in run.model.weights:
+        weight.assign(before[weight.path])
 
 
 def _judge(
-    run: TrainingRun, test_names: Sequence[str], trainable: Mapping[str, int], started: float, baseline: bool
+    run: TrainingRun,
+    plan: Plan,
+    decided: Decided,
+    test_names: Sequence[str],
+    trainable: Mapping[str, int],
+    started: float,
+    baseline: bool,
 ) -> TrainingResult:
     """Evaluates the trained model on the test images, and compares it with a new head alone if `baseline` is true."""
     import pandas as pd
 
-    plan, labels, precision = run.plan, run.labels, run.staged.precision
-    finished = StagedModel(plan=plan, model=run.staged.finished())
+    labels, precision = run.labels, run.staged.precision
+    finished = StagedModel(plan=run.plan, model=run.staged.finished())
     probabilities = _probabilities(finished, run, "test", "Testing")
     predicted = probabilities.argmax(axis=1)
-    temperature = None
-    if len(labels["val"]):  # images that the weights were not fitted to
-        temperature = fit_temperature(_probabilities(finished, run, "val", "Calibrating"), labels["val"])
     test = evaluate_predictions(
         probabilities,
         labels["test"],
         labels["train"],
         plan.class_names,
-        temperature=temperature,
+        temperature=decided.temperature,
         names=test_names,
         seed=plan.seed,
     )
@@ -219,11 +296,11 @@ def _judge(
     return TrainingResult(
         plan=plan,
         model=finished.model,
-        history=pd.DataFrame(run.best.rows),
+        history=pd.DataFrame(run.recorder.rows),
         test=test,
         predicted=predicted,
-        best_phase=run.best.place[0],
-        best_step=run.best.place[1],
+        best_phase=decided.place[0],
+        best_step=decided.place[1],
         head=head,
         num_trainable_by_phase=trainable,
         seconds=seconds,

@@ -72,7 +72,14 @@ def test_all_four_recipes_are_carried_out_on_one_split(comparison):
     advice = comparison.advice
     assert [outcome.recipe for outcome in comparison.outcomes] == list(RECIPES)
     for outcome in comparison.outcomes:
-        expected = plan_for(outcome.recipe, advice.plan.network, advice.dataset, None, seed=outcome.plan.seed)
+        expected = plan_for(
+            outcome.recipe,
+            advice.plan.network,
+            advice.dataset,
+            None,
+            similarity=advice.similarity.score,
+            seed=outcome.plan.seed,
+        )
         if outcome.recipe == advice.plan.recipe:
             assert outcome.plan == advice.plan
         else:

@@ -11,7 +11,7 @@ def test_a_written_plan_can_be_edited_and_trained(advisor, photos, pretrained_we
     assert advisor("recommend", photos, "--backbone", BACKBONE, "--out", tmp_path / "advice")[0] == 0
     path = tmp_path / "advice" / "plan.json"
     values = json.loads(path.read_text())
-    values["new_layers"][-1]["dropout"] = 0.4
+    values["dropout"] = 0.4
     values["phases"] = [phase | {"steps": min(phase["steps"], 3)} for phase in values["phases"]]
     path.write_text(json.dumps(values))
     arguments = ("--plan", path, "--out", tmp_path / "run", "--tensorboard", tmp_path / "logs")

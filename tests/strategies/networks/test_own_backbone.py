@@ -424,7 +424,7 @@ AB = {"one": "a", "two": "b"}
         (_branches, {"one": "a", "two": "side"}, r"does not follow"),
         (_branches, {"one": "a"}, r"Expected two or more stages"),
         (_branches, [("one", "a"), ("one", "b")], r"Expected different names of stages"),
-        (_branches, {"one": "a", "classifier": "b"}, r"none of them top, new_stage, classifier"),
+        (_branches, {"one": "a", "classifier": "b"}, r"none of them top or classifier"),
         (_branches, {"one": "a", "two": "c"}, r"Unknown layer of mine 'c'.*Known: a, "),
         (_ends_in_an_operation, AB, r"'b', while the model ends at 'b'|Expected a last stage that ends the model"),
         (lambda: _ending_in(layers.ReLU(name="b"), layers.ReLU(name="c")), AB, r"while the model ends at 'c'"),

@@ -42,6 +42,21 @@ def test_without_a_name_and_without_internet_the_bundled_backbone_is_used(no_net
     assert "\n" not in chosen.note
 
 
+def test_an_installed_package_with_weights_comes_before_the_bundled_backbone(no_network, monkeypatch, tmp_path):
+    """EfficientNet-Lite0 has better features than the smaller networks; a note names it."""
+    row = BACKBONES["EfficientNetLite0"]
+    folder = tmp_path / "installed" / row.package
+    (folder / row.weights_file).parent.mkdir(parents=True)
+    for file in (row.weights_file, "__init__.py"):
+        (folder / file).touch()
+    monkeypatch.setattr("strategies.networks.weights.DEFAULTS", ("MobileNetV2", row.name, "MobileNetV2-0.35"))
+    monkeypatch.syspath_prepend(folder.parent)
+    _put(no_network, "MobileNetV2-0.35")
+    chosen = choose_network()
+    assert (chosen.network.backbone, chosen.network.image_size) == (row.name, 224)
+    assert "using EfficientNetLite0, whose weights are on this machine" in chosen.note
+
+
 @pytest.mark.parametrize(("cached", "expected"), [("MobileNetV2", "MobileNetV2"), ("MobileNetV2-0.35",) * 2])
 def test_what_is_in_the_cache_comes_first(no_network, cached, expected):
     """The default backbone, or a smaller one; a note names the latter."""

@@ -1,26 +1,23 @@
 """The freeze map, derived from the phases of a plan."""
 
 from strategies.plans.freeze_map import FreezeCell, derive_freeze_map
-from strategies.plans.phase import NewLayer, Phase
+from strategies.plans.phase import Phase
 from strategies.plans.planning import make_plan
 
 
 def test_a_backbone_without_batch_norm_has_no_policy_for_it():
-    """VGG16 has no BatchNormalization, but the new stage does."""
+    """VGG16 has no BatchNormalization."""
     plan = make_plan("retrain_all", "VGG16", class_names=["cat", "dog"], num_train=80)
-    cells = {row.stage: row.cells[-1].batch_norm for row in plan.freeze_map}
-    assert cells["block1"] is None
-    assert cells["new_stage"].startswith("train")
+    assert {cell.batch_norm for row in plan.freeze_map for cell in row.cells} == {None}
 
 
 def test_each_stage_has_a_cell_for_each_phase():
-    """Kept stages are frozen or trained, rebuilt and new ones are new, all others and the original top are removed."""
+    """Kept stages are frozen or trained, rebuilt ones and the classifier are new, all others are removed."""
     train = {"mode": "train", "momentum": 0.9}
     rows = derive_freeze_map(
         stages=["early", "middle", "late"],
         kept=["early"],
         rebuilt=["middle"],
-        new_layers=[NewLayer(name="classifier", kind="classifier", units=2)],
         phases=[
             Phase(name="head", trains=("classifier",), learning_rate={}, solver="logistic"),
             Phase(

@@ -66,32 +66,33 @@ def _phase(index, key, value):
     ("change", "sentence"),
     [
         (_set("phases", []), "phases"),
-        (_set("version", 2), "version"),
+        (_set("version", 3), "version"),
+        (_set("version", 1), "from a release before 0.6"),
         (_set("image_size", 16), "at least 32 px"),
         (_set("image_size", "big"), "image_size"),
         (_set("cut_stage", "stage9"), "cut_stage must be a stage"),
         (_set("rebuilt_stages", ["stage4"]), "without a gap"),
         (_set("class_names", ["cat", "cat", "dog"]), "a different name"),
-        (_set("class_names", ["cat", "dog"]), "one unit per class"),
+        (_set("dropout", 1.0), "dropout"),
         (_set("class_weights", {"cat": 2.0}), "every class"),
-        (_phase(0, "trains", ["new_stage"]), "one learning_rate for each"),
-        (_phase(0, "trains", ["stage6"]), "which the plan removes"),
+        (_phase(1, "trains", ["classifier"]), "one learning_rate for each"),
+        (_phase(0, "trains", ["top"]), "which the plan removes"),
         (_phase(0, "trains", ["stage99"]), "does not have"),
-        (_phase(0, "steps", 0), "at least one step"),
+        (_phase(1, "steps", 0), "at least one step"),
         (_phase(0, "steps", -3), "steps"),
-        (_phase(0, "solver", "logistic"), "can train only the classifier"),
+        (_phase(1, "solver", "logistic"), "can train only the classifier"),
         (_phase(0, "batch_norm", {"stem": {"mode": "train", "momentum": 0.9}}), "freezes 'stem'"),
-        (_phase(0, "batch_norm", {"new_stage": {"mode": "train"}}), "needs a momentum"),
+        (_phase(1, "batch_norm", {"stage4": {"mode": "train"}}), "needs a momentum"),
         (_phase(0, "name", "later_layers"), "different names"),
-        (_phase(0, "learning_rate", {"new_stage": -1, "classifier": 1e-3}), "learning_rate"),
+        (_phase(0, "learning_rate", {"classifier": -1}), "learning_rate"),
         (_set("extra", 1), "extra"),
         (_set("metric", "f1"), "metric"),
         (_set("precision", "float8"), "precision"),
         (_set("label_smoothing", 1.0), "label_smoothing"),
         (_phase(0, "views", -1), "views"),
+        (_phase(1, "blend", 0), "blend"),
+        (_phase(1, "blend", 1.5), "blend"),
         (lambda plan: plan.pop("phases"), "phases"),
-        (lambda plan: plan["new_layers"].reverse(), "exactly one classifier"),
-        (lambda plan: plan["new_layers"][0].update(name="stem"), "unique names"),
     ],
 )
 def test_an_impossible_or_contradictory_plan_is_refused_with_a_sentence(change, sentence):
@@ -102,7 +103,7 @@ def test_an_impossible_or_contradictory_plan_is_refused_with_a_sentence(change, 
     assert "\n" not in str(caught.value)
 
 
-def test_a_new_layer_that_never_trains_is_refused():
+def test_a_classifier_that_never_trains_is_refused():
     """Random weights that stay random are a mistake."""
     plan = _plan("head_only")
     phase = replace(plan.phases[0], solver="adamw", steps=5, trains=("stem",), learning_rate={"stem": 1e-3})

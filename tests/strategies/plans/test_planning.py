@@ -8,7 +8,7 @@ import pytest
 from strategies.errors import PlanError
 from strategies.networks.backbones import BACKBONES
 from strategies.plans.plan import check_plan, plan_from_dict
-from strategies.plans.planning import images_seen, make_plan, with_batch_norm, with_budget, with_rates
+from strategies.plans.planning import images_seen, make_plan, peak_rate, with_batch_norm, with_budget, with_rates
 from strategies.recipes import RECIPES
 
 NAMES = ["cat", "dog", "elk"]
@@ -28,7 +28,6 @@ def test_every_recipe_has_a_plan_for_every_backbone(recipe, backbone):
     """Each of the four can be made concrete for each row, survives a file, and trains its classifier."""
     plan = _plan(recipe, backbone)
     assert plan_from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
-    assert plan.new_layers[-1].units == 3
     assert "new" in _states(plan)["classifier"]
     assert set(_states(plan)["top"]) == {"removed"}
 
@@ -51,13 +50,14 @@ def test_fine_tune_all_fits_the_head_and_then_trains_everything():
 
 
 def test_keep_early_layers_freezes_the_early_stages_and_replaces_the_later_ones():
-    """The recipe for small and different: early frozen, the rest new, the last stage gone."""
+    """The recipe for small and different: early frozen, the rest built again from pretrained values."""
     plan = _plan("keep_early_layers")
     states, origins = _states(plan), {row.stage: row.origin for row in plan.freeze_map}
     assert states["stem"] == states[plan.cut_stage] == ["frozen", "frozen", "trained"]
-    assert states[plan.rebuilt_stages[0]] == ["frozen", "new", "new"]
-    assert origins[plan.rebuilt_stages[0]] == "new_from_pretrained"
-    assert origins[plan.stages[-1].name] == "removed"
+    assert plan.kept_stages + plan.rebuilt_stages == tuple(stage.name for stage in plan.stages)
+    for stage in plan.rebuilt_stages:
+        assert states[stage] == ["frozen", "new", "new"]
+        assert origins[stage] == "new_from_pretrained"
     assert plan.phases[-1].optional
 
 
@@ -67,8 +67,8 @@ def test_retrain_all_replaces_the_last_stage_and_freezes_nothing():
     last = {row.stage: row.cells[-1] for row in plan.freeze_map}
     assert last["stem"].state == "trained"
     assert last["stem"].batch_norm.startswith("train")
-    assert last["new_stage"].state == "new"
-    assert last[plan.stages[-1].name].state == "removed"
+    assert plan.rebuilt_stages == (plan.stages[-1].name,)
+    assert last[plan.stages[-1].name].state == "new"
 
 
 @pytest.mark.parametrize("recipe", ["fine_tune_all", "keep_early_layers", "retrain_all"])
@@ -91,15 +91,41 @@ def test_the_batch_norm_policy_can_be_changed_as_a_whole(recipe):
 def test_the_momentum_of_batch_norm_fits_the_number_of_steps():
     """A hundredth of the steps is what the moving statistics remember, and never more than ten steps at least."""
     few, many = (
-        make_plan("retrain_all", "MobileNetV2-0.35", class_names=NAMES, num_train=count) for count in (100, 100_000)
+        make_plan("retrain_all", "MobileNetV2-0.35", class_names=NAMES, num_train=count) for count in (1_000, 100_000)
     )
     assert few.phases[1].batch_norm["stem"]["momentum"] == 0.9
     assert few.phases[1].steps < 1000 < many.phases[1].steps
     assert many.phases[1].batch_norm["stem"]["momentum"] == pytest.approx(1 - 100 / many.phases[1].steps, abs=1e-3)
 
 
+def test_rates_fall_with_the_similarity_to_imagenet():
+    """In between, the logarithm is straight; unknown images are treated like similar ones; more images allow more."""
+    assert peak_rate(None, 50) == peak_rate(0.7, 100) == peak_rate(1.0, 100) == pytest.approx(1e-4)
+    assert peak_rate(0.0, 10) == peak_rate(0.6, 1_000) == peak_rate(0.9, 1_000_000) == pytest.approx(4e-4)
+    assert peak_rate(0.65, 100) == pytest.approx(2e-4)
+    assert peak_rate(0.9, 400) == pytest.approx(2e-4)
+    options = {"class_names": NAMES, "num_train": 100}
+    near, far = (make_plan("fine_tune_all", similarity=score, **options).phases[1] for score in (0.9, 0.1))
+    assert set(near.learning_rate.values()) == {1e-4}
+    assert set(far.learning_rate.values()) == {4e-4}
+
+
+def test_few_images_are_trained_on_in_small_steps_and_in_the_end_all(monkeypatch):
+    """The number of images that a phase processes is the same; with many images there is no refit."""
+    monkeypatch.setattr("strategies.plans.planning.FEW_IMAGES", 500)
+    monkeypatch.setattr("strategies.plans.planning.VERY_FEW_IMAGES", 200)
+    few, some, many = (make_plan("retrain_all", class_names=NAMES, num_train=count) for count in (199, 200, 500))
+    assert [(plan.batch_size, plan.phases[1].blend, plan.refit) for plan in (few, some, many)] == [
+        (16, 0.75, True),
+        (32, 1.0, True),
+        (32, 1.0, False),
+    ]
+    assert [bool(plan.phases[1].batch_norm) for plan in (few, some, many)] == [False, True, True]
+    assert few.phases[1].steps * 16 == pytest.approx(3_184, abs=16)
+
+
 def test_rates_are_multiplied_where_pretrained_stages_train():
-    """The phase of the new layers keeps its rate."""
+    """The phase of the head has no rate."""
     plan = _plan("retrain_all")
     first, second = with_rates(plan, 0.1).phases
     assert first == plan.phases[0]
@@ -123,7 +149,7 @@ def test_a_budget_is_exact_where_the_product_is_a_whole_number():
     """100 * 0.07 is 7.000000000000001 in floating point, and seven steps here."""
     plan = _plan("retrain_all")
     plan = replace(plan, phases=tuple(replace(phase, steps=100) for phase in plan.phases))
-    assert {phase.steps for phase in with_budget(plan, 0.07).phases} == {7}
+    assert [phase.steps for phase in with_budget(plan, 0.07).phases] == [100, 7]  # a solved head has no steps
 
 
 def test_a_budget_fits_the_momentum_of_batch_norm_anew():

@@ -11,15 +11,17 @@ import pytest
 from PIL import Image
 
 import strategies
-from strategies.errors import PlanError
+from strategies.errors import OutputError, PlanError, UserError
 from strategies.networks.backbones import BACKBONES
 from strategies.plans import script as scripting
 from strategies.plans.plan import STRENGTHS
 from strategies.plans.planning import with_rates
+from strategies.plans.script import save_network
 from strategies.recipes import RECIPES
 from strategies.training import head as classifier
+from strategies.training.model import StagedModel
 
-NAMES = tuple(name for name, row in BACKBONES.items() if not row.package)  # and before other tests add models
+NAMES = tuple(BACKBONES)  # before other tests add models
 NETWORK = "MobileNet-0.25"  # with random weights: the cheapest to train
 SIZE, NUM_TRAIN = 96, 84
 EXACT = ("fine_tune_all", "keep_early_layers")
@@ -83,8 +85,7 @@ def plans(weights, pretrained_weights):
     for recipe in EXACT:
         plan = made[recipe]
         phases = tuple(phase if phase.solver == "logistic" else replace(phase, steps=3) for phase in plan.phases)
-        layers = tuple(replace(layer, dropout=0.0) for layer in plan.new_layers)
-        plan = replace(plan, phases=phases, new_layers=layers, batch_size=NUM_TRAIN, augmentation={})
+        plan = replace(plan, phases=phases, dropout=0.0, batch_size=NUM_TRAIN, augmentation={})
         made[recipe] = with_rates(plan, 0.03)  # a network that starts at random would blow rounding up
     head, whole = made["fine_tune_all"].phases
     rates = {stage: rate / 10 if stage == "stem" else rate for stage, rate in whole.learning_rate.items()}
@@ -159,6 +160,42 @@ def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatc
         (network.predict(pixels, verbose=0).argmax(axis=1) == truth).mean() for network in (result.model, model)
     )
     assert abs(theirs - ours) < 0.1
+
+
+def test_a_script_reads_a_network_that_is_not_part_of_keras(tiles, tmp_path):
+    """EfficientNet-Lite0 from a file: stages, layers and numbers of weights are those of the plan."""
+    import keras
+
+    plan = strategies.make_plan(
+        "fine_tune_all",
+        "EfficientNetLite0",
+        class_names=["china", "flower"],
+        num_train=NUM_TRAIN,
+        image_size=32,
+        weights="random",
+        budget=0.002,
+    )
+    (tmp_path / "lite.py").write_text(strategies.write_script(plan), encoding="utf-8")
+    network = tmp_path / "network.keras"
+    save_network(plan, network)
+    with pytest.raises(OutputError, match="exists already"):
+        save_network(plan, network)
+    with pytest.raises(UserError, match=r"ends in \.keras"):
+        save_network(plan, tmp_path / "network.h5")
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(tiles), str(network), "lite"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    states = dict(re.findall(r"^whole_network (\w+) (frozen|trained|new)$", done.stdout, re.MULTILINE))
+    assert tuple(states) == plan.built_stages
+    assert set(states.values()) == {"trained", "new"}
+    staged = StagedModel.build(plan)
+    staged.start_phase(plan.phases[1])
+    trained = dict(re.findall(r"^(\w+): (\d+) weights trained", done.stdout, re.MULTILINE))
+    assert int(trained["whole_network"]) == sum(int(np.prod(w.shape)) for w in staged.model.trainable_weights)
+    model = keras.models.load_model(tmp_path / "lite.keras")
+    assert [weight.path for weight in model.weights] == [weight.path for weight in staged.model.weights]
 
 
 def test_a_script_solves_the_head_exactly(runs, tiles):
@@ -245,7 +282,7 @@ def test_an_own_model_has_no_script():
     strategies.add_backbone("script_test", model, stages={"early": "edges", "late": "parts"})
     try:
         plan = strategies.make_plan("head_only", "script_test", class_names=["a", "b"], num_train=80)
-        with pytest.raises(PlanError, match=r"a network of Keras.*strategies\.train"):
+        with pytest.raises(PlanError, match=r"a model of your own.*strategies\.train"):
             strategies.write_script(plan)
     finally:
         del BACKBONES["script_test"]

@@ -1,6 +1,7 @@
 """How long a plan will take: what is counted, and what is timed."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +16,24 @@ from strategies.training.timing import TIMED_IMAGES, TIMED_STEPS, PlanCost, _pea
 
 
 def test_steps_evaluations_and_passes_are_counted():
-    """Each phase has its own step; validation images are passed at each evaluation, all images once."""
+    """Each phase has its own step; validation images are passed at each evaluation, all images once; a refit trains."""
     plan = make_plan("keep_early_layers", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
-    assert [phase.steps for phase in plan.phases] == [80, 160, 32]
+    assert [phase.steps for phase in plan.phases] == [0, 160, 32]
     images = {"train": 320, "val": 100, "test": 80}
-    cost = PlanCost(plan=plan, images=images, start=7.0, per_step=(0.1, 1.0, 2.0), per_image=0.01)
-    evaluations = 8 + 10 + 4  # after 10, 16 and 10 steps
-    assert cost.seconds() == pytest.approx(7 + 8 + 160 + 64 + 5 + evaluations * 1)
-    assert cost.seconds(0.5) == pytest.approx(7 + 4 + 80 + 32 + 5 + (4 + 8 + 2) * 1)
-    assert cost.seconds(1e-9) == pytest.approx(7 + 3.1 + 5 + 3)
+    cost = PlanCost(plan=plan, images=images, start=7.0, per_step=(1.0, 2.0), per_image=0.01)
+    evaluations = 10 + 4  # after 16 and 10 steps
+    assert cost.seconds() == pytest.approx(7 + 160 + 64 + 5 + evaluations * 1)
+    assert cost.seconds(0.5) == pytest.approx(7 + 80 + 32 + 5 + (8 + 2) * 1)
+    assert cost.seconds(1e-9) == pytest.approx(7 + 3 + 5 + 2)
+    twice = replace(cost, plan=replace(plan, refit=True))
+    assert twice.seconds() - cost.seconds() == pytest.approx(160 + 64)
 
 
 def test_an_epoch_is_a_pass_over_the_training_images_and_a_look_at_validation():
     """Of the last phase, which is the longest; a head that is solved has none."""
     images = {"train": 320, "val": 100, "test": 80}
     plan = make_plan("keep_early_layers", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
-    cost = PlanCost(plan=plan, images=images, start=7.0, per_step=(0.1, 1.0, 2.0), per_image=0.01, memory=2**30)
+    cost = PlanCost(plan=plan, images=images, start=7.0, per_step=(1.0, 2.0), per_image=0.01, memory=2**30)
     assert cost.seconds_per_epoch == pytest.approx(10 * 2.0 + 100 * 0.01)
     assert cost.whole == RecipeCost(seconds=cost.seconds(), seconds_per_epoch=cost.seconds_per_epoch, memory=2**30)
     head = make_plan("head_only", "MobileNet-0.25", class_names=["cat", "dog"], num_train=320, image_size=32)
