@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,18 +203,14 @@ def _facts(measured: Measurements) -> Facts:
 
 def _planner(measured: Measurements, seed: int) -> Callable[[str], Plan]:
     """Returns a function that makes the plan of a recipe for the measured dataset."""
-
-    def plan_of(recipe: str) -> Plan:
-        return plan_for(
-            recipe,
-            measured.network,
-            measured.dataset,
-            measured.depth_curve,
-            similarity=measured.similarity.score,
-            seed=seed,
-        )
-
-    return plan_of
+    return partial(
+        plan_for,
+        network=measured.network,
+        dataset=measured.dataset,
+        curve=measured.depth_curve,
+        similarity=measured.similarity.score,
+        seed=seed,
+    )
 
 
 def _decide(

@@ -100,13 +100,11 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         removed=", ".join([*(name for name in last_layers if name not in kept), "the top"]),
         weights_file=_weights_file(plan) if from_file else "",
         saved=bool(backbone.package),
-        several_sizes=not backbone.package
-        and plan.weights == "imagenet"
-        and len(sizes_to_load(backbone, plan.image_size)) > 1,
+        several_sizes=plan.weights == "imagenet" and len(sizes_to_load(backbone, plan.image_size)) > 1,
         scale=_numbers(scaling.scale) if scaling.scale else "",
         offset=_numbers(scaling.offset),
         flipped=plan.weights != "random" and scaling.order != (0, 1, 2),
-        scaled_kernel=from_file and not backbone.package and set(scaling.factor) != {1.0},
+        scaled_kernel=from_file and set(scaling.factor) != {1.0},
         finalized=plan.weights != "random" and backbone.preprocessing == "built-in",
         nested=backbone.constructor.startswith("ConvNeXt"),
         dense=any(stage.dense for stage in plan.stages if stage.name in kept),

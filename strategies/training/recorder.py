@@ -48,9 +48,10 @@ class Recorder:
         self.place = ("", 0)  # phase and step of the weights that are kept
         self.kept_phases: list[str] = []
         self.kept = self._last = np.zeros(0)  # 1 for each validation image that they predict correctly, else 0
-        counts = np.bincount(labels) if len(labels) else np.zeros(0)
-        balanced = len(labels) / (counts[labels] * (counts > 0).sum()) if len(labels) else np.zeros(0)
-        self._labels, self._weights = labels, balanced if metric == "balanced_accuracy" else np.ones(len(labels))
+        self._labels, self._weights = labels, np.ones(len(labels))
+        if metric == "balanced_accuracy" and len(labels):
+            counts = np.bincount(labels)
+            self._weights = len(labels) / (counts[labels] * (counts > 0).sum())
         self._started = time.perf_counter()
 
     def remembered(self) -> dict[str, Any]:

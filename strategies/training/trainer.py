@@ -97,7 +97,8 @@ def train(
         started = time.perf_counter()
         parts = _split(plan, data)
         training = _prepare(plan, parts, folder, callbacks, optimizer, cache)
-        untrained, state = training.staged.snapshot(), training.checkpoint.read()
+        untrained = training.staged.snapshot() if plan.refit else {}
+        state = training.checkpoint.read()
         course = Course()
         if state is None or state.values["decided"] is None:
             course = _run_phases(training, course, state, on_phase_end)

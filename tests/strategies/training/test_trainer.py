@@ -12,8 +12,6 @@ from strategies.data.dataset import SPLITS
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset
 from strategies.errors import DatasetError, OutputError, PlanError
-from strategies.networks.backbones import get_backbone
-from strategies.networks.weights import is_cached
 from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
 from strategies.training.model import StagedModel
@@ -61,8 +59,6 @@ def test_each_recipe_does_to_the_real_model_what_its_freeze_map_says(
     recipe, name, network, test_data, imagenet_weights, check_freeze_map
 ):
     """Tensor by tensor at the end of each phase: removed is gone, frozen is bit-equal, trained has moved."""
-    if network and not is_cached(get_backbone(LITE["backbone"])):
-        pytest.skip("the package with the weights of EfficientNet-Lite0 is not installed")
     dataset = _take(load_dataset(test_data / name), 100)
     plan = _plan(recipe, dataset, budget=0.04, **network)
     rows = {row.stage: row for row in plan.freeze_map}
