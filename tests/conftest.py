@@ -14,8 +14,11 @@ from PIL import Image
 
 from strategies.networks.backbones import get_backbone
 from strategies.networks.weights import BUNDLED, BUNDLED_BACKBONE, can_download, is_cached, weights_files
+from strategies.plans.planning import FEW_IMAGES, VERY_FEW_IMAGES
 
 TILE = 80
+PLANNING = "strategies.plans.planning"
+FEW = {"FEW_IMAGES": FEW_IMAGES, "VERY_FEW_IMAGES": VERY_FEW_IMAGES}
 LONGEST = ("test_the_commands_run",)
 # Tests of 15 seconds or more, most of it training. A second run with other weights leaves them out.
 LONG = (
@@ -54,12 +57,19 @@ def own_cache(tmp_path_factory):
 def short_trainings():
     """No number of images counts as few: smaller batches and a refit would multiply the time of every training.
 
-    Tests of what few images change ask for it.
+    Tests of what few images change ask for `few_images`.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("FEW_IMAGES", "VERY_FEW_IMAGES"):
-            patch.setattr(f"strategies.plans.planning.{name}", 0)
+        for name in FEW:
+            patch.setattr(f"{PLANNING}.{name}", 0)
         yield
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    """The numbers of images that count as few, as they are outside the tests."""
+    for name, number in FEW.items():
+        monkeypatch.setattr(f"{PLANNING}.{name}", number)
 
 
 @pytest.fixture(scope="session", autouse=True)

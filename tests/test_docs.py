@@ -309,7 +309,7 @@ def _modules() -> list[str]:
 
 
 @pytest.mark.parametrize("name", _modules())
-def test_the_examples_in_docstrings_run(name, tmp_path, monkeypatch):
+def test_the_examples_in_docstrings_run(name, tmp_path, monkeypatch, few_images):
     """An example that no longer holds is a wrong promise."""
     monkeypatch.chdir(tmp_path)
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)

@@ -101,22 +101,23 @@ def test_the_momentum_of_batch_norm_fits_the_number_of_steps():
 def test_rates_fall_with_the_similarity_to_imagenet():
     """In between, the logarithm is straight; unknown images are treated like similar ones; more images allow more."""
     assert peak_rate(None, 50) == peak_rate(0.7, 100) == peak_rate(1.0, 100) == pytest.approx(1e-4)
-    assert peak_rate(0.0, 10) == peak_rate(0.6, 1_000) == peak_rate(0.9, 1_000_000) == pytest.approx(4e-4)
-    assert peak_rate(0.65, 100) == pytest.approx(2e-4)
+    assert peak_rate(0.0, 10) == peak_rate(0.65, 1_000) == peak_rate(0.9, 1_000_000) == pytest.approx(4e-4)
+    assert peak_rate(0.675, 100) == pytest.approx(2e-4)
     assert peak_rate(0.9, 400) == pytest.approx(2e-4)
-    options = {"class_names": NAMES, "num_train": 100}
-    near, far = (make_plan("fine_tune_all", similarity=score, **options).phases[1] for score in (0.9, 0.1))
-    assert set(near.learning_rate.values()) == {1e-4}
-    assert set(far.learning_rate.values()) == {4e-4}
 
 
-def test_few_images_are_trained_on_in_small_steps_and_in_the_end_all(monkeypatch):
+def test_few_images_change_more_and_keep_a_share(few_images):
+    """The rate is divided by the share that is kept."""
+    plans = [make_plan("fine_tune_all", similarity=score, class_names=NAMES, num_train=100) for score in (0.9, 0.1)]
+    assert [plan.phases[1].blend for plan in plans] == [0.5, 0.75]
+    assert [set(plan.phases[1].learning_rate.values()) for plan in plans] == [{2e-4}, {5.33e-4}]
+
+
+def test_few_images_are_trained_on_in_small_steps_and_in_the_end_all(few_images):
     """The number of images that a phase processes is the same; with many images there is no refit."""
-    monkeypatch.setattr("strategies.plans.planning.FEW_IMAGES", 500)
-    monkeypatch.setattr("strategies.plans.planning.VERY_FEW_IMAGES", 200)
-    few, some, many = (make_plan("retrain_all", class_names=NAMES, num_train=count) for count in (199, 200, 500))
+    few, some, many = (make_plan("retrain_all", class_names=NAMES, num_train=count) for count in (199, 200, 2_000))
     assert [(plan.batch_size, plan.phases[1].blend, plan.refit) for plan in (few, some, many)] == [
-        (16, 0.75, True),
+        (16, 0.5, True),
         (32, 1.0, True),
         (32, 1.0, False),
     ]
