@@ -13,7 +13,7 @@ from strategies.data.pixels import Pixels, PixelSubset
 from strategies.display.progress import track
 from strategies.errors import UserError
 from strategies.features.cache import FeatureCache, cached, make_key
-from strategies.networks.backend import use_xla
+from strategies.networks.backend import first_traces, use_xla
 
 if TYPE_CHECKING:
     import keras
@@ -48,7 +48,8 @@ def forward(
     try:
         for start in track(range(0, len(inputs), BATCH_SIZE), description):
             size = min(BATCH_SIZE, len(inputs) - start)
-            outputs: Any = model.predict_on_batch(padded(inputs[start : start + BATCH_SIZE]))
+            with first_traces():
+                outputs: Any = model.predict_on_batch(padded(inputs[start : start + BATCH_SIZE]))
             outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
             parts.append([np.asarray(output, dtype="float32")[:size] for output in outputs])
     finally:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -29,6 +32,25 @@ def start_keras() -> None:
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(devnull)
+
+
+@contextmanager
+def first_traces() -> Iterator[None]:
+    """Hides TensorFlow's warning that a function is traced again and again.
+
+    It tells functions apart by their address in memory, which those of later models often share, so the first traces of
+    five models can be enough for it.
+    """
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(_is_about_something_else)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_about_something_else)
+
+
+def _is_about_something_else(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 def keras_backend() -> str:
