@@ -144,7 +144,7 @@ RECIPES: dict[str, Recipe] = {
             removes="the fully connected layers at the end and the last stage",
             new="a last stage of the same shape, which starts from the weights of the removed one, and a classifier",
             freezes="nothing",
-            trains="the classifier first, then the entire network, BatchNorm included",
+            trains="the classifier first, then the entire network; BatchNorm too, unless there are very few images",
             keeps="all_but_last",
             phases=(
                 _HEAD,

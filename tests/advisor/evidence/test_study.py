@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from support import ROOT
 from advisor.evidence.page import METHODS as METHODS_FILE
 from advisor.evidence.page import PLOTS, RESULTS, fill, results, study_score, tables, write_page
 from advisor.evidence.plots import draw_figures
-from advisor.evidence.study import METHODS, draw, read_datasets, run_study
+from advisor.evidence.study import CHANGES, METHODS, draw, read_datasets, run_study
 from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, variants_table
 from advisor.results import COLUMNS, read_results
 from advisor.thresholds import thresholds
 from strategies.data.loading import load_dataset
 from strategies.errors import DatasetError, UserError
 from strategies.networks.network import PretrainedNetwork
+from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
 
 NETWORK = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="random")
@@ -262,3 +264,13 @@ def test_the_results_show_what_the_recipes_promise():
         assert gain["worse_in"] == []
     (skin,) = (cell for cell in found["cells"] if (cell["dataset"], cell["size"]) == ("skin7", "1000"))
     assert skin["balanced_accuracy"]["retrain_all"] > skin["balanced_accuracy"]["head_only"] + 0.08
+
+
+def test_a_variant_changes_what_its_name_says(few_images):
+    """The rest of the plan is that of the recipe."""
+    plan = make_plan("fine_tune_all", class_names=["dark", "light"], num_train=80)
+    rate, training = plan.phases[1].learning_rate["stem"], plan.phases[1]
+    assert (training.blend, plan.refit) == (0.5, True)
+    assert CHANGES["end"](plan) == replace(plan, phases=(plan.phases[0], replace(training, blend=1.0)))
+    assert CHANGES["no_refit"](plan) == replace(plan, refit=False)
+    assert CHANGES["x3"](plan).phases[1].learning_rate["stem"] == pytest.approx(3 * rate)
