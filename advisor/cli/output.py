@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from strategies.errors import redacted
+
 JSON_VERSION = 1
 
 
@@ -17,5 +19,5 @@ def print_json(values: Mapping[str, Any]) -> None:
 
 
 def typed_command() -> str:
-    """Returns the running command as it was typed, quoted for a shell."""
-    return shlex.join(["advisor", *sys.argv[1:]])
+    """Returns the running command as it was typed, quoted for a shell. Secrets in URLs are hidden."""
+    return shlex.join(["advisor", *map(redacted, sys.argv[1:])])

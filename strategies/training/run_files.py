@@ -1,18 +1,26 @@
-"""The file names of a run folder, and the check whether a run may write to a folder."""
+"""The files of a run folder: their names, and whether the run in a folder is finished."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from strategies.errors import OutputError
-from strategies.files import check_output
+from strategies.files import check_output, sweep, write_text
 
+MEASURES = ("loss", "accuracy", "balanced_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
 REFIT = "refit_"  # in the history, before the names of the phases of a refit
 MODEL = "model.keras"
 PLAN = "plan.json"
 CLASS_NAMES = "class_names.json"
 HISTORY = "history.csv"
 METRICS = "metrics.json"
+CHECKPOINT = "checkpoint.npz"
+FINGERPRINT = "fingerprint.json"
+PICTURES = "pictures.json"
+REPORTS = ("report.md", "report.html")
+RESULTS = (PLAN, METRICS, MODEL, CLASS_NAMES, HISTORY, CHECKPOINT, FINGERPRINT, PICTURES, *REPORTS)
+UNFINISHED = "unfinished.txt"  # written before anything else of a run, and removed after everything else
+CONTINUE = "continue with --resume (resume=True): the last saved state is kept"
 
 
 def check_run(folder: str | Path, *, overwrite: bool = False, resume: bool = False) -> Path:
@@ -24,13 +32,41 @@ def check_run(folder: str | Path, *, overwrite: bool = False, resume: bool = Fal
         resume: Whether the folder may hold an interrupted run.
 
     Raises:
-        OutputError: If the folder holds files that are not allowed, or if a finished run is to be resumed.
+        OutputError: If the folder holds files that are not allowed, if a finished run is to be resumed, or if the
+            folder cannot be written to.
     """
     path = Path(folder)
-    finished = (path / METRICS).is_file()
-    if resume and finished and not overwrite:
+    unfinished = is_unfinished(path)
+    if resume and not overwrite and not unfinished and (path / METRICS).is_file():
         raise OutputError(
             f"Expected an interrupted run. Received: {str(folder)!r}, which is finished. Name another folder."
         )
-    unfinished = (path / PLAN).is_file() and not finished
-    return check_output(path, overwrite=overwrite or (resume and unfinished))
+    return check_output(path, overwrite=overwrite or (resume and unfinished), resumable=True)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Returns whether a folder holds a run that was interrupted, at whatever moment."""
+    return (folder / UNFINISHED).is_file() or ((folder / PLAN).is_file() and not (folder / METRICS).is_file())
+
+
+def can_continue(folder: Path) -> bool:
+    """Returns whether a folder holds an interrupted run that came as far as writing its own plan."""
+    return is_unfinished(folder) and (folder / PLAN).is_file()
+
+
+def begin(folder: Path) -> None:
+    """Marks a run folder as unfinished, after which no result of an earlier run is left in it.
+
+    The plan goes first: a folder that is marked and has a plan holds nothing of an earlier run.
+    """
+    sweep(folder)
+    (folder / PLAN).unlink(missing_ok=True)
+    write_text(folder / UNFINISHED, "This run is not finished. Continue it with --resume (resume=True).\n")
+    for name in RESULTS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def finish(folder: Path) -> None:
+    """Marks a run as finished: everything is written."""
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    (folder / UNFINISHED).unlink(missing_ok=True)
