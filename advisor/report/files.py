@@ -167,6 +167,7 @@ def _read_fingerprint(path: Path, plan: Plan) -> Mapping[str, Any]:
     rows = {
         "profile/images_per_class": set(measured["profile"]["images_per_class"]) <= set(plan.class_names),
         "depth_curve": fits,
+        "similarity": all(depth["score"] is not None for depth in measured["similarity"]["by_depth"].values()),
     }
     if wrong := [name for name, fits in rows.items() if not fits]:
         raise RunError(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from strategies.errors import PlanError, in_a_sentence
+from strategies.errors import PlanError, UserError, in_a_sentence
 from strategies.files import check_schema, load_json
 from strategies.networks.backbones import CLASSIFIER, Stage
 from strategies.networks.network import PretrainedNetwork
@@ -247,8 +247,8 @@ def read_plan(path: str | Path) -> Plan:
     values = load_json(path, error=PlanError)
     try:
         return plan_from_dict(values)
-    except PlanError as error:
-        raise PlanError(f"{error} The file is {str(path)!r}.") from error
+    except UserError as error:
+        raise type(error)(f"{error} The plan is {str(path)!r}.") from error
 
 
 def plan_from_dict(values: Mapping[str, Any]) -> Plan:

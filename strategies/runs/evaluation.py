@@ -82,12 +82,12 @@ def evaluate_run(
     folder = read_run(run)
     names = folder.class_names
     metrics = read_metrics(folder.path, names) if (folder.path / METRICS).is_file() else None
-    model = folder.model
     dataset = load_dataset(data, for_training=False, **columns)
     tested = dataset.split is not None and "test" in dataset.split
     if tested:
         dataset = dataset.subset(np.flatnonzero(np.array(dataset.split) == "test"))
     labels = _labels_of_run(dataset, names)
+    model = folder.model  # a model that cannot be loaded is refused before any image is decoded
     pixel_cache = PixelCache([folder.image_size], len(dataset))
     dataset, labels, unreadable = _without_unreadable(dataset, labels, max_unreadable, folder.image_size, pixel_cache)
     pixels = Pixels(dataset.items, folder.image_size, pixel_cache)

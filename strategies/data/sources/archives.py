@@ -180,7 +180,18 @@ def _naming_damage(source: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # zipfile, tarfile and gzip raise a dozen kinds on damaged files
+    except OSError as error:  # errors of the archive itself have no number
+        if error.errno is None:
+            raise _damaged(source, error) from error
         raise DatasetError(
-            f"Expected a zip, tar or tar.gz archive. Received: {source!r} ({in_a_sentence(error)}). Create it again."
+            f"Expected an archive that can be read and, if it is compressed, unpacked to a temporary file. Received: "
+            f"{source!r} ({in_a_sentence(error)}). Free some space, or set TMPDIR to another folder."
         ) from error
+    except Exception as error:  # zipfile, tarfile and gzip raise a dozen kinds on damaged files
+        raise _damaged(source, error) from error
+
+
+def _damaged(source: str, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"Expected a zip, tar or tar.gz archive. Received: {source!r} ({in_a_sentence(error)}). Create it again."
+    )
