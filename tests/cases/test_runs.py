@@ -167,8 +167,8 @@ class Killed(BaseException):
     """Ends a run as a signal would, at a moment that the test chooses."""
 
 
-def _kill_before(monkeypatch, name):
-    """Lets the next attempt to put a file of this name in place end the process."""
+def _killed(monkeypatch, name, act):
+    """Runs `act` until it puts a file of this name in place."""
     put = os.replace
 
     def replace_or_die(source, target):
@@ -176,7 +176,10 @@ def _kill_before(monkeypatch, name):
             raise Killed
         put(source, target)
 
-    monkeypatch.setattr(os, "replace", replace_or_die)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace_or_die)
+        with pytest.raises(Killed):
+            act()
 
 
 def _without_times(path):
@@ -187,9 +190,7 @@ def _without_times(path):
 def test_a_run_that_was_killed_at_any_file_is_resumed_to_the_same_result(advice, finished, tmp_path, monkeypatch, name):
     """It counts as finished only when its report is there too, and nothing else is left."""
     run = tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        _kill_before(patch, name)
-        advice.train(run, cache=False)
+    _killed(monkeypatch, name, lambda: advice.train(run, cache=False))
     (run / f"{OWN}999999999-model.keras").write_bytes(b"half")
     advice.train(run, cache=False, resume=True)
     assert {path.name for path in run.iterdir()} == {path.name for path in finished.iterdir()} - {"export"}
@@ -201,9 +202,7 @@ def test_a_run_that_was_killed_at_any_file_is_resumed_to_the_same_result(advice,
 @pytest.mark.parametrize("name", [UNFINISHED, PLAN])
 def test_nothing_of_an_overwritten_run_is_left(run, advice, monkeypatch, advisor, name):
     """A run that is killed while it replaces another one is not taken for that one."""
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        _kill_before(patch, name)
-        advice.train(run, cache=False, overwrite=True)
+    _killed(monkeypatch, name, lambda: advice.train(run, cache=False, overwrite=True))
     assert not (run / PLAN).exists()
     assert advisor("report", run)[0] == 2
     code, _, err = advisor("predict", run, advice.dataset.source)
@@ -241,12 +240,23 @@ def test_what_killed_processes_left_is_swept_and_is_no_file_of_the_user(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{OWN}1-running.csv", "rows.csv"]
 
 
+def _write_half(path):
+    with new_file(path) as file:
+        file.write("a\n")
+        assert not path.exists()
+        raise Killed
+
+
+def _fill_half(folder):
+    with filling(folder) as temporary:
+        (temporary / "a.txt").write_text("half")
+        raise Killed
+
+
 def test_a_new_file_appears_only_when_it_is_complete(tmp_path):
     """Until then its name is free; a file that someone else creates meanwhile is kept."""
-    with pytest.raises(Killed), new_file(tmp_path / "rows.csv") as file:
-        file.write("a\n")
-        assert not (tmp_path / "rows.csv").exists()
-        raise Killed
+    with pytest.raises(Killed):
+        _write_half(tmp_path / "rows.csv")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OutputError, match="exists already"), new_file(tmp_path / "rows.csv"):
         (tmp_path / "rows.csv").write_text("mine")
@@ -255,9 +265,8 @@ def test_a_new_file_appears_only_when_it_is_complete(tmp_path):
 
 def test_a_folder_is_filled_at_once(tmp_path):
     """A failure leaves neither a part of it nor a new folder; other files in it are kept."""
-    with pytest.raises(Killed), filling(tmp_path / "deep" / "out") as temporary:
-        (temporary / "a.txt").write_text("half")
-        raise Killed
+    with pytest.raises(Killed):
+        _fill_half(tmp_path / "deep" / "out")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "mine.txt").write_text("mine")
     with filling(tmp_path) as temporary:
@@ -304,10 +313,7 @@ def test_advice_does_not_go_into_the_folder_of_a_run(run, advice):
     ("command", "words"),
     [
         ("advisor recommend data --out my/advice", "--plan my/advice/plan.json --out my/advice_again"),
-        (
-            "advisor train data --out=run/ --column label=kind",
-            "--plan run/plan.json --out run_again --column label=kind",
-        ),
+        ("advisor train data --out=run/ --root=x", "--plan run/plan.json --out run_again --root=x"),
         ("advisor compare data --out results.csv", "--recipe retrain_all --backbone MobileNet-0.25 --weights random"),
     ],
 )
