@@ -66,8 +66,7 @@ def main() -> None:
             if problem:
                 sys.exit(f"{command}: {problem}")
             longest = time.perf_counter() - started
-            shutil.rmtree("whole", ignore_errors=True)
-            Path("whole").unlink(missing_ok=True) if Path("whole").is_file() else None
+            remove("whole")
             Path("out").rename("whole")
             moments: list[tuple[str, Callable[[], None]]] = [
                 (f"{when} file {place + 1} of {places}", lambda place=place, when=when: kill_at(place, when))

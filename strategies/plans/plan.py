@@ -133,8 +133,13 @@ class Plan:
 
     def digest(self) -> str:
         """Returns a SHA-256 of everything that the plan decides. The reasons for it, `advice`, do not count."""
-        values = {name: value for name, value in self.to_dict().items() if name != "advice"}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return plan_digest(self.to_dict())
+
+
+def plan_digest(values: Mapping[str, Any]) -> str:
+    """Returns `Plan.digest` from the content of a `plan.json`."""
+    decided = {name: value for name, value in values.items() if name != "advice"}
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
 
 def check_plan(plan: Plan) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from strategies.errors import OutputError
-from strategies.files import check_output, sweep, write_text
+from strategies.files import check_output, load_json, sweep, write_json, write_text
+from strategies.plans.plan import Plan, plan_digest
 
 MEASURES = ("loss", "accuracy", "balanced_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
 REFIT = "refit_"  # in the history, before the names of the phases of a refit
@@ -18,7 +19,7 @@ CHECKPOINT = "checkpoint.npz"
 FINGERPRINT = "fingerprint.json"
 PICTURES = "pictures.json"
 REPORTS = ("report.md", "report.html")
-RESULTS = (PLAN, METRICS, MODEL, CLASS_NAMES, HISTORY, CHECKPOINT, FINGERPRINT, PICTURES, *REPORTS)
+RESULTS = (METRICS, MODEL, CLASS_NAMES, HISTORY, CHECKPOINT, FINGERPRINT, PICTURES, *REPORTS)
 UNFINISHED = "unfinished.txt"  # written before anything else of a run, and removed after everything else
 CONTINUE = "continue with --resume (resume=True): the last saved state is kept"
 
@@ -50,20 +51,33 @@ def is_unfinished(folder: Path) -> bool:
 
 
 def can_continue(folder: Path) -> bool:
-    """Returns whether a folder holds an interrupted run that came as far as writing its own plan."""
-    return is_unfinished(folder) and (folder / PLAN).is_file()
+    """Returns whether a folder holds an interrupted run that came as far as writing its own plan.
+
+    Otherwise the plan in the folder may be that of an earlier run, which was about to be overwritten.
+    """
+    if not is_unfinished(folder) or not (folder / PLAN).is_file():
+        return False
+    if not (folder / UNFINISHED).is_file():  # a run of an earlier release
+        return True
+    values = load_json(folder / PLAN)
+    marked = (folder / UNFINISHED).read_text(encoding="utf-8", errors="replace")
+    return isinstance(values, dict) and plan_digest(values) in marked
 
 
-def begin(folder: Path) -> None:
-    """Marks a run folder as unfinished, after which no result of an earlier run is left in it.
+def begin(folder: Path, plan: Plan, *, fresh: bool) -> None:
+    """Marks a run folder as unfinished, and writes the plan of the run into it.
 
-    The plan goes first: a folder that is marked and has a plan holds nothing of an earlier run.
+    Args:
+        folder: The run folder.
+        plan: The plan. An earlier one is replaced in one step: it may be the user's only copy.
+        fresh: Whether results of an earlier run are removed.
     """
     sweep(folder)
-    (folder / PLAN).unlink(missing_ok=True)
-    write_text(folder / UNFINISHED, "This run is not finished. Continue it with --resume (resume=True).\n")
-    for name in RESULTS:
+    words = "This run is not finished. Continue it with --resume (resume=True)."
+    write_text(folder / UNFINISHED, f"{words}\nSHA-256 of its plan: {plan.digest()}\n")
+    for name in RESULTS if fresh else ():
         (folder / name).unlink(missing_ok=True)
+    write_json(folder / PLAN, plan.to_dict(), again=CONTINUE)
 
 
 def finish(folder: Path) -> None:

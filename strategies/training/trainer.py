@@ -20,7 +20,7 @@ from strategies.data.splits import split_dataset
 from strategies.errors import DatasetError, PlanError
 from strategies.features.cache import default_cache
 from strategies.features.forward import forward
-from strategies.files import make_folder, write_json
+from strategies.files import make_folder
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, check_class_names, check_plan
 from strategies.training.baseline import measure_baseline
@@ -31,7 +31,7 @@ from strategies.training.model import StagedModel, resolve_precision
 from strategies.training.phases import Decided, Progress, TrainingRun, run_phase, save_state
 from strategies.training.recorder import Recorder
 from strategies.training.result import TrainingResult
-from strategies.training.run_files import CONTINUE, PLAN, REFIT, begin, can_continue, check_run, finish
+from strategies.training.run_files import REFIT, begin, can_continue, check_run, finish
 
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
@@ -95,11 +95,10 @@ def train(
         started = time.perf_counter()
         parts = _split(plan, data)
         training = _prepare(plan, parts, folder, callbacks, optimizer, cache)
-        if folder is not None and not (resume and can_continue(folder)):
-            begin(folder)
-        state = training.checkpoint.read()
+        fresh = folder is None or not (resume and can_continue(folder))
+        state = None if fresh else training.checkpoint.read()
         if folder is not None:
-            write_json(folder / PLAN, plan.to_dict(), again=CONTINUE)
+            begin(folder, plan, fresh=fresh)
         untrained = training.staged.snapshot() if plan.refit else {}
         course = Course()
         if state is None or state.values["decided"] is None:
