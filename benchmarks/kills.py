@@ -2,7 +2,7 @@
 
 Uses small pictures, the bundled network and a few steps. A killed command is given again: `train` with `--resume`, any
 other as it was, or with `--overwrite` where its folder holds files. The result must equal that of a run without
-interruption, and no other file may be left. Prints a line for each command. The exit code is 1 if something differs.
+interruption, and no other file may be left. Prints a line for each kill. The exit code is 1 if something differs.
 The processes are forked, so the benchmark needs Linux or macOS.
 """
 
@@ -49,7 +49,7 @@ NOT_COMPARED = ("seconds", "extra_seconds", "standard_error", "memory", "seconds
 
 
 def main() -> None:
-    """Prints a line for each command."""
+    """Prints a line for each kill."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--command", choices=list(COMMANDS), action="append")
     parser.add_argument("--random", type=int, default=4, help="kills at random moments, for each command")
@@ -76,11 +76,10 @@ def main() -> None:
             for _ in range(given.random):
                 seconds = chance.uniform(0.02, longest)
                 moments.append((f"after {seconds:.1f} s", lambda seconds=seconds: kill_after(seconds)))
-            problems = [(moment, found) for moment, kill in moments if (found := killed(command, kill))]
-            kills, sound = kills + len(moments), sound and not problems
-            print(f"{command}: {len(moments)} kills, {len(problems)} with another result", flush=True)
-            for moment, found in problems:
-                print(f"    killed {moment}: {found}", flush=True)
+            for moment, kill in moments:
+                problem = killed(command, kill)
+                kills, sound = kills + 1, sound and not problem
+                print(f"{command}, killed {moment}: {problem or 'the same result'}", flush=True)
             remove("whole")
     print(f"{kills} kills: {'each ends in the same result' if sound else 'results differ'}")
     sys.exit(not sound)
