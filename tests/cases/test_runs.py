@@ -1,12 +1,14 @@
 """Run folders of strangers, and runs that were killed: one sentence, or the result of a run without interruption."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -303,6 +305,21 @@ def test_a_full_disk_behind_stdout_is_one_sentence(advice, advisor, monkeypatch)
     assert code == 2
     assert "No space left on device" in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_full_temporary_folder_is_not_blamed_on_the_archive(advice, tmp_path, monkeypatch):
+    """A compressed archive is unpacked there."""
+    path = tmp_path / "data.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(advice.dataset.source, "data")
+    assert len(load_dataset(path)) == 20
+
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(UserError, match="TMPDIR"):
+        load_dataset(path)
 
 
 def test_advice_does_not_go_into_the_folder_of_a_run(run, advice):
