@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
@@ -221,6 +221,22 @@ def sweep(folder: Path) -> None:
         found = _TEMPORARY.match(item.name)
         if found and not _is_running(int(found[1])):
             _remove(item)
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Removes files, where they exist.
+
+    Raises:
+        OutputError: If one cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"Expected a file that can be replaced. Received: {str(path)!r} ({in_a_sentence(error)}). Remove it, "
+                f"or name another folder."
+            ) from error
 
 
 def _is_running(process: int) -> bool:

@@ -120,6 +120,11 @@ def locked(folder: Path | None) -> Iterator[None]:
             f"Expected a run folder that is not in use. Received: {folder}, which another run is writing to. Wait for "
             f"that run, or name another folder."
         ) from None
+    except OSError as error:
+        raise OutputError(
+            f"Expected a run folder that can be locked. Received: {folder} ({in_a_sentence(error)}). Free some space "
+            f"or allow writing there."
+        ) from error
     try:
         yield
     finally:

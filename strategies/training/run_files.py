@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from strategies.errors import OutputError
-from strategies.files import check_output, load_json, sweep, write_json, write_text
+from strategies.files import check_output, load_json, remove_files, sweep, write_json, write_text
 from strategies.plans.plan import Plan, plan_digest
 
 MEASURES = ("loss", "accuracy", "balanced_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
@@ -75,12 +75,11 @@ def begin(folder: Path, plan: Plan, *, fresh: bool) -> None:
     sweep(folder)
     words = "This run is not finished. Continue it with --resume (resume=True)."
     write_text(folder / UNFINISHED, f"{words}\nSHA-256 of its plan: {plan.digest()}\n")
-    for name in RESULTS if fresh else ():
-        (folder / name).unlink(missing_ok=True)
+    if fresh:
+        remove_files(folder / name for name in RESULTS)
     write_json(folder / PLAN, plan.to_dict(), again=CONTINUE)
 
 
 def finish(folder: Path) -> None:
     """Marks a run as finished: everything is written."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    (folder / UNFINISHED).unlink(missing_ok=True)
+    remove_files((folder / CHECKPOINT, folder / UNFINISHED))

@@ -222,6 +222,14 @@ def test_images_that_cannot_be_used_do_not_cost_the_earlier_run(run, advice):
     assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
+def test_a_folder_in_the_place_of_a_result_is_one_sentence(run, advice):
+    """It is not ours to remove."""
+    (run / METRICS).unlink()
+    (run / METRICS).mkdir()
+    with pytest.raises(OutputError, match=r"metrics\.json.*Remove it"):
+        advice.train(run, cache=False, overwrite=True)
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK", b"\x93NUMPY", None])
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path, damage):
     """It names the file, and says how to go on."""
