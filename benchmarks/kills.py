@@ -103,12 +103,12 @@ def write_inputs() -> None:
             sys.exit(problem)
 
 
-def begin(command: str, kill: Callable[[], None], *, again: Sequence[str] = ()) -> tuple[int, str]:
+def begin(command: str, kill: Callable[[], None]) -> tuple[int, str]:
     """Runs a command from its beginning; see `forked`."""
     remove("out")
     if command in BEGINS_WITH:
         shutil.copytree(BEGINS_WITH[command], "out")
-    return forked([*COMMANDS[command], *again], kill)
+    return forked(COMMANDS[command], kill)
 
 
 def killed(command: str, kill: Callable[[], None]) -> str:
