@@ -16,7 +16,7 @@ from advisor.recommendation import Recommendation, plan_for, recommend
 from advisor.report.files import save_comparison
 from advisor.report.html import comparison_fragment
 from advisor.report.text import summarize_comparison
-from advisor.results import KEY, VARIANT, append_rows, check_results, make_fingerprint, make_row, metrics_of
+from advisor.results import KEY, VARIANT, append_rows, check_results, is_known, make_fingerprint, make_row, metrics_of
 from strategies.display.progress import note
 from strategies.errors import UserError
 from strategies.plans.plan import Plan
@@ -83,8 +83,9 @@ def compare_recipes(
             that their times can be compared.
         minutes: Time for all four trainings. A few steps of each recipe are timed first; that takes extra time. Then
             all plans are shortened to the same share of their steps. Default: no limit, all steps.
-        out: CSV file to which one row per recipe is appended, in the format of the study. A shortened recipe is named
-            as a variant: `retrain_all:budget0.25`.
+        out: CSV file to which one row per recipe is appended as soon as it is trained, in the format of the study. A
+            shortened recipe is named as a variant: `retrain_all:budget0.25`. If an interrupted comparison is started
+            again, rows that the file has already are not appended again.
         **options: Other arguments of `recommend`: `backbone`, `weights`, `image_size`, `max_unreadable`, `group_by`,
             and the columns of a table.
 
@@ -118,17 +119,15 @@ def compare_recipes(
     keys = [_key(advice, candidate, share) for candidate in plans]
     if results is not None:
         check_results(results, keys)
-    outcomes = [_carry_out(candidate, share, advice) for candidate in plans]
-    if results is not None:
-        num_images = sum(part != "test" for part in data.split or ())
-        fingerprint = make_fingerprint(advice.profile, advice.similarity, curve)
-        append_rows(
-            results,
-            [
-                make_row(key, outcome.metrics, num_images=num_images, fingerprint=fingerprint)
-                for key, outcome in zip(keys, outcomes, strict=True)
-            ],
-        )
+    num_images = sum(part != "test" for part in data.split or ())
+    fingerprint = make_fingerprint(advice.profile, advice.similarity, curve)
+    outcomes = []
+    for key, candidate in zip(keys, plans, strict=True):
+        outcome = _carry_out(candidate, share, advice)
+        outcomes.append(outcome)
+        if results is not None:  # at once, so that an interruption loses one training at most
+            row = make_row(key, outcome.metrics, num_images=num_images, fingerprint=fingerprint)
+            append_rows(results, [] if is_known(results, key) else [row])
     return Comparison(advice=advice, outcomes=tuple(outcomes))
 
 

@@ -108,10 +108,11 @@ class Recommendation(Advice):
         """
         from strategies.training.trainer import train
 
-        result = train(self.plan, self.dataset, run, **options)
-        if run is not None:
-            save_training(self, self.dataset, result, Path(run), command=command)
-        return result
+        def save(result: TrainingResult) -> None:
+            if run is not None:
+                save_training(self, self.dataset, result, Path(run), command=command)
+
+        return train(self.plan, self.dataset, run, on_end=save, **options)
 
 
 def recommend(

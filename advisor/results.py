@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.measure.similarity import Similarity
 from strategies.errors import OutputError, few, in_a_sentence
+from strategies.files import check_writable, replacing
 
 if TYPE_CHECKING:
     from strategies.training.result import TrainingResult
@@ -114,13 +114,12 @@ def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
         keys: Values of the columns `KEY` of the rows that will be appended.
 
     Raises:
-        OutputError: If it is a folder, cannot be written, has other columns, or already holds one of those rows.
+        OutputError: If it is a folder, cannot be written, has other columns, or already holds all of those rows.
     """
     if path.is_dir() or not path.parent.is_dir():
         problem = "a folder" if path.is_dir() else "whose folder does not exist"
         raise OutputError(f"Expected a CSV file to append to. Received: {str(path)!r}, {problem}. Name a file.")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise OutputError(f"Expected a file that can be written. Received: {str(path)!r}. Allow writing to it.")
+    check_writable(path)
     if not path.exists() or not path.stat().st_size:
         return
     try:
@@ -141,9 +140,9 @@ def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
             f"Expected a file of complete lines. Received: {str(path)!r}, whose last line is truncated. Complete or "
             f"delete that line."
         )
-    existing = {tuple(row[name] for name in KEY) for row in rows}
-    known = [key for key in (tuple(map(str, key)) for key in keys) if key in existing]
-    if known:
+    existing, wanted = {tuple(row[name] for name in KEY) for row in rows}, [tuple(map(str, key)) for key in keys]
+    known = [key for key in wanted if key in existing]
+    if known and len(known) == len(wanted):  # with fewer, an earlier run was interrupted
         shared = ", ".join(f"{name} {value}" for name, value in zip(KEY[:-1], known[0], strict=False))
         raise OutputError(
             f"Expected a file without the results of this run. Received: {str(path)!r}, which holds "
@@ -152,10 +151,18 @@ def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends rows to a results file; creates the file with its header if it does not exist."""
-    new = not path.is_file() or not path.stat().st_size
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+    """Appends rows to a results file in one step; creates the file with its header if it does not exist."""
+    path = path.resolve()
+    before = path.read_bytes() if path.is_file() else b""
+    with replacing(path) as temporary:
+        temporary.write_bytes(before)
+        with temporary.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            if not before:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def is_known(path: Path, key: Sequence[Any]) -> bool:
+    """Returns whether a results file holds the row with these values of the columns `KEY`."""
+    return tuple(map(str, key)) in {tuple(row[name] for name in KEY) for row in read_results(path)}

@@ -24,7 +24,7 @@ from strategies.data.loading import load_dataset
 from strategies.files import write_json
 from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
-from strategies.training.checkpoint import FILE
+from strategies.training.run_files import CHECKPOINT
 
 NUM_IMAGES = 200
 COMMAND = [sys.executable, "-m", "advisor", "train"]
@@ -116,7 +116,7 @@ def full_disk(data: str, plan: Path, whole: Path, disk: Path) -> bool:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         last_line = done.stderr.strip().splitlines()[-1:]
         print(f"{plan.stem}: on 8 MB: exit code {done.returncode}, {last_line}")
-        has_checkpoint = (disk / "run" / FILE).exists()
+        has_checkpoint = (disk / "run" / CHECKPOINT).exists()
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
         if done.returncode:
             run(data, plan, disk / "run", "--resume")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+
+HIDDEN = "***"  # in place of what is secret in a URL
+_USER = re.compile(r"(?<=://)[^/\s'\"]*@")
+_QUERY = re.compile(r"(?<=[^\s'\"?#])[?#][^\s'\"]*=[^\s'\"]*")
 
 
 class UserError(ValueError):
@@ -48,9 +53,26 @@ def unknown_name(kind: str, received: str, known: Iterable[str], *, hint: str = 
 
 
 def in_a_sentence(error: Exception) -> str:
-    """Returns the message of another library's error in one line, without its final period."""
+    """Returns the message of another library's error in one line, without its final period and without secrets."""
     text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()).rstrip(".") or type(error).__name__
+    return redacted(" ".join(text.split())).rstrip(".") or type(error).__name__
+
+
+def redacted(text: str) -> str:
+    """Returns a text without the user, the password and the query of each URL in it: a query may hold a signature.
+
+    Example:
+        >>> from strategies.errors import redacted
+        >>> redacted("https://anna:secret@example.org/photos?X-Amz-Signature=abc&token=d")
+        'https://***@example.org/photos?***'
+        >>> redacted("s3://photos/cats"), redacted("photos/who?.jpg")
+        ('s3://photos/cats', 'photos/who?.jpg')
+    """
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+", _without_secrets, text)
+
+
+def _without_secrets(url: re.Match[str]) -> str:
+    return _QUERY.sub(f"?{HIDDEN}", _USER.sub(f"{HIDDEN}@", url[0]))
 
 
 def few(names: Sequence[str], most: int = 5) -> str:

@@ -16,6 +16,7 @@ from advisor.cli.advice import compare, recommend
 from advisor.cli.catalog import backbones, recipes
 from advisor.cli.demo import demo
 from advisor.cli.images import check, profile
+from advisor.cli.output import complete_output
 from advisor.cli.runs import evaluate, export, predict, report, script
 from advisor.cli.training import train
 from strategies.display.html import printable
@@ -72,7 +73,8 @@ def main() -> None:
     # Each training traces its own functions. TensorFlow takes several in one process for a mistake and warns.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        app()
+        with complete_output():
+            app()
     except UserError as error:
         print(f"advisor: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)

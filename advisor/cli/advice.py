@@ -54,15 +54,15 @@ def recommend(
     No file is written without --out.
     """
     from advisor.recommendation import recommend as advise
+    from advisor.report.files import check_advice_folder
     from advisor.report.terminal import show
     from advisor.report.text import advice_parts
     from advisor.rules import evidence_rows
-    from strategies.files import check_output
 
     evidence_rows(without or ())
     network.check()
     if out is not None:
-        check_output(out, overwrite=overwrite)
+        check_advice_folder(out, overwrite=overwrite)
     advice = advise(
         images.load(),
         backbone=network.backbone,

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from strategies.errors import OutputError, in_a_sentence, redacted
+
 JSON_VERSION = 1
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+@contextmanager
+def complete_output() -> Iterator[None]:
+    """Writes the output of a command to the end, which a full disk can prevent.
+
+    Raises:
+        OutputError: If stdout cannot be written to.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        # The interpreter flushes stdout once more when it ends, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(
+            f"Expected to write the output to the end. Received: {in_a_sentence(error)}. Free some space, or write to "
+            f"another disk."
+        ) from error
 
 
 def print_json(values: Mapping[str, Any]) -> None:
@@ -17,5 +46,5 @@ def print_json(values: Mapping[str, Any]) -> None:
 
 
 def typed_command() -> str:
-    """Returns the running command as it was typed, quoted for a shell."""
-    return shlex.join(["advisor", *sys.argv[1:]])
+    """Returns the running command as it was typed, quoted for a shell. Secrets in URLs are hidden."""
+    return shlex.join(["advisor", *map(redacted, sys.argv[1:])])

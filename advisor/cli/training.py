@@ -57,10 +57,10 @@ def train(
     from strategies.networks.backend import start_keras
     from strategies.plans.plan import read_plan
     from strategies.recipes import get_recipe
-    from strategies.training.run_files import PLAN, check_run
+    from strategies.training.run_files import PLAN, can_continue, check_run
 
     check_run(out, overwrite=overwrite, resume=resume)
-    if resume and plan is None and (Path(out) / PLAN).is_file():
+    if resume and plan is None and can_continue(Path(out)):
         plan = str(Path(out) / PLAN)
     if tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
         raise UserError(

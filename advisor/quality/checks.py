@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from strategies.files import new_file
+
 
 @dataclass(frozen=True, kw_only=True)
 class Suspect:
@@ -85,15 +87,14 @@ CHECKS: tuple[Check, ...] = (
     Check(
         code="unreadable",
         looks_for="files that cannot be read, or are truncated",
-        message="{count:,} of {total:,} files cannot be read. fingerprint.json lists them.",
+        message="{count:,} of {total:,} files cannot be read.",
         effect="Such files are left out.",
         source="decoding with Pillow",
     ),
     Check(
         code="ignored",
         looks_for="files among the images that are not used",
-        message="Files that are not used because they are hidden, links, or no images: {count:,}. fingerprint.json "
-        "lists them.",
+        message="Files that are not used because they are hidden, links, or no images: {count:,}.",
         effect="Such files are left out.",
         source="names of the files",
         is_fault=False,
@@ -109,7 +110,7 @@ CHECKS: tuple[Check, ...] = (
         code="duplicates_across_classes",
         looks_for="exact copies with different labels",
         message="Exact copies with different labels: {count:,} of {total:,} images. At least one of the labels is "
-        "probably wrong. fingerprint.json lists them.",
+        "probably wrong.",
         effect="An image and its copies count once. Training also learns the wrong label.",
         source="SHA-256 of the content",
     ),
@@ -125,7 +126,7 @@ CHECKS: tuple[Check, ...] = (
         code="near_copies_across_classes",
         looks_for="near copies with different labels",
         message="Near copies with different labels: {count:,} of {total:,} images. At least one of the labels is "
-        "probably wrong. fingerprint.json lists them.",
+        "probably wrong.",
         effect="An image and its near copies count once. Training also learns the wrong label.",
         source="as for near copies",
     ),
@@ -159,7 +160,7 @@ CHECKS: tuple[Check, ...] = (
         code="label_mistakes",
         looks_for="images that a classifier, trained without them, confidently assigns to another class",
         message="Images that look like another class than their own: {count:,} of {total:,}. Their labels may be "
-        "wrong, or they are hard cases. fingerprint.json lists them.",
+        "wrong, or they are hard cases.",
         effect="Training uses them with the labels that they have.",
         source="confident learning: Northcutt et al. 2021",
     ),
@@ -266,7 +267,7 @@ def save_suspects(findings: Sequence[Finding], path: str | Path) -> None:
         findings: Findings of a profile.
         path: A file that does not exist yet; see `strategies.files.check_new_file`.
     """
-    with Path(path).open("x", newline="", encoding="utf-8") as file:
+    with new_file(path) as file:
         writer = csv.writer(file)
         writer.writerow(("path", "finding", "detail"))
         writer.writerows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,6 +33,7 @@ from strategies.display.charts import Axis, Chart, Mark, Series, share_axis
 from strategies.display.html import share
 from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
+from strategies.training.run_files import PLAN
 
 MOST_CLASSES = 60  # in the table of class sizes: the largest half and the smallest half
 
@@ -78,7 +80,7 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
         "changes": changes_text(outlook),
         "steps": steps,
         "settings": settings(plan),
-        "repeat": _repeat(profile.source, command),
+        "repeat": _repeat(plan, profile.source, command),
         "typed": command,
     }
 
@@ -86,17 +88,35 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
 _DATA_OPTIONS = ("--group-by", "--column", "--root", "--follow-links")  # they decide which images belong to which split
 
 
-def _repeat(source: str, command: str | None) -> str:
-    """Returns how to carry out the plan on the same images: a command if one was typed, else Python."""
+def _repeat(plan: Plan, source: str, command: str | None) -> str:
+    """Returns how to carry out the plan on the same images: a command if one was typed, else Python.
+
+    The command names the plan where the typed command has written it, and a new folder beside it. A comparison writes
+    no plan, so its settings are named instead.
+    """
     typed = shlex.split(command or "")
     if typed[1:2] not in (["recommend"], ["train"], ["compare"]):
         return 'strategies.train(strategies.read_plan("plan.json"), images, "run/")'
-    words = ["advisor", "train", source, "--plan", "plan.json", "--out", "run/"]
+    folder = _value_of("--out", typed)
+    words = ["advisor", "train", source]
+    if typed[1] == "compare" or folder is None:
+        words += ["--recipe", plan.recipe, "--backbone", plan.backbone, "--weights", plan.weights]
+        words += ["--image-size", str(plan.image_size), "--seed", str(plan.seed), "--out", "run"]
+    else:
+        words += ["--plan", os.path.join(folder, PLAN), "--out", f"{folder.rstrip('/')}_again"]
     for place, word in enumerate(typed):
         if word.partition("=")[0] in _DATA_OPTIONS:
             has_value = "=" not in word and word != "--follow-links"
             words += typed[place : place + 1 + has_value]
     return shlex.join(words)
+
+
+def _value_of(option: str, words: Sequence[str]) -> str | None:
+    """Returns the value of an option in the words of a command: `--out run` or `--out=run`."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.partition("=")[0] == option:
+            return word.partition("=")[2] if "=" in word else following
+    return None
 
 
 def _measures(advice: Advice) -> list[dict[str, Any]]:

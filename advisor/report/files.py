@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,17 @@ from advisor.report.html import advice_page, comparison_page, training_page
 from advisor.report.markdown import advice_markdown, evaluation_markdown, export_markdown, training_markdown
 from advisor.report.pictures import advice_pictures, read_pictures, run_pictures, write_pictures
 from strategies.data.dataset import ImageDataset
-from strategies.errors import UserError
-from strategies.files import check_output, new_file, read_json, write_json
-from strategies.plans.plan import read_plan
+from strategies.errors import OutputError, RunError, UserError, few, redacted
+from strategies.files import check_output, filling, new_file, read_json, write_json, write_text
+from strategies.plans.plan import Plan, read_plan
 from strategies.runs.exporting import FOLDER as EXPORTS
 from strategies.runs.exporting import read_exports
-from strategies.training.run_files import HISTORY, METRICS, PLAN
+from strategies.runs.run_folder import read_history, read_metrics
+from strategies.training.run_files import FINGERPRINT, METRICS, MODEL, PLAN, REPORTS, UNFINISHED
 
 if TYPE_CHECKING:
     from strategies.runs.evaluation import RunEvaluation
     from strategies.training.result import TrainingResult
-
-FINGERPRINT = "fingerprint.json"
 
 
 def save_advice(
@@ -39,10 +38,25 @@ def save_advice(
         overwrite: Whether the folder may contain files; default: no.
         command: The command that was typed, if there was one.
     """
+    path = check_advice_folder(folder, overwrite=overwrite)
+    with filling(path) as temporary:
+        write_json(temporary / PLAN, advice.plan.to_dict())
+        _write_advice(temporary, advice, advice_pictures(advice, data), command)
+    return path
+
+
+def check_advice_folder(folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Returns the path of a folder that advice may be written to. Creates nothing.
+
+    Raises:
+        OutputError: If it holds files and `overwrite` is false, if it holds a training run, which the advice would
+            spoil, or if it cannot be written to.
+    """
     path = check_output(folder, overwrite=overwrite)
-    path.mkdir(parents=True, exist_ok=True)
-    write_json(path / PLAN, advice.plan.to_dict())
-    _write_advice(path, advice, advice_pictures(advice, data), command)
+    if any((path / name).exists() for name in (MODEL, METRICS, UNFINISHED)):
+        raise OutputError(
+            f"Expected a folder for advice. Received: {str(folder)!r}, which holds a training run. Name another folder."
+        )
     return path
 
 
@@ -92,17 +106,21 @@ def write_report(folder: str | Path) -> Path:
         The path of `report.md`.
 
     Raises:
-        UserError: If a file is missing or does not follow its schema.
+        UserError: If a file is missing or does not follow its schema, or if files do not belong together.
     """
     path = Path(folder)
     plan = read_plan(path / PLAN)
     advised = (path / FINGERPRINT).is_file() and bool(plan.advice)
-    measured = read_json(path / FINGERPRINT, "fingerprint", package="advisor") if advised else {}
+    measured = _read_fingerprint(path / FINGERPRINT, plan) if advised else {}
     advice = Advice.from_dicts(measured, plan) if advised else None
     pictures, typed = read_pictures(path), measured.get("command")
     if (path / METRICS).is_file():
-        metrics = read_json(path / METRICS, "metrics", package="strategies")
-        history = _read_history(path / HISTORY)
+        metrics, history = read_metrics(path, plan.class_names), read_history(path)
+        if metrics.get("plan_digest", plan.digest()) != plan.digest():
+            raise RunError(
+                f"Expected {METRICS} and {PLAN} of the same run. Received: {str(folder)!r}, where {METRICS} belongs to "
+                f"another plan. Restore the plan, or train again."
+            )
         exports = read_exports(path) if (path / EXPORTS).is_dir() else []
         text = training_markdown(plan, metrics, history, advice)
         if exports:
@@ -115,17 +133,17 @@ def write_report(folder: str | Path) -> Path:
             f"Expected a run folder with metrics.json, or an advice folder with fingerprint.json. Received: "
             f"{str(folder)!r} with neither. Give a folder that 'advisor train' or 'advisor recommend' wrote."
         )
-    (path / "report.md").write_text(text, encoding="utf-8")
-    (path / "report.html").write_text(page, encoding="utf-8")
-    return path / "report.md"
+    for name, content in zip(REPORTS, (text, page), strict=True):
+        write_text(path / name, content)
+    return path / REPORTS[0]
 
 
 def save_evaluation(found: RunEvaluation, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Writes `evaluation.json` and `evaluation.md` into a folder, and returns its path."""
     path = check_output(folder, overwrite=overwrite)
-    path.mkdir(parents=True, exist_ok=True)
-    write_json(path / "evaluation.json", found.to_dict())
-    (path / "evaluation.md").write_text(evaluation_markdown(found), encoding="utf-8")
+    with filling(path) as temporary:
+        write_json(temporary / "evaluation.json", found.to_dict())
+        write_text(temporary / "evaluation.md", evaluation_markdown(found))
     return path
 
 
@@ -135,14 +153,25 @@ def was_trained_on(run: str | Path, data: str) -> bool:
     if not path.is_file():
         return False
     source = read_json(path, "fingerprint", package="advisor")["profile"]["source"]
-    return Path(source).resolve() == Path(data).resolve()
+    return "\0" not in source and os.path.realpath(source) == os.path.realpath(redacted(data))
 
 
-def _read_history(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise UserError(
-            f"Expected the training history. Received: {str(path)!r} ({error.strerror}). Restore the file."
-        ) from error
+def _read_fingerprint(path: Path, plan: Plan) -> Mapping[str, Any]:
+    """Returns what was measured, after checking that it fits itself and the advice in the plan."""
+    measured = read_json(path, "fingerprint", package="advisor")
+    curve = measured["depth_curve"]
+    fits = curve is None or (
+        len(curve["stages"]) == len(curve["accuracy"]) == len(curve["standard_error"])
+        and {curve["chosen_stage"], curve["best_stage"]} <= set(curve["stages"])
+    )
+    rows = {
+        "profile/images_per_class": set(measured["profile"]["images_per_class"]) <= set(plan.class_names),
+        "depth_curve": fits,
+        "similarity": all(depth["score"] is not None for depth in measured["similarity"]["by_depth"].values()),
+    }
+    if wrong := [name for name, fits in rows.items() if not fits]:
+        raise RunError(
+            f"Expected measurements of the images of {PLAN}. Received: {str(path)!r}, where {few(wrong)} does not fit. "
+            f"Restore the file."
+        )
+    return measured

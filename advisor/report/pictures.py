@@ -18,11 +18,11 @@ from strategies.data.decoding import decode_image
 from strategies.data.encoded import UnreadableImage
 from strategies.errors import UserError
 from strategies.files import read_json, write_json
+from strategies.training.run_files import PICTURES
 
 if TYPE_CHECKING:
     from strategies.training.result import TrainingResult
 
-FILE = "pictures.json"
 PICTURES_VERSION = 1
 SIDE = 96  # pixels, square, as the network sees them
 QUALITY = 80
@@ -78,7 +78,7 @@ def run_pictures(advice: Advice, data: ImageDataset, result: TrainingResult) -> 
 
 def write_pictures(folder: Path, pictures: Mapping[str, Any]) -> None:
     """Writes `pictures.json`."""
-    write_json(folder / FILE, pictures)
+    write_json(folder / PICTURES, pictures)
 
 
 def read_pictures(folder: Path) -> Mapping[str, Any]:
@@ -87,9 +87,9 @@ def read_pictures(folder: Path) -> Mapping[str, Any]:
     Raises:
         UserError: If the file does not follow its schema.
     """
-    if not (folder / FILE).is_file():
+    if not (folder / PICTURES).is_file():
         return {"sample": [], "suspects": {}, "mistakes": []}
-    return read_json(folder / FILE, "pictures", package="advisor")
+    return read_json(folder / PICTURES, "pictures", package="advisor")
 
 
 def encode(pixels: np.ndarray) -> str:

@@ -206,6 +206,7 @@ def learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
+_LARGEST = 1e15  # a training that diverged has larger losses, which no chart can show
 _CURVES = ("accuracy", "val_accuracy", "loss", "val_loss")
 
 
@@ -231,7 +232,7 @@ def _learning_chart(metric: str, rows: Sequence[Mapping[str, Any]], steps: Axis,
 def _number(value: Any) -> float | None:
     if value is None or value == "":
         return None
-    return None if math.isnan(float(value)) else float(value)
+    return float(value) if abs(float(value)) < _LARGEST else None
 
 
 def reliability_chart(reliability: Mapping[str, Any]) -> Chart:

@@ -6,6 +6,7 @@ freeze map contradicts its phases is refused.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from strategies.errors import PlanError, in_a_sentence
+from strategies.errors import PlanError, UserError, in_a_sentence
 from strategies.files import check_schema, load_json
 from strategies.networks.backbones import CLASSIFIER, Stage
 from strategies.networks.network import PretrainedNetwork
@@ -130,6 +131,16 @@ class Plan:
         values["freeze_map"] = [asdict(row) for row in self.freeze_map]
         return {"version": PLAN_VERSION, **json.loads(json.dumps(values, allow_nan=False))}
 
+    def digest(self) -> str:
+        """Returns a SHA-256 of everything that the plan decides. The reasons for it, `advice`, do not count."""
+        return plan_digest(self.to_dict())
+
+
+def plan_digest(values: Mapping[str, Any]) -> str:
+    """Returns `Plan.digest` from the content of a `plan.json`."""
+    decided = {name: value for name, value in values.items() if name != "advice"}
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+
 
 def check_plan(plan: Plan) -> None:
     """Refuses a plan that is impossible or contradicts itself.
@@ -238,13 +249,11 @@ def read_plan(path: str | Path) -> Plan:
         PlanError: If the file is missing or does not follow the JSON schema of a plan, or if the plan is impossible or
             contradicts itself.
     """
+    values = load_json(path, error=PlanError)
     try:
-        values = load_json(path)
-    except OSError as error:
-        raise PlanError(f"Expected a plan file. Received: {str(path)!r} ({error.strerror}). Check the path.") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"Expected a plan in JSON. Received: {str(path)!r} ({error}). Fix the file.") from error
-    return plan_from_dict(values)
+        return plan_from_dict(values)
+    except UserError as error:
+        raise type(error)(f"{error} The plan is {str(path)!r}.") from error
 
 
 def plan_from_dict(values: Mapping[str, Any]) -> Plan:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strategies.errors import PlanError, UserError
-from strategies.files import check_new_file
+from strategies.files import check_new_file, replacing
 from strategies.networks.backbones import CLASSIFIER, OUTPUT, PREPROCESSING, get_backbone
 from strategies.networks.weights import BUNDLED, BUNDLED_FILE, sizes_to_load
 from strategies.plans.plan import STRENGTHS, Phase, Plan, check_plan, class_weights
@@ -78,7 +78,8 @@ def save_network(plan: Plan, path: str | Path) -> None:
     if Path(path).suffix != ".keras":
         raise UserError(f"Expected a file name that ends in .keras. Received: {str(path)!r}. Change it.")
     check_new_file(path)
-    build_network(plan.network).save(path)
+    with replacing(Path(path)) as temporary:
+        build_network(plan.network).save(temporary)
 
 
 def _fill_in(plan: Plan, most_lines: int) -> str:

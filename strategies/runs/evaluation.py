@@ -18,9 +18,9 @@ from strategies.data.pixels import PixelCache, Pixels
 from strategies.display.progress import track
 from strategies.errors import DatasetError, few
 from strategies.features.forward import forward
-from strategies.files import read_json
-from strategies.runs.run_folder import RunFolder, read_run
+from strategies.runs.run_folder import RunFolder, read_metrics, read_run
 from strategies.training.metrics import Evaluation, evaluate_predictions
+from strategies.training.run_files import METRICS
 
 EVALUATION_VERSION = 1
 
@@ -81,17 +81,17 @@ def evaluate_run(
     """
     folder = read_run(run)
     names = folder.class_names
+    metrics = read_metrics(folder.path, names) if (folder.path / METRICS).is_file() else None
     dataset = load_dataset(data, for_training=False, **columns)
     tested = dataset.split is not None and "test" in dataset.split
     if tested:
         dataset = dataset.subset(np.flatnonzero(np.array(dataset.split) == "test"))
     labels = _labels_of_run(dataset, names)
+    model = folder.model  # a model that cannot be loaded is refused before any image is decoded
     pixel_cache = PixelCache([folder.image_size], len(dataset))
     dataset, labels, unreadable = _without_unreadable(dataset, labels, max_unreadable, folder.image_size, pixel_cache)
-    metrics = _read_metrics(folder.path)
-    (probabilities,) = forward(
-        folder.model, Pixels(dataset.items, folder.image_size, pixel_cache), description="Evaluating"
-    )
+    pixels = Pixels(dataset.items, folder.image_size, pixel_cache)
+    (probabilities,) = forward(model, pixels, description="Evaluating")
     majority = None if metrics is None else names.index(metrics["baseline"]["majority_class"])
     return RunEvaluation(
         source=dataset.source,
@@ -148,8 +148,3 @@ def _why_unreadable(item: Any, image_size: int, pixel_cache: PixelCache) -> str 
     if pixel_cache.sizes and not isinstance(item, np.ndarray):
         pixel_cache.put(item, image_size, pixels)  # the evaluation reads it next
     return None
-
-
-def _read_metrics(folder: Path) -> Any:
-    path = folder / "metrics.json"
-    return read_json(path, "metrics", package="strategies") if path.is_file() else None

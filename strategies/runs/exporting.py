@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,9 +19,9 @@ import numpy as np
 from strategies.data.decoding import decode_readable, to_pixels
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset
-from strategies.errors import ExportError, in_a_sentence, unknown_name
+from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
 from strategies.features.forward import BATCH_SIZE, forward
-from strategies.files import check_output, write_json
+from strategies.files import check_output, check_writable, filling, make_folder, read_json, write_json
 from strategies.plans.plan import check_class_names
 from strategies.runs.run_folder import RunFolder, read_run
 from strategies.training.run_files import CLASS_NAMES, MODEL
@@ -149,16 +147,18 @@ def export(
     """
     row, run = check_format(format), read_run(run)
     folder = check_output(run.path / FOLDER / row.name if out is None else out, overwrite=overwrite)
+    record = run.path / FOLDER / f"{row.name}.json"
+    check_writable(record)
+    _ = run.model  # a model that cannot be loaded is refused before any image is decoded
     pixels, images, num_unreadable = _pixels(run, data)
     expected = _probabilities(run, pixels)
-    with tempfile.TemporaryDirectory(prefix="advisor-export-") as temporary:
-        path = Path(temporary, row.file)
+    with filling(folder) as temporary:  # only a checked export reaches the folder
+        path = temporary / row.file
         _write(run, row, path)
         received = _reloaded(row, path, pixels)
         write_json(path.with_name(CLASS_NAMES), {"version": 1, "class_names": list(run.class_names)})
         num_bytes = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
-        # Only a checked export reaches the folder.
-        shutil.copytree(temporary, folder, dirs_exist_ok=True)
+        record.unlink(missing_ok=True)
     result = Export(
         format=row.name,
         path=str(folder / row.file),
@@ -171,8 +171,8 @@ def export(
         runtime=f"{row.runtime} {version(row.runtime)}",
         model_digest=_digest(run),
     )
-    (run.path / FOLDER).mkdir(exist_ok=True)
-    write_json(run.path / FOLDER / f"{row.name}.json", result.to_dict())
+    make_folder(record.parent)
+    write_json(record, result.to_dict())
     return result
 
 
@@ -202,7 +202,7 @@ def read_exports(run: str | Path | RunFolder) -> list[Export]:
     for name in FORMATS:
         path = run.path / FOLDER / f"{name}.json"
         if path.is_file():
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path, "export", package="strategies", error=RunError)
             values.pop("version")
             found.append(Export(**values))
     return [exported for exported in found if exported.model_digest == digest]
@@ -268,6 +268,8 @@ def _write(run: RunFolder, row: Format, path: Path) -> None:
             (model if row.name == "savedmodel" else _convertible(model)).export(str(path), format=kind, verbose=False)
             if row.name == "onnx":
                 _describe(run, path)
+    except OSError:  # of the disk
+        raise
     except Exception as error:  # converters raise errors of many types
         raise ExportError(
             f"Expected a model that Keras can export as {row.name!r}. Received: {str(run.path)!r} "

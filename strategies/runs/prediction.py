@@ -76,6 +76,7 @@ def predict_in_parts(
     The run and the paths are checked at once. Unreadable files are found while decoding.
     """
     run, paths = read_run(run), find_images(images)
+    _ = run.model  # a model that cannot be loaded is refused before any image is decoded
     return _parts(run, paths, all_classes)
 
 

@@ -1,18 +1,27 @@
-"""Reads a run folder: its classes, its input size and its model."""
+"""Reads a run folder: its classes, its model and its results. Every file that is read from it is checked here."""
 
 from __future__ import annotations
 
-import json
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from strategies.errors import RunError, few, in_a_sentence
-from strategies.training.run_files import CLASS_NAMES, MODEL, PLAN
+from strategies.files import load_json, open_regular, read_json
+from strategies.training.run_files import CLASS_NAMES, HISTORY, MEASURES, METRICS, MODEL, PLAN, UNFINISHED
 
 if TYPE_CHECKING:
     import keras
+
+_MOST = {"image_size": 8192, "seed": 2**63}  # a larger image would not fit into memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,30 +92,94 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
     missing = [name for name in (MODEL, PLAN, CLASS_NAMES) if not (path / name).is_file()]
     if missing:
         what = f"without {few(missing)}" if path.is_dir() else "which is not a folder"
+        todo = f"Continue the run in it with --resume, since it has {UNFINISHED}"
         raise RunError(
             f"Expected a run folder, as 'advisor train --out' writes it. Received: {str(folder)!r}, {what}. "
-            f"Name such a folder."
+            f"{todo if (path / UNFINISHED).is_file() else 'Name such a folder'}."
         )
-    plan, classes = _read(path / PLAN), _read(path / CLASS_NAMES)
-    try:
-        names = tuple(str(name) for name in classes["class_names"])
-        run = RunFolder(path=path, class_names=names, image_size=int(plan["image_size"]), seed=int(plan["seed"]))
-        planned = tuple(plan["class_names"])
-    except (KeyError, TypeError, ValueError) as error:
+    plan = load_json(path / PLAN, error=RunError)
+    names = tuple(read_json(path / CLASS_NAMES, "class_names", package="strategies", error=RunError)["class_names"])
+    wrong = [name for name, most in _MOST.items() if not (isinstance(plan, dict) and _is_whole(plan.get(name), most))]
+    if wrong:
         raise RunError(
-            f"Expected {PLAN} and {CLASS_NAMES} as a run writes them. Received: {str(folder)!r}, where "
-            f"{in_a_sentence(error)} is missing or wrong. Train again, or fix the files."
+            f"Expected {few(wrong)} in a plan as a run writes it. Received: {str(path / PLAN)!r}, where it is "
+            f"missing or wrong. Restore the file."
+        )
+    if plan.get("class_names") != list(names):
+        raise RunError(
+            f"Expected the same classes in {PLAN} and {CLASS_NAMES}. Received: others than {few(names)} in "
+            f"{str(path / PLAN)!r}. Keep the files of a run together."
+        )
+    return RunFolder(path=path, class_names=names, image_size=plan["image_size"], seed=plan["seed"])
+
+
+def _is_whole(value: Any, most: int) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
+def read_metrics(folder: Path, class_names: Sequence[str]) -> Any:
+    """Returns the content of the `metrics.json` of a run folder, checked against its schema and the classes of the run.
+
+    Raises:
+        RunError: If the file does not follow its schema, contradicts itself or is for other classes.
+    """
+    path = folder / METRICS
+    metrics = read_json(path, "metrics", package="strategies", error=RunError)
+    test, names = metrics["test"], set(class_names)
+    counts = [row["num_images"] for row in test["per_class"].values()]
+    rows = {
+        "per_class": list(test["per_class"]) == list(class_names),
+        "majority_class": metrics["baseline"]["majority_class"] in names,
+        "confusion": [len(row) for row in test["confusion"]] == [len(names)] * len(names)
+        and np.array(test["confusion"]).sum(axis=1).tolist() == counts,
+        "num_images": sum(counts) == test["num_images"],
+        "mistakes": {mistake[part] for mistake in test["mistakes"] for part in ("true", "predicted")} <= names,
+    }
+    wrong = [name for name, fits in rows.items() if not fits]
+    if wrong:
+        raise RunError(
+            f"Expected the metrics of a run with the classes {few(class_names)}. Received: {str(path)!r}, where "
+            f"{few(wrong)} does not fit them. Restore the file."
+        )
+    return metrics
+
+
+def read_history(folder: Path) -> list[dict[str, str]]:
+    """Returns the rows of the `history.csv` of a run folder as text, checked.
+
+    Raises:
+        RunError: If the file cannot be read, lacks a column, or has a value that is no number.
+    """
+    path = folder / HISTORY
+    try:
+        with open_regular(path) as file:
+            reader = csv.DictReader(io.StringIO(file.read().decode("utf-8"), newline=""), strict=True)
+            rows = list(reader)
+        if missing := {*_HISTORY, *MEASURES} - set(reader.fieldnames or ()):
+            raise ValueError(f"no column {few(sorted(missing))}")
+        wrong = [number for number, row in enumerate(rows, start=1) if not _is_evaluation(row)]
+        if wrong or not rows:
+            raise ValueError(f"a wrong value in row {wrong[0]}" if wrong else "no row")
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(
+            f"Expected the training history. Received: {str(path)!r} ({in_a_sentence(error)}). Restore the file."
         ) from error
-    if names != planned:
-        raise RunError(
-            f"Expected the same classes in {PLAN} and {CLASS_NAMES}. Received: {few(planned)} and {few(names)} in "
-            f"{str(folder)!r}. Keep the files of a run together."
-        )
-    return run
+    return rows
 
 
-def _read(path: Path) -> Any:
+_HISTORY = ("phase", "step", "seconds")
+
+
+def _is_evaluation(row: Mapping[str | None, str | None]) -> bool:
+    """Returns whether a row of the history is complete; its numbers have the range that training gives them."""
+    if None in row or None in row.values():
+        return False
+    cells = {name: text or "" for name, text in row.items()}
+    if not (re.fullmatch("[0-9]{1,15}", cells["step"]) and cells["seconds"]):
+        return False
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"Expected JSON. Received: {str(path)!r} ({in_a_sentence(error)}). Fix the file.") from error
+        numbers = {name: float(cells[name] or 0) for name in (*MEASURES, "seconds")}
+    except ValueError:
+        return False
+    shares = [numbers[name] for name in MEASURES if name.endswith("accuracy")]
+    return all(number >= 0 for number in numbers.values()) and max(shares) <= 1 and math.isfinite(numbers["seconds"])

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.errors import OutputError
-from strategies.files import replacing
+from strategies.errors import OutputError, in_a_sentence
+from strategies.files import OWN, replacing
+from strategies.training.run_files import CHECKPOINT, CONTINUE
 
 if TYPE_CHECKING:
     import keras
 
-FILE = "checkpoint.npz"
-LOCK = ".lock"
+LOCK = f"{OWN}lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
-        self._path = None if folder is None else folder / FILE
+        self._path = None if folder is None else folder / CHECKPOINT
         self._identity = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
@@ -61,19 +61,25 @@ class Checkpoint:
         """Returns the state on disk, or `None` if there is none.
 
         Raises:
-            OutputError: If the state belongs to another plan, other images or other software.
+            OutputError: If the state belongs to another plan, other images or other software, or if it is damaged.
         """
         if self._path is None or not self._path.is_file():
             return None
-        with np.load(self._path, allow_pickle=False) as file:
-            values = json.loads(str(file["values"]))
-            if values.pop("identity") != self._identity:
-                raise OutputError(
-                    f"Expected the same images, plan and software versions as when the run in {self._path.parent} was "
-                    f"started. Received: different ones. Use the same ones, or start a new run in another folder."
-                )
-            counts = values.pop("counts")
-            groups = {name: [file[f"{name}/{index}"] for index in range(count)] for name, count in counts.items()}
+        try:
+            with np.load(self._path, allow_pickle=False) as file:
+                values = json.loads(str(file["values"]))
+                identity, counts = values.pop("identity"), values.pop("counts")
+                groups = {name: [file[f"{name}/{index}"] for index in range(count)] for name, count in counts.items()}
+        except Exception as error:  # a damaged archive raises errors of a dozen types
+            raise OutputError(
+                f"Expected a checkpoint that can be read. Received: {str(self._path)!r} "
+                f"({in_a_sentence(error)[:200]}). Delete it; the run then starts from the beginning."
+            ) from error
+        if identity != self._identity:
+            raise OutputError(
+                f"Expected the same images, plan and software versions as when the run in {self._path.parent} was "
+                f"started. Received: different ones. Use the same ones, or start a new run in another folder."
+            )
         return State(arrays=groups, values=values)
 
     def write(self, state: State) -> None:
@@ -90,13 +96,8 @@ class Checkpoint:
             "counts": {name: len(group) for name, group in state.arrays.items()},
         }
         arrays = {f"{name}/{index}": array for name, group in state.arrays.items() for index, array in enumerate(group)}
-        with replacing(self._path) as temporary, temporary.open("wb") as file:
+        with replacing(self._path, again=CONTINUE) as temporary, temporary.open("wb") as file:
             np.savez(file, **{"values": np.array(json.dumps(values)), **arrays})  # type: ignore[arg-type]
-
-    def remove(self) -> None:
-        """Deletes the file, once the run is finished."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -119,6 +120,11 @@ def locked(folder: Path | None) -> Iterator[None]:
             f"Expected a run folder that is not in use. Received: {folder}, which another run is writing to. Wait for "
             f"that run, or name another folder."
         ) from None
+    except OSError as error:
+        raise OutputError(
+            f"Expected a run folder that can be locked. Received: {folder} ({in_a_sentence(error)}). Free some space "
+            f"or allow writing there."
+        ) from error
     try:
         yield
     finally:

@@ -12,8 +12,8 @@ import numpy as np
 
 from strategies.plans.phase import Phase
 from strategies.training.metrics import paired_difference
+from strategies.training.run_files import MEASURES
 
-COLUMNS = ("loss", "accuracy", "balanced_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
 EVIDENCE = 2.0  # in standard errors: a phase is undone if the validation images show such a loss
 
 
@@ -100,14 +100,14 @@ class Recorder:
             found = split_measures(probabilities, self._labels, smoothing=smoothing)
             logs |= {f"val_{name}": value for name, value in found.items()}
             self._last = (probabilities.argmax(axis=1) == self._labels).astype("float64")
-        values = {name: float(logs[name]) if name in logs else None for name in COLUMNS}
+        values = {name: float(logs[name]) if name in logs else None for name in MEASURES}
         self.rows.append({"phase": phase.name, "step": step, **values, "seconds": self._seconds()})
         return logs
 
     @property
     def diverged(self) -> bool:
         """Whether the last evaluation had a loss that is not finite."""
-        values = [self.rows[-1][name] for name in COLUMNS]
+        values = [self.rows[-1][name] for name in MEASURES]
         return not math.isfinite(sum(value for value in values if value is not None))
 
     def keeps(self, phase: Phase) -> bool:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.files import replacing, write_json
+from strategies.files import make_folder, replacing, write_json
 from strategies.plans.plan import Plan
 from strategies.training.baseline import HeadBaseline
 from strategies.training.metrics import Evaluation
-from strategies.training.run_files import CLASS_NAMES, HISTORY, METRICS, MODEL, PLAN
+from strategies.training.run_files import CLASS_NAMES, CONTINUE, HISTORY, METRICS, MODEL, PLAN
 
 if TYPE_CHECKING:
     import keras
@@ -74,6 +74,7 @@ class TrainingResult:
         baseline["head"] = None if self.head is None else self.head.to_dict()
         return {
             "version": METRICS_VERSION,
+            "plan_digest": self.plan.digest(),
             "test": test,
             "baseline": baseline,
             "best_phase": self.best_phase,
@@ -85,12 +86,11 @@ class TrainingResult:
 
     def save(self, folder: str | Path) -> None:
         """Writes `model.keras`, `plan.json`, `class_names.json`, `history.csv` and `metrics.json` to a folder."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / MODEL) as temporary:
+        folder = make_folder(Path(folder))
+        with replacing(folder / MODEL, again=CONTINUE) as temporary:
             self.model.save(temporary)
-        with replacing(folder / HISTORY) as temporary:
+        with replacing(folder / HISTORY, again=CONTINUE) as temporary:
             self.history.to_csv(temporary, index=False)
-        write_json(folder / PLAN, self.plan.to_dict())
-        write_json(folder / CLASS_NAMES, {"version": 1, "class_names": list(self.plan.class_names)})
-        write_json(folder / METRICS, self.to_dict())
+        names = {"version": 1, "class_names": list(self.plan.class_names)}
+        for name, values in ((PLAN, self.plan.to_dict()), (CLASS_NAMES, names), (METRICS, self.to_dict())):
+            write_json(folder / name, values, again=CONTINUE)

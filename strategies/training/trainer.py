@@ -20,19 +20,18 @@ from strategies.data.splits import split_dataset
 from strategies.errors import DatasetError, PlanError
 from strategies.features.cache import default_cache
 from strategies.features.forward import forward
-from strategies.files import write_json
+from strategies.files import make_folder
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, check_class_names, check_plan
 from strategies.training.baseline import measure_baseline
 from strategies.training.calibration import fit_temperature
-from strategies.training.checkpoint import FILE as CHECKPOINT
 from strategies.training.checkpoint import Checkpoint, State, assign, locked, variables
 from strategies.training.metrics import evaluate_predictions
 from strategies.training.model import StagedModel, resolve_precision
 from strategies.training.phases import Decided, Progress, TrainingRun, run_phase, save_state
 from strategies.training.recorder import Recorder
 from strategies.training.result import TrainingResult
-from strategies.training.run_files import PLAN, REFIT, check_run
+from strategies.training.run_files import REFIT, begin, can_continue, check_run, finish
 
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
@@ -49,6 +48,7 @@ def train(
     cache: bool = True,
     baseline: bool = True,
     on_phase_end: PhaseHook | None = None,
+    on_end: Callable[[TrainingResult], None] | None = None,
 ) -> TrainingResult:
     """Carries out a plan: builds the model, trains it phase by phase, and evaluates it on the test images.
 
@@ -75,6 +75,8 @@ def train(
         baseline: Whether to fit a new head alone too, to measure the gain of the recipe over it.
         on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` at the end of each phase, before it
             is undone if it did harm. `weights_at_start` maps the path of every weight to a copy of its value.
+        on_end: Called with the result when it is in the run folder, before the run counts as finished. A run that is
+            interrupted during this call can be resumed too.
 
     Returns:
         A `TrainingResult`.
@@ -88,17 +90,16 @@ def train(
     check_plan(plan)
     folder = None if run is None else check_run(run, overwrite=overwrite, resume=resume)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     with locked(folder):
-        if folder is not None:
-            if not resume:
-                (folder / CHECKPOINT).unlink(missing_ok=True)
-            write_json(folder / PLAN, plan.to_dict())
         started = time.perf_counter()
         parts = _split(plan, data)
         training = _prepare(plan, parts, folder, callbacks, optimizer, cache)
+        fresh = folder is None or not (resume and can_continue(folder))
+        state = None if fresh else training.checkpoint.read()
+        if folder is not None:
+            begin(folder, plan, fresh=fresh)
         untrained = training.staged.snapshot() if plan.refit else {}
-        state = training.checkpoint.read()
         course = Course()
         if state is None or state.values["decided"] is None:
             course = _run_phases(training, course, state, on_phase_end)
@@ -111,7 +112,10 @@ def train(
         result = _judge(training, plan, decided, parts["test"].names, course.trainable, started, baseline)
         if folder is not None:
             result.save(folder)
-            training.checkpoint.remove()
+        if on_end is not None:
+            on_end(result)
+        if folder is not None:
+            finish(folder)
     return result
 
 
@@ -311,10 +315,8 @@ def _judge(
 
 def _identity(plan: Plan, pixels: Mapping[str, Pixels], parts: Mapping[str, ImageDataset]) -> dict[str, Any]:
     """Returns everything that a run depends on: its plan, its images and the software."""
-    values = plan.to_dict()
-    values.pop("advice", None)
     return {
-        "plan": values,
+        "plan": plan.digest(),
         "images": {
             name: [pixels[name].identity()["images"].hex(), part.labels.tolist()] for name, part in parts.items()
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import stat
 import tarfile
@@ -25,6 +26,7 @@ from strategies.files import open_regular
 ZIP = (".zip",)
 TAR = (".tar", ".tar.gz", ".tgz")
 _CHUNK = 2**20
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT)  # the last one if no folder has space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +182,18 @@ def _naming_damage(source: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # zipfile, tarfile and gzip raise a dozen kinds on damaged files
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise _damaged(source, error) from error
         raise DatasetError(
-            f"Expected a zip, tar or tar.gz archive. Received: {source!r} ({in_a_sentence(error)}). Create it again."
+            f"Expected space for a temporary file, to which a compressed archive is unpacked. Received: {source!r} "
+            f"({in_a_sentence(error)}). Free some space, or set TMPDIR to another folder."
         ) from error
+    except Exception as error:  # zipfile, tarfile and gzip raise a dozen kinds on damaged files
+        raise _damaged(source, error) from error
+
+
+def _damaged(source: str, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"Expected a zip, tar or tar.gz archive. Received: {source!r} ({in_a_sentence(error)}). Create it again."
+    )

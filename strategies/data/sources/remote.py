@@ -9,7 +9,7 @@ from typing import Any
 from strategies.data.dataset import ImageDataset
 from strategies.data.encoded import MAX_FILE_BYTES, Encoded
 from strategies.data.sources.folders import Listing, by_folder, folders_of
-from strategies.errors import DatasetError, in_a_sentence
+from strategies.errors import DatasetError, in_a_sentence, redacted
 
 _LOCAL = ("file", "local")
 
@@ -25,9 +25,10 @@ def read_url(source: Any) -> ImageDataset:
     Raises:
         DatasetError: If fsspec or its package for this storage is not installed, or the storage does not answer.
     """
+    shown = redacted(source)
     if re.split("://|::", source)[0].lower() in _LOCAL or "::" in source:
         raise DatasetError(
-            f"Expected a URL of object storage, such as 's3://bucket/photos'. Received: {source!r}. Give the path of "
+            f"Expected a URL of object storage, such as 's3://bucket/photos'. Received: {shown!r}. Give the path of "
             f"a folder or archive instead."
         )
     try:
@@ -37,12 +38,12 @@ def read_url(source: Any) -> ImageDataset:
         found = storage.find(root, detail=True)
     except ImportError as error:
         raise DatasetError(
-            f"Expected fsspec and its package for this storage. Received: {source!r} and an environment without "
+            f"Expected fsspec and its package for this storage. Received: {shown!r} and an environment without "
             f"them ({in_a_sentence(error)}). Run: pip install 'transfer-advisor[remote]', and install that package."
         ) from error
     except Exception as error:  # each storage has its own errors
         raise DatasetError(
-            f"Expected a folder in object storage. Received: {source!r} ({in_a_sentence(error)}). Check the URL and "
+            f"Expected a folder in object storage. Received: {shown!r} ({in_a_sentence(error)}). Check the URL and "
             f"your access to it."
         ) from error
     listing, start = Listing(), len(root.rstrip("/")) + 1
@@ -50,6 +51,6 @@ def read_url(source: Any) -> ImageDataset:
         name = path[start:].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         if name:
             usable = details.get("type") == "file" and (details.get("size") or 0) <= MAX_FILE_BYTES
-            listing.add(name, Encoded(path, partial(storage.cat_file, path)), usable=usable)
+            listing.add(name, Encoded(redacted(path), partial(storage.cat_file, path)), usable=usable)
     listing.folders = folders_of([*listing.images, *listing.ignored])
-    return by_folder(listing, source)
+    return by_folder(listing, shown)

@@ -15,7 +15,8 @@ import strategies
 from strategies.errors import OutputError
 from strategies.files import write_json
 from strategies.recipes import RECIPES
-from strategies.training.checkpoint import FILE, Checkpoint, State, locked
+from strategies.training.checkpoint import Checkpoint, State, locked
+from strategies.training.run_files import CHECKPOINT
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -68,7 +69,7 @@ def test_an_interrupted_run_continues_to_the_same_result(recipe, changes, step, 
     if recipe != "head_only":  # which is solved in a single step
         with pytest.raises(KeyboardInterrupt):
             strategies.train(plan, photos, run, cache=False, callbacks=[Interrupt(step)])
-        assert (run / FILE).is_file()
+        assert (run / CHECKPOINT).is_file()
         assert not (run / "metrics.json").exists()
     result = strategies.train(plan, photos, run, resume=True, cache=False)
     assert _same(whole.model, result.model)
@@ -76,7 +77,7 @@ def test_an_interrupted_run_continues_to_the_same_result(recipe, changes, step, 
     assert result.test == whole.test
     assert result.num_trainable_by_phase == whole.num_trainable_by_phase
     assert (run / "metrics.json").is_file()
-    assert not (run / FILE).exists()
+    assert not (run / CHECKPOINT).exists()
 
 
 def test_without_a_state_a_run_starts_from_the_beginning(photos, tmp_path):
@@ -84,7 +85,7 @@ def test_without_a_state_a_run_starts_from_the_beginning(photos, tmp_path):
     plan = _plan("retrain_all")
     with pytest.raises(KeyboardInterrupt):
         strategies.train(plan, photos, tmp_path / "run", cache=False, callbacks=[Interrupt(1)])
-    (tmp_path / "run" / FILE).unlink()
+    (tmp_path / "run" / CHECKPOINT).unlink()
     strategies.train(plan, photos, tmp_path / "run", resume=True, cache=False)
     with pytest.raises(OutputError, match="which is finished"):
         strategies.train(plan, photos, tmp_path / "run", resume=True)
@@ -129,14 +130,14 @@ def test_a_killed_run_can_be_continued(photos, tmp_path):
     )
     arguments = [str(tmp_path / "plan.json"), str(photos), str(tmp_path / "run")]
     child = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
-    while not (tmp_path / "run" / FILE).exists() and child.poll() is None:
+    while not (tmp_path / "run" / CHECKPOINT).exists() and child.poll() is None:
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     short = Interrupt(3)
     with pytest.raises(KeyboardInterrupt):
         strategies.train(plan, photos, tmp_path / "run", resume=True, cache=False, callbacks=[short])
-    with np.load(tmp_path / "run" / FILE) as state:
+    with np.load(tmp_path / "run" / CHECKPOINT) as state:
         assert "variables/0" in state
 
 
@@ -155,4 +156,4 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
     found = Checkpoint(tmp_path, {"plan": 1}).read()
     assert found.values == {"phase": 0}
     assert found.arrays["variables"][0].tolist() == [0, 1, 2]
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
