@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from strategies.data.dataset import ImageDataset
 from strategies.data.encoded import MAX_FILE_BYTES, Encoded
-from strategies.data.sources.folders import Listing, by_folder, folders_of, without_wrapping
+from strategies.data.sources.folders import Listing, by_folder, folders_of
 from strategies.data.sources.paths import ends_in, existing_file
 from strategies.errors import DatasetError, UserError, in_a_sentence
 from strategies.files import open_regular
@@ -75,9 +75,7 @@ def is_archive(source: Any) -> bool:
 
 
 def read_archive(source: Any) -> ImageDataset:
-    """Reads a class folder in an archive, with or without train, val and test folders.
-
-    If one folder contains everything else, it is left out of the names.
+    """Reads a class folder in an archive, with or without train, val and test folders; see `by_folder`.
 
     Raises:
         DatasetError: If the archive is damaged, exceeds `LIMITS`, or holds links, devices or names that lead out of it.
@@ -92,7 +90,7 @@ def read_archive(source: Any) -> ImageDataset:
             listing.add(member.name, member.item)
     files = [member.name for member in members if member.item is not None]
     listing.folders = sorted({*listing.folders, *folders_of([*listing.folders, *files])})
-    return by_folder(without_wrapping(listing), str(source))
+    return by_folder(listing, str(source))
 
 
 def list_zip(path: Path, source: str) -> list[Member]:
@@ -243,5 +241,6 @@ def _naming_damage(source: str) -> Iterator[None]:
         raise
     except Exception as error:  # zipfile, tarfile and gzip raise a dozen kinds on damaged files
         raise DatasetError(
-            f"Expected a whole zip, tar, tar.gz or tar.bz2 archive. Received: {source!r} ({in_a_sentence(error)}). Create it again."
+            f"Expected a whole zip, tar, tar.gz or tar.bz2 archive. Received: {source!r} ({in_a_sentence(error)}). "
+            f"Create it again."
         ) from error
