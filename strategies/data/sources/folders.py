@@ -13,7 +13,15 @@ import numpy as np
 
 from strategies.data.dataset import ImageDataset
 from strategies.data.sources.layout import Layout, find_layout
-from strategies.data.sources.paths import existing_folder, file_name, fixed_part, matches, why_not_followed
+from strategies.data.sources.paths import (
+    below,
+    closed_folder,
+    existing_folder,
+    file_name,
+    fixed_part,
+    matches,
+    why_not_followed,
+)
 from strategies.data.sources.unused import (
     CLOSED,
     HIDDEN,
@@ -177,10 +185,7 @@ def list_folder(root: Path, *, follow_links: bool = False) -> Listing:
     def refuse(error: OSError) -> None:
         name = file_name(Path(error.filename), root)
         if not is_hidden(name):
-            raise DatasetError(
-                f"Expected folders that can be read. Received: {error.filename!r} ({error.strerror}). Allow access to "
-                f"it or remove it."
-            )
+            raise closed_folder(error)
         found.ignored[f"{name}/"] = CLOSED
 
     real_root = os.path.realpath(root)
@@ -210,14 +215,15 @@ def list_pattern(pattern: str) -> Listing:
     """
     found, root = Listing(), fixed_part(pattern)
     real_root = os.path.realpath(root)
-    for path in sorted(set(matches(pattern))):
-        name = file_name(path, root)
-        if path.is_dir() and not path.is_symlink():
-            inside = list_folder(path)
-            found.images |= {f"{name}/{file}": item for file, item in inside.images.items()}
-            found.ignored |= {f"{name}/{file}": why for file, why in inside.ignored.items()}
-        elif name not in found.images and name not in found.ignored:
-            found.add(name, path, why=LINK_TO_FOLDER if path.is_dir() else why_not_followed(path, real_root))
+    paths = set(matches(pattern))
+    folders = {path for path in paths if path.is_dir() and not path.is_symlink()}
+    for folder in folders:
+        if folders.isdisjoint(folder.parents):
+            paths.update(below(folder))
+    for path in sorted(paths):
+        if path.is_symlink() or not path.is_dir():
+            why = LINK_TO_FOLDER if path.is_dir() else why_not_followed(path, real_root)
+            found.add(file_name(path, root), path, why=why)
     return found
 
 

@@ -101,12 +101,10 @@ def _splits(tops: Sequence[str], source: str) -> dict[str, str]:
             groups[(match[1] or "").lower(), (match[3] or "").lower()][top] = SPLIT_NAMES[match[2].lower()]
     every = {top: split for group in groups.values() for top, split in group.items()}
     plain = groups[("", "")]
-    for splits in (plain, *groups.values(), every):
+    for splits in (every,) if len(every) == len(tops) else (plain, *groups.values()):
         others = [top for top in tops if top not in splits]
-        if len(set(splits.values())) < 2 and (others or splits is not plain):
+        if len(set(splits.values())) < 2 and (others or splits != plain):
             continue
-        if others and splits is every:
-            break
         if others:
             raise DatasetError(
                 f"Expected either class folders or train, val and test folders. Received: {source!r} with both, "

@@ -111,12 +111,19 @@ def matches(pattern: str) -> Iterator[Path]:
     yield from _matches(folder, [part for part, _ in itertools.groupby(parts)] if "**" in parts else parts)
 
 
+def below(folder: Path) -> Iterator[Path]:
+    """Yields what is below a folder and is not hidden, in no order. Links to folders are not followed."""
+    return _matches(folder, ["**"])
+
+
 def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     head, rest = parts[0], parts[1:]
     try:
         with os.scandir(folder) as found:
             entries = list(found)
-    except (OSError, ValueError):  # a name may hold a zero byte
+    except PermissionError as error:
+        raise closed_folder(error) from error
+    except (OSError, ValueError):  # there is no such folder; a name may hold a zero byte
         return
     if head == "**" and rest:
         yield from _matches(folder, rest)
@@ -133,6 +140,14 @@ def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
                 yield path
             elif is_open:
                 yield from _matches(path, rest)
+
+
+def closed_folder(error: OSError) -> DatasetError:
+    """Returns the error for a folder that may not be opened."""
+    return DatasetError(
+        f"Expected folders that can be read. Received: {error.filename!r} ({error.strerror}). Allow access to it or "
+        f"remove it."
+    )
 
 
 def _is_match(name: str, pattern: str) -> bool:

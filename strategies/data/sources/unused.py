@@ -64,7 +64,7 @@ KINDS = (
         "Write their slices or tiles as PNG, and keep those of one patient together with --group-by",
     ),
     Kind(
-        "a video",
+        "video",
         (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"),
         "Write frames as images, for example with 'ffmpeg -i clip{suffix} -vf fps=1 clip_%04d.jpg', and keep those of "
         "one video together with --group-by",

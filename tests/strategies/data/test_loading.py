@@ -310,7 +310,7 @@ def test_pipes_sockets_and_devices_are_never_opened(tmp_path):
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(os.path.relpath(root / "cat" / "s.png"))
     assert tuple(load_dataset(root).ignored) == ("cat/pipe.png", "cat/s.png", "dog/device.png")
-    assert load_dataset(root, follow_links=True).ignored == load_dataset(root).ignored
+    assert load_dataset(root, follow_links=True).ignored.keys() == load_dataset(root).ignored.keys()
     for path, kind in ((root / "cat" / "pipe.png", "a pipe"), (Path("/dev/zero"), "a device")):
         with pytest.raises(UnreadableImage, match=kind):
             decode_image(path)
