@@ -80,11 +80,10 @@ def split_text(profile: DatasetProfile) -> str:
     """Returns how many images are in each split, and which splits are the user's own."""
     counts = profile.images_per_split or {}
     drawn = [part for part in counts if part not in profile.own_splits]
-    whose = "your split"
+    whose = "your split" if not drawn else "split at random"
     if drawn and profile.own_splits:
-        whose = f"{' and '.join(profile.own_splits)} as you gave them, {' and '.join(drawn)} taken from train at random"
-    elif drawn:
-        whose = "split at random"
+        given = "".join(f"your {part} images, " for part in profile.own_splits if part != "train")
+        whose = f"{given}{' and '.join(drawn)} taken from your train images at random"
     return f"{' / '.join(f'{count:,}' for count in counts.values())} images ({' / '.join(counts)}), {whose}"
 
 

@@ -144,12 +144,12 @@ REFUSED = {  # builder, parts of the message
     "spelling": (_splits(train=("Cats", "Dogs"), test=("cats", "dogs")), ("'Cats' in the train", "'cats' in another")),
     "spelling with spaces": (_splits(train=("red fox", "dog"), test=("Red_Fox ", "dog")), ("'red fox'", "'Red_Fox '")),
     "a class only in test": (_splits(train=AB, test=("a", "b", "c")), ("none of 'c' in the train split",)),
-    "links": (_linked, ("link that leads out of the folder: 4", "--follow-links")),
-    "HEIC": (_bytes(HEIC, "dog/1.HEIC", "dog/2.HEIC"), ("0 of 'dog'", "HEIC photo .HEIC: 2", "*.HEIC'")),
-    "HEIC beside one image": (_with(_bytes(HEIC, "dog/1.heic"), dog=1), ("1 of 'dog'", "HEIC photo .heic: 1")),
+    "links": (_linked, ("fewer of 'cat', 'dog'", "link that leads out of the folder: 8", "--follow-links")),
+    "HEIC": (_bytes(HEIC, "dog/1.HEIC", "dog/2.HEIC"), ("fewer of 'dog'", "HEIC photo .HEIC: 2", "*.HEIC'")),
+    "HEIC beside one image": (_with(_bytes(HEIC, "dog/1.heic"), dog=1), ("fewer of 'dog'", "HEIC photo .heic: 1")),
     "raw": (_bytes(b"II*\0", "dog/1.NEF"), ("raw photo .NEF: 1", "jpg *.NEF")),
-    "DICOM": (_bytes(bytes(128) + b"DICM", "normal/1.dcm", "nodule/1.dcm"), ("DICOM image .dcm: 1", "pydicom")),
-    "videos": (_bytes(b"\0\0\0\x18ftypmp42", "walk/1.mp4", "run/1.mp4"), ("video .mp4: 1", "ffmpeg")),
+    "DICOM": (_bytes(bytes(128) + b"DICM", "normal/1.dcm", "nodule/1.dcm"), ("DICOM image .dcm: 2", "pydicom")),
+    "videos": (_bytes(b"\0\0\0\x18ftypmp42", "walk/1.mp4", "run/1.mp4"), ("video .mp4: 2", "ffmpeg")),
     "PPM": (_bytes(b"P6 1 1 255\n\0\0\0", "dog/1.ppm", "dog/2.ppm"), ("Netpbm image .ppm: 2",)),
     "text only": (_bytes(b"text", "dog/1.foo"), ("not an image .foo: 1", "end in .jpg")),
     "no folder at all": (lambda root: _saved(_made(root), "1.heic").parent, ("none, and files that are", ".heic: 1")),
@@ -180,7 +180,7 @@ def test_the_split_is_shown(tmp_path):
     """With its sizes, and whose it is: the user's, drawn at random, or a part of each."""
     for names, text in (
         ({"train": AB, "valid": AB, "test": AB}, "8 / 8 / 8 images (train / val / test), your split"),
-        ({"train": AB, "test": AB}, "train and test as you gave them, val taken from train at random"),
+        ({"train": AB, "test": AB}, "your test images, val taken from your train images at random"),
         ({}, "images (train / val / test), split at random"),
     ):
         root = tmp_path / str(len(names))

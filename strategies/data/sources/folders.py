@@ -133,9 +133,11 @@ def _without_class(names: Sequence[str], used: Iterable[str], layout: Layout) ->
 def _no_class_folder(listing: Listing, source: str) -> DatasetError:
     received = f"{len(listing.images):,} images outside of class folders"
     tables = [name for name in listing.ignored if name.lower().endswith((".csv", ".tsv", ".parquet"))]
-    advice = "Create a folder for each class and put its images there."
+    advice = "Create a folder for each class and put its images there, or a table with the columns path and label."
     if tables:
-        advice = f"If the table {tables[0]!r} names the classes, give its path. Otherwise, c{advice[1:]}"
+        advice = (
+            f"If the table {tables[0]!r} names the classes, give its path. Otherwise, create a folder for each class."
+        )
     elif listing.ignored and not listing.images:
         received = f"files that are not used ({reasons_text(listing.ignored)})"
     return DatasetError(f"Expected one sub-folder per class. Received: {source!r} with none, and {received}. {advice}")
@@ -156,19 +158,23 @@ def check_folders(dataset: ImageDataset) -> None:
     trained = Counter(
         label for label, part in zip(dataset.labels.tolist(), parts, strict=True) if part in ("train", None)
     )
+    short, unused = [], {}
     for index, name in enumerate(dataset.class_names):
-        # Beside an image, other files are no surprise.
+        # Beside an image, files of other kinds are no surprise.
         no_surprise = (HIDDEN, RESULTS, *((NO_IMAGE,) if trained[index] else ()))
-        unused = {
+        found = {
             file: why
             for file, why in (dataset.ignored.items() if trained[index] < 2 else ())
             if name in file.split("/")[:-1] and not why.startswith(no_surprise)
         }
-        if unused:
-            raise DatasetError(
-                f"Expected two or more images of every class. Received: {dataset.source!r} with {trained[index]} of "
-                f"{name!r}, and files in its folder that are not used ({reasons_text(unused)}). {advice_for(unused)}"
-            )
+        if found:
+            short.append(name)
+            unused.update(found)
+    if short:
+        raise DatasetError(
+            f"Expected two or more images of every class. Received: {dataset.source!r} with fewer of {few(short)}, and "
+            f"with files there that are not used ({reasons_text(unused)}). {advice_for(unused)}"
+        )
 
 
 def list_folder(root: Path, *, follow_links: bool = False) -> Listing:
