@@ -177,21 +177,37 @@ def _next(archive: tarfile.TarFile, end: int, count: int) -> tarfile.TarInfo | N
     """Returns the next member of a tar file, which must begin where the one before it ends, at byte `end`."""
     try:
         info = archive.next()
+        if info is not None and (info.size < 0 or archive.offset <= end or not _same_size(archive, info)):
+            raise tarfile.ReadError("damaged")
     except tarfile.TarError as error:
         raise ValueError(f"{in_a_sentence(error)} from byte {end:,} on, after {count:,} members") from error
-    if info is not None and (info.size < 0 or archive.offset <= end):
-        raise ValueError(f"damaged at byte {end:,}, after {count:,} members")
     return info
 
 
+def _same_size(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bool:
+    """Returns whether the size in a record before a header, which has no checksum, is that of the header, if it fits.
+
+    A larger size would hide the members behind.
+    """
+    if "size" not in info.pax_headers or info.size >= 8**11:
+        return True
+    file: Any = archive.fileobj
+    place = file.tell()
+    file.seek(info.offset_data - tarfile.BLOCKSIZE)
+    header = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), tarfile.ENCODING, "surrogateescape")
+    file.seek(place)
+    return header.size == info.size
+
+
 def _check_end(file: BinaryIO, end: int, count: int) -> None:
-    """Raises a `ValueError` if a tar file does not end with zeros from byte `end` on."""
+    """Raises a `ValueError` if a tar file does not end with a block of zeros, or more of them, at byte `end`."""
     file.seek(end)
-    part = file.read(tarfile.BLOCKSIZE)
-    while len(part) and not part.strip(b"\0") and (more := file.read(_CHUNK)):
+    part = first = file.read(tarfile.BLOCKSIZE)
+    while not part.strip(b"\0") and (more := file.read(_CHUNK)):
         part = more
-    if not part or part.strip(b"\0"):
-        raise ValueError(f"{'damaged' if part else 'cut off'} at byte {end:,}, after {count:,} members")
+    if part.strip(b"\0") or len(first) < tarfile.BLOCKSIZE:
+        what = "damaged" if first.strip(b"\0") or len(first) == tarfile.BLOCKSIZE else "cut off"
+        raise ValueError(f"{what} at byte {end:,}, after {count:,} members")
 
 
 def read_part(file: BinaryIO, lock: threading.Lock, offset: int, size: int) -> bytes:

@@ -13,6 +13,7 @@ from strategies.data.sources.archives import check_zip
 from strategies.data.sources.arrays import from_arrays
 from strategies.data.sources.parts import read_parts
 from strategies.data.sources.paths import SPLIT_NAMES, existing_file
+from strategies.data.sources.unused import NO_IMAGE
 from strategies.errors import DatasetError, few, in_a_sentence
 from strategies.files import open_regular
 
@@ -38,7 +39,8 @@ def read_npz(source: Any) -> ImageDataset:
         with open_regular(path) as file:
             check_zip(file, str(source))
             with np.load(file, allow_pickle=False) as arrays:
-                pairs = _pairs(arrays.files, str(source))
+                names = arrays.files
+                pairs = _pairs(names, str(source))
                 parts = {part: (arrays[x], arrays[y]) for part, (x, y) in pairs.items()}
     except DatasetError:
         raise
@@ -47,9 +49,9 @@ def read_npz(source: Any) -> ImageDataset:
             f"Expected an .npz file with only numbers and text. Received: {str(source)!r} ({in_a_sentence(error)}). "
             f"Save it again with np.savez."
         ) from error
-    if "" in parts:
-        return read(parts[""])
-    return replace(read_parts(parts, read=read), source=str(source))
+    dataset = read(parts[""]) if "" in parts else read_parts(parts, read=read)
+    others = {name: NO_IMAGE for name in names if not any(name in pair for pair in pairs.values())}
+    return replace(dataset, source=str(source), ignored=others)
 
 
 def _pairs(names: list[str], source: str) -> dict[str, tuple[str, str]]:
