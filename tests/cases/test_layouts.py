@@ -53,6 +53,10 @@ READ = {  # builder -> classes, and images per split
         _splits(seg_train__seg_train=AB, seg_test__seg_test=AB), AB, {"train": 8, "test": 8},
     ),
     "one inside only one split": (_splits(train__train=AB, test=AB), AB, {"train": 8, "test": 8}),
+    "a folder inside each split": (_splits(train__images=AB, test__images=AB), AB, {"train": 8, "test": 8}),
+    "Kaggle's names of sets": (
+        _splits(training_set__training_set=AB, test_set__test_set=AB), AB, {"train": 8, "test": 8},
+    ),
     "one folder too high": (lambda root: _classes("cat", "dog")(root / "photos").parent, ("cat", "dog"), None),
     "two folders too high": (lambda root: _splits(train=AB, test=AB)(root / "x/y").parent.parent, AB,
                              {"train": 8, "test": 8}),
@@ -107,6 +111,14 @@ def _linked(root):
     return root
 
 
+def _linked_folders(root):
+    _classes("cat", "dog")(root.parent / "elsewhere")
+    root.mkdir()
+    for name in ("cat", "dog"):
+        (root / name).symlink_to(root.parent / "elsewhere" / name, target_is_directory=True)
+    return root
+
+
 def _with(build, **files):
     def more(root):
         root = build(root)
@@ -145,6 +157,12 @@ REFUSED = {  # builder, parts of the message
     "spelling with spaces": (_splits(train=("red fox", "dog"), test=("Red_Fox ", "dog")), ("'red fox'", "'Red_Fox '")),
     "a class only in test": (_splits(train=AB, test=("a", "b", "c")), ("none of 'c' in the train split",)),
     "links": (_linked, ("fewer of 'cat', 'dog'", "link that leads out of the folder: 8", "--follow-links")),
+    "links to class folders": (_linked_folders, ("link to a folder: 2", "--follow-links")),
+    "a link to a class folder": (_with(_linked_folders, fox=3), ("one, 'fox', and 'cat', 'dog'", "--follow-links")),
+    "one folder too high, with a cover": (
+        lambda root: _saved(_classes("x/cat", "x/dog")(root), "cover.jpg").parent,
+        ("'x', whose sub-folders 'cat', 'dog'",),
+    ),
     "HEIC": (_bytes(HEIC, "dog/1.HEIC", "dog/2.HEIC"), ("fewer of 'dog'", "HEIC photo .HEIC: 2", "*.HEIC'")),
     "HEIC beside one image": (_with(_bytes(HEIC, "dog/1.heic"), dog=1), ("fewer of 'dog'", "HEIC photo .heic: 1")),
     "raw": (_bytes(b"II*\0", "dog/1.NEF"), ("raw photo .NEF: 1", "jpg *.NEF")),

@@ -132,15 +132,16 @@ def _without_class(names: Sequence[str], used: Iterable[str], layout: Layout) ->
 
 def _no_class_folder(listing: Listing, source: str) -> DatasetError:
     received = f"{len(listing.images):,} images outside of class folders"
+    advice = "Create a folder for each class and put its images there, or a table with the columns path and label"
     tables = [name for name in listing.ignored if name.lower().endswith((".csv", ".tsv", ".parquet"))]
-    advice = "Create a folder for each class and put its images there, or a table with the columns path and label."
     if tables:
         advice = (
-            f"If the table {tables[0]!r} names the classes, give its path. Otherwise, create a folder for each class."
+            f"If the table {tables[0]!r} names the classes, give its path. Otherwise, create a folder for each class"
         )
     elif listing.ignored and not listing.images:
         received = f"files that are not used ({reasons_text(listing.ignored)})"
-    return DatasetError(f"Expected one sub-folder per class. Received: {source!r} with none, and {received}. {advice}")
+        advice = advice_for(listing.ignored, advice)[:-1]
+    return DatasetError(f"Expected one sub-folder per class. Received: {source!r} with none, and {received}. {advice}.")
 
 
 def check_folders(dataset: ImageDataset) -> None:
@@ -158,6 +159,8 @@ def check_folders(dataset: ImageDataset) -> None:
     trained = Counter(
         label for label, part in zip(dataset.labels.tolist(), parts, strict=True) if part in ("train", None)
     )
+    if len(dataset.class_names) == 1:
+        _check_one_class(dataset)
     short, unused = [], {}
     for index, name in enumerate(dataset.class_names):
         # Beside an image, files of other kinds are no surprise.
@@ -174,6 +177,23 @@ def check_folders(dataset: ImageDataset) -> None:
         raise DatasetError(
             f"Expected two or more images of every class. Received: {dataset.source!r} with fewer of {few(short)}, and "
             f"with files there that are not used ({reasons_text(unused)}). {advice_for(unused)}"
+        )
+
+
+def _check_one_class(dataset: ImageDataset) -> None:
+    """Raises a `DatasetError` if other folders than the only class folder may be the classes."""
+    (name,) = dataset.class_names
+    inside = {image.partition(f"{name}/")[2].rpartition("/")[0].split("/")[0] for image in dataset.names} - {""}
+    links = [file for file, why in dataset.ignored.items() if why == LINK_TO_FOLDER]
+    if len(inside) > 1:
+        raise DatasetError(
+            f"Expected two or more class folders. Received: {dataset.source!r} with one, {name!r}, whose sub-folders "
+            f"{few(sorted(inside))} may be the classes. Give the path of the folder that holds the class folders."
+        )
+    if links:
+        raise DatasetError(
+            f"Expected two or more class folders. Received: {dataset.source!r} with one, {name!r}, and {few(links)}, "
+            f"each a {LINK_TO_FOLDER}. {advice_for(dict.fromkeys(links, LINK_TO_FOLDER))}"
         )
 
 

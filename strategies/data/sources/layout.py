@@ -23,7 +23,7 @@ class Layout:
     Attributes:
         outer: Number of folders around everything else.
         splits: `train`, `val` or `test`, for each folder that means one.
-        wrapped: Folders of a split that hold only a folder of their own name, such as `seg_train/seg_train`.
+        wrapped: Folders of a split that hold another folder around everything, such as `seg_train/seg_train`.
     """
 
     outer: int = 0
@@ -50,8 +50,8 @@ class Layout:
 def find_layout(folders: Sequence[str], images: Iterable[str], source: str) -> Layout:
     """Returns which folders are classes: `<class>/...`, or `<train, val or test>/<class>/...`.
 
-    Folders around everything else are skipped. So is, in the folder of a split, a folder of the same name around
-    everything else.
+    Folders around everything else are skipped. So are those inside the folders of splits, if every split has one, or
+    if it has the name of the split.
 
     Args:
         folders: Names of all folders, including empty ones, with `/` between folders.
@@ -79,11 +79,10 @@ def find_layout(folders: Sequence[str], images: Iterable[str], source: str) -> L
             break
         root, outer = only, outer + 1
     splits = _splits(below[root], source)
-    wrapped = {
-        top
-        for top in splits
-        if [_last(name).lower() for name in below[top]] == [_last(top).lower()] and top not in holders
-    }
+    only_child = {top: below[top][0] for top in splits if len(below[top]) == 1 and top not in holders}
+    around_classes = [top for top, child in only_child.items() if below[child] and child not in holders]
+    same_name = [top for top, child in only_child.items() if _last(child).lower() == _last(top).lower()]
+    wrapped = around_classes if len(around_classes) == len(splits) else same_name
     layout = Layout(outer, splits, frozenset(wrapped))
     _check_spelling([name for name in folders if layout.is_class(name)], layout, source)
     return layout

@@ -125,12 +125,11 @@ def reasons_text(unused: Mapping[str, str], most: int = 4) -> str:
     return listed([f"{reason}: {count:,}" for reason, count in counts], most)
 
 
-def advice_for(unused: Mapping[str, str]) -> str:
-    """Returns what to do about the most frequent reason, in a sentence."""
+def advice_for(unused: Mapping[str, str], default: str = f"Names of images end in {', '.join(EXTENSIONS)}") -> str:
+    """Returns what to do about the most frequent reason, in a sentence; `default` if there is no rule for it."""
     reason = Counter(unused.values()).most_common(1)[0][0] if unused else ""
     what, _, suffix = reason.rpartition(" ")
     kind = next((kind for kind in KINDS if kind.what == what), None)
-    default = f"Names of images end in {', '.join(EXTENSIONS)}"
     return (kind.advice.format(suffix=suffix) if kind else _ADVICE.get(reason, default)) + "."
 
 
