@@ -91,13 +91,15 @@ def by_folder(listing: Listing, source: str) -> ImageDataset:
     class_names = tuple(sorted({name.split("/")[layout.depth(name)] for name in folders if layout.is_class(name)}))
     if not class_names:
         raise _no_class_folder(listing, source)
-    used = {name: item for name, item in listing.images.items() if name.count("/") > layout.depth(name)}
+    class_of = {name: layout.class_of(name) for name in listing.images}
+    used = {name: item for name, item in listing.images.items() if class_of[name] is not None}
     ignored = {name: RESULTS if _is_below(name, results) else why for name, why in listing.ignored.items()}
-    ignored |= _without_class([name for name in listing.images if name not in used], used, layout)
+    if len(used) < len(listing.images):
+        ignored |= _without_class([name for name in listing.images if name not in used], used, layout)
     index_of = {name: index for index, name in enumerate(class_names)}
     return ImageDataset(
         class_names=class_names,
-        labels=np.array([index_of[name.split("/")[layout.depth(name)]] for name in used], dtype="int64"),
+        labels=np.array([index_of[str(class_of[name])] for name in used], dtype="int64"),
         items=list(used.values()),
         names=tuple(used),
         source=source,
@@ -108,9 +110,8 @@ def by_folder(listing: Listing, source: str) -> ImageDataset:
 
 def _result_folders(listing: Listing) -> set[str]:
     """Returns the outermost folders that hold results of this package and no image, such as run folders."""
-    tops = {name.split("/")[0] for name in listing.images}
     found = {name.split("/")[0] for name in listing.ignored if "/" in name and name.split("/")[-1] in RESULT_FILES}
-    return found - tops
+    return found and found - {name.split("/")[0] for name in listing.images}
 
 
 def _is_below(name: str, folders: set[str]) -> bool:

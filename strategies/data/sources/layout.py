@@ -38,6 +38,11 @@ class Layout:
         """Returns the place of the class among the folders of a file, or of a folder."""
         return self.outer + bool(self.splits) + (self.top(name) in self.wrapped if self.wrapped else 0)
 
+    def class_of(self, name: str) -> str | None:
+        """Returns the class of a file; `None` if it is in no class folder."""
+        parts, depth = name.split("/"), self.depth(name)
+        return parts[depth] if len(parts) > depth + 1 else None
+
     def is_class(self, folder: str) -> bool:
         """Returns whether a folder is a class folder."""
         return folder.count("/") == self.depth(folder)

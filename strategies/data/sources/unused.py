@@ -86,7 +86,7 @@ _STARTS = re.compile(
 
 def is_hidden(name: str) -> bool:
     """Returns whether a file, or a folder above it, is hidden. macOS adds `__MACOSX` folders to archives."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return name.startswith(".") or "/." in name or ("__MACOSX" in name and "__MACOSX" in name.split("/"))
 
 
 def why_unused(name: str, item: Path | Encoded) -> str:
