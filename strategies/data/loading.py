@@ -38,10 +38,10 @@ def load_dataset(
         source: The images and labels. `SOURCES` in `data/sources/forms.py` lists all forms:
 
             - a class folder: `root/<class>/*`, or `root/{train,val,test}/<class>/*`, whose split is kept; also in a
-              zip or tar archive, or in object storage by a URL;
+              zip or tar archive, or in object storage by a URL. `training`, `dev`, `eval` and others mean a split too;
             - a table with the columns `path,label[,split,group]`: a CSV file, a Parquet file or a pandas DataFrame;
             - arrays `(x, y)`, where `x` has the shape `(num_images, height, width[, channels])` and values 0-255, or an
-              `.npz` file of them;
+              `.npz` file of them, all together or for each split (`x_train`, `y_train` and so on);
             - TFRecord files or WebDataset tar shards, by path, pattern or list;
             - a `datasets.Dataset` or a TFDS builder;
             - a `tf.data.Dataset` or `keras.utils.PyDataset` of images and labels, which is read into memory once;
@@ -54,7 +54,7 @@ def load_dataset(
         root: Folder that the paths of a table are relative to. Default: the folder of the table's file; for a
             DataFrame, the working folder.
         follow_links: Whether to follow links in a class folder that lead to folders or out of the class folder.
-            Otherwise such links are listed as ignored.
+            Otherwise such links are listed as ignored, with the reason.
         for_training: Whether at least two classes with two images each are required. `False` accepts any labels.
 
     Returns:

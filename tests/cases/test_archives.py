@@ -71,6 +71,7 @@ WHOLE = {
     "a.tar.bz2": _tar("w:bz2"),
     "a.tbz2": _tar("w:bz2"),
     "a.zip": _zip(),
+    "commented.zip": _zip() + b"\n",
     "stored.zip": _zip(zipfile.ZIP_STORED),
     "windows.zip": _zip(rename=lambda name: name.replace("/", "\\")),
     "windows folders.zip": _zip(rename=lambda name: name.replace("/", "\\"), more=[("cat/", b""), ("dog/", b"")]),

@@ -119,8 +119,9 @@ def check_zip(file: BinaryIO, source: str) -> None:
     """
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
-        file.seek(-22 - len(archive.comment), 2)  # the last record, which has a fixed size before its comment
-        stated = int.from_bytes(file.read(12)[10:], "little")
+    file.seek(max(0, file.seek(0, 2) - 2**16 - 22))  # the last record has 22 bytes and a comment of up to 2**16
+    last = file.read()
+    stated = int.from_bytes(last[last.rindex(b"PK\5\6") :][10:12], "little")
     if stated not in (len(infos) & 0xFFFF, 0xFFFF):  # it has 16 bits; all of them set means: more than that
         raise ValueError(f"{len(infos):,} files in its list, which should be {stated:,}")
     LIMITS.check(source, len(infos), sum(info.file_size for info in infos), file.seek(0, 2))
