@@ -29,7 +29,8 @@ from strategies.data.dataset import check_classes
 from strategies.data.decoding import decode_image
 from strategies.data.encoded import Encoded
 from strategies.data.loading import load_dataset
-from strategies.data.sources.folders import Listing, by_folder, check_folders, folders_of, list_pattern
+from strategies.data.sources.folders import Listing, by_folder, check_folders, folders_of
+from strategies.data.sources.patterns import list_pattern
 from strategies.errors import UserError
 from strategies.plans.plan import plan_from_dict, read_plan
 from strategies.plans.planning import make_plan

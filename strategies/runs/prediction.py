@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from strategies.data.decoding import decode_readable
-from strategies.data.sources.folders import Listing, list_folder, list_pattern
+from strategies.data.sources.folders import Listing, list_folder
 from strategies.data.sources.paths import as_text
+from strategies.data.sources.patterns import list_pattern
 from strategies.data.sources.unused import HIDDEN, no_image, reasons_text
 from strategies.display.progress import note
 from strategies.errors import DatasetError

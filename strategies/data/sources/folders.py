@@ -14,12 +14,9 @@ import numpy as np
 from strategies.data.dataset import ImageDataset
 from strategies.data.sources.layout import Layout, find_layout
 from strategies.data.sources.paths import (
-    below,
     closed_folder,
     existing_folder,
     file_name,
-    fixed_part,
-    matches,
     why_not_followed,
 )
 from strategies.data.sources.unused import (
@@ -231,26 +228,6 @@ def list_folder(root: Path, *, follow_links: bool = False) -> Listing:
         for file in sorted(files):
             path = Path(parent, file)
             found.add(file_name(path, root), path, why=why_not_followed(path, real_root, follow_links))
-    return found
-
-
-def list_pattern(pattern: str) -> Listing:
-    """Lists the files that match a pattern such as `"photos/**/*.jpg"`, and those in folders that do.
-
-    The root is the part of the pattern before its first special character. As in a folder, links are not followed out
-    of it.
-    """
-    found, root = Listing(), fixed_part(pattern)
-    real_root = os.path.realpath(root)
-    paths = set(matches(pattern))
-    folders = {path for path in paths if path.is_dir() and not path.is_symlink()}
-    for folder in folders:
-        if folders.isdisjoint(folder.parents):
-            paths.update(below(folder))
-    for path in sorted(paths):
-        if path.is_symlink() or not path.is_dir():
-            why = LINK_TO_FOLDER if path.is_dir() else why_not_followed(path, real_root)
-            found.add(file_name(path, root), path, why=why)
     return found
 
 

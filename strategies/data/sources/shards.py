@@ -15,7 +15,8 @@ from strategies.data.dataset import EXTENSIONS, ImageDataset
 from strategies.data.encoded import Encoded, open_encoded
 from strategies.data.sources.archives import Member, list_tar, read_part
 from strategies.data.sources.labels import cell_text, check_filled, encode_labels
-from strategies.data.sources.paths import is_path, shard_paths
+from strategies.data.sources.paths import is_path
+from strategies.data.sources.patterns import shard_paths
 from strategies.data.sources.unused import NO_IMAGE, NO_LABEL
 from strategies.errors import DatasetError, few, in_a_sentence
 from strategies.files import open_regular
