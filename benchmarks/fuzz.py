@@ -1,7 +1,9 @@
-"""Feeds damaged images, archives and plans to the code that reads them: python benchmarks/fuzz.py --inputs 100000
+"""Feeds damaged inputs to the code that reads them: python benchmarks/fuzz.py --inputs 100000
 
+Inputs are images, archives, folders, patterns and plans.
 Each input is a valid one with random changes: bytes are flipped, cut out, doubled or replaced; values of a plan are
-replaced, removed or moved. It must be accepted, or refused with an error of this package; anything else is a defect.
+replaced, removed or moved. Folders and patterns are made of random words. An input must be accepted, with every file
+used or with a reason not to, or refused with an error of this package; anything else is a defect.
 Prints a row for each target, and the first defects, each with the seed that reproduces it. The exit code is 1 if there
 is a defect.
 """
@@ -23,15 +25,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from strategies.data.dataset import check_classes
 from strategies.data.decoding import decode_image
 from strategies.data.encoded import Encoded
 from strategies.data.loading import load_dataset
+from strategies.data.sources.folders import Listing, by_folder, check_folders, folders_of
+from strategies.data.sources.patterns import list_pattern
 from strategies.errors import UserError
 from strategies.plans.plan import plan_from_dict, read_plan
 from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
 
 SHOWN = 5
+COPIES = 3  # images of each class in an archive
+WORDS = ("train", "Testing", "dev", "seg_train", "seg_test", "cat", "Cat ", "dog", ".hid", "plan.json", "test1", "\n")
+SUFFIXES = (".png", ".JPG", "", ".heic", ".txt", ".csv", "/plan.json", ".")
+MAGIC = ("*", "**", "?", "[!a]*", "[", "*.png", "c*t", "{a,b}", "**/**", "\0")
 IMAGES = (  # format, mode, options of Pillow
     ("JPEG", "RGB", {}),
     ("JPEG", "L", {"progressive": True}),
@@ -80,7 +89,13 @@ def main():
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # Pillow warns about odd metadata
     with tempfile.TemporaryDirectory() as folder:
-        targets = {"images": Images(), "archives": Archives(Path(folder)), "plans": Plans(Path(folder))}
+        targets = {
+            "images": Images(),
+            "archives": Archives(Path(folder)),
+            "folders": Folders(),
+            "patterns": Patterns(Path(folder)),
+            "plans": Plans(Path(folder)),
+        }
         counts, slowest, defects = {name: Counter() for name in targets}, dict.fromkeys(targets, 0.0), []
         for seed in range(given.seed, given.seed + given.inputs):
             name = list(targets)[seed % len(targets)]
@@ -126,32 +141,92 @@ class Images:
 
 
 class Archives:
-    """Reads damaged zip, tar and tar.gz files of a class folder."""
+    """Reads damaged zip files, tar files of all kinds and .npz files of a class folder. No image may be missing."""
 
     def __init__(self, folder):
         self.folder, self.good = folder, {}
-        files = {f"{name}/{index}.png": Images().good[3] for name in ("cat", "dog") for index in range(2)}
-        for suffix in (".zip", ".tar", ".tgz"):
-            path = folder / f"good{suffix}"
-            if suffix == ".zip":
-                with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-                    for name, content in files.items():
-                        archive.writestr(name, content)
-            else:
-                with tarfile.open(path, "w:gz" if suffix == ".tgz" else "w") as archive:
-                    for name, content in files.items():
-                        info = tarfile.TarInfo(name)
-                        info.size = len(content)
-                        archive.addfile(info, io.BytesIO(content))
-            self.good[suffix] = path.read_bytes()
+        png = Images().good[3]
+        names = [f"{name}/{index}.png" for name in ("cat", "dog") for index in range(COPIES)]
+        for name in ("a.zip", "windows.zip"):
+            with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+                for member in names:
+                    info = zipfile.ZipInfo("x")
+                    info.filename = member.replace("/", "\\") if name == "windows.zip" else member
+                    archive.writestr(info, png)
+        for name, mode, kind in (
+            ("a.tar", "w", tarfile.GNU_FORMAT),
+            ("pax.tar", "w", tarfile.PAX_FORMAT),
+            ("a.tgz", "w:gz", tarfile.GNU_FORMAT),
+            ("a.tar.bz2", "w:bz2", tarfile.GNU_FORMAT),
+        ):
+            with tarfile.open(folder / name, mode, format=kind) as archive:
+                for member in names:
+                    info = tarfile.TarInfo(member)
+                    info.size, info.pax_headers = len(png), {"comment": "a record", "size": str(len(png))}
+                    archive.addfile(info, io.BytesIO(png))
+        pixels = np.zeros((COPIES, 8, 8), "uint8")
+        np.savez(
+            folder / "a.npz",
+            **{f"{x}_{part}": pixels[..., 0, 0] if x == "y" else pixels for x in "xy" for part in ("train", "test")},
+        )
+        self.good = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def __call__(self, generator):
         """Lists one damaged archive and decodes its images."""
-        suffix = str(generator.choice(list(self.good)))
-        path = self.folder / f"damaged{suffix}"
-        path.write_bytes(damaged(self.good[suffix], generator))
-        for item in load_dataset(path).items:
+        name = str(generator.choice(list(self.good)))
+        path = self.folder / f"damaged {name}"
+        path.write_bytes(damaged(self.good[name], generator))
+        dataset = load_dataset(path, for_training=False)
+        if len(dataset) + len(dataset.ignored) < 2 * COPIES and not (name == "a.npz" and dataset.ignored):
+            raise AssertionError(f"only {len(dataset)} images of {name}, and {dataset.ignored}")
+        for item in dataset.items:
             decode_image(item, 16)
+
+
+class Folders:
+    """Reads listings of files and folders with random names."""
+
+    def __call__(self, generator):
+        """Labels the images of one listing."""
+        listing = Listing()
+        words = generator.choice(WORDS, generator.integers(1, 5)).tolist()
+        depths, suffixes = generator.integers(4, size=2), SUFFIXES[: generator.integers(1, len(SUFFIXES))]
+        for index in range(generator.integers(1, 60)):
+            folders = [word(generator, words) for _ in range(generator.choice(depths))]
+            name = "/".join([*folders, f"{index}{word(generator, suffixes)}"])
+            listing.add(name, Encoded("fuzz", lambda: b"GIF89a"))
+        listing.folders = folders_of([*listing.images, *listing.ignored])
+        number = len(listing.images) + len(listing.ignored)
+        dataset = by_folder(listing, "fuzz")
+        if len(dataset) + len(dataset.ignored) != number:
+            raise AssertionError(f"{number} files, of which {len(dataset)} are used and {len(dataset.ignored)} are not")
+        check_folders(dataset)
+        check_classes(dataset)
+
+
+class Patterns:
+    """Finds the images of random patterns in a folder with links in a circle."""
+
+    def __init__(self, folder):
+        self.root = folder / "pictures"
+        for name in WORDS[:4]:
+            (self.root / name).mkdir(parents=True)
+            (self.root / name / "0.png").write_bytes(b"")
+            (self.root / name / "link.png").symlink_to("/etc/hostname")
+            (self.root / name / "circle").symlink_to(self.root, target_is_directory=True)
+
+    def __call__(self, generator):
+        """Finds the images of one pattern."""
+        parts = [word(generator, (*WORDS, *MAGIC)) for _ in range(generator.integers(1, 6))]
+        found = list_pattern("/".join([str(self.root), *parts])).images.values()
+        outside = [path for path in found if not path.resolve().is_relative_to(self.root.resolve())]
+        if outside:
+            raise AssertionError(f"{parts} leads to {outside[0]}")
+
+
+def word(generator, words):
+    """Returns one of the words."""
+    return str(generator.choice(words))
 
 
 class Plans:

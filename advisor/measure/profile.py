@@ -15,13 +15,14 @@ from advisor.measure.sampling import sample
 from advisor.quality.checks import Finding, Suspect, make_finding
 from advisor.quality.image_statistics import ImageStatistics
 from advisor.quality.scan import scan_images
-from advisor.quality.suspects import copy_suspects, near_links, picture_suspects
+from advisor.quality.suspects import copy_suspects, near_links, nested_suspects, picture_suspects
 from strategies.data.dataset import SPLITS, ImageDataset, check_classes, check_unreadable, few_unreadable
 from strategies.data.encoded import UnreadableImage
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import PixelCache
+from strategies.data.sources.unused import reasons_text
 from strategies.data.splits import components, split_dataset, with_groups
-from strategies.errors import DatasetError
+from strategies.errors import DatasetError, listed
 from strategies.features.cache import default_cache
 
 
@@ -47,6 +48,7 @@ class DatasetProfile:
         num_duplicates: Number of images beyond the first of each cluster.
         duplicates_across_classes: The clusters whose images have different labels.
         images_per_split: Number of images in `train`, `val` and `test`.
+        own_splits: Those of `train`, `val` and `test` that the user gave. The others are drawn at random.
         effective_num_images: Number of distinct images outside the test split: exact and near copies count once.
             Groups do not reduce it, because the gain from training more layers grows with the number of images, not
             of groups.
@@ -75,6 +77,7 @@ class DatasetProfile:
     duplicates_across_classes: tuple[tuple[str, ...], ...]
     images_per_split: Mapping[str, int] | None
     effective_num_images: int
+    own_splits: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     num_looked_at: int = 0
     sampled: bool = False
@@ -93,7 +96,11 @@ class DatasetProfile:
     def from_dict(cls, values: Mapping[str, Any]) -> DatasetProfile:
         """Reads the profile of `fingerprint.json`."""
         findings = tuple(Finding.from_dict(finding) for finding in values["findings"])
-        lists = {name: tuple(values[name]) for name in ("class_names", "unreadable", "ignored")}
+        lists = {
+            name: tuple(values[name])
+            for name in ("class_names", "unreadable", "ignored", "own_splits")
+            if name in values
+        }
         clusters = {name: tuple(map(tuple, values[name])) for name in ("duplicates", "duplicates_across_classes")}
         return cls(**{**values, **lists, **clusters, "findings": findings})
 
@@ -178,7 +185,8 @@ def profile_dataset(
     links = [places[np.array(link)].tolist() for link in (*duplicates, *near)]
     split = split_dataset(kept, seed=seed, duplicates=links)
     split = replace(split, picture=tuple(components(len(split), links)))
-    return _profile(split, split.subset(places), statistics, unreadable, duplicates, near), split
+    profile = _profile(split, split.subset(places), statistics, unreadable, duplicates, near)
+    return replace(profile, own_splits=tuple(part for part in SPLITS if part in (dataset.split or ()))), split
 
 
 def _check_unreadable(
@@ -231,7 +239,7 @@ def _profile(
         image_sizes={"short_side": _spread(sides[:, 0]), "long_side": _spread(sides[:, 1])},
         num_grayscale=sum(image.grayscale for image in statistics),
         unreadable=unreadable,
-        ignored=dataset.ignored,
+        ignored=tuple(dataset.ignored),
         duplicates=tuple(names),
         num_duplicates=sum(len(cluster) - 1 for cluster in duplicates),
         duplicates_across_classes=tuple(
@@ -254,14 +262,21 @@ def _findings(
 ) -> tuple[Finding, ...]:
     suspects = {
         "unreadable": [Suspect(path=file["path"], detail=file["reason"]) for file in unreadable],
-        "ignored": [Suspect(path=name, detail="not used") for name in dataset.ignored],
+        "ignored": [Suspect(path=name, detail=why) for name, why in dataset.ignored.items()],
         **copy_suspects(dataset, duplicates, near),
         **picture_suspects(dataset.names, statistics),
+        "nested_classes": nested_suspects(dataset),
+    }
+    values = {
+        "ignored": {"reasons": reasons_text(dataset.ignored)},
+        "nested_classes": {"folders": listed([suspect.path for suspect in suspects["nested_classes"]], 4)},
     }
     totals = {"unreadable": len(dataset) + len(unreadable), "ignored": len(dataset.ignored)}
     totals["copies_across_splits"] = sum(part == "test" for part in dataset.split or ())
     return tuple(
-        make_finding(code, found, total=totals.get(code, len(dataset))) for code, found in suspects.items() if found
+        make_finding(code, found, total=totals.get(code, len(dataset)), **values.get(code, {}))
+        for code, found in suspects.items()
+        if found
     )
 
 

@@ -94,9 +94,18 @@ CHECKS: tuple[Check, ...] = (
     Check(
         code="ignored",
         looks_for="files among the images that are not used",
-        message="Files that are not used because they are hidden, links, or no images: {count:,}.",
+        message="Files that are not used: {count:,} ({reasons}).",
         effect="Such files are left out.",
         source="names of the files",
+        is_fault=False,
+    ),
+    Check(
+        code="nested_classes",
+        looks_for="sub-folders of class folders that may be the classes",
+        message="Every class folder holds sub-folders: {folders}. If these are the classes, move them up by one "
+        "folder. If they are groups, such as patients, name them with --group-by (group_by=...).",
+        effect="The class of an image is the outer folder.",
+        source="names of the folders",
         is_fault=False,
     ),
     Check(

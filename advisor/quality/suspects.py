@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,6 +36,27 @@ def measures(statistics: Sequence[ImageStatistics]) -> dict[str, np.ndarray]:
 def _times_median(values: np.ndarray) -> np.ndarray:
     ratio = values / np.median(values)
     return np.maximum(ratio, 1 / ratio)
+
+
+def nested_suspects(dataset: ImageDataset) -> list[Suspect]:
+    """Returns the sub-folders of class folders that may be the classes themselves.
+
+    They may be if all images of every class lie in two or more sub-folders, whose names occur in no other class.
+    """
+    images: dict[int, Counter[str]] = defaultdict(Counter)
+    for name, label in zip(dataset.names, dataset.labels.tolist(), strict=True):
+        folders = name.split("/")[:-1]
+        if dataset.class_names[label] not in folders[:-1]:
+            return []
+        images[label][folders[folders.index(dataset.class_names[label]) + 1]] += 1
+    classes = Counter(folder for found in images.values() for folder in found)
+    if any(len(found) < 2 for found in images.values()) or max(classes.values(), default=2) > 1:
+        return []
+    return [
+        Suspect(path=f"{dataset.class_names[label]}/{folder}", detail=f"{count:,} images")
+        for label, found in sorted(images.items())
+        for folder, count in sorted(found.items())
+    ]
 
 
 def picture_suspects(names: Sequence[str], statistics: Sequence[ImageStatistics]) -> dict[str, list[Suspect]]:

@@ -12,7 +12,7 @@ from advisor.report.costs import costs_section, timing_text
 from advisor.report.evaluation import evaluation_sections, gain_text, interval
 from advisor.report.freeze_map import freeze_table
 from advisor.report.terminal import Grid, KeyValues, Line, Part, StyledText, plain
-from advisor.report.words import class_sizes, comparison_cautions, examples, facts, headline, verdict
+from advisor.report.words import class_sizes, comparison_cautions, examples, facts, headline, split_text, verdict
 from advisor.thresholds import Landmark, landmarks
 from strategies.display.html import share
 
@@ -107,6 +107,7 @@ def profile_parts(profile: DatasetProfile) -> list[Part]:
     short, more = profile.image_sizes["short_side"], len(profile.ignored) - MOST_FILES
     rows = [
         ("class sizes", f"{class_sizes(profile)}; largest class {profile.imbalance_ratio:.1f} times the smallest"),
+        ("split", split_text(profile)),
         ("short side", f"{short['min']} to {short['max']} px, median {short['median']:g}"),
         ("effective", f"{profile.effective_num_images:,} images for training and validation, without copies"),
         ("grayscale", f"{profile.num_grayscale:,}"),

@@ -38,6 +38,7 @@ def facts(advice: Advice) -> list[tuple[str, str]]:
     return [
         ("images", f"{profile.num_images:,} in {profile.num_classes} classes"),
         ("class sizes", class_sizes(profile)),
+        ("split", split_text(profile)),
         (
             "size",
             f"{size.value:,} effective images (for training and validation, without copies): {size.side} "
@@ -73,6 +74,17 @@ def class_sizes(profile: DatasetProfile) -> str:
         f"{profile.min_images_per_class:,} to {profile.max_images_per_class:,} images, median "
         f"{profile.median_images_per_class:,g}"
     )
+
+
+def split_text(profile: DatasetProfile) -> str:
+    """Returns how many images are in each split, and which splits are the user's own."""
+    counts = profile.images_per_split or {}
+    drawn = [part for part in counts if part not in profile.own_splits]
+    whose = "your split" if not drawn else "split at random"
+    if drawn and profile.own_splits:
+        given = "".join(f"your {part} images, " for part in profile.own_splits if part != "train")
+        whose = f"{given}{' and '.join(drawn)} taken from your train images at random"
+    return f"{' / '.join(f'{count:,}' for count in counts.values())} images ({' / '.join(counts)}), {whose}"
 
 
 def similarity_by_depth(advice: Advice) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from strategies.data.encoded import Encoded
 from strategies.errors import DatasetError, few, listed
 
 SPLITS = ("train", "val", "test")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -30,7 +30,7 @@ class ImageDataset:
         split: `"train"`, `"val"` or `"test"` for each image. Before `split_dataset`, `None` unless the user gave it.
         group: Group of each image, such as a patient or a video. A split never divides a group.
         picture: A number per image; copies of one image have the same number. `None` if nobody looked for copies.
-        ignored: Names of files that are among the images but are not used.
+        ignored: Why a file among the images is not used, by its name.
     """
 
     class_names: tuple[str, ...]
@@ -41,7 +41,7 @@ class ImageDataset:
     split: tuple[str | None, ...] | None = None
     group: tuple[str, ...] | None = None
     picture: tuple[int, ...] | None = None
-    ignored: tuple[str, ...] = ()
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         columns: dict[str, Sized | None] = {

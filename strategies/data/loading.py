@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from strategies.data.dataset import EXTENSIONS, ImageDataset, check_classes
+from strategies.data.dataset import ImageDataset, check_classes
 from strategies.data.sources.arrays import check_arrays, numbered
-from strategies.data.sources.folders import list_folder
+from strategies.data.sources.folders import check_folders, list_folder
 from strategies.data.sources.forms import find_source
 from strategies.data.sources.paths import is_path
 from strategies.data.sources.shards import is_tfrecord, is_webdataset
 from strategies.data.sources.streams import is_tf_data, stream_tf_data
 from strategies.data.sources.tables import check_any_exists
+from strategies.data.sources.unused import no_image
 from strategies.errors import DatasetError, few
 
 
@@ -37,10 +38,10 @@ def load_dataset(
         source: The images and labels. `SOURCES` in `data/sources/forms.py` lists all forms:
 
             - a class folder: `root/<class>/*`, or `root/{train,val,test}/<class>/*`, whose split is kept; also in a
-              zip or tar archive, or in object storage by a URL;
+              zip or tar archive, or in object storage by a URL. `training`, `dev`, `eval` and others mean a split too;
             - a table with the columns `path,label[,split,group]`: a CSV file, a Parquet file or a pandas DataFrame;
             - arrays `(x, y)`, where `x` has the shape `(num_images, height, width[, channels])` and values 0-255, or an
-              `.npz` file of them;
+              `.npz` file of them, all together or for each split (`x_train`, `y_train` and so on);
             - TFRecord files or WebDataset tar shards, by path, pattern or list;
             - a `datasets.Dataset` or a TFDS builder;
             - a `tf.data.Dataset` or `keras.utils.PyDataset` of images and labels, which is read into memory once;
@@ -53,7 +54,7 @@ def load_dataset(
         root: Folder that the paths of a table are relative to. Default: the folder of the table's file; for a
             DataFrame, the working folder.
         follow_links: Whether to follow links in a class folder that lead to folders or out of the class folder.
-            Otherwise such links are listed as ignored.
+            Otherwise such links are listed as ignored, with the reason.
         for_training: Whether at least two classes with two images each are required. `False` accepts any labels.
 
     Returns:
@@ -89,6 +90,7 @@ def load_dataset(
         )
     dataset = row.read(source, **given)
     if for_training and dataset is not source:
+        check_folders(dataset)
         check_classes(dataset)
     return dataset
 
@@ -107,7 +109,7 @@ def load_images(source: Any) -> ImageDataset:
     Raises:
         DatasetError: If there is no image.
     """
-    ignored: list[str] = []
+    ignored: Mapping[str, str] = {}
     items: Sequence[Any]
     if is_path(source) and os.path.isdir(source):
         listing = list_folder(Path(source))
@@ -124,18 +126,16 @@ def load_images(source: Any) -> ImageDataset:
         names, text = numbered(items), "arrays"
     else:
         dataset = find_source(source).read(source)
-        items, names, text, ignored = dataset.items, list(dataset.names), dataset.source, list(dataset.ignored)
+        items, names, text, ignored = dataset.items, list(dataset.names), dataset.source, dataset.ignored
     if not items:
-        raise DatasetError(
-            f"Expected images. Received: {text!r} with none. Names of images end in {', '.join(EXTENSIONS)}."
-        )
+        raise no_image(repr(text), ignored)
     return ImageDataset(
         class_names=(),
         labels=np.full(len(items), -1, dtype="int64"),
         items=items,
         names=tuple(names),
         source=text,
-        ignored=tuple(ignored),
+        ignored=ignored,
     )
 
 

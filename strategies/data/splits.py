@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from strategies.data.dataset import SPLITS, ImageDataset, check_classes
-from strategies.errors import DatasetError, few
+from strategies.errors import DatasetError, few, in_a_sentence
+
+MATCH_SECONDS = 20  # for a pattern of groups; a plain one takes a second for a million names
 
 
 def split_dataset(
@@ -117,21 +122,46 @@ def with_groups(dataset: ImageDataset, pattern: str | None) -> ImageDataset:
         return dataset
     expected, advice = "Expected a pattern that finds groups of files.", "Give for example --group-by 'hand\\d+'."
     try:
-        search = re.compile(pattern).search
-    except re.error as error:
-        raise DatasetError(f"{expected} Received: {pattern!r} ({error}). {advice}") from error
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise DatasetError(f"{expected} Received: {pattern!r} ({in_a_sentence(error)}). {advice}") from error
     if dataset.group is not None:
         raise DatasetError(f"{expected} Received: a pattern and a column of groups. Leave one of them out.")
     if not all(isinstance(item, Path) for item in dataset.items):
         raise DatasetError(
             f"{expected} Received: {dataset.source!r}, whose images are not files. Give a table with groups."
         )
-    matches = [search(name) for name in dataset.names]
-    group = tuple(match[0] if match else name for match, name in zip(matches, dataset.names, strict=True))
-    if not any(matches) or len(set(group)) < 2:
-        what = "all files as one group" if any(matches) else "no file"
+    try:
+        found = _search(pattern, dataset.names)
+    except subprocess.TimeoutExpired as error:
+        raise DatasetError(
+            f"{expected} Received: {pattern!r}, which takes more than {MATCH_SECONDS} s on {len(dataset):,} names. "
+            f"Do not repeat what is itself a repetition, as in '(a+)+'. {advice}"
+        ) from error
+    group = tuple(name if match is None else match for match, name in zip(found, dataset.names, strict=True))
+    matched = [match for match in found if match is not None]
+    if not matched or len(set(group)) < 2:
+        what = "all files as one group" if matched else "no file"
         raise DatasetError(f"{expected} Received: {pattern!r}, which matches {what}, such as {group[0]!r}. {advice}")
     return replace(dataset, group=group)
+
+
+def _search(pattern: str, names: Sequence[str]) -> list[str | None]:
+    """Returns the first match in each name, in a process of its own: some patterns take forever on some names."""
+    code = (
+        "import json, re, sys; pattern, names = json.load(sys.stdin); "
+        "json.dump([match and match[0] for match in map(re.compile(pattern).search, names)], sys.stdout)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        input=json.dumps([pattern, names]),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=MATCH_SECONDS,
+    )
+    found: list[str | None] = json.loads(done.stdout)
+    return found
 
 
 def group_links(dataset: ImageDataset) -> list[list[int]]:

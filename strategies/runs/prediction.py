@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.data.dataset import EXTENSIONS
 from strategies.data.decoding import decode_readable
-from strategies.data.sources.folders import list_folder
+from strategies.data.sources.folders import Listing, list_folder
 from strategies.data.sources.paths import as_text
+from strategies.data.sources.patterns import list_pattern
+from strategies.data.sources.unused import HIDDEN, no_image, reasons_text
+from strategies.display.progress import note
 from strategies.errors import DatasetError
 from strategies.runs.run_folder import RunFolder, read_run
 
@@ -33,8 +35,8 @@ def predict(
     Args:
         run: The run folder, or a `RunFolder` from `strategies.read_run`, whose model is loaded only once.
         images: A file; a folder, for all images in it and its sub-folders; a glob pattern such as
-            `"photos/**/*.jpg"`; or a list of these. In folders and patterns, only files with the extension of an image
-            are used. A file that is named directly is used whatever its extension.
+            `"photos/**/*.jpg"`; or a list of these. In folders and patterns, only images by their name are used, and
+            links are not followed out of the folder. A file that is named directly is used whatever its extension.
         all_classes: Whether to return the probability of every class.
 
     Returns:
@@ -134,34 +136,26 @@ def find_images(images: str | Path | Sequence[str | Path]) -> list[Path]:
     Raises:
         DatasetError: If a name does not exist, or if a pattern or a folder has no image.
     """
-    found = []
+    found: list[Path] = []
     for name in [images] if isinstance(images, str | os.PathLike) else images:
         path = Path(name)
         if os.path.isdir(path):  # the methods of Path raise an error for names that are too long
-            inside, kind = list(list_folder(path).images.values()), "a folder"
+            found += _used(list_folder(path), as_text(path), "a folder")
         elif os.path.exists(path):
-            inside, kind = [path], "a file"
+            found.append(path)
         elif glob.has_magic(str(name)):
-            inside, kind = _matches(str(name)), "a pattern"
+            found += _used(list_pattern(str(name)), as_text(path), "a pattern")
         else:
             raise DatasetError(f"Expected images. Received: {as_text(path)!r}, which does not exist. Check the path.")
-        if not inside:
-            raise DatasetError(
-                f"Expected images. Received: {as_text(path)!r}, {kind} with none. Name images that end in "
-                f"{', '.join(EXTENSIONS)}."
-            )
-        found += inside
     if not found:
         raise DatasetError("Expected images. Received: an empty list. Name a file, a folder or a pattern.")
     return found
 
 
-def _matches(pattern: str) -> list[Path]:
-    """Returns the images that match a pattern, and those in matching folders, each once: `**` matches both."""
-    found: dict[Path, None] = {}
-    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
-        if path.is_dir():
-            found |= dict.fromkeys(list(list_folder(path).images.values()))
-        elif path.suffix.lower() in EXTENSIONS:
-            found[path] = None
-    return list(found)
+def _used(listing: Listing, name: str, kind: str) -> list[Path]:
+    """Returns the images of a folder or a pattern. A note says how many other files there are, and why."""
+    if not listing.images:
+        raise no_image(f"{name!r}, {kind}", listing.ignored)
+    if unused := {file: why for file, why in listing.ignored.items() if why != HIDDEN}:
+        note(f"advisor: not used in {name!r}, {kind}: {reasons_text(unused)}")
+    return list(listing.images.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import stat
@@ -17,16 +18,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from strategies.data.dataset import ImageDataset
-from strategies.data.encoded import Encoded
-from strategies.data.sources.folders import Listing, by_folder, folders_of, without_wrapping
+from strategies.data.encoded import MAX_FILE_BYTES, Encoded
+from strategies.data.sources.folders import Listing, by_folder, folders_of
 from strategies.data.sources.paths import ends_in, existing_file
 from strategies.errors import DatasetError, UserError, in_a_sentence
 from strategies.files import open_regular
 
 ZIP = (".zip",)
-TAR = (".tar", ".tar.gz", ".tgz")
+UNPACK = {".tar.gz": gzip.open, ".tgz": gzip.open, ".tar.bz2": bz2.open, ".tbz2": bz2.open}
+TAR = (".tar", *UNPACK)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack all at once, however much it is
 _CHUNK = 2**20
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT)  # the last one if no folder has space
+_SLACK = 2**12  # what does not compress is a little larger when it is packed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +78,7 @@ def is_archive(source: Any) -> bool:
 
 
 def read_archive(source: Any) -> ImageDataset:
-    """Reads a class folder in an archive, with or without train, val and test folders.
-
-    If one folder contains everything else, it is left out of the names.
+    """Reads a class folder in an archive, with or without train, val and test folders; see `by_folder`.
 
     Raises:
         DatasetError: If the archive is damaged, exceeds `LIMITS`, or holds links, devices or names that lead out of it.
@@ -91,7 +93,7 @@ def read_archive(source: Any) -> ImageDataset:
             listing.add(member.name, member.item)
     files = [member.name for member in members if member.item is not None]
     listing.folders = sorted({*listing.folders, *folders_of([*listing.folders, *files])})
-    return by_folder(without_wrapping(listing), str(source))
+    return by_folder(listing, str(source))
 
 
 def list_zip(path: Path, source: str) -> list[Member]:
@@ -105,30 +107,62 @@ def list_zip(path: Path, source: str) -> list[Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _refused(source, info.filename, "a link or a special file")
-            item = None if info.is_dir() else Encoded(f"{source}: {info.filename}", partial(archive.read, info))
-            members.append(Member(_safe_name(info.filename, source), info.file_size, item))
+            name = _safe_name(info.filename, source)
+            is_folder = info.filename.endswith(("/", "\\"))
+            item = None if is_folder else Encoded(f"{source}: {name}", partial(_read_member, archive, info))
+            members.append(Member(name, info.file_size, item))
     return _sorted(members)
 
 
 def check_zip(file: BinaryIO, source: str) -> None:
-    """Raises a `DatasetError` if a zip file exceeds `LIMITS`; no member yields more bytes than the file states."""
+    """Raises a `DatasetError` if a zip file is not whole, exceeds `LIMITS`, or is packed in a way that has no limits.
+
+    Stored and deflated members yield no more bytes than the file states. Others, and encrypted ones, are refused.
+    """
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
+    file.seek(max(0, file.seek(0, 2) - 2**16 - 22))  # the last record has 22 bytes and a comment of up to 2**16
+    last = file.read()
+    stated = int.from_bytes(last[last.rindex(b"PK\5\6") :][10:12], "little")
+    if stated not in (len(infos) & 0xFFFF, 0xFFFF):  # it has 16 bits; all of them set means: more than that
+        raise ValueError(f"{len(infos):,} files in its list, which should be {stated:,}")
     LIMITS.check(source, len(infos), sum(info.file_size for info in infos), file.seek(0, 2))
     file.seek(0)
+    for info in infos:
+        what = "encrypted" if info.flag_bits & 1 else "packed by another method"
+        if info.flag_bits & 1 or info.compress_type not in _METHODS:
+            raise DatasetError(
+                f"Expected a zip archive of stored or deflated files. Received: {source!r} with {info.filename!r}, "
+                f"{what}. Unpack it yourself and give the folder."
+            )
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """Returns the content of a member, without unpacking more than its stated size. Its checksum is verified."""
+    if info.file_size > MAX_FILE_BYTES:
+        raise ValueError(f"{info.file_size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}")
+    with archive.open(info) as file:
+        content = file.read(info.file_size + _SLACK)
+    if len(content) != info.file_size:
+        raise ValueError(f"{len(content):,} bytes instead of {info.file_size:,}")
+    return content
 
 
 def list_tar(path: Path, source: str) -> list[Member]:
-    """Lists the members of a tar file, which stays open. A compressed one is first unpacked to a temporary file."""
+    """Lists the members of a tar file, which stays open. A compressed one is first unpacked to a temporary file.
+
+    Nothing but zeros may follow the last member: `tarfile` takes most kinds of damage as the end of the archive.
+    """
     with _naming_damage(source):
         packed_file = open_regular(path)
-        file = packed_file if ends_in(path, ".tar") else _unpacked(packed_file, source)
+        file = packed_file if ends_in(path, ".tar") else _unpacked(packed_file, path, source)
         members: list[Member] = []
-        lock, total = threading.Lock(), 0
+        lock, total, end = threading.Lock(), 0, 0
         packed = file.seek(0, 2)
         file.seek(0)
         with tarfile.open(fileobj=file, mode="r:") as archive:
-            for info in archive:
+            while info := _next(archive, end, len(members)):
+                end = archive.offset
                 total += info.size
                 LIMITS.check(source, len(members) + 1, total, packed)
                 if not (info.isdir() or info.isreg()) or info.issparse():
@@ -136,7 +170,45 @@ def list_tar(path: Path, source: str) -> list[Member]:
                 read = partial(read_part, file, lock, info.offset_data, info.size)
                 item = None if info.isdir() else Encoded(f"{source}: {info.name}", read)
                 members.append(Member(_safe_name(info.name, source), info.size, item))
+        _check_end(file, end, len(members))
     return _sorted(members)
+
+
+def _next(archive: tarfile.TarFile, end: int, count: int) -> tarfile.TarInfo | None:
+    """Returns the next member of a tar file, which must begin where the one before it ends, at byte `end`."""
+    try:
+        info = archive.next()
+        if info is not None and (info.size < 0 or archive.offset <= end or not _same_size(archive, info)):
+            raise tarfile.ReadError("damaged")
+    except tarfile.TarError as error:
+        raise ValueError(f"{in_a_sentence(error)} from byte {end:,} on, after {count:,} members") from error
+    return info
+
+
+def _same_size(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bool:
+    """Returns whether the size in a record before a header, which has no checksum, is that of the header, if it fits.
+
+    A larger size would hide the members behind.
+    """
+    if "size" not in info.pax_headers or info.size >= 8**11:
+        return True
+    file: Any = archive.fileobj
+    place = file.tell()
+    file.seek(info.offset_data - tarfile.BLOCKSIZE)
+    header = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), tarfile.ENCODING, "surrogateescape")
+    file.seek(place)
+    return header.size == info.size
+
+
+def _check_end(file: BinaryIO, end: int, count: int) -> None:
+    """Raises a `ValueError` if a tar file does not end with a block of zeros, or more of them, at byte `end`."""
+    file.seek(end)
+    part = first = file.read(tarfile.BLOCKSIZE)
+    while not part.strip(b"\0") and (more := file.read(_CHUNK)):
+        part = more
+    if part.strip(b"\0") or len(first) < tarfile.BLOCKSIZE:
+        what = "damaged" if first.strip(b"\0") or len(first) == tarfile.BLOCKSIZE else "cut off"
+        raise ValueError(f"{what} at byte {end:,}, after {count:,} members")
 
 
 def read_part(file: BinaryIO, lock: threading.Lock, offset: int, size: int) -> bytes:
@@ -146,11 +218,12 @@ def read_part(file: BinaryIO, lock: threading.Lock, offset: int, size: int) -> b
         return file.read(size)
 
 
-def _unpacked(file: BinaryIO, source: str) -> Any:
+def _unpacked(file: BinaryIO, path: Path, source: str) -> Any:
+    unpack: Any = next(opener for suffix, opener in UNPACK.items() if ends_in(path, suffix))
     packed, size = file.seek(0, 2), 0
     file.seek(0)
     unpacked: Any = tempfile.TemporaryFile()  # noqa: SIM115 (stays open while its images are in use)
-    with file, gzip.open(file) as stream:
+    with file, unpack(file) as stream:
         while chunk := stream.read(_CHUNK):
             size += len(chunk)
             LIMITS.check(source, 1, size, packed)
@@ -159,9 +232,10 @@ def _unpacked(file: BinaryIO, source: str) -> Any:
 
 
 def _safe_name(name: str, source: str) -> str:
-    """Returns the name of a member without `./` and without a final `/`."""
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts or "\\" in name or ":" in (parts or ("",))[0]:
+    """Returns the name of a member without `./` and a final `/`. Windows writes some names with backslashes."""
+    path = name.replace("\\", "/")
+    parts = PurePosixPath(path).parts
+    if path.startswith("/") or ".." in parts or ":" in (parts or ("",))[0]:
         raise _refused(source, name, "a name that leads out of the archive")
     return "/".join(parts).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
@@ -195,5 +269,5 @@ def _naming_damage(source: str) -> Iterator[None]:
 
 def _damaged(source: str, error: Exception) -> DatasetError:
     return DatasetError(
-        f"Expected a zip, tar or tar.gz archive. Received: {source!r} ({in_a_sentence(error)}). Create it again."
+        f"Expected a whole zip, tar, tar.gz or tar.bz2 archive. Received: {source!r} ({in_a_sentence(error)}). Create it again."
     )

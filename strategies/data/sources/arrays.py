@@ -1,4 +1,4 @@
-"""Arrays of pixels, in memory or in an `.npz` file."""
+"""Arrays of pixels, in memory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 
 from strategies.data.dataset import ImageDataset
-from strategies.data.sources.archives import check_zip
 from strategies.data.sources.labels import encode_labels
-from strategies.data.sources.paths import existing_file
-from strategies.errors import DatasetError, few, in_a_sentence
-from strategies.files import open_regular
+from strategies.errors import DatasetError
 
 
 def is_pair(source: Any) -> bool:
@@ -24,30 +21,6 @@ def read_arrays(source: Any) -> ImageDataset:
     """Reads arrays `(x, y)`; see `from_arrays`."""
     images, labels = source
     return from_arrays(images, labels, "arrays")
-
-
-def read_npz(source: Any) -> ImageDataset:
-    """Reads the arrays `x` and `y` of an `.npz` file. Arrays of Python objects are refused: they may hold code."""
-    path = existing_file(source, "an .npz file")
-    try:
-        with open_regular(path) as file:
-            check_zip(file, str(source))
-            with np.load(file, allow_pickle=False) as arrays:
-                missing = [name for name in ("x", "y") if name not in arrays]
-                if missing:
-                    raise DatasetError(
-                        f"Expected an .npz file with the arrays x and y. Received: {str(source)!r} without "
-                        f"{few(missing)}; it has {few(arrays.files)}. Save it with np.savez(path, x=images, y=labels)."
-                    )
-                images, labels = arrays["x"], arrays["y"]
-    except DatasetError:
-        raise
-    except Exception as error:  # what NumPy and zipfile raise differs by what is wrong
-        raise DatasetError(
-            f"Expected an .npz file with only numbers and text. Received: {str(source)!r} ({in_a_sentence(error)}). "
-            f"Save it again with np.savez."
-        ) from error
-    return from_arrays(images, labels, str(source))
 
 
 def from_arrays(images: Any, labels: Any, source: str) -> ImageDataset:

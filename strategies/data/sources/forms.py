@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from strategies.data.dataset import ImageDataset
+from strategies.data.dataset import EXTENSIONS, ImageDataset
 from strategies.data.sources.archives import is_archive, read_archive
-from strategies.data.sources.arrays import is_pair, read_arrays, read_npz
+from strategies.data.sources.arrays import is_pair, read_arrays
 from strategies.data.sources.folders import read_folder
 from strategies.data.sources.hub import is_hub_dataset, read_hub_dataset
+from strategies.data.sources.npz import read_npz
 from strategies.data.sources.parts import is_parts, read_parts
 from strategies.data.sources.paths import ends_in, is_path
 from strategies.data.sources.remote import is_url, read_url
@@ -29,6 +30,7 @@ from strategies.data.sources.streams import (
 from strategies.data.sources.tables import is_frame, read_csv, read_frame, read_parquet
 from strategies.errors import DatasetError
 
+TEXT_TABLES = (".csv", ".tsv", ".tab", ".txt")
 TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "root")
 
 
@@ -55,12 +57,12 @@ SOURCES = (
     Source("a pandas DataFrame", is_frame, read_frame, TABLE_OPTIONS),
     Source("a class folder", lambda source: is_path(source) and os.path.isdir(source), read_folder, ("follow_links",)),
     Source("a URL of a class folder in object storage", is_url, read_url),
-    Source("a CSV file", lambda source: ends_in(source, ".csv"), read_csv, TABLE_OPTIONS),
+    Source("a CSV file", lambda source: ends_in(source, *TEXT_TABLES), read_csv, TABLE_OPTIONS),
     Source("a Parquet file", lambda source: ends_in(source, ".parquet"), read_parquet, TABLE_OPTIONS),
     Source("an .npz file with x and y", lambda source: ends_in(source, ".npz"), read_npz),
     Source("TFRecord files", is_tfrecord, read_tfrecord),
     Source("WebDataset tar shards", is_webdataset, read_webdataset),
-    Source("a zip, tar or tar.gz of a class folder", is_archive, read_archive),
+    Source("a zip, tar, tar.gz or tar.bz2 of a class folder", is_archive, read_archive),
     Source("a datasets.Dataset", is_hub_dataset, read_hub_dataset),
     Source("a TFDS dataset with its info", is_with_info, read_with_info),
     Source("a TFDS builder", is_builder, read_builder),
@@ -68,7 +70,33 @@ SOURCES = (
     Source("a keras.utils.PyDataset", is_py_dataset, read_py_dataset),
     Source("a dictionary of train, val and test", is_parts, lambda source: read_parts(source, read=_read_any)),
     Source("arrays (x, y)", is_pair, read_arrays),
-    Source("the path of one of these", is_path, read_folder, ("follow_links",)),
+    Source(
+        "the path of one of these", is_path, lambda source, **options: _read_other(source, **options), ("follow_links",)
+    ),
+)
+
+# Files of other kinds: how their names end, what they are, and what to do.
+UNREAD = (
+    ((".xlsx", ".xls", ".ods", ".numbers"), "a spreadsheet", "Save it as CSV, with the columns path and label"),
+    ((".json", ".jsonl", ".ndjson"), "a JSON file", "Write it as CSV, with the columns path and label"),
+    ((".feather", ".arrow", ".sqlite", ".db"), "a table of another format", "Write it as CSV or Parquet"),
+    (
+        (".pkl", ".pickle", ".joblib", ".pt", ".pth"),
+        "a file that may hold code",
+        "Save arrays with np.savez(path, x=images, y=labels)",
+    ),
+    ((".npy",), "an array without its labels", "Save both in one file: np.savez(path, x=images, y=labels)"),
+    (
+        (".h5", ".hdf5", ".mat"),
+        "a file of arrays of another format",
+        "Save arrays with np.savez(path, x=images, y=labels)",
+    ),
+    (
+        (".xz", ".txz", ".7z", ".rar", ".zst", ".lz4", ".bz2", ".gz"),
+        "an archive of another format",
+        "Unpack it, and give what was in it",
+    ),
+    (EXTENSIONS, "an image", "Give the folder that holds the class folders"),
 )
 
 
@@ -81,7 +109,7 @@ def find_source(source: Any) -> Source:
     Example:
         >>> from strategies.data.sources.forms import find_source
         >>> find_source("photos.zip").form
-        'a zip, tar or tar.gz of a class folder'
+        'a zip, tar, tar.gz or tar.bz2 of a class folder'
     """
     for row in SOURCES:
         if row.recognizes(source):
@@ -89,6 +117,20 @@ def find_source(source: Any) -> Source:
     forms = ", ".join(row.form for row in SOURCES[1:-1])
     raise DatasetError(
         f"Expected one of {forms}. Received: {type(source).__name__}. Give the images in one of these forms."
+    )
+
+
+def _read_other(source: Any, **options: Any) -> ImageDataset:
+    """Reads a path that no other row recognizes as a class folder. A file is refused."""
+    if not os.path.isfile(source):
+        return read_folder(source, **options)
+    what, advice = next(
+        ((what, advice) for suffixes, what, advice in UNREAD if ends_in(source, *suffixes)),
+        ("a file of an unknown kind", "Give the images in one of these forms"),
+    )
+    raise DatasetError(
+        f"Expected a class folder, a table, an archive, or a file of arrays or records. Received: {str(source)!r}, "
+        f"{what}. {advice}."
     )
 
 

@@ -55,7 +55,7 @@ def read_parts(source: Any, *, read: Callable[[Any], ImageDataset]) -> ImageData
         names=tuple(f"{name}/{image}" for name, part in parts.items() for image in part.names),
         source=", ".join(f"{name}: {part.source}" for name, part in parts.items()),
         split=tuple(SPLIT_NAMES[name.lower()] for name, part in parts.items() for _ in part.items),
-        ignored=tuple(f"{name}/{file}" for name, part in parts.items() for file in part.ignored),
+        ignored={f"{name}/{file}": why for name, part in parts.items() for file, why in part.ignored.items()},
     )
 
 

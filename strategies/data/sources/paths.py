@@ -1,15 +1,27 @@
-"""Paths of sources: checks that they exist, names as text, and the folder names that mean a split."""
+"""Paths of sources: checks that they exist, links, names as text, and the names that mean a split."""
 
 from __future__ import annotations
 
-import glob
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
+from strategies.data.sources.unused import LINK_OUT, SPECIAL
 from strategies.errors import DatasetError
 
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
 
 
 def is_path(source: Any) -> bool:
@@ -57,19 +69,12 @@ def _existing(source: str | os.PathLike[str], expected: str, is_right: Any, advi
     raise DatasetError(f"Expected {expected}. Received: {str(source)!r}, which does not exist. Check the path.")
 
 
-def shard_paths(source: Any) -> list[Path]:
-    """Returns the files that are meant by a path, a pattern such as `"data/*.tar"` or a list of paths.
-
-    A path that exists is never taken as a pattern, even with brackets or asterisks. Matches of a pattern are sorted.
-
-    Raises:
-        DatasetError: If one of them does not exist.
-    """
-    expected = "files of records or shards"
-    if not is_path(source):
-        return [existing_file(path, expected) for path in source]
-    found = [] if os.path.lexists(source) else sorted(glob.glob(os.fspath(source), recursive=True))
-    return [existing_file(path, expected) for path in found or [source]]
+def closed_folder(error: OSError) -> DatasetError:
+    """Returns the error for a folder that may not be opened."""
+    return DatasetError(
+        f"Expected folders that can be read. Received: {error.filename!r} ({error.strerror}). Allow access to it or "
+        f"remove it."
+    )
 
 
 def file_name(path: Path, root: Path) -> str:
@@ -80,3 +85,16 @@ def file_name(path: Path, root: Path) -> str:
 def as_text(path: Path) -> str:
     """Returns a path as text that can be encoded as UTF-8, whatever bytes the name holds."""
     return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def why_not_followed(path: Path, real_root: str, follow_links: bool = False) -> str:
+    """Returns why a file is not opened, or `""`. If its status is unknown, it is used, and later found unreadable."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            if not follow_links and not Path(os.path.realpath(path)).is_relative_to(real_root):
+                return LINK_OUT
+            mode = path.stat().st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(mode) else SPECIAL

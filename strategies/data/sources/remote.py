@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 from strategies.data.dataset import ImageDataset
 from strategies.data.encoded import MAX_FILE_BYTES, Encoded
 from strategies.data.sources.folders import Listing, by_folder, folders_of
+from strategies.data.sources.unused import SPECIAL
 from strategies.errors import DatasetError, in_a_sentence, redacted
 
 _LOCAL = ("file", "local")
@@ -50,7 +53,15 @@ def read_url(source: Any) -> ImageDataset:
     for path, details in sorted(found.items()):
         name = path[start:].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         if name:
-            usable = details.get("type") == "file" and (details.get("size") or 0) <= MAX_FILE_BYTES
-            listing.add(name, Encoded(redacted(path), partial(storage.cat_file, path)), usable=usable)
+            item = Encoded(redacted(path), partial(storage.cat_file, path))
+            listing.add(name, item, why=_why_unused(name, details))
     listing.folders = folders_of([*listing.images, *listing.ignored])
     return by_folder(listing, shown)
+
+
+def _why_unused(name: str, details: Mapping[str, Any]) -> str:
+    if details.get("type") != "file":
+        return SPECIAL
+    if (details.get("size") or 0) > MAX_FILE_BYTES:
+        return f"larger than {MAX_FILE_BYTES:,} bytes"
+    return "" if PurePosixPath(name).suffix else "without a suffix, and not downloaded to look at it"

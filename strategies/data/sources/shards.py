@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +15,9 @@ from strategies.data.dataset import EXTENSIONS, ImageDataset
 from strategies.data.encoded import Encoded, open_encoded
 from strategies.data.sources.archives import Member, list_tar, read_part
 from strategies.data.sources.labels import cell_text, check_filled, encode_labels
-from strategies.data.sources.paths import is_path, shard_paths
+from strategies.data.sources.paths import is_path
+from strategies.data.sources.patterns import shard_paths
+from strategies.data.sources.unused import NO_IMAGE, NO_LABEL
 from strategies.errors import DatasetError, few, in_a_sentence
 from strategies.files import open_regular
 
@@ -29,7 +31,7 @@ _HEADER, _FOOTER = 12, 4  # bytes: before a record, its length and a checksum of
 
 def is_tfrecord(source: Any) -> bool:
     """Returns whether `source` names TFRecord files: a path, a pattern or a list of paths."""
-    return _all_match(source, r"\.tfrecords?([-.*?\[].*)?$")
+    return _all_match(source, r"\.tfrec(ords?)?([-.*?\[].*)?$")
 
 
 def read_tfrecord(source: Any) -> ImageDataset:
@@ -63,7 +65,7 @@ def read_tfrecord(source: Any) -> ImageDataset:
                 f"Expected TFRecord files of tf.train.Example, not compressed. Received: {str(path)!r} "
                 f"({in_a_sentence(error)}). Write the file again."
             ) from error
-    return _labelled(items, labels, names, (), text)
+    return _labelled(items, labels, names, {}, text)
 
 
 def _parse(example: Any, source: str, name: str) -> tuple[bytes, dict[str, Any]]:
@@ -101,7 +103,8 @@ def read_webdataset(source: Any) -> ImageDataset:
         DatasetError: If an archive is damaged, or a label cannot be read.
     """
     paths, text = shard_paths(source), _text(source)
-    items, labels, names, ignored = [], [], [], []
+    items, labels, names = [], [], []
+    ignored: dict[str, str] = {}
     for path in paths:
         before = f"{path.name}/" if len(paths) > 1 else ""
         samples: dict[str, list[Member]] = defaultdict(list)
@@ -119,7 +122,9 @@ def read_webdataset(source: Any) -> ImageDataset:
                 names.append(before + image.name)
                 labels.append({"label": _label(files[label])})
                 used = [image, files[label]]
-            ignored += [before + member.name for member in members if member not in used]
+            for member in members:
+                if member not in used:
+                    ignored[before + member.name] = NO_LABEL if member.name[len(key) :].lower() in images else NO_IMAGE
     return _labelled(items, labels, names, ignored, text)
 
 
@@ -151,7 +156,7 @@ def _label(member: Member) -> Any:
 
 
 def _labelled(
-    items: Sequence[Any], found: Sequence[dict[str, Any]], names: Sequence[str], ignored: Sequence[str], source: str
+    items: Sequence[Any], found: Sequence[dict[str, Any]], names: Sequence[str], ignored: Mapping[str, str], source: str
 ) -> ImageDataset:
     """Uses the first kind of label that every image has. Whole numbers are sorted as numbers, even if they are text."""
     kinds = [kind for kind in (*LABELS, "label") if all(kind in label for label in found)]
@@ -171,7 +176,7 @@ def _labelled(
         items=items,
         names=tuple(names),
         source=source,
-        ignored=tuple(sorted(ignored)),
+        ignored=dict(sorted(ignored.items())),
     )
 
 
