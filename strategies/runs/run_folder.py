@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strategies.data.value_range import FULL_RANGE
 from strategies.errors import RunError, few, in_a_sentence
 from strategies.training.run_files import CLASS_NAMES, MODEL, PLAN
 
@@ -23,6 +24,7 @@ class RunFolder:
         path: The folder.
         class_names: Names of the classes, in the order of the model's outputs.
         image_size: Side of the model's square input in pixels.
+        image_bits: How many bits the values of 16-bit images have.
         seed: Seed of the plan.
     """
 
@@ -30,6 +32,7 @@ class RunFolder:
     class_names: tuple[str, ...]
     image_size: int
     seed: int
+    image_bits: int = FULL_RANGE
 
     @cached_property
     def model(self) -> keras.Model:
@@ -90,7 +93,13 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
     plan, classes = _read(path / PLAN), _read(path / CLASS_NAMES)
     try:
         names = tuple(str(name) for name in classes["class_names"])
-        run = RunFolder(path=path, class_names=names, image_size=int(plan["image_size"]), seed=int(plan["seed"]))
+        run = RunFolder(
+            path=path,
+            class_names=names,
+            image_size=int(plan["image_size"]),
+            seed=int(plan["seed"]),
+            image_bits=int(plan.get("image_bits", FULL_RANGE)),
+        )
         planned = tuple(plan["class_names"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(

@@ -90,6 +90,7 @@ def _phase(index, key, value):
         (_set("precision", "float8"), "precision"),
         (_set("label_smoothing", 1.0), "label_smoothing"),
         (_phase(0, "views", -1), "views"),
+        (_set("image_bits", 11), "image_bits"),
         (_phase(1, "blend", 0), "blend"),
         (_phase(1, "blend", 1.5), "blend"),
         (lambda plan: plan.pop("phases"), "phases"),
