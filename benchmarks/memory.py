@@ -8,6 +8,7 @@ import argparse
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,6 +30,7 @@ def _decode(kind, images, bits):
     from strategies.data.decoding import decode_image
     from strategies.data.encoded import Encoded
 
+    warnings.simplefilter("ignore")  # Pillow's, of decompression bombs
     content = _png(*KINDS[kind])
     items = [Encoded(kind, lambda: content, bits)] * images
     with ThreadPoolExecutor(images) as pool:

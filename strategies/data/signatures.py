@@ -82,4 +82,4 @@ def _why_not_a_tiff(file: BinaryIO, head: bytes) -> str:
         return "TIFF whose header is damaged or cut off"
     if channels not in (1, 3, 4):
         return f"{channels} channels; 1, 3 or 4 are read"
-    return f"TIFF of a kind that is not read ({channels} channels of {'/'.join(map(str, bits))} bits): save it as PNG"
+    return f"TIFF of a kind that is not read (channels: {channels}, bits: {'/'.join(map(str, bits))}): save it as PNG"

@@ -58,7 +58,7 @@ def to_eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
     if values.dtype.kind == "f" or values.min() < 0 or largest >= 2**FULL_RANGE:
         raise Undecodable("pixels of neither 8 nor 16 bits, whose range is unknown")
     if largest >= 2**bits:
-        raise Undecodable(f"values up to {largest:,}, beyond the {bits} bits of the other images")
+        raise Undecodable(f"values up to {largest:,}, beyond {bits} bits (image_bits of the plan)")
     return _table(bits)[values]
 
 

@@ -377,4 +377,4 @@ def test_a_model_sees_new_images_in_the_range_of_its_dataset(tmp_path):
     picture(0, 99).convert("L").save(same)
     rows = predict(tmp_path / "run", [dark, same, bright], all_classes=True)
     assert rows["p(cat)"][0] == pytest.approx(rows["p(cat)"][1], abs=0.02)
-    assert "beyond the 12 bits of the other images" in rows["unreadable"][2]
+    assert "beyond 12 bits (image_bits of the plan)" in rows["unreadable"][2]
