@@ -14,8 +14,8 @@ _START_OF_SCAN = 0xDA
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}  # with the byte order
 # Size, bits, compression, colors, strips, orientation, planes, predictor, palette, tiles, inks, extra channels, sample
 # format, and what JPEG and YCbCr need.
-_NEEDED_TAGS = (256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325)
-_NEEDED_TAGS += (332, 338, 339, 347, 529, 530, 531, 532)
+_NEEDED_TAGS = {256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325}
+_NEEDED_TAGS |= {332, 338, 339, 347, 529, 530, 531, 532}
 _CONTINUATIONS = (b"", b"\xaa" * 64)  # of a JPEG that may be incomplete
 
 
