@@ -24,6 +24,7 @@ from advisor.thresholds import calibration, thresholds
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.splits import with_groups
+from strategies.data.value_range import range_of, with_range
 from strategies.display.progress import track
 from strategies.errors import PlanError
 from strategies.features.cache import default_cache
@@ -79,7 +80,8 @@ class Recommendation(Advice):
                 f"Expected a plan for {self.plan.backbone}. Received: a plan for {plan.backbone}. "
                 f"Name the backbone of the plan, or create a new plan with 'advisor recommend'."
             )
-        return replace(self, plan=replace(plan, advice=plan.advice or self.plan.advice))
+        dataset = replace(self.dataset, items=with_range(self.dataset.items, plan.image_bits))
+        return replace(self, plan=replace(plan, advice=plan.advice or self.plan.advice), dataset=dataset)
 
     def save(self, folder: str | Path, *, overwrite: bool = False, command: str | None = None) -> Path:
         """Writes `fingerprint.json`, `plan.json`, `pictures.json`, `report.md` and `report.html` into a folder.
@@ -333,6 +335,7 @@ def plan_for(
         seed=seed,
         cut_stage=cut_stage,
         similarity=similarity,
+        image_bits=range_of(dataset.items),
     )
 
 

@@ -16,6 +16,7 @@ from advisor.measure.similarity import Similarity, default_ruler, measure_datase
 from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import peek_size
 from strategies.data.pixels import PixelCache
+from strategies.errors import DatasetError
 from strategies.features.background import start_jobs
 from strategies.features.cache import FeatureCache, default_cache
 from strategies.features.extraction import stage_extractor
@@ -85,6 +86,7 @@ def measure(
         cache=cache,
         pixel_cache=pixel_cache,
     )
+    _check_pictures(dataset)
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test")).without_copies()
     similarity = measure_dataset(learning, ruler, seed=seed, cache=cache, pixel_cache=pixel_cache)
     profile, probed = examine(
@@ -99,6 +101,14 @@ def measure(
     return Measurements(
         dataset=dataset, network=network, profile=profile, similarity=similarity, depth_curve=probed.curve
     )
+
+
+def _check_pictures(dataset: ImageDataset) -> None:
+    if dataset.picture is not None and len(set(dataset.picture)) == 1:
+        raise DatasetError(
+            f"Expected two or more different pictures. Received: {len(dataset):,} images in {dataset.source!r}, all of "
+            f"them copies of one. Add other images."
+        )
 
 
 def fitting_size(network: PretrainedNetwork, items: Sequence[Any]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from advisor.measure.sampling import sample
-from advisor.quality.checks import Finding, Suspect, make_finding
+from advisor.quality.checks import CHECK_OF, Finding, Suspect, make_finding
 from advisor.quality.image_statistics import ImageStatistics
 from advisor.quality.scan import scan_images
 from advisor.quality.suspects import copy_suspects, near_links, nested_suspects, picture_suspects
@@ -22,6 +22,7 @@ from strategies.data.loading import load_dataset
 from strategies.data.pixels import PixelCache
 from strategies.data.sources.unused import reasons_text
 from strategies.data.splits import components, split_dataset, with_groups
+from strategies.data.value_range import FULL_RANGE, range_of, with_range
 from strategies.errors import DatasetError, listed
 from strategies.features.cache import default_cache
 
@@ -167,8 +168,11 @@ def profile_dataset(
     if not 0 <= max_unreadable <= 1:
         raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Pass a fraction.")
     chosen = np.arange(len(dataset)) if max_images is None else sample(dataset.labels, max_images, seed)
-    items: list[Any] = [dataset.items[index] for index in chosen.tolist()]
-    results = scan_images(items, cache=default_cache() if cache else None, pixel_cache=pixel_cache)
+    results = _scan(dataset, chosen, cache, pixel_cache)
+    bits = max((image.bits for image in results if isinstance(image, ImageStatistics)), default=0)
+    if 0 < bits < FULL_RANGE:  # found with the full range, which would lose most of the levels
+        dataset = replace(dataset, items=with_range(dataset.items, bits))
+        results = _scan(dataset, chosen, cache, pixel_cache)
     statistics = [result for result in results if isinstance(result, ImageStatistics)]
     unreadable = tuple(
         {"path": dataset.names[index], "reason": result.reason}
@@ -179,7 +183,7 @@ def profile_dataset(
     readable[chosen] = [isinstance(result, ImageStatistics) for result in results]
     kept = dataset.subset(np.flatnonzero(readable))
     places = (np.cumsum(readable) - 1)[chosen[readable[chosen]]]  # index in `kept` of each image that was read
-    _check_unreadable(unreadable, kept, max_unreadable, len(items))
+    _check_unreadable(unreadable, kept, max_unreadable, len(chosen))
     duplicates = clusters([image.digest for image in statistics])
     near = near_links(statistics, duplicates)
     links = [places[np.array(link)].tolist() for link in (*duplicates, *near)]
@@ -187,6 +191,13 @@ def profile_dataset(
     split = replace(split, picture=tuple(components(len(split), links)))
     profile = _profile(split, split.subset(places), statistics, unreadable, duplicates, near)
     return replace(profile, own_splits=tuple(part for part in SPLITS if part in (dataset.split or ()))), split
+
+
+def _scan(
+    dataset: ImageDataset, chosen: np.ndarray, cache: bool, pixel_cache: PixelCache | None
+) -> list[ImageStatistics | UnreadableImage]:
+    items: list[Any] = [dataset.items[index] for index in chosen.tolist()]
+    return scan_images(items, cache=default_cache() if cache else None, pixel_cache=pixel_cache)
 
 
 def _check_unreadable(
@@ -263,6 +274,11 @@ def _findings(
     suspects = {
         "unreadable": [Suspect(path=file["path"], detail=file["reason"]) for file in unreadable],
         "ignored": [Suspect(path=name, detail=why) for name, why in dataset.ignored.items()],
+        "fourth_channel": [
+            Suspect(path=name, detail=CHECK_OF["fourth_channel"].detail)
+            for name, image in zip(dataset.names, statistics, strict=True)
+            if image.fourth_channel
+        ],
         **copy_suspects(dataset, duplicates, near),
         **picture_suspects(dataset.names, statistics),
         "nested_classes": nested_suspects(dataset),
@@ -273,11 +289,17 @@ def _findings(
     }
     totals = {"unreadable": len(dataset) + len(unreadable), "ignored": len(dataset.ignored)}
     totals["copies_across_splits"] = sum(part == "test" for part in dataset.split or ())
-    return tuple(
+    findings = [
         make_finding(code, found, total=totals.get(code, len(dataset)), **values.get(code, {}))
         for code, found in suspects.items()
         if found
-    )
+    ]
+    bits = range_of(dataset.items)
+    if bits < FULL_RANGE:
+        count = sum(image.bits > 0 for image in statistics)
+        found = make_finding("value_range", [], total=len(dataset), count=count, bits=bits, largest=2**bits - 1)
+        findings.append(found)
+    return tuple(findings)
 
 
 def _spread(sides: np.ndarray) -> dict[str, float]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from advisor.thresholds import calibration
 from strategies.data.dataset import ImageDataset
+from strategies.data.decoding import find_range
 from strategies.data.loading import load_images
 from strategies.data.pixels import PixelCache, Pixels
+from strategies.data.value_range import with_range
 from strategies.errors import DatasetError, UserError
 from strategies.features.cache import FeatureCache, default_cache
 from strategies.features.extractor import FeatureExtractor
@@ -156,6 +158,7 @@ def measure_similarity(
         image_size=image_size or standard.image_size,
     )
     dataset = load_images(images)
+    dataset = replace(dataset, items=with_range(dataset.items, find_range(dataset.items)))
     return measure_dataset(dataset, chosen, max_images=max_images, seed=seed, cache=cache)
 
 
@@ -257,7 +260,9 @@ def compare(moments: Moments, ruler: PretrainedNetwork, *, seed: int = 0) -> Sim
     thirds = dict(zip(DEPTHS, (float(part.mean() ** 2) for part in np.array_split(layers, 3)), strict=True))
     row = _calibration_row(ruler)
     spread = _bootstrap(moments, seed)
-    low, high = distance + np.quantile(spread, 0.05), distance + np.quantile(spread, 0.95)
+    # Where all images are alike, the spread is rounding alone, and may lie on one side.
+    low = distance + min(0.0, float(np.quantile(spread, 0.05)))
+    high = distance + max(0.0, float(np.quantile(spread, 0.95)))
     score = (lambda value, floor: math.exp(-max(0.0, value - floor) / row["scale"])) if row else (lambda *_: None)
     floors = row["floor_by_depth"] if row else dict.fromkeys(DEPTHS)
     floor = row["floor"] if row else None

@@ -109,6 +109,25 @@ CHECKS: tuple[Check, ...] = (
         is_fault=False,
     ),
     Check(
+        code="value_range",
+        looks_for="16-bit images whose values need fewer bits",
+        message="16-bit images: {count:,} of {total:,}. Their largest values need {bits} bits, so 0 to {largest:,} is "
+        "taken as black to white.",
+        effect="This holds for training and for new images too: image_bits in plan.json, where you can change it.",
+        source="the smallest of 8, 10, 12, 14 and 16 bits that holds all values, as cameras and scanners deliver them",
+        is_fault=False,
+    ),
+    Check(
+        code="fourth_channel",
+        looks_for="fourth channels that may be more than transparency",
+        message="Images whose fourth channel does not look like transparency (it may be near infrared): {count:,} of "
+        "{total:,}.",
+        effect="If the file marks the channel as transparency, the image is shown on white through it. Otherwise it is "
+        "left out. Save three channels if that is not what you want.",
+        source="most of its pixels are neither clear nor opaque, or the file does not say what it is",
+        detail="fourth channel",
+    ),
+    Check(
         code="duplicates",
         looks_for="exact copies",
         message="Exact copies of other images: {count:,} of {total:,}.",

@@ -12,9 +12,10 @@ from PIL import Image
 
 from advisor.quality.near_copies import picture_hash, thumbnail
 from strategies.data.decoding import decode_image, decode_sizes
-from strategies.data.digests import content_digest
+from strategies.data.digests import content_digest, in_range
 from strategies.data.encoded import Encoded, UnreadableImage, open_encoded, readable
 from strategies.data.pixels import PixelCache
+from strategies.data.value_range import range_of
 
 MEASURED_SIZE = 128  # pixels: side of the square in which images are measured
 
@@ -32,6 +33,8 @@ class ImageStatistics:
         sharpness: Variance of the Laplacian at 128 px.
         hash: Difference hash, to find near copies.
         thumbnail: Gray thumbnail, uint8 of shape `(1024,)`, to verify near copies.
+        bits: The smallest range, in bits, that holds its values; 0 for an image of 8 bits.
+        fourth_channel: Whether it has a fourth channel that may be more than transparency.
     """
 
     digest: bytes
@@ -42,6 +45,8 @@ class ImageStatistics:
     sharpness: float
     hash: int
     thumbnail: np.ndarray
+    bits: int = 0
+    fourth_channel: bool = False
 
 
 def measure_image(
@@ -63,16 +68,20 @@ def measure_image(
             content = file.read()
             sizes = pixel_cache.sizes if pixel_cache is not None else ()
             # Even at a small size the decoder reads every byte of the file, so truncated files are found.
-            size, (pixels, *resized) = decode_sizes(content, (MEASURED_SIZE, *sizes))
+            decoded = decode_sizes(content, (MEASURED_SIZE, *sizes), range_of([item]))
     except UnreadableImage as error:
         return error
-    for cached_size, decoded in zip(sizes, resized, strict=True):
+    pixels, *resized = decoded.pixels
+    for cached_size, values in zip(sizes, resized, strict=True):
         assert pixel_cache is not None
-        pixel_cache.put(item, cached_size, decoded)
-    return _statistics(hashlib.sha256(content).digest(), size, pixels)
+        pixel_cache.put(item, cached_size, values)
+    digest = in_range(hashlib.sha256(content).digest(), item)
+    return _statistics(digest, decoded.size, pixels, bits=decoded.bits or 0, fourth_channel=decoded.fourth_channel)
 
 
-def _statistics(digest: bytes, size: tuple[int, int], pixels: np.ndarray) -> ImageStatistics:
+def _statistics(
+    digest: bytes, size: tuple[int, int], pixels: np.ndarray, *, bits: int = 0, fourth_channel: bool = False
+) -> ImageStatistics:
     gray = Image.fromarray(pixels).convert("L")
     values, counts = np.arange(256), np.array(gray.histogram())
     mean = (values * counts).sum() / counts.sum()
@@ -88,4 +97,6 @@ def _statistics(digest: bytes, size: tuple[int, int], pixels: np.ndarray) -> Ima
         sharpness=float(laplacian.var()),
         hash=picture_hash(gray),
         thumbnail=thumbnail(gray),
+        bits=bits,
+        fourth_channel=fourth_channel,
     )

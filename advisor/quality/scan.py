@@ -20,8 +20,8 @@ from strategies.data.pixels import PixelCache
 from strategies.display.progress import track
 from strategies.features.cache import FeatureCache, make_key
 
-STATISTICS_VERSION = 2  # to be raised whenever `ImageStatistics` changes
-COLUMNS = ("size", "grayscale", "deviation", "brightest", "sharpness", "hash", "thumbnail")
+STATISTICS_VERSION = 3  # to be raised whenever `ImageStatistics` changes
+COLUMNS = ("size", "grayscale", "deviation", "brightest", "sharpness", "bits", "fourth_channel", "hash", "thumbnail")
 
 
 def scan_images(

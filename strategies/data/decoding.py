@@ -3,24 +3,61 @@
 from __future__ import annotations
 
 import io
+import logging
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
-from strategies.data.encoded import Encoded, UnreadableImage, open_encoded, readable
-from strategies.display.progress import track
+from strategies.data.encoded import Encoded, Undecodable, UnreadableImage, open_encoded, readable
+from strategies.data.memory import MemoryBudget
+from strategies.data.repair import repaired
+from strategies.data.signatures import why_not_an_image
+from strategies.data.upright import Upright, is_deep, upright
+from strategies.data.value_range import FULL_RANGE, range_of
+from strategies.display.progress import note, track
+from strategies.errors import in_a_sentence
 
 # The first bytes decide the format, not the name. Pillow knows forty more formats; for some it starts other programs.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []))
 PIXELS_VERSION = 1  # increase it when a change below changes a pixel: it is part of the keys of cached features
+MAX_PEEKED = 100  # files whose headers tell whether a dataset has 16-bit images
+MEMORY = MemoryBudget(2 * 2**30)  # for all images that are being decoded
+BYTES_PER_PIXEL = 8  # while decoding: Pillow holds color in four bytes, and the image in two states
+
+_Result = TypeVar("_Result")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # our reasons say it, once for each file
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedImage:
+    """An image at several sizes, and what its file is like.
+
+    Attributes:
+        size: Width and height of the file's image.
+        pixels: uint8 RGB of shape `(size, size, 3)` for each of the sizes that were asked for.
+        bits: As in `strategies.data.upright.Upright`.
+        fourth_channel: Likewise.
+    """
+
+    size: tuple[int, int]
+    pixels: Sequence[np.ndarray]
+    bits: int | None
+    fourth_channel: bool
 
 
 def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None = None) -> np.ndarray:
     """Decodes an image as upright RGB on white, and resizes it.
+
+    An image whose pixels are whole is decoded even if its metadata or the mark of its end is damaged.
 
     Args:
         item: A file, an `Encoded` or an array: an item of `ImageDataset.items`.
@@ -36,9 +73,14 @@ def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None
     if isinstance(item, np.ndarray):
         array = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
         return to_pixels(Image.fromarray(np.clip(np.rint(array), 0, 255).astype("uint8")), image_size)
-    # Pillow refuses images of more than 178,956,970 pixels, since a small file may fill the memory.
-    with readable(item), open_encoded(item) as file, Image.open(file, formats=FORMATS) as image:
-        return to_pixels(image, image_size)
+
+    def use(file: BinaryIO) -> np.ndarray:
+        # Pillow refuses images of more than 178,956,970 pixels, since a small file may fill the memory.
+        with Image.open(file, formats=FORMATS) as image:
+            return to_pixels(image, image_size, range_of([item]))
+
+    with readable(item), open_encoded(item) as file:
+        return _decode(file, use)
 
 
 def peek_size(item: Path | str | Encoded | np.ndarray) -> tuple[int, int] | None:
@@ -52,7 +94,7 @@ def peek_size(item: Path | str | Encoded | np.ndarray) -> tuple[int, int] | None
         return None
 
 
-def decode_sizes(content: bytes, sizes: Sequence[int]) -> tuple[tuple[int, int], list[np.ndarray]]:
+def decode_sizes(content: bytes, sizes: Sequence[int], bits: int = FULL_RANGE) -> DecodedImage:
     """Decodes an image at several sizes, with the same pixels as `decode_image`.
 
     The image is decoded once if possible. For a JPEG, sizes that differ much are decoded at different scales.
@@ -60,29 +102,87 @@ def decode_sizes(content: bytes, sizes: Sequence[int]) -> tuple[tuple[int, int],
     Args:
         content: The whole file.
         sizes: Sides of the squares in pixels.
+        bits: How many bits the values of a 16-bit image have.
 
-    Returns:
-        `((width, height), pixels)`: the original size, and uint8 RGB of shape `(size, size, 3)` for each of `sizes`.
+    Raises:
+        Undecodable: If it cannot be decoded.
     """
-    decoded: dict[tuple[int, int], Image.Image] = {}
-    pixels: dict[int, np.ndarray] = {}
-    for size in dict.fromkeys(sizes):
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            original = image.size
-            _draft(image, size)
-            scaled = image.size
-            if scaled not in decoded:
-                decoded[scaled] = _upright(image)
-        pixels[size] = _resized(decoded[scaled], size)
-    return original, [pixels[size] for size in sizes]
+
+    def use(file: BinaryIO) -> DecodedImage:
+        decoded: dict[tuple[int, int], Upright] = {}
+        pixels: dict[int, np.ndarray] = {}
+        with ExitStack() as memory:
+            for size in sorted(set(sizes), reverse=True):
+                with Image.open(file, formats=FORMATS) as image:
+                    original = image.size
+                    _draft(image, size)
+                    scaled = image.size
+                    if not decoded:
+                        memory.enter_context(_room(image))  # the largest
+                    if scaled not in decoded:
+                        decoded[scaled] = upright(image, bits)
+                pixels[size] = _resized(decoded[scaled].image, size)
+        first = next(iter(decoded.values()))
+        return DecodedImage(
+            size=original,
+            pixels=[pixels[size] for size in sizes],
+            bits=first.bits,
+            fourth_channel=first.fourth_channel,
+        )
+
+    return _decode(io.BytesIO(content), use)
 
 
-def to_pixels(image: Image.Image, image_size: int | None) -> np.ndarray:
+def to_pixels(image: Image.Image, image_size: int | None, bits: int = FULL_RANGE) -> np.ndarray:
     """Returns the first frame of an opened image as pixels; see `decode_image`."""
-    if image_size is None:
-        return np.array(_upright(image))
-    _draft(image, image_size)
-    return _resized(_upright(image), image_size)
+    if image_size is not None:
+        _draft(image, image_size)
+    with _room(image):
+        rgb = upright(image, bits).image
+        return np.array(rgb) if image_size is None else _resized(rgb, image_size)
+
+
+def _decode(file: BinaryIO, use: Callable[[BinaryIO], _Result]) -> _Result:
+    """Returns what `use` makes of an open file, or of the file without damaged parts that its pixels do not need."""
+    try:
+        return use(file)
+    except (Undecodable, Image.DecompressionBombError, MemoryError) as error:
+        raise Undecodable(_why(error, file)) from error
+    except Exception as error:  # Pillow's readers raise a dozen kinds on broken files
+        try:
+            content = repaired(file, _all_pixels)
+            if content is not None:
+                return use(io.BytesIO(content))
+        except Exception:
+            pass
+        raise Undecodable(_why(error, file)) from error
+
+
+def _all_pixels(content: bytes) -> bytes:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image, _room(image):
+        return image.tobytes()
+
+
+def _why(error: Exception, file: BinaryIO) -> str:
+    """Returns why a file cannot be decoded, in words for the user. Pillow's own are often Python's internals."""
+    if isinstance(error, Undecodable):
+        return str(error)
+    if isinstance(error, UnidentifiedImageError):
+        return why_not_an_image(file)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
+    if isinstance(error, MemoryError):
+        return "too large for the memory of this machine"
+    if isinstance(error, OSError) and error.errno:
+        return in_a_sentence(error)
+    if "truncated" in str(error).lower() or isinstance(error, EOFError):
+        return "truncated: the file ends before its last pixel"
+    return "its pixels are damaged"
+
+
+def _room(image: Image.Image) -> AbstractContextManager[None]:
+    """Waits for the memory that decoding an opened image needs."""
+    return MEMORY.reserve(BYTES_PER_PIXEL * image.width * image.height)
 
 
 def _draft(image: Image.Image, image_size: int) -> None:
@@ -94,22 +194,43 @@ def _resized(image: Image.Image, image_size: int) -> np.ndarray:
     return np.array(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith(("I", "F")):
-        image = _eight_bit(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+def find_range(items: Sequence[Any]) -> int:
+    """Returns the range of a dataset's 16-bit images, in bits: the smallest that holds all values.
+
+    If none of up to 100 images, evenly spaced, has 16 bits, the others are not looked at. Files that cannot be read do
+    not count.
+
+    Args:
+        items: As `ImageDataset.items` holds them.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        spread = items[:: max(1, math.ceil(len(items) / MAX_PEEKED))]
+        if not any(pool.map(_bits, spread)):
+            return FULL_RANGE
+        return max(pool.map(_bits, items)) or FULL_RANGE
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scales 16-bit gray to 8 bits; Pillow's own conversion would clip at 255."""
-    values = np.asarray(image)
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
-        raise ValueError("pixels of neither 8 nor 16 bit, whose range is unknown")
-    return Image.fromarray(np.rint(values / 257).astype("uint8"))
+def note_range(items: Sequence[Any], bits: int) -> None:
+    """Tells the user if 16-bit images are about to be decoded with a range larger than they need."""
+    if bits == range_of(items) == FULL_RANGE and (found := find_range(items)) < FULL_RANGE:
+        note(
+            f"The values of these 16-bit images need {found} bits, but 65,535 is taken as white, so most levels are "
+            f"lost: pass image_bits={found}."
+        )
+
+
+def _bits(item: Path | str | Encoded | np.ndarray) -> int:
+    """Returns the smallest range that holds the values of a 16-bit image; 0 for any other image."""
+    if isinstance(item, np.ndarray):
+        return 0
+    try:
+        with open_encoded(item) as file, Image.open(file, formats=FORMATS) as image:
+            if not is_deep(image):
+                return 0
+            with _room(image):
+                return upright(image, FULL_RANGE).bits or 0
+    except Exception:  # whoever decodes it reports it
+        return 0
 
 
 def decode_images(

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from strategies.data.encoded import Encoded, open_encoded, readable
+from strategies.data.value_range import FULL_RANGE, range_of
 
 
 def content_digest(item: Path | str | Encoded | np.ndarray) -> bytes:
     """Returns the SHA-256 of an image. It does not depend on the name or the date of a file.
 
     Args:
-        item: A file or an `Encoded`, whose bytes are hashed, or an array, whose shape, type and values are hashed.
+        item: A file or an `Encoded`, whose bytes are hashed, with its range where that is not 16 bits; or an array,
+            whose shape, type and values are hashed.
 
     Raises:
         UnreadableImage: If the file cannot be read.
@@ -26,7 +28,13 @@ def content_digest(item: Path | str | Encoded | np.ndarray) -> bytes:
         _add_array(digest, item)
         return digest.digest()
     with readable(item), open_encoded(item) as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        return in_range(hashlib.file_digest(file, "sha256").digest(), item)
+
+
+def in_range(digest: bytes, item: Path | str | Encoded) -> bytes:
+    """Returns the content digest of an item, given the SHA-256 of its bytes."""
+    bits = range_of([item])
+    return digest if bits == FULL_RANGE else hashlib.sha256(digest + bytes([bits])).digest()
 
 
 def weights_digest(arrays: Iterable[np.ndarray]) -> str:

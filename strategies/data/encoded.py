@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import UnidentifiedImageError
-
 from strategies.errors import DatasetError, in_a_sentence
 from strategies.files import open_regular
 
@@ -18,11 +16,12 @@ MAX_FILE_BYTES = 2 * 2**30  # more than the largest image that is decoded, even 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """An encoded image (JPEG, PNG, ...) that is not a file: it is part of an archive, a shard or a bucket.
+    """An encoded image (JPEG, PNG, ...) that is more than a file: part of an archive, or with a range of its own.
 
     Attributes:
         name: Its name in error messages.
         read: Returns the bytes. It is called each time they are needed, from several threads.
+        bits: How many bits the values have if the image is of 16 bits; see `strategies.data.value_range`.
 
     Example:
         >>> from strategies.data.encoded import Encoded, open_encoded
@@ -33,6 +32,7 @@ class Encoded:
 
     name: str
     read: Callable[[], bytes] = field(repr=False)
+    bits: int = 16
 
 
 def open_encoded(item: Path | str | Encoded) -> io.BytesIO | io.BufferedReader:
@@ -43,6 +43,16 @@ def open_encoded(item: Path | str | Encoded) -> io.BytesIO | io.BufferedReader:
         ValueError: If it is not a regular file, or is larger than `MAX_FILE_BYTES`.
     """
     return io.BytesIO(item.read()) if isinstance(item, Encoded) else open_regular(item, MAX_FILE_BYTES)
+
+
+def read_encoded(item: Path | str | Encoded) -> bytes:
+    """Returns the encoded bytes of an item of `ImageDataset.items`; errors are those of `open_encoded`."""
+    with open_encoded(item) as file:
+        return file.read()
+
+
+class Undecodable(ValueError):  # noqa: N818
+    """The bytes of an image cannot be decoded; the message is the reason, in words for the user."""
 
 
 class UnreadableImage(DatasetError):  # noqa: N818
@@ -58,10 +68,7 @@ class UnreadableImage(DatasetError):  # noqa: N818
 @contextmanager
 def readable(item: Path | str | Encoded) -> Iterator[None]:
     """Turns every exception inside the block into an `UnreadableImage` with the path and the reason."""
-    path = item.name if isinstance(item, Encoded) else item
     try:
         yield
-    except UnidentifiedImageError:
-        raise UnreadableImage(path, "not a JPEG, PNG, BMP, GIF, WebP or TIFF image") from None
-    except Exception as error:  # Pillow's readers raise a dozen kinds on broken files
-        raise UnreadableImage(path, in_a_sentence(error)) from error
+    except Exception as error:  # storage raises many kinds
+        raise UnreadableImage(item.name if isinstance(item, Encoded) else item, in_a_sentence(error)) from error

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.data.decoding import decode_images
+from strategies.data.decoding import decode_images, note_range
 from strategies.data.loading import load_images
 from strategies.data.pixels import PixelCache, Pixels
+from strategies.data.value_range import FULL_RANGE, with_range
 from strategies.errors import unknown_name
 from strategies.features.cache import FeatureCache, default_cache
 from strategies.features.extractor import FeatureExtractor
@@ -33,6 +34,7 @@ def extract_features(
     weights: str = "auto",
     pool: bool = True,
     cache: bool = True,
+    image_bits: int = FULL_RANGE,
 ) -> dict[str, np.ndarray]:
     """Computes features of images at chosen stages of a pretrained backbone, for a model of your own.
 
@@ -49,6 +51,7 @@ def extract_features(
             a weights file.
         pool: Whether to average the features over the image plane. `False` returns feature maps.
         cache: Whether to store pooled features on disk and to read them from there.
+        image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16.
 
     Returns:
         `{stage: array}`; the shape is `(num_images, channels)` if pooled, otherwise `(num_images, height, width,
@@ -77,6 +80,8 @@ def extract_features(
         if name not in known:
             raise unknown_name(f"stage of {row.name}", name, known)
     items = load_images(images).items
+    note_range(items, image_bits)
+    items = with_range(items, image_bits)
     if pool:
         extractor = stage_extractor(network, wanted, cache=default_cache() if cache else None)
         return extract_stages(extractor, items)

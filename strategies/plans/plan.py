@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from strategies.data.value_range import FULL_RANGE, RANGES
 from strategies.errors import PlanError, UserError, in_a_sentence
 from strategies.files import check_schema, load_json
 from strategies.networks.backbones import CLASSIFIER, Stage
@@ -39,6 +40,7 @@ class Plan:
         network: The pretrained network that is transferred.
         seed: Seed of all random numbers.
         class_names: Names of the classes, in the order of the labels.
+        image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16. Their largest value is white.
         cut_stage: The last stage of the backbone that is kept as it is.
         rebuilt_stages: Stages after the cut that are built again, starting from their pretrained values.
         dropout: Share of the inputs of the classifier, the new layer on top, that are dropped during training.
@@ -63,6 +65,7 @@ class Plan:
     cut_stage: str
     rebuilt_stages: tuple[str, ...]
     phases: tuple[Phase, ...]
+    image_bits: int = FULL_RANGE
     dropout: float = 0.2
     batch_size: int = DEFAULT_BATCH_SIZE
     augmentation: Mapping[str, Any] = field(default_factory=dict)
@@ -164,6 +167,8 @@ def check_plan(plan: Plan) -> None:
             f"rebuilt_stages must follow the cut without a gap ({', '.join(after)})",
             f"cut_stage={plan.cut_stage!r}, rebuilt_stages={list(plan.rebuilt_stages)}",
         )
+    if plan.image_bits not in RANGES:
+        _refuse(f"image_bits must be one of {', '.join(map(str, RANGES))}", f"image_bits={plan.image_bits}")
     if not plan.phases:
         _refuse("a plan needs at least one phase", "phases=[]")
     if len({phase.name for phase in plan.phases}) < len(plan.phases):

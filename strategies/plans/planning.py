@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from strategies.data.value_range import FULL_RANGE
 from strategies.errors import PlanError
 from strategies.networks.backbones import CLASSIFIER, Backbone, get_backbone, resolve_weights, stages_at
 from strategies.networks.network import PretrainedNetwork
@@ -118,6 +119,7 @@ def make_plan(
     cut_stage: str | None = None,
     similarity: float | None = None,
     budget: float = 1.0,
+    image_bits: int = FULL_RANGE,
 ) -> Plan:
     """Creates the plan of a recipe for a backbone: its stages, phases, learning rates and steps.
 
@@ -136,6 +138,8 @@ def make_plan(
         similarity: Similarity of the images to ImageNet's, from 0 to 1, as `advisor.recommend` measures it. It sets the
             learning rates. Default: unknown, and the rates are those of similar images.
         budget: Factor on the number of steps. Default: 1.0.
+        image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16. With 12, for example, 4,095 is
+            white. `advisor.recommend` finds it from the images.
 
     Returns:
         A checked `Plan`.
@@ -173,6 +177,7 @@ def make_plan(
         refit=num_train < FEW_IMAGES,
         class_weights=None if balance is None else dict(zip(names, balance, strict=True)),
         metric="accuracy" if balance is None else "balanced_accuracy",
+        image_bits=image_bits,
     )
     check_plan(plan)
     return plan

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strategies.data.value_range import FULL_RANGE
 from strategies.errors import PlanError, UserError
 from strategies.files import check_new_file, replacing
 from strategies.networks.backbones import CLASSIFIER, OUTPUT, PREPROCESSING, get_backbone
@@ -93,6 +94,7 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
     optimizer, base = _optimizer(plan, several_rates="peak" not in columns)
     return _template().render(
         plan=plan,
+        largest=2**plan.image_bits - 1 if plan.image_bits < FULL_RANGE else 0,
         backbone=backbone,
         arguments="".join(f", {name}={value!r}" for name, value in backbone.arguments.items()),
         classes=list(plan.class_names),

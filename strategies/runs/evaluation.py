@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from strategies.data.decoding import decode_image
 from strategies.data.encoded import UnreadableImage
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import PixelCache, Pixels
+from strategies.data.value_range import with_range
 from strategies.display.progress import track
 from strategies.errors import DatasetError, few
 from strategies.features.forward import forward
@@ -83,6 +84,7 @@ def evaluate_run(
     names = folder.class_names
     metrics = read_metrics(folder.path, names) if (folder.path / METRICS).is_file() else None
     dataset = load_dataset(data, for_training=False, **columns)
+    dataset = replace(dataset, items=with_range(dataset.items, folder.image_bits))
     tested = dataset.split is not None and "test" in dataset.split
     if tested:
         dataset = dataset.subset(np.flatnonzero(np.array(dataset.split) == "test"))

@@ -19,6 +19,7 @@ import numpy as np
 from strategies.data.decoding import decode_readable, to_pixels
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset
+from strategies.data.value_range import with_range
 from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
 from strategies.features.forward import BATCH_SIZE, forward
 from strategies.files import check_output, check_writable, filling, make_folder, read_json, write_json
@@ -222,7 +223,8 @@ def _pixels(run: RunFolder, data: Any) -> tuple[np.ndarray, str, int]:
         dataset = split_dataset(dataset, seed=run.seed)
     chosen = np.flatnonzero(np.array(dataset.split) == "test")
     chosen = np.sort(np.random.default_rng(run.seed).permutation(chosen)[:MOST_IMAGES])
-    pixels, unreadable = decode_readable(dataset.subset(chosen).items, run.image_size)
+    items = with_range(dataset.subset(chosen).items, run.image_bits)
+    pixels, unreadable = decode_readable(items, run.image_size)
     if not len(pixels):
         raise ExportError(
             f"Expected test images that can be decoded. Received: none in {dataset.source!r}. Add some, or leave the "

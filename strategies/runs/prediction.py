@@ -15,6 +15,7 @@ from strategies.data.sources.folders import Listing, list_folder
 from strategies.data.sources.paths import as_text
 from strategies.data.sources.patterns import list_pattern
 from strategies.data.sources.unused import HIDDEN, no_image, reasons_text
+from strategies.data.value_range import with_range
 from strategies.display.progress import note
 from strategies.errors import DatasetError
 from strategies.runs.run_folder import RunFolder, read_run
@@ -86,7 +87,7 @@ def _parts(run: RunFolder, paths: Sequence[Path], all_classes: bool) -> Iterator
     first_reason, num_readable = "", 0
     for start in range(0, len(paths), PART):
         part = paths[start : start + PART]
-        pixels, unreadable = decode_readable(part, run.image_size)
+        pixels, unreadable = decode_readable(with_range(part, run.image_bits), run.image_size)
         num_readable += len(pixels)
         first_reason = first_reason or next(iter(unreadable.values()), "")
         if start + PART >= len(paths) and not num_readable:

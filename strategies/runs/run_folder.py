@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.data.value_range import FULL_RANGE, RANGES
 from strategies.errors import RunError, few, in_a_sentence
 from strategies.files import load_json, open_regular, read_json
 from strategies.training.run_files import CLASS_NAMES, HISTORY, MEASURES, METRICS, MODEL, PLAN, UNFINISHED
@@ -32,6 +33,7 @@ class RunFolder:
         path: The folder.
         class_names: Names of the classes, in the order of the model's outputs.
         image_size: Side of the model's square input in pixels.
+        image_bits: How many bits the values of 16-bit images have.
         seed: Seed of the plan.
     """
 
@@ -39,6 +41,7 @@ class RunFolder:
     class_names: tuple[str, ...]
     image_size: int
     seed: int
+    image_bits: int = FULL_RANGE
 
     @cached_property
     def model(self) -> keras.Model:
@@ -100,6 +103,8 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
     plan = load_json(path / PLAN, error=RunError)
     names = tuple(read_json(path / CLASS_NAMES, "class_names", package="strategies", error=RunError)["class_names"])
     wrong = [name for name, most in _MOST.items() if not (isinstance(plan, dict) and _is_whole(plan.get(name), most))]
+    bits = FULL_RANGE if wrong else plan.get("image_bits", FULL_RANGE)
+    wrong += ["image_bits"] if bits not in RANGES else []
     if wrong:
         raise RunError(
             f"Expected {few(wrong)} in a plan as a run writes it. Received: {str(path / PLAN)!r}, where it is "
@@ -110,7 +115,9 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
             f"Expected the same classes in {PLAN} and {CLASS_NAMES}. Received: others than {few(names)} in "
             f"{str(path / PLAN)!r}. Keep the files of a run together."
         )
-    return RunFolder(path=path, class_names=names, image_size=plan["image_size"], seed=plan["seed"])
+    return RunFolder(
+        path=path, class_names=names, image_size=plan["image_size"], seed=plan["seed"], image_bits=int(bits)
+    )
 
 
 def _is_whole(value: Any, most: int) -> bool:

@@ -14,9 +14,11 @@ import keras
 import numpy as np
 
 from strategies.data.dataset import SPLITS, ImageDataset
+from strategies.data.decoding import note_range
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import Pixels
 from strategies.data.splits import split_dataset
+from strategies.data.value_range import with_range
 from strategies.errors import DatasetError, PlanError
 from strategies.features.cache import default_cache
 from strategies.features.forward import forward
@@ -123,6 +125,9 @@ def _split(plan: Plan, data: Any) -> dict[str, ImageDataset]:
     """Returns the images of each split. A dataset without a split is split with the plan's seed."""
     dataset = load_dataset(data)
     check_class_names(plan.class_names, dataset.class_names)
+    if not plan.advice:  # advice has found the range already
+        note_range(dataset.items, plan.image_bits)
+    dataset = replace(dataset, items=with_range(dataset.items, plan.image_bits))
     if dataset.split is None or None in dataset.split:
         dataset = split_dataset(dataset, seed=plan.seed)
     split = np.array(dataset.split)

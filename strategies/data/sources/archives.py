@@ -269,5 +269,6 @@ def _naming_damage(source: str) -> Iterator[None]:
 
 def _damaged(source: str, error: Exception) -> DatasetError:
     return DatasetError(
-        f"Expected a whole zip, tar, tar.gz or tar.bz2 archive. Received: {source!r} ({in_a_sentence(error)}). Create it again."
+        f"Expected a whole zip, tar, tar.gz or tar.bz2 archive. Received: {source!r} ({in_a_sentence(error)}). "
+        f"Create it again."
     )

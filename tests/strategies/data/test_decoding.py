@@ -113,18 +113,20 @@ def test_a_missing_file_a_folder_and_a_bomb_are_unreadable(tmp_path):
     for name, reason in (
         ("none.png", "No such file"),
         ("folder.png", "directory"),
-        ("bomb.png", "bomb"),
+        ("bomb.png", "more than 178,956,970 pixels"),
         ("float.tif", "range"),
     ):
         with pytest.raises(UnreadableImage, match=reason):
             decode_image(tmp_path / name, 16)
 
 
-@pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "EPS", "PDF"])
-def test_other_formats_are_unreadable_whatever_their_extension(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "name"), [("PPM", "PNM"), ("ICO", "icon"), ("TGA", "TGA"), ("EPS", "PostScript"), ("PDF", "PDF")]
+)
+def test_other_formats_are_unreadable_whatever_their_extension(kind, name, tmp_path):
     """Their readers are not even tried: for some formats, Pillow would start another program."""
     Image.new("RGB", (20, 20), "red").save(tmp_path / "image.jpg", kind)
-    with pytest.raises(UnreadableImage, match="not a JPEG, PNG, BMP, GIF, WebP or TIFF image"):
+    with pytest.raises(UnreadableImage, match=f"{name}.*, which is not read: convert it to JPEG or PNG"):
         decode_image(tmp_path / "image.jpg")
 
 
@@ -174,9 +176,9 @@ def test_several_sizes_at_once_equal_each_size_alone(suffix, tmp_path):
     """Also if a photo is decoded at different scales for different sizes."""
     path = tmp_path / f"photo{suffix}"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 520, 3), dtype="uint8")).save(path)
-    original, pixels = decode_sizes(path.read_bytes(), (128, 32, 128, 224, 64))
-    assert original == (520, 300) == peek_size(path)
-    for size, image in zip((128, 32, 128, 224, 64), pixels, strict=True):
+    decoded = decode_sizes(path.read_bytes(), (128, 32, 128, 224, 64))
+    assert decoded.size == (520, 300) == peek_size(path)
+    for size, image in zip((128, 32, 128, 224, 64), decoded.pixels, strict=True):
         assert (image == decode_image(path, size)).all()
 
 

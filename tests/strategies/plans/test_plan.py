@@ -90,6 +90,7 @@ def _phase(index, key, value):
         (_set("precision", "float8"), "precision"),
         (_set("label_smoothing", 1.0), "label_smoothing"),
         (_phase(0, "views", -1), "views"),
+        (_set("image_bits", 11), "image_bits"),
         (_phase(1, "blend", 0), "blend"),
         (_phase(1, "blend", 1.5), "blend"),
         (lambda plan: plan.pop("phases"), "phases"),
@@ -139,3 +140,11 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path, content):
         path.write_text(content)
     with pytest.raises(PlanError, match="Received"):
         read_plan(path)
+
+
+def test_a_plan_without_a_range_of_values_means_sixteen_bits():
+    """Plans of earlier versions do not name it. A plan that does keeps it."""
+    values = _plan(image_bits=12).to_dict()
+    assert plan_from_dict(values).image_bits == 12
+    values.pop("image_bits")
+    assert plan_from_dict(values).image_bits == 16

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 import strategies
+from strategies.data.decoding import decode_image
+from strategies.data.value_range import with_range
 from strategies.errors import OutputError, PlanError, UserError
 from strategies.networks.backbones import BACKBONES
 from strategies.plans import script as scripting
@@ -255,6 +257,27 @@ def test_a_script_of_many_classes_and_edits_is_short_too():
             script = strategies.write_script(written)
             assert script.count("\n") <= 120
             ast.parse(script)
+
+
+def test_a_script_keeps_the_range_of_deep_images(tmp_path):
+    """It scales 16-bit PNG files as the package does, and stops at a value beyond the range."""
+    plan = strategies.make_plan("retrain_all", class_names="ab", num_train=100, image_size=96, image_bits=12)
+    script = strategies.write_script(plan)
+    assert script.count("\n") <= 120
+    assert max(map(len, script.splitlines())) <= 120
+    read = script[script.index("def read(") : script.index("# The network")]
+    import tensorflow as tf
+
+    names = {"tf": tf, "SIZE": 96, "CLASSES": ["a", "b"]}
+    exec(read, names)
+    values = np.random.default_rng(0).integers(0, 4096, (96, 96), dtype="uint16")
+    for name, factor in (("image.png", 1), ("bright.png", 16)):
+        Image.fromarray(values * np.uint16(factor)).save(tmp_path / name)
+    image, _ = names["read"](str(tmp_path / "image.png"), 0)
+    (item,) = with_range([tmp_path / "image.png"], 12)
+    assert np.abs(image.numpy() - decode_image(item, 96)).max() <= 1
+    with pytest.raises(tf.errors.InvalidArgumentError, match="values up to 4095"):
+        names["read"](str(tmp_path / "bright.png"), 0)
 
 
 def test_names_stay_names():
