@@ -260,9 +260,12 @@ def _findings(
     }
     totals = {"unreadable": len(dataset) + len(unreadable), "ignored": len(dataset.ignored)}
     totals["copies_across_splits"] = sum(part == "test" for part in dataset.split or ())
-    return tuple(
-        make_finding(code, found, total=totals.get(code, len(dataset))) for code, found in suspects.items() if found
-    )
+    found_in = {code: found for code, found in suspects.items() if found}
+    findings = [make_finding(code, found, total=totals.get(code, len(dataset))) for code, found in found_in.items()]
+    if dataset.notes:
+        notes = " ".join(dataset.notes)
+        findings.insert(0, make_finding("notes", [], total=len(dataset), count=len(dataset.notes), notes=notes))
+    return tuple(findings)
 
 
 def _spread(sides: np.ndarray) -> dict[str, float]:

@@ -99,6 +99,14 @@ CHECKS: tuple[Check, ...] = (
         is_fault=False,
     ),
     Check(
+        code="notes",
+        looks_for="what was assumed while the images were read",
+        message="{notes}",
+        effect="If that is not what you mean, correct the source or say it with an option.",
+        source="how the source was read",
+        is_fault=False,
+    ),
+    Check(
         code="duplicates",
         looks_for="exact copies",
         message="Exact copies of other images: {count:,} of {total:,}.",

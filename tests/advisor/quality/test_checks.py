@@ -6,7 +6,7 @@ from advisor.quality.checks import CHECKS, Finding, Suspect, faults, make_findin
 
 
 def _findings():
-    values = {"gap": 3.2, "random": 0.8, "grouped": 0.768}
+    values = {"gap": 3.2, "random": 0.8, "grouped": 0.768, "notes": "Columns are separated by tabs."}
     suspects = [Suspect(path="a.png", detail="odd")]
     return [make_finding(check.code, suspects, total=10, **values) for check in CHECKS]
 
@@ -25,6 +25,7 @@ def test_groups_and_other_files_are_no_fault():
     findings = _findings()
     assert {finding.code for finding in findings} - {finding.code for finding in faults(findings)} == {
         "ignored",
+        "notes",
         "groups",
     }
 
