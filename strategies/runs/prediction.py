@@ -33,8 +33,9 @@ def predict(run: str | Path | RunFolder, images: Any, *, all_classes: bool = Fal
     Args:
         run: The run folder, or a `RunFolder` from `strategies.read_run`, whose model is loaded only once.
         images: A file; a folder, for all images in it and its sub-folders; a glob pattern such as
-            `"photos/**/*.jpg"`; or a list of these; or an array, a PIL image or a list of them, which are called `"image 0"` and so on. In folders and patterns, only files with the extension of an image
-            are used. A file that is named directly is used whatever its extension.
+            `"photos/**/*.jpg"`; or a list of these; or an array, a PIL image or a list of them, which are called
+            `"image 0"` and so on. In folders and patterns, only files with the extension of an image are used.
+            A file that is named directly is used whatever its extension.
         all_classes: Whether to return the probability of every class.
 
     Returns:

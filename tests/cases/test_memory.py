@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pictures import picture
 
+from advisor.report.evaluation import never_answered
 from strategies.data.decoding import decode_image
 from strategies.data.loading import load_dataset
 from strategies.errors import DatasetError
@@ -40,3 +41,19 @@ def test_channels_first_are_to_be_transposed():
     """The sentence says how."""
     with pytest.raises(DatasetError, match="Transpose the images"):
         load_dataset((np.zeros((4, 3, 32, 32), dtype="uint8"), LABELS))
+
+
+def test_names_that_a_tf_dataset_holds_are_kept(tmp_path):
+    """As `image_dataset_from_directory` of Keras sets them."""
+    import tensorflow as tf
+
+    source = tf.data.Dataset.from_tensor_slices((np.zeros((4, 8, 8, 3), dtype="uint8"), [0, 0, 1, 1]))
+    source.class_names = ["cat", "dog"]
+    assert load_dataset(source).class_names == ("cat", "dog")
+
+
+def test_a_class_that_was_never_answered_is_named():
+    """A model that always answers the larger class."""
+    test = {"per_class": {"big": {"num_images": 9, "precision": 0.9}, "rare": {"num_images": 1, "precision": None}}}
+    (sentence,) = never_answered(test)
+    assert sentence.startswith("'rare' was never answered")
