@@ -115,6 +115,13 @@ CAUTIONS: tuple[CautionRow, ...] = (
         source="plain accuracy favors large classes",
     ),
     CautionRow(
+        code="rare_class",
+        applies=lambda f: f["min_images_per_class"] < 10 and f["imbalance_ratio"] > 50,
+        message="A model may never answer the smallest class, which has {min_images_per_class} images beside "
+        "{imbalance_ratio:.0f} times as many of the largest. Add images of it, or leave it out.",
+        source="800 images against 2: every test image was given the larger class",
+    ),
+    CautionRow(
         code="upscaling",
         applies=lambda f: f["image_size"] > 1.5 * f["median_short_side"],
         message="Half of the images or more are enlarged at least 1.5 times (median short side "

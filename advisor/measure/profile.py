@@ -294,6 +294,9 @@ def _findings(
         for code, found in suspects.items()
         if found
     ]
+    if dataset.notes:
+        notes = " ".join(dataset.notes)
+        findings.insert(0, make_finding("notes", [], total=len(dataset), count=len(dataset.notes), notes=notes))
     bits = range_of(dataset.items)
     if bits < FULL_RANGE:
         count = sum(image.bits > 0 for image in statistics)

@@ -100,6 +100,14 @@ CHECKS: tuple[Check, ...] = (
         is_fault=False,
     ),
     Check(
+        code="notes",
+        looks_for="what was assumed while the images were read",
+        message="{notes}",
+        effect="If that is not what you mean, correct the source or say it with an option.",
+        source="how the source was read",
+        is_fault=False,
+    ),
+    Check(
         code="nested_classes",
         looks_for="sub-folders of class folders that may be the classes",
         message="Every class folder holds sub-folders: {folders}. If these are the classes, move them up by one "

@@ -15,6 +15,7 @@ from advisor.report.evaluation import (
     course_rows,
     evaluation_sections,
     interval,
+    never_answered,
 )
 from advisor.report.exports import export_section
 from advisor.report.freeze_map import FREEZE_NOTE, freeze_table
@@ -67,6 +68,8 @@ def training_markdown(
         f"{share(baseline['majority_accuracy'])}.",
         "",
     ]
+    for text in never_answered(test):
+        lines += [f"**{escape(text)}**", ""]
     lines += _section(baseline_section(plan.recipe, metrics))
     for section in evaluation_sections(test):
         lines += _section(section)

@@ -9,7 +9,7 @@ from advisor.advice import Advice
 from advisor.measure.profile import DatasetProfile
 from advisor.outcomes import Outcomes
 from advisor.report.costs import costs_section, timing_text
-from advisor.report.evaluation import evaluation_sections, gain_text, interval
+from advisor.report.evaluation import evaluation_sections, gain_text, interval, never_answered
 from advisor.report.freeze_map import freeze_table
 from advisor.report.terminal import Grid, KeyValues, Line, Part, StyledText, plain
 from advisor.report.words import class_sizes, comparison_cautions, examples, facts, headline, split_text, verdict
@@ -68,7 +68,8 @@ def result_parts(result: TrainingResult) -> list[Part]:
             f"{share(test.majority_accuracy)}. Took {result.seconds:.0f} s.",
             style="title",
             result=True,
-        )
+        ),
+        *(Line(text=text, style="warning") for text in never_answered(test.to_dict())),
     ]
     if (timing := timing_text(result.plan, result.history.to_dict("records"), result.seconds)) is not None:
         parts.append(Line(text=timing))
@@ -91,6 +92,7 @@ def evaluation_parts(found: RunEvaluation) -> list[Part]:
             style="title",
             result=True,
         ),
+        *(Line(text=text, style="warning") for text in never_answered(test)),
         *(
             Line(text=f"left out, unreadable: {image['path']}: {image['reason']}", style="warning", indent=2)
             for image in found.unreadable

@@ -31,6 +31,8 @@ class ImageDataset:
         group: Group of each image, such as a patient or a video. A split never divides a group.
         picture: A number per image; copies of one image have the same number. `None` if nobody looked for copies.
         ignored: Why a file among the images is not used, by its name.
+        notes: What was assumed while reading, such as the separator of a table, as whole sentences: what was taken for
+            what, and how to overrule it. The profile shows them.
     """
 
     class_names: tuple[str, ...]
@@ -42,6 +44,7 @@ class ImageDataset:
     group: tuple[str, ...] | None = None
     picture: tuple[int, ...] | None = None
     ignored: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         columns: dict[str, Sized | None] = {

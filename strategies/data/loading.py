@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from strategies.data.dataset import ImageDataset, check_classes
 from strategies.data.sources.arrays import check_arrays, numbered
 from strategies.data.sources.folders import check_folders, list_folder
 from strategies.data.sources.forms import find_source
+from strategies.data.sources.labels import spelling_notes
 from strategies.data.sources.paths import is_path
 from strategies.data.sources.shards import is_tfrecord, is_webdataset
 from strategies.data.sources.streams import is_tf_data, stream_tf_data
@@ -89,10 +91,12 @@ def load_dataset(
             f"Received: {few(without_effect)} for {row.form}, where they have no effect. Leave them out."
         )
     dataset = row.read(source, **given)
-    if for_training and dataset is not source:
+    if dataset is source:
+        return dataset
+    if for_training:
         check_folders(dataset)
         check_classes(dataset)
-    return dataset
+    return replace(dataset, notes=(*dataset.notes, *spelling_notes(dataset.class_names)))
 
 
 def load_images(source: Any) -> ImageDataset:

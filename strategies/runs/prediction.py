@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from strategies.data.decoding import decode_readable
+from strategies.data.sources.arrays import check_arrays, is_one_image, numbered
 from strategies.data.sources.folders import Listing, list_folder
 from strategies.data.sources.paths import as_text
 from strategies.data.sources.patterns import list_pattern
@@ -26,9 +28,7 @@ if TYPE_CHECKING:
 PART = 512  # images in memory at once
 
 
-def predict(
-    run: str | Path | RunFolder, images: str | Path | Sequence[str | Path], *, all_classes: bool = False
-) -> pd.DataFrame:
+def predict(run: str | Path | RunFolder, images: Any, *, all_classes: bool = False) -> pd.DataFrame:
     """Predicts the class of each image with the model of a run.
 
     Images are decoded and resized as in training and evaluation, so the test images of the run give its test accuracy.
@@ -36,8 +36,9 @@ def predict(
     Args:
         run: The run folder, or a `RunFolder` from `strategies.read_run`, whose model is loaded only once.
         images: A file; a folder, for all images in it and its sub-folders; a glob pattern such as
-            `"photos/**/*.jpg"`; or a list of these. In folders and patterns, only images by their name are used, and
-            links are not followed out of the folder. A file that is named directly is used whatever its extension.
+            `"photos/**/*.jpg"`; or a list of these; or an array, a PIL image or a list of them, which are called
+            `"image 0"` and so on. In folders and patterns, only images by their name are used, and links are not
+            followed out of the folder. A file that is named directly is used whatever its extension.
         all_classes: Whether to return the probability of every class.
 
     Returns:
@@ -71,37 +72,47 @@ def predict(
     return pd.concat(predict_in_parts(run, images, all_classes=all_classes), ignore_index=True)
 
 
-def predict_in_parts(
-    run: str | Path | RunFolder, images: str | Path | Sequence[str | Path], *, all_classes: bool = False
-) -> Iterator[pd.DataFrame]:
+def predict_in_parts(run: str | Path | RunFolder, images: Any, *, all_classes: bool = False) -> Iterator[pd.DataFrame]:
     """Like `predict`, but yields the rows in DataFrames of at most 512, so that memory use stays bounded.
 
     The run and the paths are checked at once. Unreadable files are found while decoding.
     """
-    run, paths = read_run(run), find_images(images)
+    run, pictures = read_run(run), _in_memory(images)
+    items: Sequence[Any] = pictures or find_images(images)
+    names = numbered(pictures) if pictures else [as_text(path) for path in items]
     _ = run.model  # a model that cannot be loaded is refused before any image is decoded
-    return _parts(run, paths, all_classes)
+    return _parts(run, items, names, all_classes)
 
 
-def _parts(run: RunFolder, paths: Sequence[Path], all_classes: bool) -> Iterator[pd.DataFrame]:
+def _in_memory(images: Any) -> list[np.ndarray]:
+    """Returns arrays and PIL images, one or several, as a list of arrays; nothing for paths."""
+    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and is_one_image(images)):
+        images = [images]
+    first = (
+        images if isinstance(images, np.ndarray) or not isinstance(images, list | tuple) else next(iter(images), None)
+    )
+    return check_arrays(images) if isinstance(first, np.ndarray | Image.Image) else []
+
+
+def _parts(run: RunFolder, items: Sequence[Any], names: Sequence[str], all_classes: bool) -> Iterator[pd.DataFrame]:
     first_reason, num_readable = "", 0
-    for start in range(0, len(paths), PART):
-        part = paths[start : start + PART]
+    for start in range(0, len(items), PART):
+        part = items[start : start + PART]
         pixels, unreadable = decode_readable(with_range(part, run.image_bits), run.image_size)
         num_readable += len(pixels)
         first_reason = first_reason or next(iter(unreadable.values()), "")
-        if start + PART >= len(paths) and not num_readable:
+        if start + PART >= len(items) and not num_readable:
             raise DatasetError(
-                f"Expected images that can be decoded. Received: {len(paths):,} files that cannot, for example "
-                f"{as_text(paths[0])!r} ({first_reason}). Fix or replace them."
+                f"Expected images that can be decoded. Received: {len(items):,} images that cannot, for example "
+                f"{names[0]!r} ({first_reason}). Fix or replace them."
             )
-        shown = f"Images {start + 1:,} to {start + len(part):,} of {len(paths):,}"
-        yield _frame(run, part, pixels, unreadable, all_classes, shown)
+        shown = f"Images {start + 1:,} to {start + len(part):,} of {len(items):,}"
+        yield _frame(run, names[start : start + PART], pixels, unreadable, all_classes, shown)
 
 
 def _frame(
     run: RunFolder,
-    paths: Sequence[Path],
+    names: Sequence[str],
     pixels: np.ndarray,
     unreadable: dict[int, str],
     all_classes: bool,
@@ -111,18 +122,18 @@ def _frame(
 
     from strategies.features.forward import forward
 
-    probabilities = np.full((len(paths), len(run.class_names)), np.nan)
-    readable = [index for index in range(len(paths)) if index not in unreadable]
+    probabilities = np.full((len(names), len(run.class_names)), np.nan)
+    readable = [index for index in range(len(names)) if index not in unreadable]
     if readable:
         (probabilities[readable],) = forward(run.model, pixels, description=description)
     classes = [
-        None if index in unreadable else run.class_names[probabilities[index].argmax()] for index in range(len(paths))
+        None if index in unreadable else run.class_names[probabilities[index].argmax()] for index in range(len(names))
     ]
     columns: dict[str, Any] = {
-        "path": [as_text(path) for path in paths],
+        "path": list(names),
         "class": pd.Series(classes, dtype="object"),
         "probability": probabilities.max(axis=1),
-        "unreadable": pd.Series([unreadable.get(index) for index in range(len(paths))], dtype="object"),
+        "unreadable": pd.Series([unreadable.get(index) for index in range(len(names))], dtype="object"),
     }
     if all_classes:
         columns |= {f"p({name})": column for name, column in zip(run.class_names, probabilities.T, strict=True)}
@@ -138,6 +149,11 @@ def find_images(images: str | Path | Sequence[str | Path]) -> list[Path]:
         DatasetError: If a name does not exist, or if a pattern or a folder has no image.
     """
     found: list[Path] = []
+    if not isinstance(images, str | os.PathLike | Iterable):
+        raise DatasetError(
+            f"Expected files, folders, patterns, arrays or PIL images. Received: {type(images).__name__}. Give one of "
+            f"these, or a list of them."
+        )
     for name in [images] if isinstance(images, str | os.PathLike) else images:
         path = Path(name)
         if os.path.isdir(path):  # the methods of Path raise an error for names that are too long

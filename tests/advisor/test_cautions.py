@@ -46,6 +46,7 @@ TRIGGERS = {
     "no_depth_curve": {"late_gain": math.nan},
     "few_images_per_class": {"min_images_per_class": 9},
     "imbalance": {"imbalance_ratio": 3.1},
+    "rare_class": {"min_images_per_class": 2, "imbalance_ratio": 400.0},
     "upscaling": {"median_short_side": 80},
     "grayscale": {"num_grayscale": 200},
     "sampled": {"num_looked_at": 300},

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from strategies.data.dataset import ImageDataset
-from strategies.data.sources.labels import encode_labels
+from strategies.data.decoding import to_pixels
+from strategies.data.sources.labels import encode_labels, stripped_note
+from strategies.data.sources.paths import is_path
+from strategies.data.sources.tables import check_any_exists
 from strategies.errors import DatasetError
 
 
@@ -27,17 +32,29 @@ def from_arrays(images: Any, labels: Any, source: str) -> ImageDataset:
     """Returns a dataset of arrays.
 
     Args:
-        images: Array of values 0-255 and shape `(num_images, height, width[, channels])`, or a list of such images.
+        images: Array of values 0-255 and shape `(num_images, height, width[, channels])`, or a list of such
+            images, of PIL images or of paths.
         labels: What `encode_labels` takes.
         source: Where they come from, in a few words.
 
     Raises:
         DatasetError: If shapes, values or labels differ from that.
     """
-    items = check_arrays(images)
+    items: list[Any]
+    if isinstance(images, list | tuple) and images and all(map(is_path, images)):
+        items, names = [Path(image) for image in images], [str(image) for image in images]
+        check_any_exists(items, source)
+    else:
+        items = check_arrays(images)
+        names = numbered(items)
     class_names, indices = encode_labels(labels)
     return ImageDataset(
-        class_names=class_names, labels=indices, items=items, names=tuple(numbered(items)), source=source
+        class_names=class_names,
+        labels=indices,
+        items=items,
+        names=tuple(names),
+        source=source,
+        notes=stripped_note(np.asarray(labels, dtype=object).ravel()),
     )
 
 
@@ -46,24 +63,34 @@ def numbered(items: Sequence[Any]) -> list[str]:
     return [f"image {index}" for index in range(len(items))]
 
 
+def is_one_image(array: np.ndarray) -> bool:
+    """Returns whether an array is one image by its shape, and not several."""
+    return array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+
+
 def check_arrays(images: Any) -> list[np.ndarray]:
     """Checks shapes and values of images, and returns them as a list of arrays.
 
     Raises:
         DatasetError: If one is not an image of values 0-255.
     """
+    if isinstance(images, np.ndarray) and images.dtype == object:
+        images = list(images)
     if not isinstance(images, list | tuple):
         images = np.asarray(images)
         if images.ndim not in (3, 4) or (images.ndim == 3 and images.shape[-1] in (1, 3, 4)):
             raise _wrong_arrays(
                 f"one array of shape {images.shape}", "Use the first dimension for the images: (num_images, ...)"
             )
-    arrays = [np.asarray(image) for image in images]
+    arrays = [
+        to_pixels(image.copy(), None) if isinstance(image, Image.Image) else np.asarray(image) for image in images
+    ]
     largest = 0.0
     for index, array in enumerate(arrays):
-        is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-        if not is_image or not array.size or array.dtype.kind not in "uif":
-            raise _wrong_arrays(f"image {index} of shape {array.shape} and type {array.dtype}", "Convert it")
+        if not is_one_image(array) or not array.size or array.dtype.kind not in "uif":
+            channels_first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
+            advice = "Transpose the images to (height, width, channels)" if channels_first else "Convert it"
+            raise _wrong_arrays(f"image {index} of shape {array.shape} and type {array.dtype}", advice)
         low, high = float(array.min()), float(array.max())
         if not (low >= 0 and high <= 255):  # NaN is neither
             raise _wrong_arrays(f"image {index} with values from {low:g} to {high:g}", "Scale the images to 0-255")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from strategies.errors import DatasetError
+from strategies.errors import DatasetError, few
+
+SEPARATORS = "|;,"  # between the labels of one cell
 
 
 def encode_labels(labels: Any) -> tuple[tuple[str, ...], np.ndarray]:
     """Returns class names, and the class index of each label.
 
-    Text is sorted as text. Whole numbers are sorted as numbers, so labels 0 to n - 1 are the class indices.
+    Text is sorted as text, without spaces around it. Whole numbers are sorted as numbers, so labels 0 to n - 1 are the
+    class indices.
 
     Args:
         labels: A label per image: whole numbers, text, or one-hot rows.
@@ -40,6 +46,7 @@ def encode_labels(labels: Any) -> tuple[tuple[str, ...], np.ndarray]:
     if values.dtype.kind in "SUO":
         texts = [cell_text(value) for value in values.tolist()]
         check_filled(texts, "labels", "arrays")
+        _check_classes_in_words(sorted(set(texts)))
         values = np.array(texts, dtype=object)
     elif values.ndim != 1 or values.dtype.kind not in "uifb" or (values != np.floor(values)).any():
         raise DatasetError(
@@ -53,7 +60,7 @@ def encode_labels(labels: Any) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def cell_text(cell: Any) -> str:
-    """Returns a cell of a table as text; `""` if it is empty.
+    """Returns a cell of a table as text without spaces around it; `""` if it is empty. 1.0 is the text `"1"`.
 
     Raises:
         DatasetError: If it holds several labels.
@@ -61,9 +68,71 @@ def cell_text(cell: Any) -> str:
     if isinstance(cell, list | tuple | set | frozenset | dict | np.ndarray):
         raise several_labels(repr(cell))
     if isinstance(cell, bytes):
-        return cell.decode("utf-8", "backslashreplace")
+        return cell.decode("utf-8", "backslashreplace").strip()
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+        return str(int(cell))
     missing = cell is None or (not isinstance(cell, str) and str(cell) in ("nan", "<NA>", "NaT"))
-    return "" if missing or not str(cell).strip() else str(cell)
+    return "" if missing else str(cell).strip()
+
+
+def stripped_note(cells: Any) -> tuple[str, ...]:
+    """Returns what to say of labels with spaces around them: a sentence, or nothing."""
+    texts = {cell for cell in cells if isinstance(cell, str) and cell != cell.strip()}
+    return (f"Spaces around labels were dropped, as in {few(sorted(texts), 3)}.",) if texts else ()
+
+
+def spelling_notes(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Returns a sentence for each group of classes whose names differ in case, spaces or the spelling of a number only.
+
+    Example:
+        >>> from strategies.data.sources.labels import spelling_notes
+        >>> spelling_notes(["Cat", "cat", "dog"])
+        ("'Cat', 'cat' differ in spelling only but are separate classes. If they are one class, spell them alike.",)
+    """
+    alike = defaultdict(list)
+    for name in class_names:
+        number = _number(name)
+        alike[" ".join(name.casefold().split()) if number is None else number].append(name)
+    return tuple(
+        f"{few(names)} differ in spelling only but are separate classes. If they are one class, spell them alike."
+        for names in alike.values()
+        if len(names) > 1
+    )
+
+
+def _number(text: str) -> float | None:
+    """Returns a number written with a fraction or without leading zeros; '01' is a name."""
+    return float(text) if re.fullmatch(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?", text) else None
+
+
+def _check_classes_in_words(class_names: Sequence[str]) -> None:
+    """Raises a `DatasetError` if the names look like measurements, or some like several names."""
+    numbers = [_number(name) for name in class_names]
+    if all(number is not None for number in numbers) and any(math.modf(number or 0)[0] for number in numbers):
+        raise DatasetError(
+            f"Expected one class per image. Received: {len(class_names)} different numbers with fractions, such as "
+            f"{few(class_names, 3)}, which look like measurements. Give classes, such as 'small' and 'large'; "
+            f"predicting a number is not supported."
+        )
+    listed = [name for name in class_names if re.fullmatch(r"\[.*,.*\]", name)]
+    for separator in SEPARATORS:
+        listed = listed or _lists(class_names, separator)
+    if listed:
+        raise several_labels(f"labels that list several, such as {few(listed, 3)}")
+
+
+def _lists(class_names: Sequence[str], separator: str) -> list[str]:
+    """Returns the names that list others: their parts are names too, or stand in another order in another name."""
+    parts = {name: [part.strip() for part in name.split(separator)] for name in class_names if separator in name}
+    places = defaultdict(set)
+    for name_parts in parts.values():
+        for place, part in enumerate(name_parts):
+            places[part].add(place)
+    return [
+        name
+        for name, own in parts.items()
+        if all(own) and (set(own) <= set(class_names) or all(len(places[part]) > 1 for part in own))
+    ]
 
 
 def check_filled(cells: Sequence[str], column: str, source: str) -> None:

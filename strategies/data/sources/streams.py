@@ -38,7 +38,8 @@ def is_builder(source: Any) -> bool:
 
 def read_tf_data(source: Any) -> ImageDataset:
     """Reads a `tf.data.Dataset` of pairs, or of dictionaries with `image` and `label`."""
-    return from_arrays(*stream_tf_data(source, labeled=True), "tf.data.Dataset")
+    dataset = from_arrays(*stream_tf_data(source, labeled=True), "tf.data.Dataset")
+    return _named(dataset, getattr(source, "class_names", None))  # as image_dataset_from_directory of Keras sets them
 
 
 def read_with_info(source: Any) -> ImageDataset:
@@ -130,13 +131,17 @@ def _describe(element: Any) -> str:
 
 def _with_names(dataset: ImageDataset, info: Any) -> ImageDataset:
     """Replaces the numbers of the classes of a TFDS dataset by their names. Classes without an image are left out."""
-    names: Sequence[str] | None = getattr(info.features.get("label"), "names", None)
+    return _named(dataset, getattr(info.features.get("label"), "names", None))
+
+
+def _named(dataset: ImageDataset, names: Sequence[str] | None) -> ImageDataset:
+    """Replaces the numbers of classes by their names, where names are known."""
     if not names:
         return dataset
     indices = [int(name) for name in dataset.class_names]
     if not all(0 <= index < len(names) for index in indices):
         raise DatasetError(
-            f"Expected labels from 0 to {len(names) - 1}, as in the info of the dataset. Received: labels from "
+            f"Expected labels from 0 to {len(names) - 1}, as many as the dataset names classes. Received: labels from "
             f"{min(indices)} to {max(indices)}. Choose a split whose labels are known."
         )
     return replace(dataset, class_names=tuple(names[index] for index in indices))

@@ -7,7 +7,7 @@ from advisor.quality.checks import CHECKS, Finding, Suspect, faults, make_findin
 
 def _findings():
     values = {"gap": 3.2, "random": 0.8, "grouped": 0.768, "reasons": "hidden: 1", "folders": "cat/kitten"}
-    values |= {"bits": 12, "largest": 4095}
+    values |= {"bits": 12, "largest": 4095, "notes": "Columns are separated by tabs."}
     suspects = [Suspect(path="a.png", detail="odd")]
     return [make_finding(check.code, suspects, total=10, **values) for check in CHECKS]
 
@@ -27,6 +27,7 @@ def test_groups_and_other_files_are_no_fault():
     assert {finding.code for finding in findings} - {finding.code for finding in faults(findings)} == {
         "ignored",
         "nested_classes",
+        "notes",
         "groups",
         "value_range",
     }

@@ -234,7 +234,7 @@ def _untrained(root):
         (lambda root: _folder(root, cat=2), "one class, 'cat'"),
         (lambda root: _folder(root, cat=2, dog=1), "only one image of 'dog'"),
         (_untrained, "none of 'elk' in the train split"),
-        (_csv("file,label\na/0.png,x\n"), "path_column"),
+        (_csv("photo,label\na/0.png,x\n"), "path_column"),
         (_csv("path,label\nb/0.png,x\n"), "b/0.png"),
         (_csv("path,label\na/0.png,x\na/1.png,\n"), "first in row 2"),
         (_csv("path,label,split\na/0.png,x,train\na/1.png,y,\n"), "'split'"),
