@@ -58,6 +58,7 @@ WINGS = (
     "strategies.display",
     "strategies.recipes",
     "strategies.files",
+    "strategies.processes",
     "strategies.errors",
 )
 
