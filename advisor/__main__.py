@@ -7,7 +7,7 @@ import sys
 if not sys.flags.safe_path and sys.path[0] != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
     del sys.path[0]
 
-from advisor.cli import main  # noqa: E402
+from advisor.cli import main
 
 if __name__ == "__main__":
     main()

@@ -59,6 +59,7 @@ WINGS = (
     "strategies.recipes",
     "strategies.files",
     "strategies.processes",
+    "strategies.startup",
     "strategies.errors",
 )
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import shlex
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 JSON_VERSION = 1
 
 
 def print_json(values: Mapping[str, Any]) -> None:
     """Prints a result to stdout as JSON, with the version of its format."""
-    print(json.dumps({"version": JSON_VERSION, **values}, indent=2, ensure_ascii=False, allow_nan=False))
+    ascii_only = not takes_unicode(sys.stdout)
+    print(json.dumps({"version": JSON_VERSION, **values}, indent=2, ensure_ascii=ascii_only, allow_nan=False))
+
+
+def takes_unicode(stream: TextIO) -> bool:
+    """Returns whether a stream can take every character. Otherwise, JSON escapes all that are not ASCII."""
+    return not stream.encoding or codecs.lookup(stream.encoding).name.startswith("utf")
 
 
 def typed_command() -> str:

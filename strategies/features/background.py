@@ -73,11 +73,7 @@ def start_jobs(*jobs: BackgroundJob | None) -> None:
         jobs: The jobs. `None`, and jobs whose arrays are cached or being computed, are skipped.
     """
     _start(
-        {
-            job.key: job.make
-            for job in jobs
-            if job is not None and not job.in_process and not job.cache.holds(job.key)
-        }
+        {job.key: job.make for job in jobs if job is not None and not job.in_process and not job.cache.holds(job.key)}
     )
 
 

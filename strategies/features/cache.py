@@ -64,8 +64,8 @@ class FeatureCache:
     def load(self, key: str, *, num_rows: int | None = None) -> list[np.ndarray] | None:
         """Returns the arrays stored under `key`, or `None` if there is no intact entry.
 
-        A damaged entry is removed, and a line on stderr names it. Only regular files of the user's own are read: entries
-        of another user could hold any features, and a pipe could be waited for.
+        A damaged entry is removed, and a line on stderr names it. Only regular files of the user's own are read: an
+        entry of another user could hold any features, and reading a pipe may never end.
 
         Args:
             key: From `make_key`.

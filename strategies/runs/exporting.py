@@ -8,7 +8,6 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strategies.errors import RunError, few, in_a_sentence
+from strategies.networks.backend import start_keras
 from strategies.training.run_files import CLASS_NAMES, MODEL, PLAN
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class RunFolder:
         Raises:
             RunError: If Keras cannot load the model, or if it does not fit the plan of the run.
         """
+        start_keras()
         import keras
 
         path = self.path / MODEL

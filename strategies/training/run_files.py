@@ -32,5 +32,9 @@ def check_run(folder: str | Path, *, overwrite: bool = False, resume: bool = Fal
         raise OutputError(
             f"Expected an interrupted run. Received: {str(folder)!r}, which is finished. Name another folder."
         )
-    unfinished = (path / PLAN).is_file() and not finished
-    return check_output(path, overwrite=overwrite or (resume and unfinished))
+    return check_output(path, overwrite=overwrite or (resume and is_interrupted(path)))
+
+
+def is_interrupted(folder: str | Path) -> bool:
+    """Returns whether a folder holds a run that was started and is not finished."""
+    return Path(folder, PLAN).is_file() and not Path(folder, METRICS).is_file()

@@ -21,6 +21,7 @@ from strategies.errors import DatasetError, PlanError
 from strategies.features.cache import default_cache
 from strategies.features.forward import forward
 from strategies.files import write_json
+from strategies.networks.backend import usual_settings
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, check_class_names, check_plan
 from strategies.training.baseline import measure_baseline
@@ -37,6 +38,7 @@ from strategies.training.run_files import PLAN, REFIT, check_run
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
 
+@usual_settings()
 def train(
     plan: Plan,
     data: Any,

@@ -18,6 +18,7 @@ from strategies.data.sources.labels import cell_text, check_filled, encode_label
 from strategies.data.sources.paths import is_path, shard_paths
 from strategies.errors import DatasetError, few, in_a_sentence
 from strategies.files import open_regular
+from strategies.startup import start_tensorflow
 
 IMAGE = "image/encoded"
 LABELS = ("image/class/text", "image/class/label")  # names first: they say more than numbers
@@ -38,8 +39,7 @@ def read_tfrecord(source: Any) -> ImageDataset:
     Raises:
         DatasetError: If a file is damaged or compressed, or a record lacks these features.
     """
-    import tensorflow as tf
-
+    tf = start_tensorflow()
     paths, text = shard_paths(source), _text(source)
     items, labels, names = [], [], []
     for path in paths:
