@@ -64,6 +64,8 @@ class BackgroundJob:
 
 
 _RUNNING: dict[str, Future[list[np.ndarray] | str]] = {}  # by key
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_RUNNING.clear)  # nobody would answer in a forked process
 
 
 def start_jobs(*jobs: BackgroundJob | None) -> None:
