@@ -58,6 +58,8 @@ WINGS = (
     "strategies.display",
     "strategies.recipes",
     "strategies.files",
+    "strategies.processes",
+    "strategies.startup",
     "strategies.errors",
 )
 

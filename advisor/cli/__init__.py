@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -21,6 +23,7 @@ from advisor.cli.runs import evaluate, export, predict, report, script
 from advisor.cli.training import train
 from strategies.display.html import printable
 from strategies.errors import UserError
+from strategies.training.run_files import can_continue
 
 COMMANDS = (
     recommend,
@@ -56,10 +59,17 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except KeyboardInterrupt:
-            print("advisor: interrupted. Continue a training with --resume.", file=sys.stderr)
+            print(f"advisor: interrupted. {_how_to_continue(command, options)}", file=sys.stderr)
             raise typer.Exit(130) from None
 
     return run
+
+
+def _how_to_continue(command: Callable[..., None], options: Mapping[str, Any]) -> str:
+    if command is train and can_continue(Path(options["out"])):
+        kept = printable(str(options["out"]))
+        return f"What was trained is kept in {kept}: add --resume to the same command to continue."
+    return "Nothing was finished: run the same command again."
 
 
 for command in COMMANDS:
@@ -68,6 +78,9 @@ for command in COMMANDS:
 
 def main() -> None:
     """Runs a command. Errors that the user can fix are printed to stderr without a traceback, with exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not if there is none, or another program reads the output
+            stream.reconfigure(errors="backslashreplace")  # such as a terminal that cannot show all class names
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", module="PIL")  # about unusual metadata of images that are fine
     # Each training traces its own functions. TensorFlow takes several in one process for a mistake and warns.

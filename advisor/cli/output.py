@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import os
@@ -9,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from strategies.errors import OutputError, in_a_sentence, redacted
 
@@ -42,7 +43,13 @@ def complete_output() -> Iterator[None]:
 
 def print_json(values: Mapping[str, Any]) -> None:
     """Prints a result to stdout as JSON, with the version of its format."""
-    print(json.dumps({"version": JSON_VERSION, **values}, indent=2, ensure_ascii=False, allow_nan=False))
+    ascii_only = not takes_unicode(sys.stdout)
+    print(json.dumps({"version": JSON_VERSION, **values}, indent=2, ensure_ascii=ascii_only, allow_nan=False))
+
+
+def takes_unicode(stream: TextIO) -> bool:
+    """Returns whether a stream can take every character. Otherwise, JSON escapes all that are not ASCII."""
+    return not stream.encoding or codecs.lookup(stream.encoding).name.startswith("utf")
 
 
 def typed_command() -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from advisor.cli.options import AsJson, ImageOptions, MaxUnreadable, Out, OutputOptions, Overwrite, Run, with_options
-from advisor.cli.output import print_json
+from advisor.cli.output import print_json, takes_unicode
 from strategies.display.progress import note
 from strategies.errors import UserError, few
 from strategies.networks.backend import start_keras
@@ -96,7 +96,7 @@ def predict(
         unreadable: list[str] = []
         parts = _noting(unreadable, predict_in_parts(folder, paths, all_classes=all_classes))
         if as_json or (suffix == ".json" and not as_csv):
-            lines = predictions.as_json(parts)
+            lines = predictions.as_json(parts, ascii_only=not takes_unicode(stream))
         elif as_csv or suffix == ".csv":
             lines = predictions.as_csv(parts)
         else:

@@ -25,7 +25,7 @@ from strategies.features.cache import FeatureCache, default_cache
 from strategies.features.extractor import FeatureExtractor
 from strategies.networks.backbones import get_backbone, resolve_weights
 from strategies.networks.network import PretrainedNetwork
-from strategies.networks.weights import can_download, is_cached
+from strategies.networks.weights import is_available
 
 if TYPE_CHECKING:
     import keras
@@ -101,7 +101,7 @@ class Moments:
 def default_ruler() -> PretrainedNetwork:
     """Returns the calibrated ruler: with ImageNet weights, or with those of this package if none are available."""
     ruler = PretrainedNetwork(**calibration()["ruler"])
-    if is_cached(get_backbone(ruler.backbone)) or can_download():
+    if is_available(get_backbone(ruler.backbone)):
         return ruler
     return PretrainedNetwork(**calibration()["bundled_ruler"])
 

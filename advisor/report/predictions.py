@@ -48,8 +48,13 @@ def as_csv(parts: Iterable[pd.DataFrame]) -> Iterator[str]:
         yield part.to_csv(index=False, header=number == 0, lineterminator="\n")
 
 
-def as_json(parts: Iterable[pd.DataFrame]) -> Iterator[str]:
-    """Yields one JSON object, `{"version", "predictions": [...]}`, one line per image; missing values are null."""
+def as_json(parts: Iterable[pd.DataFrame], *, ascii_only: bool = False) -> Iterator[str]:
+    """Yields one JSON object, `{"version", "predictions": [...]}`, one line per image; missing values are null.
+
+    Args:
+        parts: The predictions.
+        ascii_only: Whether all other characters are escaped.
+    """
     separator = f'{{"version": {VERSION}, "predictions": [\n'
     for part in parts:
         for _, row in part.iterrows():
@@ -59,6 +64,6 @@ def as_json(parts: Iterable[pd.DataFrame]) -> Iterator[str]:
             every = {column[2:-1]: row[column] for column in part.columns if column.startswith("p(")}
             if every:
                 values["probabilities"] = None if missing else every
-            yield separator + json.dumps(values, ensure_ascii=False, allow_nan=False)
+            yield separator + json.dumps(values, ensure_ascii=ascii_only, allow_nan=False)
             separator = ",\n"
     yield "\n]}\n"

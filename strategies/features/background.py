@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 from strategies.errors import in_a_sentence
 from strategies.features.cache import FeatureCache
 from strategies.features.engines import import_openvino
+from strategies.processes import end_with_parent, start_python
 
 Make = Callable[[], list[np.ndarray]]
 
@@ -56,14 +56,16 @@ class BackgroundJob:
         if self.in_process:
             made = self.make()
             return made, self.cache.store(self.key, made)
-        start_jobs(self)
-        found = _RUNNING.pop(self.key).result()
+        found = _start({self.key: self.make})[self.key].result()
+        _RUNNING.pop(self.key, None)
         if isinstance(found, str):
             raise RuntimeError(found)
         return found, self.cache.store(self.key, found)
 
 
 _RUNNING: dict[str, Future[list[np.ndarray] | str]] = {}  # by key
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_RUNNING.clear)  # nobody would answer in a forked process
 
 
 def start_jobs(*jobs: BackgroundJob | None) -> None:
@@ -72,42 +74,44 @@ def start_jobs(*jobs: BackgroundJob | None) -> None:
     Args:
         jobs: The jobs. `None`, and jobs whose arrays are cached or being computed, are skipped.
     """
-    missing = {
-        job.key: job.make
-        for job in jobs
-        if job is not None and not job.in_process and job.key not in _RUNNING and not job.cache.holds(job.key)
-    }
-    if not missing:
-        return
-    results: dict[str, Future[list[np.ndarray] | str]] = {key: Future() for key in missing}
-    _RUNNING.update(results)
+    _start(
+        {job.key: job.make for job in jobs if job is not None and not job.in_process and not job.cache.holds(job.key)}
+    )
+
+
+def _start(makers: Mapping[str, Make]) -> dict[str, Future[list[np.ndarray] | str]]:
+    """Starts the jobs that are not running yet, and returns the results that all of them will have, by key."""
+    new: dict[str, Future[list[np.ndarray] | str]] = {key: Future() for key in makers}
+    found = {key: _RUNNING.setdefault(key, future) for key, future in new.items()}
+    missing = {key: future for key, future in new.items() if found[key] is future}
 
     def work() -> None:
         try:
-            for future, found in zip(results.values(), _run_in_process(list(missing.values())), strict=True):
-                future.set_result(found)
+            for future, result in zip(missing.values(), _run_in_process([makers[key] for key in missing]), strict=True):
+                future.set_result(result)
         except Exception as error:  # such as a process that cannot be started: those who wait need an answer
-            for future in results.values():
+            for future in missing.values():
                 if not future.done():
                     future.set_result(in_a_sentence(error))
 
-    threading.Thread(target=work, daemon=True).start()
+    if missing:
+        threading.Thread(target=work, daemon=True).start()
+    return found
 
 
 def _run_in_process(makers: Sequence[Make]) -> Iterator[list[np.ndarray] | str]:
     """Yields the arrays of each job as soon as it is done, or one line on why it failed."""
-    paths = os.pathsep.join(path for path in sys.path if path)
-    environment = {**os.environ, "KERAS_BACKEND": "openvino", "PYTHONPATH": paths}
-    command = [sys.executable, "-c", f"from {__name__} import main; main()"]
+    code = f"from {__name__} import main; main()"
+    environment = {"KERAS_BACKEND": "openvino"}
     with (
         tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, stderr=errors) as child,
+        start_python(code, environment=environment, stdout=PIPE, stderr=errors) as child,
     ):
         assert child.stdin is not None
         assert child.stdout is not None
         with suppress(BrokenPipeError):
             pickle.dump(list(makers), child.stdin)
-            child.stdin.close()
+            child.stdin.flush()
         for _ in makers:
             try:
                 yield pickle.load(child.stdout)
@@ -123,7 +127,9 @@ def main() -> None:
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # anything that libraries print on stdout goes to stderr
         import_openvino()
-        for make in pickle.load(sys.stdin.buffer):
+        makers = pickle.load(sys.stdin.buffer)
+        end_with_parent()
+        for make in makers:
             pickle.dump(_result(make), out)
             out.flush()
 

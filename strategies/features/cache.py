@@ -6,6 +6,7 @@ It also keeps networks that were converted for OpenVINO.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import stat
@@ -63,7 +64,8 @@ class FeatureCache:
     def load(self, key: str, *, num_rows: int | None = None) -> list[np.ndarray] | None:
         """Returns the arrays stored under `key`, or `None` if there is no intact entry.
 
-        A damaged entry is removed, and a line on stderr names it.
+        A damaged entry is removed, and a line on stderr names it. Only regular files of the user's own are read: an
+        entry of another user could hold any features, and reading a pipe may never end.
 
         Args:
             key: From `make_key`.
@@ -75,8 +77,9 @@ class FeatureCache:
         """
         path = self._path(key)
         try:
-            with path.open("rb") as file:
+            with _open(path) as file:
                 arrays = _read(file, key)
+                _mark_used(file)
             if num_rows is not None and any(array.shape[:1] != (num_rows,) for array in arrays):
                 raise ValueError(f"its arrays do not have {num_rows:,} rows")
         except (FileNotFoundError, NotADirectoryError):
@@ -89,8 +92,6 @@ class FeatureCache:
             with suppress(OSError):
                 path.unlink()
             return None
-        with suppress(OSError):  # another process may have removed it, or it may belong to another user
-            _mark_used(path)
         return arrays
 
     def store(self, key: str, arrays: Sequence[np.ndarray]) -> bool:
@@ -121,20 +122,24 @@ class FeatureCache:
         return True
 
     def holds(self, key: str) -> bool:
-        """Returns whether there is an entry, without checking that it is intact."""
-        return self._path(key).is_file()
+        """Returns whether there is an entry that can be opened, without checking that it is intact."""
+        try:
+            with _open(self._path(key)):
+                return True
+        except OSError:
+            return False
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{SUFFIX}"
 
     def _files(self, suffix: str) -> list[tuple[Path, os.stat_result]]:
-        """Returns the files of this cache with their status, the least recently used one first."""
+        """Returns this user's files of the cache with their status, the least recently used one first."""
         found = []
         with suppress(OSError):  # a folder that cannot be read counts as empty
             for path in self.folder.glob(f"*{suffix}"):
                 with suppress(OSError):  # another process may have removed it
                     status = path.lstat()
-                    if stat.S_ISREG(status.st_mode):
+                    if not _foreign(status):
                         found.append((path, status))
         return sorted(found, key=lambda entry: entry[1].st_mtime_ns)
 
@@ -245,6 +250,23 @@ def _encode(value: object) -> bytes:
     return f"{kind} {len(content)}:".encode() + content
 
 
+def _open(path: Path) -> io.BufferedReader:
+    """Opens an entry. Raises an `OSError` for what is not a regular file of this user: no link is followed."""
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a pipe does not wait
+    file: io.BufferedReader = open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags))  # noqa: SIM115
+    if reason := _foreign(os.fstat(file.fileno())):
+        file.close()
+        raise OSError(reason)
+    return file
+
+
+def _foreign(status: os.stat_result) -> str:
+    """Returns why a file cannot be an entry of this user; empty if it can."""
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    return "it belongs to another user" if hasattr(os, "getuid") and status.st_uid != os.getuid() else ""
+
+
 class _HashedFile:
     """Hashes data on its way to a file, so that the file can later be checked against the data in memory."""
 
@@ -269,7 +291,8 @@ def _write(path: Path, key: str, arrays: Sequence[np.ndarray]) -> None:
                 np.lib.format.write_array(hashed, array, allow_pickle=False)
             file.seek(len(_MAGIC))
             file.write(hashed.digest.digest())
-        _mark_used(file.name)
+            file.flush()
+            _mark_used(file)
         os.replace(file.name, path)
     finally:
         Path(file.name).unlink(missing_ok=True)
@@ -290,10 +313,11 @@ def _read(file: Any, key: str) -> list[np.ndarray]:
     return arrays
 
 
-def _mark_used(path: str | Path) -> None:
+def _mark_used(file: Any) -> None:
     # The clock of the file system ticks in milliseconds: the order of two entries could be lost.
     now = time.time_ns()
-    os.utime(path, ns=(now, now))
+    with suppress(OSError):  # such as a file system that can only be read
+        os.utime(file.fileno() if os.utime in os.supports_fd else file.name, ns=(now, now))
 
 
 def _megabytes(size: int) -> str:

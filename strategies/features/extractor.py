@@ -22,7 +22,7 @@ from strategies.features.cache import FeatureCache, cached, make_key
 from strategies.features.engines import IMAGES_PER_REQUEST, OpenVino, choose_engine, import_openvino
 from strategies.features.forward import forward
 from strategies.features.transposes import sink_transposes
-from strategies.networks.backend import keras_backend
+from strategies.networks.backend import keras_backend, usual_settings
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.pretrained import build_network
 from strategies.networks.weights import weights_path
@@ -173,6 +173,7 @@ class FeatureExtractor:
         return arrays
 
 
+@usual_settings()
 def _build(
     network: PretrainedNetwork, weights_size: int | None, select: SelectOutputs
 ) -> tuple[keras.Model, list[np.ndarray]]:
@@ -184,6 +185,7 @@ def _build(
     return keras.Model(built.input, outputs), constants
 
 
+@usual_settings()
 def _convert(network: PretrainedNetwork, weights_size: int | None, select: SelectOutputs) -> list[np.ndarray]:
     """Converts a network for OpenVINO, in float32 and for `IMAGES_PER_REQUEST` images. Needs Keras' OpenVINO backend.
 

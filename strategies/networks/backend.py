@@ -1,4 +1,4 @@
-"""Keras and its backend: how to import it quietly, its name, and whether it uses a GPU and XLA."""
+"""Keras and its backend: how to import it quietly, its name and settings, and whether it uses a GPU and XLA."""
 
 from __future__ import annotations
 
@@ -10,28 +10,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from strategies.errors import UserError, in_a_sentence
+from strategies.startup import starting, use_threads
+
 
 def start_keras() -> None:
-    """Imports Keras if it is not imported yet. TensorFlow's start-up messages do not reach stderr."""
+    """Imports Keras if it is not imported yet. TensorFlow's start-up messages do not reach stderr.
+
+    Raises:
+        UserError: If Keras or its backend cannot be imported, or if the process was forked after Keras was used.
+    """
+    if keras_backend() != "torch":  # PyTorch works in a forked process
+        use_threads()
     if "keras" in sys.modules:
         return
-    sys.stderr.flush()
-    try:
-        stderr = os.dup(2)
-    except OSError:  # the process has no stderr
-        import keras
-
-        return
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(devnull, 2)
-        import keras
-
+    with starting():
+        try:
+            import keras
+        except Exception as error:  # an unknown backend, or any error of an installed one
+            source = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else _settings_file()
+            raise UserError(
+                f"Expected a backend of Keras that can be imported. Received: {keras_backend()!r}, from {source} "
+                f"({in_a_sentence(error)}). Install it, or set the environment variable KERAS_BACKEND to tensorflow."
+            ) from error
         keras.ops.zeros(1)  # the first operation searches for devices, which prints messages too
+
+
+@contextmanager
+def usual_settings() -> Iterator[None]:
+    """Uses channels last and float32 for what is built or computed inside, whatever the user's settings of Keras are.
+
+    They come from `keras.json`, or from `keras.config`. Afterward they are as before. As a decorator, it does the same
+    for a function.
+
+    Example:
+        >>> import keras
+        >>> from strategies.networks.backend import usual_settings
+        >>> keras.config.set_image_data_format("channels_first")
+        >>> with usual_settings():
+        ...     layer = keras.layers.Conv2D(8, 3)
+        >>> layer.data_format, keras.config.image_data_format()
+        ('channels_last', 'channels_first')
+        >>> keras.config.set_image_data_format("channels_last")
+    """
+    start_keras()
+    from keras import config
+
+    data_format, floatx, policy = config.image_data_format(), config.floatx(), config.dtype_policy()
+    config.set_image_data_format("channels_last")
+    config.set_floatx("float32")
+    if policy.name == floatx:  # a policy of mixed precision was chosen on purpose
+        config.set_dtype_policy("float32")
+    try:
+        yield
     finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(devnull)
+        config.set_image_data_format(data_format)
+        config.set_floatx(floatx)
+        config.set_dtype_policy(policy)
 
 
 @contextmanager
@@ -62,10 +97,13 @@ def keras_backend() -> str:
     if os.environ.get("KERAS_BACKEND"):
         return os.environ["KERAS_BACKEND"]
     try:
-        settings = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
-        return str(json.loads(settings.read_text(encoding="utf-8")).get("backend", "tensorflow"))
+        return str(json.loads(_settings_file().read_text(encoding="utf-8")).get("backend", "tensorflow"))
     except (OSError, ValueError, AttributeError):
         return "tensorflow"
+
+
+def _settings_file() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
 
 
 def has_gpu() -> bool:

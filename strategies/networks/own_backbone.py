@@ -20,6 +20,7 @@ from strategies.networks.backbones import (
     Stage,
     get_backbone,
 )
+from strategies.networks.backend import usual_settings
 from strategies.networks.flattening import copy_model, name_leaves
 from strategies.networks.pretrained import build_own, stage_layers
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import keras
 
 
+@usual_settings()
 def add_backbone(
     name: str,
     model: keras.Model | str | Path,

@@ -19,7 +19,7 @@ from strategies.networks.backbones import (
     resolve_weights,
     stages_at,
 )
-from strategies.networks.backend import start_keras
+from strategies.networks.backend import usual_settings
 from strategies.networks.efficientnet_lite import efficientnet_lite, set_state
 from strategies.networks.flattening import copy_model, flatten
 from strategies.networks.network import PretrainedNetwork
@@ -28,6 +28,8 @@ from strategies.networks.weights import (
     BUNDLED,
     bundled_file,
     can_download,
+    damaged_message,
+    fault_of,
     no_weights_message,
     sizes_to_load,
     weights_files,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     import keras
 
 
+@usual_settings()
 def build_backbone(
     backbone: Backbone,
     *,
@@ -76,7 +79,6 @@ def build_backbone(
         >>> build_backbone(row, image_size=96, weights="random", last_stage="stage2").output_shape
         (None, 12, 12, 16)
     """
-    start_keras()
     import keras
 
     size = backbone.image_size if image_size is None else image_size
@@ -279,6 +281,8 @@ def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool
             f"Expected weights {known}, 'random' or the path of an .h5 or .weights.h5 file. "
             f"Received: {str(path)!r}, which {why}. Check the path."
         )
+    if fault := fault_of(path):
+        raise WeightsError(damaged_message(path, fault))
     try:
         network.load_weights(path)
     except Exception as error:  # h5py and Keras raise different errors, depending on version and fault

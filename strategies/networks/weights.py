@@ -10,7 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from strategies.errors import UserError, WeightsError
+from strategies.errors import UserError, WeightsError, in_a_sentence
 from strategies.networks.backbones import BACKBONES, Backbone, get_backbone, resolve_weights
 from strategies.networks.network import PretrainedNetwork
 
@@ -63,12 +63,19 @@ def choose_network(backbone: str | None = None, weights: str = "auto") -> Networ
     if backbone is not None or weights != "auto":
         row = get_backbone(backbone or DEFAULTS[0])
         chosen = resolve_weights(row, weights)
-        if chosen == "imagenet" and not is_cached(row) and (row.package or not can_download()):
+        if chosen == "imagenet" and not is_available(row):
+            if faults := damaged_files(row):
+                raise WeightsError(damaged_message(*faults.popitem()))
             raise WeightsError(no_weights_message(row, f"no answer from {_host()} within {SECONDS_TO_ANSWER:g} s"))
         return _choice(row.name, chosen)
-    if is_cached(BACKBONES[DEFAULTS[0]]) or can_download():
+    if is_available(BACKBONES[DEFAULTS[0]]):
         return _choice(DEFAULTS[0], "imagenet")
-    why = f"The ImageNet weights of {DEFAULTS[0]} are not in {keras_cache()} and cannot be downloaded"
+    damaged = [path for name in DEFAULTS for path in damaged_files(BACKBONES[name])]
+    reasons = [f"{path} is cut off or damaged (delete it)" for path in damaged]
+    if not damaged_files(BACKBONES[DEFAULTS[0]]):
+        missing = f"The ImageNet weights of {DEFAULTS[0]} are not in {keras_cache()} and cannot be downloaded"
+        reasons.insert(0, missing)
+    why = "; ".join(reasons)
     for name in DEFAULTS[1:]:
         if is_cached(BACKBONES[name]):
             return _choice(name, "imagenet", f"{why}: using {name}, whose weights are on this machine.")
@@ -135,15 +142,52 @@ def weights_path(network: PretrainedNetwork, weights_size: int | None = None, *,
     return next((keras_cache() / name for name in names if (keras_cache() / name).is_file()), None)
 
 
+def is_available(backbone: Backbone) -> bool:
+    """Returns whether a backbone's ImageNet weights can be loaded: from this machine, or by download.
+
+    Keras does not download a file of which a damaged copy is in its cache.
+    """
+    return is_cached(backbone) or (not backbone.package and not damaged_files(backbone) and can_download())
+
+
 def is_cached(backbone: Backbone) -> bool:
     """Returns whether a backbone's weights for its own input size, which can be used at any size, are on this machine.
 
-    They are in Keras' cache, or in the package that contains them.
+    They are in Keras' cache, or in the package that contains them. A damaged file does not count.
     """
     if backbone.package:
         return package_file(backbone) is not None
-    files = [weights_files(backbone, [backbone.image_size], dense=dense) for dense in (False, True)]
-    return any((keras_cache() / name).is_file() for found in files for name in found)
+    return any(not fault_of(path) for path in _cached_files(backbone))
+
+
+def damaged_files(backbone: Backbone) -> dict[Path, str]:
+    """Returns the files in Keras' cache for a backbone's own input size that cannot be opened, and why."""
+    return {path: fault for path in _cached_files(backbone) if (fault := fault_of(path))}
+
+
+def _cached_files(backbone: Backbone) -> list[Path]:
+    names = [weights_files(backbone, [backbone.image_size], dense=dense) for dense in (False, True)]
+    return [path for found in names for name in found if (path := keras_cache() / name).is_file()]
+
+
+def fault_of(path: Path) -> str:
+    """Returns why a weights file cannot be opened, such as that a download was interrupted; empty if it can."""
+    import h5py
+
+    try:
+        with h5py.File(path):
+            return ""
+    except OSError as error:
+        return in_a_sentence(error)
+
+
+def damaged_message(path: Path, fault: str) -> str:
+    """Returns the error message for a weights file that cannot be opened."""
+    cached = path.parent == keras_cache()
+    action = "Delete it: it is then downloaded again" if cached else "Give a complete file"
+    return (
+        f"Expected a complete weights file. Received: {str(path)!r}, which is cut off or damaged ({fault}). {action}."
+    )
 
 
 @cache

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import subprocess
-import sys
+import tempfile
 import warnings
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
 from strategies.features.forward import BATCH_SIZE, forward
 from strategies.files import check_output, check_writable, filling, make_folder, read_json, write_json
 from strategies.plans.plan import check_class_names
+from strategies.processes import start_python
 from strategies.runs.run_folder import RunFolder, read_run
 from strategies.training.run_files import CLASS_NAMES, MODEL
 
@@ -339,16 +339,31 @@ def _describe(run: RunFolder, path: Path) -> None:
     onnx.save(model, path)
 
 
+_RUN_SCRIPT = """
+import runpy, sys
+from strategies.processes import end_with_parent
+end_with_parent()
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def _reloaded(row: Format, path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Returns the probabilities of the exported model, computed in a new process that does not import this package."""
+    """Returns the probabilities of the exported model, computed in a new process that needs nothing of this package."""
     script = Path(__file__).with_name("runtimes.py")
     inputs, outputs = path.with_name("pixels.npy"), path.with_name("probabilities.npy")
     np.save(inputs, pixels)
-    command: Sequence[Any] = (sys.executable, "-P", script, row.name, path, BATCH_SIZE, inputs, outputs)
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    arguments = (script, row.name, path, BATCH_SIZE, inputs, outputs)
     try:
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        with (
+            tempfile.TemporaryFile() as errors,
+            start_python(_RUN_SCRIPT, *arguments, stdout=DEVNULL, stderr=errors) as child,
+        ):
+            failed = child.wait()
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
+        if failed:
+            last = (said or [f"exit code {failed}"])[-1]
             raise ExportError(
                 f"Expected an exported model that {row.runtime} can run. Received: {path.name!r}, which it cannot run "
                 f"({last[:300]}). Choose another format: {', '.join(FORMATS)}."

@@ -17,6 +17,7 @@ import numpy as np
 from strategies.data.value_range import FULL_RANGE, RANGES
 from strategies.errors import RunError, few, in_a_sentence
 from strategies.files import load_json, open_regular, read_json
+from strategies.networks.backend import start_keras
 from strategies.training.run_files import CLASS_NAMES, HISTORY, MEASURES, METRICS, MODEL, PLAN, UNFINISHED
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class RunFolder:
         Raises:
             RunError: If Keras cannot load the model, or if it does not fit the plan of the run.
         """
+        start_keras()
         import keras
 
         path = self.path / MODEL

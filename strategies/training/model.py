@@ -13,7 +13,7 @@ from strategies.features.cache import FeatureCache
 from strategies.features.extraction import stage_extractor
 from strategies.features.forward import cached_forward
 from strategies.networks.backbones import CLASSIFIER, DROPOUT, POOL
-from strategies.networks.backend import has_gpu
+from strategies.networks.backend import has_gpu, usual_settings
 from strategies.networks.pretrained import build_network, stage_layers
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan
@@ -32,6 +32,7 @@ def resolve_precision(precision: str) -> str:
     return "mixed_float16" if has_gpu() else "float32"
 
 
+@usual_settings()
 def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
     """Builds the model of a plan: the kept stages of the backbone with pretrained weights, and a new classifier on top.
 

@@ -23,6 +23,7 @@ from strategies.errors import DatasetError, PlanError
 from strategies.features.cache import default_cache
 from strategies.features.forward import forward
 from strategies.files import make_folder
+from strategies.networks.backend import usual_settings
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, check_class_names, check_plan
 from strategies.training.baseline import measure_baseline
@@ -38,6 +39,7 @@ from strategies.training.run_files import REFIT, begin, can_continue, check_run,
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
 
+@usual_settings()
 def train(
     plan: Plan,
     data: Any,

@@ -20,6 +20,7 @@ from strategies.data.sources.patterns import shard_paths
 from strategies.data.sources.unused import NO_IMAGE, NO_LABEL
 from strategies.errors import DatasetError, few, in_a_sentence
 from strategies.files import open_regular
+from strategies.startup import start_tensorflow
 
 IMAGE = "image/encoded"
 LABELS = ("image/class/text", "image/class/label")  # names first: they say more than numbers
@@ -40,8 +41,7 @@ def read_tfrecord(source: Any) -> ImageDataset:
     Raises:
         DatasetError: If a file is damaged or compressed, or a record lacks these features.
     """
-    import tensorflow as tf
-
+    tf = start_tensorflow()
     paths, text = shard_paths(source), _text(source)
     items, labels, names = [], [], []
     for path in paths:

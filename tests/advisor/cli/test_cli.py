@@ -149,16 +149,3 @@ def test_the_command_is_installed_and_fails_without_a_traceback(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-def test_an_interrupted_command_says_how_to_continue(advisor, photos, monkeypatch):
-    """Ctrl-C ends a command with exit code 130 and without a traceback."""
-
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("advisor.measure.profile.profile_images", interrupt)
-    code, out, err = advisor("profile", photos)
-    assert (code, out) == (130, "")
-    assert "--resume" in err
-    assert len(err.strip().splitlines()) == 1

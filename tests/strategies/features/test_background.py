@@ -9,7 +9,8 @@ import pytest
 
 from strategies.features import background
 from strategies.features.background import BackgroundJob, start_jobs
-from strategies.features.cache import FeatureCache
+from strategies.features.cache import SUFFIX, FeatureCache
+from strategies.processes import start_python
 
 
 @pytest.fixture
@@ -33,9 +34,7 @@ def test_several_jobs_run_in_one_process(cache, monkeypatch):
     """A job that fails says why and does not stop the others."""
     started = []
     monkeypatch.setattr(
-        background.subprocess,
-        "Popen",
-        lambda *args, _popen=background.subprocess.Popen, **kwargs: started.append(1) or _popen(*args, **kwargs),
+        background, "start_python", lambda *args, **kwargs: started.append(1) or start_python(*args, **kwargs)
     )
     good = BackgroundJob(key="1" * 64, cache=cache, make=partial(np.ones, (1, 2)))
     bad = BackgroundJob(key="2" * 64, cache=cache, make=partial(np.ones, -1))
@@ -74,3 +73,14 @@ def test_a_job_can_run_in_this_process(cache, monkeypatch):
     assert job.arrays()[1]
     assert not job.arrays()[1]
     assert calls == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_an_entry_that_cannot_be_read_is_made_again(cache):
+    """The job runs, although there is a file of the name of its entry."""
+    cache.folder.mkdir()
+    os.mkfifo(cache.folder / f"{'8' * 64}{SUFFIX}")
+    job = BackgroundJob(key="8" * 64, cache=cache, make=partial(np.ones, (1, 2)))
+    start_jobs(job)
+    assert job.arrays()[0][0].tolist() == [1, 1]
+    assert not job.arrays()[1]

@@ -157,6 +157,44 @@ def test_an_entry_that_cannot_be_opened_is_left_alone(cache, capsys):
     assert _files(cache) == [KEY + SUFFIX]
 
 
+def _pipe(path, cache):
+    os.mkfifo(path)
+
+
+def _link(path, cache):
+    cache.store(KEY, [_rows()])
+    path.rename(cache.folder / "target")
+    os.utime(cache.folder / "target", (1, 1))
+    path.symlink_to(cache.folder / "target")
+
+
+def _of_another_user(path, cache):
+    cache.store(KEY, [_rows()])
+    if os.getuid() != 0:
+        pytest.skip("only root can give files away")
+    os.chown(path, 12345, -1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes, and files have no owners")
+@pytest.mark.parametrize("make", [_pipe, _link, _of_another_user])
+def test_only_regular_files_of_ones_own_are_read(make, cache, capsys):
+    """Nothing is waited for and no link is followed; the entry is made again and replaces what is there."""
+    cache.folder.mkdir(parents=True)
+    path = cache.folder / (KEY + SUFFIX)
+    make(path, cache)
+    assert not cache.holds(KEY)
+    assert cache.load(KEY, num_rows=4) is None
+    assert capsys.readouterr().err.startswith("The cache could not be read (")
+    assert os.path.lexists(path)
+    if path.is_symlink():
+        assert path.stat().st_mtime == 1
+    assert cache.store(KEY, [_rows() + 1])
+    assert not path.is_symlink()
+    assert _equal(cache.load(KEY, num_rows=4), [_rows() + 1])
+    if make is _link:
+        assert (cache.folder / "target").stat().st_mtime == 1
+
+
 def test_the_least_recently_used_entries_are_removed_first(tmp_path):
     """Loading counts as use. The folder stays within its limit."""
     cache = FeatureCache(tmp_path, 50_000)

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 
+import h5py
 import numpy as np
 import pytest
 
@@ -30,7 +31,13 @@ from strategies.training.head import cross_validate, make_folds
 def _put(cache, name):
     cache.mkdir(parents=True, exist_ok=True)
     for file in weights_files(BACKBONES[name], [BACKBONES[name].image_size]):
-        (cache / file).touch()
+        with h5py.File(cache / file, "w") as written:
+            written["weights"] = np.zeros(1000)
+
+
+def _cut(path):
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size // 2)
 
 
 def test_without_a_name_and_without_internet_the_bundled_backbone_is_used(no_network):
@@ -75,6 +82,22 @@ def test_a_named_backbone_without_weights_is_an_error_that_says_what_to_do(no_ne
         choose_network("ResNet50", "bundled")
     with pytest.raises(UnknownNameError, match="Did you mean"):
         choose_network("ResNet5")
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("MobileNetV2", "MobileNetV2-0.35"), ("MobileNetV2-0.35", "bundled")])
+def test_a_file_that_is_cut_off_counts_as_missing_where_no_backbone_is_named(no_network, monkeypatch, name, chosen):
+    """Also with a network, since Keras does not replace it. The note names the file; a named backbone is an error."""
+    _put(no_network, "MobileNetV2-0.35")
+    _put(no_network, name)
+    (file,) = weights_files(BACKBONES[name], [224])
+    _cut(no_network / file)
+    monkeypatch.setattr(weights, "can_download", lambda: name == "MobileNetV2")
+    found = choose_network()
+    assert chosen in (found.network.backbone, found.network.weights)
+    assert f"{no_network / file} is cut off or damaged (delete it)" in found.note
+    with pytest.raises(WeightsError, match=r"cut off or damaged \(.*truncated.*\)\. Delete it"):
+        choose_network(name)
+    assert (default_ruler().weights == "bundled") == (name == "MobileNetV2-0.35")
 
 
 def test_named_weights_are_kept(no_network):

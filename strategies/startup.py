@@ -1,0 +1,76 @@
+"""Starts TensorFlow and Keras: quietly, and not in a process that was forked after they were used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from strategies.errors import UserError
+
+
+class _Threads:
+    """What is known about the threads of these libraries. A forked process does not have them."""
+
+    started = False
+    lost = False
+
+    @classmethod
+    def fork(cls) -> None:
+        cls.lost = cls.started
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Threads.fork)
+
+
+def use_threads() -> None:
+    """Notes that a library with threads of its own is used in this process.
+
+    Raises:
+        UserError: If that was so before this process was forked from another one. It would wait for its threads.
+    """
+    if _Threads.lost:
+        raise UserError(
+            "Expected a process that was started on its own. Received: a process that was forked after TensorFlow or "
+            "Keras had been used, in which they hang. Start it with multiprocessing.get_context('spawn')."
+        )
+    _Threads.started = True
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Hides what a library prints on stderr while the block imports it and runs a first operation."""
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = level or "1"  # TensorFlow reads it once: its INFO lines never appear
+    sys.stderr.flush()
+    stderr = devnull = -1
+    with suppress(OSError):  # the process has no stderr
+        stderr = os.dup(2)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 2)
+    try:
+        yield
+    finally:
+        if level is None:
+            del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+        if devnull >= 0:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            os.close(devnull)
+
+
+def start_tensorflow() -> Any:
+    """Returns the module of TensorFlow, which is imported if it has not been imported yet.
+
+    Raises:
+        UserError: As `use_threads`.
+    """
+    use_threads()
+    with starting():
+        import tensorflow
+
+        tensorflow.zeros(1)  # the first operation searches for devices, which prints messages too
+    return tensorflow
