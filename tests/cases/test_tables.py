@@ -42,6 +42,17 @@ def _labels(*labels):
         (_table("file_name,target", ROWS), "utf-8", "'file_name' is taken as the path"),
         (_table("image_id,label", [(path[:-4], kind) for path, kind in ROWS]), "utf-8", "cat/000.jpg"),
         (_table("path,label", [(path.replace("/", "\\"), kind) for path, kind in ROWS]), "utf-8", "Backslashes"),
+        (_table("path,label", [(f" {path} ", kind) for path, kind in ROWS]), "utf-8", "Spaces around the paths"),
+        (
+            _table("path,label", [(f"C:\\me\\{p.replace('/', chr(92))}", k) for p, k in ROWS]),
+            "utf-8",
+            "begin with 'C:/me/'",
+        ),
+        (
+            _table("path,label", [(f"/content/data/{path}", kind) for path, kind in ROWS]),
+            "utf-8",
+            "begin with '/content",
+        ),
         (_table("image,cat,dog", [(p, str(int(k == "cat")), str(int(k == "dog"))) for p, k in ROWS]), "utf-8", "ones"),
         (_labels("cat", "cat ", " cat", "dog", "dog", "dog "), "utf-8", "Spaces around labels"),
     ],
@@ -92,3 +103,12 @@ def test_words_for_splits(root):
     rows = [(*row, word) for row, word in zip(ROWS, words, strict=True)]
     (root / "table.csv").write_text(_table("path,label,split", rows), encoding="utf-8")
     assert load_dataset(root / "table.csv").split == ("train", "val", "test") * 2
+
+
+def test_a_name_may_end_with_a_space(tmp_path):
+    """Only labels lose the spaces around them."""
+    for name in ("a", "b ", "c", "d"):
+        fill(tmp_path / name, 1, 0)
+    rows = [(f"{name}/000.jpg", label) for name, label in (("a", "cat"), ("b ", "cat"), ("c", "dog"), ("d", "dog"))]
+    (tmp_path / "table.csv").write_text(_table("path,label", rows))
+    assert load_dataset(tmp_path / "table.csv").names == tuple(path for path, _ in rows)

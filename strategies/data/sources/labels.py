@@ -65,14 +65,19 @@ def cell_text(cell: Any) -> str:
     Raises:
         DatasetError: If it holds several labels.
     """
+    return whole_text(cell).strip()
+
+
+def whole_text(cell: Any) -> str:
+    """Like `cell_text`, with the spaces around it, which the name of a file may have."""
     if isinstance(cell, list | tuple | set | frozenset | dict | np.ndarray):
         raise several_labels(repr(cell))
     if isinstance(cell, bytes):
-        return cell.decode("utf-8", "backslashreplace").strip()
+        return cell.decode("utf-8", "backslashreplace")
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))
     missing = cell is None or (not isinstance(cell, str) and str(cell) in ("nan", "<NA>", "NaT"))
-    return "" if missing else str(cell).strip()
+    return "" if missing else str(cell)
 
 
 def stripped_note(cells: Any) -> tuple[str, ...]:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strategies.data.dataset import EXTENSIONS, SPLITS, ImageDataset
-from strategies.data.sources.labels import cell_text, check_filled, encode_labels, several_labels, stripped_note
+from strategies.data.sources.labels import (
+    cell_text,
+    check_filled,
+    encode_labels,
+    several_labels,
+    stripped_note,
+    whole_text,
+)
 from strategies.data.sources.paths import SPLIT_NAMES, existing_file
 from strategies.errors import DatasetError, few, in_a_sentence
 
@@ -123,7 +130,7 @@ def _from_table(
         raise _no_column(missing[0], repr(missing[0]), there, source)
     texts = {}
     for name, values in raw.items():
-        cells = [cell_text(cell) for cell in values]
+        cells = list(map(whole_text if name == "path" else cell_text, values))
         if any(cells) or name in ("path", "label"):
             check_filled(cells, str(columns[name] or name), source)
             texts[name] = cells
@@ -185,14 +192,29 @@ def _one_hot(columns: Mapping[Any, Sequence[str]], notes: list[str]) -> dict[str
     return {"label": labels}
 
 
+# What people's paths have, and how they are read if no file exists under the paths as they are.
+_REPAIRS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("Spaces around the paths were dropped.", str.strip),
+    ("Backslashes in the paths are taken as slashes.", lambda path: path.strip().replace("\\", "/")),
+)
+
+
 def _find_files(paths: list[str], root: Path, notes: list[str]) -> list[str]:
-    """Returns the paths, or if none exists, paths with slashes for backslashes or with the extension of the files."""
+    """Returns the paths; if no such file exists, paths that are repaired, of another computer, or without extension."""
     if any((root / path).exists() for path in paths):
         return paths
-    slashed = [path.replace("\\", "/") for path in paths]
-    if slashed != paths and any((root / path).exists() for path in slashed):
-        notes.append("Backslashes in the paths are taken as slashes.")
-        return slashed
+    for note, repair in _REPAIRS:
+        repaired = [repair(path) for path in paths]
+        if any((root / path).exists() for path in repaired):
+            notes.append(note)
+            return repaired
+    slashed = [path.lstrip("/") for path in repaired]
+    for start in range(1, max(path.count("/") for path in slashed) + 1):
+        inner = ["/".join(path.split("/")[start:]) or path for path in slashed]
+        if any((root / path).is_file() for path in inner):
+            outer = repaired[0].removesuffix(inner[0])
+            notes.append(f"Paths begin with {outer!r}, which is not here: the rest is looked up in {str(root)!r}.")
+            return inner
     extensions = [*EXTENSIONS, *map(str.upper, EXTENSIONS)]
     found = {
         path: [f"{path}{extension}" for extension in extensions if (root / f"{path}{extension}").exists()]
