@@ -46,12 +46,12 @@ def forward(
     parts: list[list[np.ndarray]] = []
     jit_compile, model.jit_compile = model.jit_compile, use_xla()
     try:
-        for start in track(range(0, len(inputs), BATCH_SIZE), description):
-            size = min(BATCH_SIZE, len(inputs) - start)
-            with first_traces():
+        with first_traces():
+            for start in track(range(0, len(inputs), BATCH_SIZE), description):
+                size = min(BATCH_SIZE, len(inputs) - start)
                 outputs: Any = model.predict_on_batch(padded(inputs[start : start + BATCH_SIZE]))
-            outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-            parts.append([np.asarray(output, dtype="float32")[:size] for output in outputs])
+                outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+                parts.append([np.asarray(output, dtype="float32")[:size] for output in outputs])
     finally:
         model.jit_compile = jit_compile  # the caller's setting
     return [np.concatenate(column) for column in zip(*parts, strict=True)]

@@ -42,7 +42,7 @@ def kept_share(similarity: float | None, num_train: int) -> float:
     """Returns the share of the change by a phase that is kept.
 
     With fewer than 200 training images, a large change of which a part is kept does better than a small change: half of
-    it on images like ImageNet's, three quarters on others (benchmarks/fine_tuning.py).
+    it on images like ImageNet's, three quarters on others. benchmarks/fine_tuning.py measures both for any dataset.
 
     Args:
         similarity: Similarity of the images to ImageNet's, from 0 to 1. `None` if it is not known: they are then taken
