@@ -323,7 +323,11 @@ def load_json(path: str | Path, *, error: type[UserError] = UserError) -> Any:
         raise error(
             f"Expected JSON. Received: {str(path)!r}, which is nested too deeply. Fix or restore the file."
         ) from problem
-    except (OSError, ValueError) as problem:
+    except OSError as problem:
+        raise error(
+            f"Expected a file in JSON. Received: {str(path)!r} ({in_a_sentence(problem)}). Check the path."
+        ) from problem
+    except ValueError as problem:
         raise error(
             f"Expected a file in JSON. Received: {str(path)!r} ({_short(in_a_sentence(problem))}). Fix or restore it."
         ) from problem

@@ -164,6 +164,19 @@ def imagenet_weights(pretrained_weights):
         pytest.skip(f"{WEIGHTS} is not in Keras' cache; KERAS_HOME sets its folder")
 
 
+@pytest.fixture(scope="module")
+def small_network():
+    """Options of a plan for a small network, which is a backbone while the tests of a module run."""
+    from networks import STAGES, small
+
+    import strategies
+    from strategies.networks.backbones import BACKBONES
+
+    strategies.add_backbone("small", small(), stages=STAGES)
+    yield {"backbone": "small", "weights": "own", "image_size": 32}
+    del BACKBONES["small"]
+
+
 @pytest.fixture(scope="session")
 def small_run(photos, pretrained_weights, tmp_path_factory):
     """A run of `head_only` on the photos: `(folder, dataset, result)`; the dataset has the split of the run."""

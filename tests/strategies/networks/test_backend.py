@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from contextlib import nullcontext
-from logging import getLogger
+from logging import WARNING, getLogger
 from logging.handlers import BufferingHandler
 
 from strategies.networks.backend import first_traces
@@ -23,9 +23,10 @@ def test_start_up_messages_do_not_reach_stderr():
     assert (done.stdout, done.stderr) == ("", "True\n")
 
 
-def test_only_the_warning_of_traces_is_hidden():
+def test_only_the_warning_of_traces_is_hidden(caplog):
     """TensorFlow takes the functions of all models for one; what else it says is still shown, and afterward all is."""
     logger, shown = getLogger("tensorflow"), BufferingHandler(10)
+    caplog.set_level(WARNING, logger.name)  # the command line sets a higher one
     logger.addHandler(shown)
     try:
         for context in (first_traces(), nullcontext()):

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from networks import STAGES as SMALL
+from networks import small
 
 import advisor
 import strategies
@@ -18,7 +20,6 @@ from strategies.recipes import RECIPES
 from strategies.training.model import StagedModel
 
 SIZE = 32
-SMALL = {"stem": "relu0", "middle": "add", "late": "relu2", "end": "pool"}
 NESTED = {f"stage{index}": f"conv_pw_{block}_relu" for index, block in enumerate((1, 3, 5, 11, 13))}
 
 
@@ -35,31 +36,6 @@ def only_here():
 def pixels():
     """Twenty-four images of noise."""
     return np.random.default_rng(0).integers(0, 256, (24, SIZE, SIZE, 3), dtype="uint8")
-
-
-def _shaken(model):
-    """Moves biases, scales and statistics away from their initial 0 and 1."""
-    rng = np.random.default_rng(1)
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.set_weights([weight + rng.uniform(0, 0.1, weight.shape) for weight in layer.get_weights()])
-    return model
-
-
-def _block(x, filters, index):
-    x = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv{index}")(x)
-    return layers.ReLU(name=f"relu{index}")(layers.BatchNormalization(name=f"bn{index}")(x))
-
-
-def small(size=SIZE, *, scaled=True):
-    """A functional network with scaling, BatchNorm, an operation, and a last layer named like one of a plan."""
-    inputs = keras.Input((size, size, 3))
-    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs) if scaled else inputs
-    x = _block(x, 8, 0)
-    x = _block(x, 16, 1)
-    x = layers.Add(name="add")([x, keras.ops.sigmoid(x) * 0.5])
-    x = _block(x, 24, 2)
-    return _shaken(keras.Model(inputs, layers.GlobalAveragePooling2D(name="pool")(x)))
 
 
 def nested():
@@ -310,7 +286,9 @@ def test_a_plan_is_read_only_where_its_backbone_was_added(tmp_path):
     path.write_text(json.dumps(plan.to_dict()))
     assert read_plan(path) == plan
     del BACKBONES["mine"]
-    with pytest.raises(UnknownNameError, match=r"Unknown backbone 'mine'.* strategies.add_backbone first.$"):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown backbone 'mine'.* strategies.add_backbone first\. The plan is .*plan.json"
+    ):
         read_plan(path)
 
 

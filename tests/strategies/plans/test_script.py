@@ -320,4 +320,4 @@ def test_the_command_prints_the_script(advisor, small_run, tmp_path):
         assert (code, printed) == (0, expected)
     code, printed, errors = advisor("script", tmp_path)
     assert (code, printed) == (2, "")
-    assert "Expected a plan file" in errors
+    assert "(No such file or directory). Check the path." in errors

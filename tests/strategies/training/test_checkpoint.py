@@ -33,17 +33,12 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def _plan(recipe, network="MobileNet-0.25", **changes):
-    # BatchNorm that trains turns the tiny features of a random network into large ones.
-    is_normed = recipe == "retrain_all"
-    plan = strategies.make_plan(
-        recipe,
-        "MobileNetV2-0.35" if is_normed else network,
-        class_names=["china", "flower"],
-        num_train=28,
-        image_size=32,
-        weights="bundled" if is_normed else "random",
-    )
+MOBILENET = {"backbone": "MobileNet-0.25", "weights": "random", "image_size": 32}
+LITE = {"network": {"backbone": "EfficientNetLite0", "weights": "random", "image_size": 32}}
+
+
+def _plan(recipe, network, **changes):
+    plan = strategies.make_plan(recipe, class_names=["china", "flower"], num_train=28, **network)
     phases = tuple(replace(phase, steps=min(phase.steps, 6)) for phase in plan.phases)
     return replace(plan, phases=phases, batch_size=8, **changes)
 
@@ -58,12 +53,12 @@ def _same(left, right):
         *((recipe, {}, 5) for recipe in RECIPES),
         ("fine_tune_all", {"refit": True}, 9),
         ("keep_early_layers", {"refit": True}, 15),
-        ("fine_tune_all", {"network": "EfficientNetLite0"}, 5),
+        ("fine_tune_all", LITE, 5),
     ],
 )
-def test_an_interrupted_run_continues_to_the_same_result(recipe, changes, step, photos, tmp_path):
+def test_an_interrupted_run_continues_to_the_same_result(recipe, changes, step, photos, tmp_path, small_network):
     """Weights, history and metrics are those of a run without interruption, to the last bit; also within a refit."""
-    plan = _plan(recipe, **changes)
+    plan = _plan(recipe, **{"network": small_network} | changes)
     whole = strategies.train(plan, photos, cache=False)
     run = tmp_path / "run"
     if recipe != "head_only":  # which is solved in a single step
@@ -80,9 +75,9 @@ def test_an_interrupted_run_continues_to_the_same_result(recipe, changes, step, 
     assert not (run / CHECKPOINT).exists()
 
 
-def test_without_a_state_a_run_starts_from_the_beginning(photos, tmp_path):
+def test_without_a_state_a_run_starts_from_the_beginning(photos, tmp_path, small_network):
     """The same command works the first time and every time after."""
-    plan = _plan("retrain_all")
+    plan = _plan("retrain_all", small_network)
     with pytest.raises(KeyboardInterrupt):
         strategies.train(plan, photos, tmp_path / "run", cache=False, callbacks=[Interrupt(1)])
     (tmp_path / "run" / CHECKPOINT).unlink()
@@ -91,16 +86,20 @@ def test_without_a_state_a_run_starts_from_the_beginning(photos, tmp_path):
         strategies.train(plan, photos, tmp_path / "run", resume=True)
 
 
-def test_what_belongs_to_another_run_is_refused(photos, tmp_path):
+def test_what_belongs_to_another_run_is_refused(photos, tmp_path, small_network):
     """Another plan, and a folder that holds other things."""
     with pytest.raises(KeyboardInterrupt):
-        strategies.train(_plan("retrain_all"), photos, tmp_path / "run", cache=False, callbacks=[Interrupt(5)])
+        strategies.train(
+            _plan("retrain_all", small_network), photos, tmp_path / "run", cache=False, callbacks=[Interrupt(5)]
+        )
     with pytest.raises(OutputError, match="Received: different ones"):
-        strategies.train(_plan("retrain_all", seed=1), photos, tmp_path / "run", resume=True, cache=False)
+        strategies.train(
+            _plan("retrain_all", small_network, seed=1), photos, tmp_path / "run", resume=True, cache=False
+        )
     (tmp_path / "diaries").mkdir()
     (tmp_path / "diaries" / "diary.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds files"):
-        strategies.train(_plan("retrain_all"), photos, tmp_path / "diaries", resume=True, cache=False)
+        strategies.train(_plan("retrain_all", small_network), photos, tmp_path / "diaries", resume=True, cache=False)
 
 
 def test_a_folder_that_another_run_writes_to_is_refused(photos, tmp_path):
@@ -121,7 +120,7 @@ def test_a_folder_that_another_run_writes_to_is_refused(photos, tmp_path):
 
 def test_a_killed_run_can_be_continued(photos, tmp_path):
     """SIGKILL in another process, in the middle of a phase."""
-    plan = _plan("retrain_all")
+    plan = _plan("retrain_all", MOBILENET)
     plan = replace(plan, phases=tuple(replace(phase, steps=4000) for phase in plan.phases))
     write_json(tmp_path / "plan.json", plan.to_dict())
     code = (

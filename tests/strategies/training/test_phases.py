@@ -23,11 +23,9 @@ class NoMemory(keras.callbacks.Callback):
             raise MemoryError("out of memory")
 
 
-def test_out_of_memory_halves_the_batch_and_keeps_the_step(photos, capfd):
+def test_out_of_memory_halves_the_batch_and_keeps_the_step(photos, capfd, small_network):
     """It says so, continues with the same number of steps, and gives up where a batch of one image is too large."""
-    plan = strategies.make_plan(
-        "retrain_all", "MobileNet-0.25", class_names=["china", "flower"], num_train=28, image_size=32, weights="random"
-    )
+    plan = strategies.make_plan("retrain_all", class_names=["china", "flower"], num_train=28, **small_network)
     phases = tuple(replace(phase, steps=min(phase.steps, 6)) for phase in plan.phases)
     plan = replace(plan, phases=phases, batch_size=8)
     result = strategies.train(plan, photos, cache=False, callbacks=[NoMemory(2)])
