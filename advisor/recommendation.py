@@ -161,8 +161,8 @@ def recommend(
         every_image: Whether all images are checked, as 'advisor train' does. Otherwise, above 20,000 images, a random
             sample of 20,000 with every class in it is checked. All images count toward the size in either case.
         cache: Whether frozen features are cached on disk.
-        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
-            `follow_links`.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`, `encoding`; for
+            folders: `follow_links`.
 
     Returns:
         A `Recommendation`. Print it, save it, or train its plan.
