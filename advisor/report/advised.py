@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from advisor.advice import Advice
+from advisor.cautions import leading
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.quality.checks import Finding
@@ -53,6 +54,7 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
         "advice": advice,
         "source": profile.source,
         "headline": headline(advice),
+        "leading": leading(advice.cautions),
         "measures": _measures(advice),
         "place": place_text(outlook),
         "num_examples": NUM_EXAMPLES,

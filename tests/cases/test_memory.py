@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pictures import picture
 
-from advisor.report.evaluation import never_answered
 from strategies.data.decoding import decode_image
 from strategies.data.loading import load_dataset
+from strategies.display.results import never_answered
 from strategies.errors import DatasetError
 
 LABELS = ["cat", "cat", "dog", "dog"]

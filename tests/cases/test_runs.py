@@ -3,6 +3,7 @@
 import csv
 import errno
 import hashlib
+import html
 import io
 import json
 import os
@@ -13,12 +14,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pictures import fill
+from pictures import fill, picture
 
 import advisor as package
 import strategies
 from advisor.report.advised import advice_values
 from advisor.report.files import write_report
+from advisor.report.markdown import evaluation_markdown
+from advisor.report.terminal import plain
+from advisor.report.text import result_parts, summarize
 from strategies.data.loading import load_dataset
 from strategies.errors import OutputError, RunError, UserError
 from strategies.files import OWN, check_output, filling, new_file, write_json
@@ -56,6 +60,37 @@ def finished(advice, tmp_path_factory):
 def run(finished, tmp_path):
     """A copy of the finished run that a test may damage."""
     return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_a_class_that_is_never_answered_is_said_first(tmp_path):
+    """Below the recipe as a danger, and below the accuracy as a fact: in texts, pages and notebooks alike."""
+    for kind, (name, count) in enumerate({"normal": 110, "<rare>": 2}.items()):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(count):
+            picture(kind, index, (20, 20)).save(tmp_path / "data" / name / f"{index}.png")
+    advice = package.recommend(
+        tmp_path / "data", backbone="MobileNet-0.25", weights="random", image_size=32, recipe="head_only"
+    )
+    advice.save(tmp_path / "advice")
+    result = advice.train(tmp_path / "run", cache=False)
+    said = "A model may never answer the smallest class, which has 2 images"
+    fact = "'<rare>' was never answered: no test image got that class."
+    assert summarize(advice).splitlines()[1].startswith(said)
+    assert plain(result_parts(result)).splitlines()[1].startswith(fact)
+    for page, text, before in (
+        (advice._repr_html_(), said, "<table>"),
+        ((tmp_path / "advice" / "report.html").read_text(), said, '<dl class="figures">'),
+        ((tmp_path / "advice" / "report.md").read_text(), said, "## Why"),
+        (result._repr_html_(), fact, "<table"),
+        ((tmp_path / "run" / "report.html").read_text(), fact, '<dl class="figures">'),
+        ((tmp_path / "run" / "report.md").read_text(), "was never answered", "## "),
+        (
+            evaluation_markdown(strategies.evaluate_run(tmp_path / "run", tmp_path / "data")),
+            "was never answered",
+            "## ",
+        ),
+    ):
+        assert text in html.unescape(page.partition(before)[0])
 
 
 WRONG = ("null", "true", "-1", "1.5", '"x"', "[]", "{}", "9" * 4000, "NaN", "1e999", "[" * 90 + "]" * 90)
