@@ -87,7 +87,8 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
     }
 
 
-_DATA_OPTIONS = ("--group-by", "--column", "--root", "--follow-links")  # they decide which images belong to which split
+# They decide which images there are, and which of them belong to which split.
+_DATA_OPTIONS = ("--group-by", "--column", "--root", "--encoding", "--follow-links")
 
 
 def _repeat(plan: Plan, source: str, command: str | None) -> str:

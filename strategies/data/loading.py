@@ -14,7 +14,7 @@ from strategies.data.dataset import ImageDataset, check_classes
 from strategies.data.sources.arrays import check_arrays, numbered
 from strategies.data.sources.folders import check_folders, list_folder
 from strategies.data.sources.forms import find_source
-from strategies.data.sources.labels import spelling_notes
+from strategies.data.sources.labels import check_names, spelling_notes
 from strategies.data.sources.paths import is_path
 from strategies.data.sources.shards import is_tfrecord, is_webdataset
 from strategies.data.sources.streams import is_tf_data, stream_tf_data
@@ -97,6 +97,7 @@ def load_dataset(
     dataset = row.read(source, **given)
     if dataset is source:
         return dataset
+    check_names(dataset.class_names)
     if for_training:
         check_folders(dataset)
         check_classes(dataset)
@@ -118,6 +119,7 @@ def load_images(source: Any) -> ImageDataset:
         DatasetError: If there is no image.
     """
     ignored: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
     items: Sequence[Any]
     if is_path(source) and os.path.isdir(source):
         listing = list_folder(Path(source))
@@ -134,7 +136,8 @@ def load_images(source: Any) -> ImageDataset:
         names, text = numbered(items), "arrays"
     else:
         dataset = find_source(source).read(source)
-        items, names, text, ignored = dataset.items, list(dataset.names), dataset.source, dataset.ignored
+        items, names, text = dataset.items, list(dataset.names), dataset.source
+        ignored, notes = dataset.ignored, dataset.notes
     if not items:
         raise no_image(repr(text), ignored)
     return ImageDataset(
@@ -144,6 +147,7 @@ def load_images(source: Any) -> ImageDataset:
         names=tuple(names),
         source=text,
         ignored=ignored,
+        notes=notes,
     )
 
 

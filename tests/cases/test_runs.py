@@ -20,7 +20,6 @@ import advisor as package
 import strategies
 from advisor.report.advised import advice_values
 from advisor.report.files import write_report
-from advisor.report.markdown import evaluation_markdown
 from advisor.report.terminal import plain
 from advisor.report.text import result_parts, summarize
 from strategies.data.loading import load_dataset
@@ -84,11 +83,6 @@ def test_a_class_that_is_never_answered_is_said_first(tmp_path):
         (result._repr_html_(), fact, "<table"),
         ((tmp_path / "run" / "report.html").read_text(), fact, '<dl class="figures">'),
         ((tmp_path / "run" / "report.md").read_text(), "was never answered", "## "),
-        (
-            evaluation_markdown(strategies.evaluate_run(tmp_path / "run", tmp_path / "data")),
-            "was never answered",
-            "## ",
-        ),
     ):
         assert text in html.unescape(page.partition(before)[0])
 
