@@ -47,7 +47,7 @@ def read_tf_data(source: Any) -> ImageDataset:
 
 
 def _names_before(source: Any) -> Sequence[str] | None:
-    """Returns the class names that Keras set on a `tf.data.Dataset`, also if `.batch()`, `.map()` and so on hide them."""
+    """Returns the class names that Keras set on a `tf.data.Dataset`, also after `.batch()`, `.map()` and so on."""
     while source is not None and not hasattr(source, "class_names"):
         source = getattr(source, "_input_dataset", None)
     return getattr(source, "class_names", None)
