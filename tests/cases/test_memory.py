@@ -75,6 +75,63 @@ def test_names_of_an_earlier_dataset_are_kept_if_the_labels_fit(change, names, s
         assert ("'cat', 'dog', are those of the dataset" in " ".join(dataset.notes)) == said
 
 
+def _of_folder(root, **options):
+    import keras
+
+    return keras.utils.image_dataset_from_directory(root, image_size=(20, 20), batch_size=3, shuffle=False, **options)
+
+
+def _of_arrays(*more, element=lambda *parts: parts):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices((np.zeros((4, 8, 8, 3), dtype="uint8"), [0, 0, 1, 1], *more)).map(element)
+
+
+STREAMS = {  # the dataset, then its classes or what is said of it
+    "numbers": (_of_folder, ("cat", "dog")),
+    "one-hot": (lambda root: _of_folder(root, label_mode="categorical"), ("cat", "dog")),
+    "binary": (lambda root: _of_folder(root, label_mode="binary"), ("cat", "dog")),
+    "gray": (lambda root: _of_folder(root, color_mode="grayscale"), ("cat", "dog")),
+    "twice": (lambda root: _of_folder(root).repeat(2), ("cat", "dog")),
+    "unbatched": (lambda root: _of_folder(root).unbatch(), ("cat", "dog")),
+    "parts": (
+        lambda root: {
+            name: _of_folder(root, validation_split=0.25, subset=subset, seed=1)
+            for name, subset in (("train", "training"), ("val", "validation"))
+        },
+        ("cat", "dog"),
+    ),
+    "part of a folder, changed": (
+        lambda root: {"train": _of_folder(root).map(lambda x, y: (255 - x, y))},
+        ("cat", "dog"),
+    ),
+    "pairs": (lambda _: _of_arrays(), ("0", "1")),
+    "one image in a batch": (lambda _: _of_arrays().batch(1), ("0", "1")),
+    "dictionaries": (lambda _: _of_arrays(element=lambda x, y: {"image": x, "label": y}).batch(3), ("0", "1")),
+    "forever": (lambda root: _of_folder(root).repeat(), "repeats forever"),
+    "without labels": (lambda root: _of_folder(root, label_mode=None), "pairs (image, label)"),
+    "scaled": (lambda root: _of_folder(root).map(lambda x, y: (x / 255, y)), "Multiply the images by 255"),
+    "triples": (lambda _: _of_arrays([1, 1, 1, 1]), "tuples of 3"),
+    "other keys": (lambda _: _of_arrays(element=lambda x, y: {"x": x, "y": y}), "dictionaries with 'x', 'y'"),
+    "paths": (lambda _: _of_arrays(element=lambda x, y: ("cat/0.png", y)), "image 0 of shape ()"),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_streams_of_keras_and_tensorflow(name, tmp_path):
+    """They are read with the right classes, or refused in one sentence."""
+    build, found = STREAMS[name]
+    source = build(_folder(tmp_path, "cat", "dog"))
+    if isinstance(found, tuple):
+        dataset = load_dataset(source)
+        assert dataset.class_names == found
+        assert set(np.bincount(dataset.labels)) <= {2, 4}
+    else:
+        with pytest.raises(DatasetError, match=r"^Expected .* Received: .*\.$") as caught:
+            load_dataset(source)
+        assert found in str(caught.value)
+
+
 def _folder(root, *classes):
     for name in classes:
         (root / name).mkdir(parents=True)
