@@ -71,7 +71,7 @@ CAUTIONS: tuple[CautionRow, ...] = (
         code="beyond_calibration",
         applies=lambda f: not f["calibrated_range"][0] <= f["effective_num_images"] <= f["calibrated_range"][1],
         message="The study behind this advice covers {calibrated_range[0]:,.0f} to {calibrated_range[1]:,.0f} images. "
-        "With {effective_num_images:,.0f} images the advice extrapolates.",
+        "With {effective_num_images:,.0f} images the advice extrapolates, and its confidence is unknown.",
         source="range of the study",
     ),
     CautionRow(

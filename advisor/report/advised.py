@@ -20,6 +20,7 @@ from advisor.report.terminal import text_of
 from advisor.report.words import (
     NUM_EXAMPLES,
     changes_text,
+    confidence_figure,
     confidence_text,
     cut_text,
     depth_text,
@@ -73,6 +74,7 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
         "networks": network_pictures(plan),
         "freeze_note": FREEZE_NOTE,
         "freeze": freeze_texts(plan),
+        "confidence": confidence_figure(advice),
         "confidence_text": confidence_text(advice),
         "expectation": expectation_text(outlook, advice.recipe),
         "expected": _expected(advice),

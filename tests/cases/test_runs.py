@@ -26,6 +26,7 @@ import advisor as package
 import strategies
 from advisor.report.advised import advice_values
 from advisor.report.files import write_report
+from advisor.report.html import advice_page
 from advisor.report.terminal import plain
 from advisor.report.text import result_parts, summarize
 from strategies.data.loading import load_dataset
@@ -97,6 +98,21 @@ def test_a_class_that_is_never_answered_is_said_first(tmp_path):
         ((tmp_path / "run" / "report.md").read_text(), "was never answered", "## "),
     ):
         assert text in html.unescape(page.partition(before)[0])
+
+
+def test_beyond_the_study_there_is_no_figure_of_confidence(advice, tmp_path):
+    """Of a few images nobody knows how often such advice is right: texts, pages and notebooks say so."""
+    for count, known in ((14, False), (100, True), (5000, True), (5001, False)):
+        seen = replace(advice, profile=replace(advice.profile, effective_num_images=count))
+        figure = f"{advice.confidence:.0%}"
+        (row,) = (line for line in summarize(seen).splitlines() if line.startswith("  confidence"))
+        page = advice_page(seen, {"sample": [], "suspects": {}, "mistakes": []})
+        for text in (
+            row,
+            page.partition("<dt>confidence</dt><dd>")[2][:60],
+            seen._repr_html_().partition("confidence</th>")[2][:60],
+        ):
+            assert (figure in text, "unknown" in text) == (known, not known)
 
 
 @pytest.mark.parametrize(
