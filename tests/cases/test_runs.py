@@ -100,6 +100,18 @@ def test_a_class_that_is_never_answered_is_said_first(tmp_path):
         assert text in html.unescape(page.partition(before)[0])
 
 
+def test_a_run_in_the_folder_of_its_images_needs_permission_and_keeps_them(advice, tmp_path):
+    """Neither beside the classes nor in one."""
+    data = shutil.copytree(advice.dataset.source, tmp_path / "data")
+    images = {path: path.read_bytes() for path in data.rglob("*.jpg")}
+    for folder in (data, data / "cat"):
+        with pytest.raises(OutputError, match="which holds files"):
+            advice.train(folder, cache=False)
+    advice.train(data, cache=False, overwrite=True)
+    assert {path: path.read_bytes() for path in data.rglob("*.jpg")} == images
+    assert load_dataset(data).class_names == ("cat", "dog")
+
+
 def test_beyond_the_study_there_is_no_figure_of_confidence(advice, tmp_path):
     """Of a few images nobody knows how often such advice is right: texts, pages and notebooks say so."""
     for count, known in ((14, False), (100, True), (5000, True), (5001, False)):

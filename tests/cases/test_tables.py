@@ -66,7 +66,7 @@ def _labels(*labels):
         (_table("path label", ROWS, " "), "utf-8", "spaces"),
         (_table("path\tlabel", ROWS, "\t"), "utf-16-le", "tabs"),
         (_table("path,label", ROWS), "utf-32", ""),
-        (_table(*_without_header(ROWS)), "utf-8", "column 1 as the path, column 2 as the label are taken"),
+        (_table(*_without_header(ROWS)), "utf-8", "column 1 as the path, column 2 as the label are taken;"),
         (_table(*_without_header([(kind, path) for path, kind in ROWS])), "utf-8", "column 2 as the path"),
         (_table(*_without_header(ROWS, " "), " "), "utf-8", "column 1 as the path"),
         (_table("path,label", [*ROWS[:3], *[(f" {p}".replace("/", "\\"), k) for p, k in ROWS[3:]]]), "utf-8", "Back"),
@@ -291,6 +291,16 @@ def test_files_that_are_missing_are_named(root):
         else:
             (image,) = profile_images(root / "table.csv").unreadable
             assert image == {"path": "dog/x.jpg", "reason": "No such file or directory"}
+
+
+def test_a_table_without_a_header_may_have_splits(root):
+    """As the import files of Vertex AI; the columns may also be named by their number."""
+    rows = [(split, *row) for split, row in zip(("TRAIN", "TRAIN", "TEST") * 2, ROWS, strict=True)]
+    (root / "table.csv").write_text(_table(*_without_header(rows)))
+    for columns in ({}, {"path_column": "2", "label_column": "3", "split_column": "1"}):
+        dataset = load_dataset(root / "table.csv", **columns)
+        assert dataset.class_names == ("cat", "dog")
+        assert dataset.split == ("train", "train", "test") * 2
 
 
 def test_a_name_may_end_with_a_space(tmp_path):

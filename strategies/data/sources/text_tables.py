@@ -62,7 +62,7 @@ def read_text_table(path: Path, encoding: str | None, notes: list[str]) -> tuple
         frame = pandas.read_csv(
             io.StringIO(text),
             sep=r"\s+" if separator == " " else separator,
-            dtype={name: "float32" if name in pixel_columns(columns) else "str" for name in columns},
+            dtype=dict.fromkeys(columns, "str") | dict.fromkeys(pixel_columns(columns), "float32"),
             keep_default_na=False,
             na_values=[""],
             skipinitialspace=separator != "\t",
