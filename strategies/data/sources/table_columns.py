@@ -83,8 +83,8 @@ def columns_of_data(table: Table) -> dict[str, Any]:
         found |= {"label": rest[0]} if len(rest) == 1 else {}
     taken = listed([f"column {column} as the {name}" for name, column in found.items()], len(found))
     table.notes.append(
-        f"The first line of the table names no columns. By what is in them, {taken} {'is' if len(found) == 1 else 'are'} "
-        f"taken; --column label=... names another."
+        f"The first line of the table names no columns. By what is in them, {taken} "
+        f"{'is' if len(found) == 1 else 'are'} taken; --column label=... names another."
     )
     return found
 
