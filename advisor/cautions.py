@@ -35,12 +35,14 @@ class CautionRow:
         applies: Whether it applies to the facts.
         message: Template over the facts.
         source: Why it is said.
+        leads: Whether it is also said right below the recipe, because the result may be worth nothing otherwise.
     """
 
     code: str
     applies: Callable[[Mapping[str, Any]], bool]
     message: str
     source: str
+    leads: bool = False
 
 
 CAUTIONS: tuple[CautionRow, ...] = (
@@ -69,7 +71,7 @@ CAUTIONS: tuple[CautionRow, ...] = (
         code="beyond_calibration",
         applies=lambda f: not f["calibrated_range"][0] <= f["effective_num_images"] <= f["calibrated_range"][1],
         message="The study behind this advice covers {calibrated_range[0]:,.0f} to {calibrated_range[1]:,.0f} images. "
-        "With {effective_num_images:,.0f} images the advice extrapolates.",
+        "With {effective_num_images:,.0f} images the advice extrapolates, and its confidence is unknown.",
         source="range of the study",
     ),
     CautionRow(
@@ -120,6 +122,7 @@ CAUTIONS: tuple[CautionRow, ...] = (
         message="A model may never answer the smallest class, which has {min_images_per_class} images beside "
         "{imbalance_ratio:.0f} times as many of the largest. Add images of it, or leave it out.",
         source="800 images against 2: every test image was given the larger class",
+        leads=True,
     ),
     CautionRow(
         code="upscaling",
@@ -160,3 +163,9 @@ def find_cautions(facts: Mapping[str, Any], findings: Sequence[Finding]) -> tupl
             for finding in findings
         ),
     )
+
+
+def leading(cautions: Sequence[Caution]) -> list[Caution]:
+    """Returns the cautions that are also said right below the recipe."""
+    leads = {row.code for row in CAUTIONS if row.leads}
+    return [caution for caution in cautions if caution.code in leads]

@@ -20,7 +20,7 @@ from advisor.report.files import save_advice, save_training
 from advisor.report.html import advice_fragment
 from advisor.report.text import summarize
 from advisor.rules import RULES, Evidence, Facts, Verdict, apply_rules, evidence_rows
-from advisor.thresholds import calibration, thresholds
+from advisor.thresholds import studied_sizes, thresholds
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.splits import with_groups
@@ -161,8 +161,8 @@ def recommend(
         every_image: Whether all images are checked, as 'advisor train' does. Otherwise, above 20,000 images, a random
             sample of 20,000 with every class in it is checked. All images count toward the size in either case.
         cache: Whether frozen features are cached on disk.
-        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
-            `follow_links`.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`, `encoding`; for
+            folders: `follow_links`.
 
     Returns:
         A `Recommendation`. Print it, save it, or train its plan.
@@ -357,7 +357,7 @@ def _caution_facts(measured: Measurements, facts: Facts, verdict: Verdict) -> di
         "similarity_threshold": thresholds()["similarity"],
         "domain": "similar to ImageNet" if verdict.rule.domain == "similar" else "different from ImageNet",
         "domain_by_evidence": any("domain" in reading.decides for reading in verdict.evidence),
-        "calibrated_range": calibration()["fit"]["provenance"]["ranges"]["effective_num_images"],
+        "calibrated_range": studied_sizes(),
         "runner_up": verdict.runner_up,
         "confidence": verdict.confidence,
         "depths_disagree": verdict.depths_disagree,

@@ -56,6 +56,12 @@ def thresholds(name: str = "advice", *, without_dataset: str | None = None) -> T
     return fitted(without_dataset)[name]
 
 
+def studied_sizes() -> tuple[float, float]:
+    """Returns the smallest and the largest number of effective images in the study, beyond which it extrapolates."""
+    low, high = calibration()["fit"]["provenance"]["ranges"]["effective_num_images"]
+    return low, high
+
+
 def landmarks() -> list[Landmark]:
     """Returns the datasets of the study in the order of their similarity to ImageNet, the lowest first."""
     rows = (Landmark(title=row["title"], score=row["score"]) for row in calibration()["fit"]["landmarks"])

@@ -13,7 +13,6 @@ from advisor.cli.options import (
     MaxUnreadable,
     OutputOptions,
     Seed,
-    column_names,
     with_options,
 )
 from advisor.cli.output import print_json
@@ -34,15 +33,7 @@ def profile(
     from advisor.report.terminal import show
     from advisor.report.text import profile_parts
 
-    found = profile_images(
-        images.data,
-        seed=seed,
-        max_unreadable=max_unreadable,
-        group_by=group_by,
-        root=images.root,
-        follow_links=images.follow_links,
-        **column_names(images.column),
-    )
+    found = profile_images(images.load(), seed=seed, max_unreadable=max_unreadable, group_by=group_by)
     if output.as_json:
         print_json({"profile": found.to_dict()})
     else:

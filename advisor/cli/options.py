@@ -57,6 +57,10 @@ class ImageOptions:
         str | None,
         typer.Option(help="Tables: folder that relative paths start from. Default: the folder of the table."),
     ] = None
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="CSV files: the encoding, such as cp1250. Default: UTF-8 or UTF-16, else Windows-1252."),
+    ] = None
     follow_links: Annotated[
         bool,
         typer.Option("--follow-links", help="Folders: follow links to folders, and links that lead out of the folder."),
@@ -68,7 +72,12 @@ class ImageOptions:
 
         columns = column_names(self.column)
         return load_dataset(
-            self.data, root=self.root, follow_links=self.follow_links, for_training=for_training, **columns
+            self.data,
+            root=self.root,
+            encoding=self.encoding,
+            follow_links=self.follow_links,
+            for_training=for_training,
+            **columns,
         )
 
 

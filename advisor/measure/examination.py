@@ -111,8 +111,8 @@ def check_images(
         group_by: As in `advisor.recommend`.
         seed: Seed of the split and of the samples.
         cache: Whether frozen features are cached on disk.
-        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
-            `follow_links`.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`, `encoding`; for
+            folders: `follow_links`.
 
     Returns:
         A `DatasetProfile`. Its `findings` say what was found and name the files.

@@ -118,8 +118,8 @@ def profile_images(
         seed: Seed of the split.
         max_unreadable: Largest share of files that may be unreadable.
         group_by: As in `advisor.recommend`.
-        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`; for folders:
-            `follow_links`.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`, `encoding`; for
+            folders: `follow_links`.
 
     Returns:
         A `DatasetProfile`.

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from advisor.advice import Advice
+from advisor.cautions import leading
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.quality.checks import Finding
@@ -19,6 +20,7 @@ from advisor.report.terminal import text_of
 from advisor.report.words import (
     NUM_EXAMPLES,
     changes_text,
+    confidence_figure,
     confidence_text,
     cut_text,
     depth_text,
@@ -53,6 +55,7 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
         "advice": advice,
         "source": profile.source,
         "headline": headline(advice),
+        "leading": leading(advice.cautions),
         "measures": _measures(advice),
         "place": place_text(outlook),
         "num_examples": NUM_EXAMPLES,
@@ -71,6 +74,7 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
         "networks": network_pictures(plan),
         "freeze_note": FREEZE_NOTE,
         "freeze": freeze_texts(plan),
+        "confidence": confidence_figure(advice),
         "confidence_text": confidence_text(advice),
         "expectation": expectation_text(outlook, advice.recipe),
         "expected": _expected(advice),
@@ -85,7 +89,8 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
     }
 
 
-_DATA_OPTIONS = ("--group-by", "--column", "--root", "--follow-links")  # they decide which images belong to which split
+# They decide which images there are, and which of them belong to which split.
+_DATA_OPTIONS = ("--group-by", "--column", "--root", "--encoding", "--follow-links")
 
 
 def _repeat(plan: Plan, source: str, command: str | None) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from strategies.display.html import share
 from strategies.display.results import baseline_rows
-from strategies.errors import few
 
 MOST_PAIRS = 10  # of confused classes
 
@@ -204,15 +203,4 @@ def _mistakes(test: Mapping[str, Any]) -> list[Section]:
                 for mistake in test["mistakes"]
             ],
         )
-    ]
-
-
-def never_answered(test: Mapping[str, Any]) -> list[str]:
-    """Returns a sentence on the classes with test images that the model answered for no image; nothing without one."""
-    names = [name for name, row in test["per_class"].items() if row["num_images"] and row["precision"] is None]
-    if not names:
-        return []
-    advice = "Add images of such classes, and look at the balanced accuracy."
-    return [
-        f"{few(names)} {'was' if len(names) == 1 else 'were'} never answered: no test image got that class. {advice}"
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from advisor._version import __version__
 from advisor.advice import Advice
+from advisor.cautions import leading
 from advisor.outcomes import Outcomes
 from advisor.report.advised import advice_values, freeze_texts
 from advisor.report.compared import comparison_values
@@ -17,7 +18,7 @@ from advisor.report.freeze_map import FREEZE_NOTE, network_pictures
 from advisor.report.words import facts, headline, kept_text
 from strategies.display.charts import confusion_matrix, learning_charts, reliability_chart
 from strategies.display.html import render
-from strategies.display.results import baseline_rows
+from strategies.display.results import baseline_rows, never_answered
 from strategies.plans.plan import Plan
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def training_page(
         test=test,
         metrics=metrics,
         interval=interval(test["low"], test["high"]),
+        warnings=never_answered(test),
         baseline=baseline,
         timing=timing_text(plan, history, metrics["seconds"]),
         beside=baseline_section(plan.recipe, metrics),
@@ -120,6 +122,7 @@ def advice_fragment(advice: Advice) -> str:
         because=advice.because,
         facts=facts(advice),
         networks=network_pictures(advice.plan),
+        leading=leading(advice.cautions),
         cautions=advice.cautions,
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from advisor._version import __version__
 from advisor.advice import Advice
+from advisor.cautions import leading
 from advisor.report.costs import costs_section, timing_text
 from advisor.report.evaluation import (
     COURSE_HEADER,
@@ -15,7 +16,6 @@ from advisor.report.evaluation import (
     course_rows,
     evaluation_sections,
     interval,
-    never_answered,
 )
 from advisor.report.exports import export_section
 from advisor.report.freeze_map import FREEZE_NOTE, freeze_table
@@ -23,6 +23,7 @@ from advisor.report.terminal import text_of
 from advisor.report.words import examples, facts, headline, kept_text
 from advisor.thresholds import Landmark, landmarks
 from strategies.display.html import printable, share
+from strategies.display.results import never_answered
 from strategies.plans.plan import Plan
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def training_markdown(
         f"{share(baseline['majority_accuracy'])}.",
         "",
     ]
-    for text in never_answered(test):
-        lines += [f"**{escape(text)}**", ""]
+    lines += _warnings(never_answered(test))
     lines += _section(baseline_section(plan.recipe, metrics))
     for section in evaluation_sections(test):
         lines += _section(section)
@@ -98,11 +98,16 @@ def evaluation_markdown(found: RunEvaluation) -> str:
         f"{which} of {escape(found.source)}. Always predicting *{escape(baseline['majority_class'])}* reaches "
         f"{share(baseline['majority_accuracy'])}.",
         "",
+        *_warnings(never_answered(test)),
     ]
     for section in evaluation_sections(test):
         lines += _section(section)
     lines += _unreadable(found.unreadable)
     return "\n".join([*lines, f"transfer-advisor {__version__}.", ""])
+
+
+def _warnings(texts: Sequence[str]) -> list[str]:
+    return [line for text in texts for line in (f"**{escape(text)}**", "")]
 
 
 def _section(section: Section) -> list[str]:
@@ -120,7 +125,9 @@ def export_markdown(exports: Sequence[Export]) -> str:
 
 
 def _advice_sections(advice: Advice) -> list[str]:
-    lines = [f"**{headline(advice)}**", "", "## Why", "", escape(advice.because), ""]
+    lines = [f"**{headline(advice)}**", ""]
+    lines += _warnings([caution.message for caution in leading(advice.cautions)])
+    lines += ["## Why", "", escape(advice.because), ""]
     lines += [f"Source: {advice.rule.source}.", ""]
     lines += _table(["number", "value"], [[name, escape(value)] for name, value in facts(advice)])
     lines += ["## Similarity to ImageNet", ""]

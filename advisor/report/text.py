@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from advisor.advice import Advice
+from advisor.cautions import leading
 from advisor.measure.profile import DatasetProfile
 from advisor.outcomes import Outcomes
 from advisor.report.costs import costs_section, timing_text
-from advisor.report.evaluation import evaluation_sections, gain_text, interval, never_answered
+from advisor.report.evaluation import evaluation_sections, gain_text, interval
 from advisor.report.freeze_map import freeze_table
 from advisor.report.terminal import Grid, KeyValues, Line, Part, StyledText, plain
 from advisor.report.words import class_sizes, comparison_cautions, examples, facts, headline, split_text, verdict
 from advisor.thresholds import Landmark, landmarks
 from strategies.display.html import share
+from strategies.display.results import never_answered
 
 if TYPE_CHECKING:
     from strategies.runs.evaluation import RunEvaluation
@@ -34,6 +36,7 @@ def advice_parts(advice: Advice) -> list[Part]:
     """Returns the advice in parts: recipe, reasons, numbers, freeze map and cautions."""
     parts: list[Part] = [
         Line(text=headline(advice), style="title", result=True),
+        *(Line(text=caution.message, style="warning") for caution in leading(advice.cautions)),
         Line(text=""),
         Line(text=f"Why: {advice.because}"),
         Line(text=""),

@@ -12,13 +12,14 @@ from advisor.outlook import Outlook
 from advisor.quality.checks import Finding
 from advisor.report.costs import cost_text
 from advisor.report.measures import evidence_text
-from advisor.thresholds import Landmark
+from advisor.thresholds import Landmark, studied_sizes
 from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
 from strategies.training.metrics import Z_95
 from strategies.training.run_files import REFIT
 
 NUM_EXAMPLES = 3  # suspects of a finding that are named
+UNKNOWN = "unknown"
 PILOT = "a pilot (a short trial of both recipes on your images)"
 
 
@@ -109,12 +110,21 @@ def _landmark(landmark: Landmark) -> str:
     return f"{landmark.title} ({landmark.score:.2f})"
 
 
+def confidence_figure(advice: Advice) -> str:
+    """Returns how sure the advice is in percent, or that it is unknown, as with fewer images than the study has."""
+    low, high = studied_sizes()
+    return f"{advice.confidence:.0%}" if low <= advice.profile.effective_num_images <= high else UNKNOWN
+
+
 def confidence_text(advice: Advice) -> str:
     """Returns how sure the advice is, and what that means."""
     runner_up = f"runner-up {advice.runner_up}"
+    figure, (low, high) = confidence_figure(advice), studied_sizes()
     if advice.pilot is not None:
-        return f"{PILOT} decided; {advice.confidence:.0%} before it; {runner_up}"
-    words = f"{advice.confidence:.0%} that no other recipe is more than one point of accuracy better; {runner_up}"
+        return f"{PILOT} decided; {figure} before it; {runner_up}"
+    if figure == UNKNOWN:
+        return f"unknown, because the study covers {low:,.0f} to {high:,.0f} images; {runner_up}; {PILOT} would tell"
+    words = f"{figure} that no other recipe is more than one point of accuracy better; {runner_up}"
     return f"{words}; borderline: {PILOT} would tell" if advice.borderline else words
 
 

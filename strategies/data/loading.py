@@ -14,11 +14,11 @@ from strategies.data.dataset import ImageDataset, check_classes
 from strategies.data.sources.arrays import check_arrays, numbered
 from strategies.data.sources.folders import check_folders, list_folder
 from strategies.data.sources.forms import find_source
-from strategies.data.sources.labels import spelling_notes
+from strategies.data.sources.labels import check_names, spelling_notes
 from strategies.data.sources.paths import is_path
 from strategies.data.sources.shards import is_tfrecord, is_webdataset
 from strategies.data.sources.streams import is_tf_data, stream_tf_data
-from strategies.data.sources.tables import check_any_exists
+from strategies.data.sources.table_files import check_any_exists
 from strategies.data.sources.unused import no_image
 from strategies.errors import DatasetError, few
 
@@ -31,6 +31,7 @@ def load_dataset(
     split_column: str = "split",
     group_column: str = "group",
     root: str | Path | None = None,
+    encoding: str | None = None,
     follow_links: bool = False,
     for_training: bool = True,
 ) -> ImageDataset:
@@ -55,6 +56,8 @@ def load_dataset(
         group_column: Column of a table with the group of each image.
         root: Folder that the paths of a table are relative to. Default: the folder of the table's file; for a
             DataFrame, the working folder.
+        encoding: Encoding of a CSV file, such as `"cp1250"`. Default: UTF-8 or UTF-16, else Windows-1252, which the
+            notes then say.
         follow_links: Whether to follow links in a class folder that lead to folders or out of the class folder.
             Otherwise such links are listed as ignored, with the reason.
         for_training: Whether at least two classes with two images each are required. `False` accepts any labels.
@@ -80,6 +83,7 @@ def load_dataset(
         "split_column": (split_column, "split"),
         "group_column": (group_column, "group"),
         "root": (root, None),
+        "encoding": (encoding, None),
         "follow_links": (follow_links, False),
     }
     given = {name: value for name, (value, default) in options.items() if value != default}
@@ -87,12 +91,13 @@ def load_dataset(
     without_effect = [name for name in given if name not in row.options]
     if without_effect:
         raise DatasetError(
-            f"Expected options that apply to the source: root and column names for a table, follow_links for a folder. "
-            f"Received: {few(without_effect)} for {row.form}, where they have no effect. Leave them out."
+            f"Expected options that apply to the source: root, encoding and column names for a table, follow_links for "
+            f"a folder. Received: {few(without_effect)} for {row.form}, where they have no effect. Leave them out."
         )
     dataset = row.read(source, **given)
     if dataset is source:
         return dataset
+    check_names(dataset.class_names)
     if for_training:
         check_folders(dataset)
         check_classes(dataset)
@@ -114,6 +119,7 @@ def load_images(source: Any) -> ImageDataset:
         DatasetError: If there is no image.
     """
     ignored: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
     items: Sequence[Any]
     if is_path(source) and os.path.isdir(source):
         listing = list_folder(Path(source))
@@ -130,7 +136,8 @@ def load_images(source: Any) -> ImageDataset:
         names, text = numbered(items), "arrays"
     else:
         dataset = find_source(source).read(source)
-        items, names, text, ignored = dataset.items, list(dataset.names), dataset.source, dataset.ignored
+        items, names, text = dataset.items, list(dataset.names), dataset.source
+        ignored, notes = dataset.ignored, dataset.notes
     if not items:
         raise no_image(repr(text), ignored)
     return ImageDataset(
@@ -140,6 +147,7 @@ def load_images(source: Any) -> ImageDataset:
         names=tuple(names),
         source=text,
         ignored=ignored,
+        notes=notes,
     )
 
 

@@ -33,7 +33,8 @@ def render(template: str, *, package: str = "strategies.display", **context: Any
 
     Example:
         >>> from strategies.display.html import render
-        >>> "&lt;b&gt;" in render("result.html", title="<b>", sentence="", charts=[], rows=[], confusion=None)
+        >>> page = render("result.html", title="<b>", sentence="", warnings=[], charts=[], rows=[], confusion=None)
+        >>> "&lt;b&gt;" in page
         True
     """
     return _environment(package).get_template(template).render(**context)

@@ -7,6 +7,7 @@ from typing import Any
 
 from strategies.display.charts import confusion_matrix, learning_charts, reliability_chart
 from strategies.display.html import render, share
+from strategies.errors import few
 
 
 def result_html(*, recipe: str, network: str, metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
@@ -24,6 +25,7 @@ def result_html(*, recipe: str, network: str, metrics: Mapping[str, Any], histor
         title=f"{recipe}: test accuracy {share(test['accuracy'])}",
         sentence=f"95% interval {share(test['low'])} to {share(test['high'])} on {test['num_images']:,} images that "
         f"training never saw. {network}, {seconds:.0f} s.",
+        warnings=never_answered(test),
         charts=[*learning_charts(history), reliability_chart(test["reliability"])],
         rows=baseline_rows(recipe, metrics),
         confusion=confusion_matrix(list(test["per_class"]), test["confusion"]),
@@ -47,3 +49,14 @@ def baseline_rows(recipe: str, metrics: Mapping[str, Any]) -> list[tuple[Any, ..
         rows.append(("head alone", head["accuracy"], head["low"], head["high"], head["seconds"]))
     rows.append((recipe, test["accuracy"], test["low"], test["high"], metrics["seconds"]))
     return rows
+
+
+def never_answered(test: Mapping[str, Any]) -> list[str]:
+    """Returns a sentence on the classes with test images that the model answered for no image; nothing without one."""
+    names = [name for name, row in test["per_class"].items() if row["num_images"] and row["precision"] is None]
+    if not names:
+        return []
+    advice = "Add images of such classes, and look at the balanced accuracy."
+    return [
+        f"{few(names)} {'was' if len(names) == 1 else 'were'} never answered: no test image got that class. {advice}"
+    ]

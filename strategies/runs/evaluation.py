@@ -67,7 +67,7 @@ def evaluate_run(
         data: Anything that `strategies.load_dataset` takes, with one or more images of all or some of the run's
             classes. If it has a test split, only that split is evaluated.
         max_unreadable: Largest allowed share of unreadable files, as a fraction. Unreadable files are left out.
-        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`.
+        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`, `encoding`.
 
     Raises:
         RunError: If a file of the run is missing or cannot be read.

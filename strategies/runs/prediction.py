@@ -14,7 +14,7 @@ from PIL import Image
 from strategies.data.decoding import decode_readable
 from strategies.data.sources.arrays import check_arrays, is_one_image, numbered
 from strategies.data.sources.folders import Listing, list_folder
-from strategies.data.sources.paths import as_text
+from strategies.data.sources.paths import as_text, ends_in, is_path
 from strategies.data.sources.patterns import list_pattern
 from strategies.data.sources.unused import HIDDEN, no_image, reasons_text
 from strategies.data.value_range import with_range
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PART = 512  # images in memory at once
+TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".xls")
 
 
 def predict(run: str | Path | RunFolder, images: Any, *, all_classes: bool = False) -> pd.DataFrame:
@@ -86,6 +87,8 @@ def predict_in_parts(run: str | Path | RunFolder, images: Any, *, all_classes: b
 
 def _in_memory(images: Any) -> list[np.ndarray]:
     """Returns arrays and PIL images, one or several, as a list of arrays; nothing for paths."""
+    if isinstance(images, np.ndarray) and images.dtype.kind == "U":
+        return []
     if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and is_one_image(images)):
         images = [images]
     first = (
@@ -149,15 +152,21 @@ def find_images(images: str | Path | Sequence[str | Path]) -> list[Path]:
         DatasetError: If a name does not exist, or if a pattern or a folder has no image.
     """
     found: list[Path] = []
-    if not isinstance(images, str | os.PathLike | Iterable):
-        raise DatasetError(
-            f"Expected files, folders, patterns, arrays or PIL images. Received: {type(images).__name__}. Give one of "
-            f"these, or a list of them."
-        )
-    for name in [images] if isinstance(images, str | os.PathLike) else images:
+    names: list[Any] = list(images) if isinstance(images, Iterable) and not is_path(images) else [images]
+    for name in names:
+        if not is_path(name):
+            raise DatasetError(
+                f"Expected files, folders, patterns, arrays or PIL images. Received: {type(name).__name__}. Give one "
+                f"of these kinds, or a list of one kind."
+            )
         path = Path(name)
         if os.path.isdir(path):  # the methods of Path raise an error for names that are too long
             found += _used(list_folder(path), as_text(path), "a folder")
+        elif os.path.isfile(path) and ends_in(name, *TABLES):
+            raise DatasetError(
+                f"Expected images. Received: {as_text(path)!r}, a table. Give the folder of the images that it names, "
+                f"or in Python a list of their paths."
+            )
         elif os.path.exists(path):
             found.append(path)
         elif glob.has_magic(str(name)):

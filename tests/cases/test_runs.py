@@ -1,24 +1,34 @@
 """Run folders of strangers, and runs that were killed: one sentence, or the result of a run without interruption."""
 
+import asyncio
 import csv
 import errno
 import hashlib
+import html
 import io
 import json
+import multiprocessing
 import os
 import re
 import shutil
 import tarfile
+import threading
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
-from pictures import fill
+from pictures import fill, picture
 
 import advisor as package
 import strategies
 from advisor.report.advised import advice_values
 from advisor.report.files import write_report
+from advisor.report.html import advice_page
+from advisor.report.terminal import plain
+from advisor.report.text import result_parts, summarize
 from strategies.data.loading import load_dataset
 from strategies.errors import OutputError, RunError, UserError
 from strategies.files import OWN, check_output, filling, new_file, write_json
@@ -52,10 +62,162 @@ def finished(advice, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def loaded(finished):
+    """That run, with its model loaded once."""
+    return strategies.read_run(finished)
+
+
 @pytest.fixture
 def run(finished, tmp_path):
     """A copy of the finished run that a test may damage."""
     return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_a_class_that_is_never_answered_is_said_first(tmp_path):
+    """Below the recipe as a danger, and below the accuracy as a fact: in texts, pages and notebooks alike."""
+    for kind, (name, count) in enumerate({"normal": 110, "<rare>": 2}.items()):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(count):
+            picture(kind, index, (20, 20)).save(tmp_path / "data" / name / f"{index}.png")
+    advice = package.recommend(
+        tmp_path / "data", backbone="MobileNet-0.25", weights="random", image_size=32, recipe="head_only"
+    )
+    advice.save(tmp_path / "advice")
+    result = advice.train(tmp_path / "run", cache=False)
+    said = "A model may never answer the smallest class, which has 2 images"
+    fact = "'<rare>' was never answered: no test image got that class."
+    assert summarize(advice).splitlines()[1].startswith(said)
+    assert plain(result_parts(result)).splitlines()[1].startswith(fact)
+    for page, text, before in (
+        (advice._repr_html_(), said, "<table>"),
+        ((tmp_path / "advice" / "report.html").read_text(), said, '<dl class="figures">'),
+        ((tmp_path / "advice" / "report.md").read_text(), said, "## Why"),
+        (result._repr_html_(), fact, "<table"),
+        ((tmp_path / "run" / "report.html").read_text(), fact, '<dl class="figures">'),
+        ((tmp_path / "run" / "report.md").read_text(), "was never answered", "## "),
+    ):
+        assert text in html.unescape(page.partition(before)[0])
+
+
+def test_a_run_in_the_folder_of_its_images_needs_permission_and_keeps_them(advice, tmp_path):
+    """Neither beside the classes nor in one."""
+    data = shutil.copytree(advice.dataset.source, tmp_path / "data")
+    images = {path: path.read_bytes() for path in data.rglob("*.jpg")}
+    for folder in (data, data / "cat"):
+        with pytest.raises(OutputError, match="which holds files"):
+            advice.train(folder, cache=False)
+    advice.train(data, cache=False, overwrite=True)
+    assert {path: path.read_bytes() for path in data.rglob("*.jpg")} == images
+    assert load_dataset(data).class_names == ("cat", "dog")
+
+
+def test_beyond_the_study_there_is_no_figure_of_confidence(advice, tmp_path):
+    """Of a few images nobody knows how often such advice is right: texts, pages and notebooks say so."""
+    for count, known in ((14, False), (100, True), (5000, True), (5001, False)):
+        seen = replace(advice, profile=replace(advice.profile, effective_num_images=count))
+        figure = f"{advice.confidence:.0%}"
+        (row,) = (line for line in summarize(seen).splitlines() if line.startswith("  confidence"))
+        page = advice_page(seen, {"sample": [], "suspects": {}, "mistakes": []})
+        for text in (
+            row,
+            page.partition("<dt>confidence</dt><dd>")[2][:60],
+            seen._repr_html_().partition("confidence</th>")[2][:60],
+        ):
+            assert (figure in text, "unknown" in text) == (known, not known)
+
+
+@pytest.mark.parametrize(
+    ("give", "count"),
+    [
+        (lambda paths, images: str(paths[0]), 1),
+        (lambda paths, images: paths[0], 1),
+        (lambda paths, images: paths, 2),
+        (lambda paths, images: tuple(map(str, paths)), 2),
+        (lambda paths, images: np.array([str(path) for path in paths]), 2),
+        (lambda paths, images: pandas.Series(paths), 2),
+        (lambda paths, images: str(paths[0].parent), 2),
+        (lambda paths, images: f"{paths[0].parent}/*.png", 2),
+        (lambda paths, images: np.asarray(images[0]), 1),
+        (lambda paths, images: np.stack(images), 2),
+        (lambda paths, images: np.stack(images).astype("float32"), 2),
+        (lambda paths, images: list(map(np.asarray, images)), 2),
+        (lambda paths, images: images[0], 1),
+        (lambda paths, images: images, 2),
+        (lambda paths, images: [image.convert("RGBA") for image in images], 2),
+        (lambda paths, images: [images[0], np.asarray(images[1])], 2),
+    ],
+)
+def test_new_images_are_predicted_in_every_form(loaded, tmp_path, give, count):
+    """Files, folders, patterns, arrays and PIL images of the same pixels get the same probabilities."""
+    images = [picture(kind, 99, (32, 32)) for kind in (0, 1)]
+    paths = [tmp_path / "new" / f"{kind}.png" for kind in (0, 1)]
+    paths[0].parent.mkdir()
+    for image, path in zip(images, paths, strict=True):
+        image.save(path)
+    expected = strategies.predict(loaded, paths, all_classes=True)
+    found = strategies.predict(loaded, give(paths, images), all_classes=True)
+    assert len(found) == count
+    assert found["p(cat)"].tolist() == pytest.approx(expected["p(cat)"][:count].tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("give", "received"),
+    [
+        (lambda path: np.zeros((2, 32, 32, 3)) + 0.5, "floats of at most 0.5"),
+        (lambda path: str(path.parent / "none.jpg"), "which does not exist"),
+        (lambda path: f"{path.parent}/*.png", "with none"),
+        (lambda path: [], "an empty list"),
+        (lambda path: None, "NoneType"),
+        (lambda path: 5, "int"),
+        (lambda path: [path.parent / "new" / "000.jpg", np.zeros((8, 8))], "ndarray"),
+        (lambda path: [None], "NoneType"),
+        (lambda path: b"photo.jpg", "int"),
+        (lambda path: path.with_suffix(".csv"), "'test.csv', a table. Give the folder"),
+    ],
+)
+def test_what_is_no_new_image_is_refused_in_one_sentence(loaded, tmp_path, monkeypatch, give, received):
+    """And not with an error of Python."""
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "new", 1, 0)
+    (tmp_path / "test.csv").write_text("path\nnew/000.jpg\n")
+    given = give(Path("test.png"))
+    with pytest.raises(UserError, match=r"^Expected .* Received: .*\.$") as caught:
+        strategies.predict(loaded, given)
+    assert received in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("tflite", "Did you mean 'litert'?"),
+        ("LiteRT", "Did you mean 'litert'?"),
+        ("saved_model", "Did you mean 'savedmodel'?"),
+        ("h5", "Known: keras, litert, onnx, savedmodel."),
+        ("torchscript", "Known: keras, litert, onnx, savedmodel."),
+    ],
+)
+def test_a_format_by_another_name_is_one_sentence(finished, advisor, name, sentence):
+    """With the nearest format, where there is one."""
+    code, out, err = advisor("export", finished, "--format", name)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert sentence in err
+
+
+def test_threads_and_processes_do_not_change_the_result(advice, finished, tmp_path):
+    """In a loop of asyncio in a thread, after a training in this process; in a process that is spawned after that."""
+
+    async def inside():
+        advice.train(tmp_path / "run", cache=False)
+
+    thread = threading.Thread(target=lambda: asyncio.run(inside()))
+    thread.start()
+    thread.join()
+    assert _without_times(tmp_path / "run" / METRICS) == _without_times(finished / METRICS)
+    images = advice.dataset.source
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as spawned:
+        frame = spawned.submit(strategies.predict, finished, images).result()
+    assert frame.equals(strategies.predict(finished, images))
 
 
 WRONG = ("null", "true", "-1", "1.5", '"x"', "[]", "{}", "9" * 4000, "NaN", "1e999", "[" * 90 + "]" * 90)

@@ -13,7 +13,7 @@ from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import to_pixels
 from strategies.data.sources.labels import encode_labels, stripped_note
 from strategies.data.sources.paths import is_path
-from strategies.data.sources.tables import check_any_exists
+from strategies.data.sources.table_files import check_any_exists
 from strategies.errors import DatasetError
 
 

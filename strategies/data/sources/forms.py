@@ -57,7 +57,7 @@ SOURCES = (
     Source("a pandas DataFrame", is_frame, read_frame, TABLE_OPTIONS),
     Source("a class folder", lambda source: is_path(source) and os.path.isdir(source), read_folder, ("follow_links",)),
     Source("a URL of a class folder in object storage", is_url, read_url),
-    Source("a CSV file", lambda source: ends_in(source, *TEXT_TABLES), read_csv, TABLE_OPTIONS),
+    Source("a CSV file", lambda source: ends_in(source, *TEXT_TABLES), read_csv, (*TABLE_OPTIONS, "encoding")),
     Source("a Parquet file", lambda source: ends_in(source, ".parquet"), read_parquet, TABLE_OPTIONS),
     Source("an .npz file with x and y", lambda source: ends_in(source, ".npz"), read_npz),
     Source("TFRecord files", is_tfrecord, read_tfrecord),

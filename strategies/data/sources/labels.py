@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from strategies.errors import DatasetError, few
 
-SEPARATORS = "|;,"  # between the labels of one cell
+SEPARATORS = "|;,&"  # between the labels of one cell
 
 
 def encode_labels(labels: Any) -> tuple[tuple[str, ...], np.ndarray]:
@@ -25,7 +26,7 @@ def encode_labels(labels: Any) -> tuple[tuple[str, ...], np.ndarray]:
         labels: A label per image: whole numbers, text, or one-hot rows.
 
     Raises:
-        DatasetError: If an image has no label or several labels, or the labels are measurements.
+        DatasetError: If an image has no label or several labels, or the labels are numbers with fractions.
 
     Example:
         >>> from strategies.data.sources.labels import encode_labels
@@ -46,7 +47,6 @@ def encode_labels(labels: Any) -> tuple[tuple[str, ...], np.ndarray]:
     if values.dtype.kind in "SUO":
         texts = [cell_text(value) for value in values.tolist()]
         check_filled(texts, "labels", "arrays")
-        _check_classes_in_words(sorted(set(texts)))
         values = np.array(texts, dtype=object)
     elif values.ndim != 1 or values.dtype.kind not in "uifb" or (values != np.floor(values)).any():
         raise DatasetError(
@@ -87,7 +87,7 @@ def stripped_note(cells: Any) -> tuple[str, ...]:
 
 
 def spelling_notes(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Returns a sentence for each group of classes whose names differ in case, spaces or the spelling of a number only.
+    """Returns a sentence for each group of classes whose names differ in spelling only.
 
     Example:
         >>> from strategies.data.sources.labels import spelling_notes
@@ -96,8 +96,7 @@ def spelling_notes(class_names: Sequence[str]) -> tuple[str, ...]:
     """
     alike = defaultdict(list)
     for name in class_names:
-        number = _number(name)
-        alike[" ".join(name.casefold().split()) if number is None else number].append(name)
+        alike[spelling(name)].append(name)
     return tuple(
         f"{few(names)} differ in spelling only but are separate classes. If they are one class, spell them alike."
         for names in alike.values()
@@ -105,19 +104,36 @@ def spelling_notes(class_names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
+def spelling(name: str) -> str | float:
+    """Returns what names have in common that differ in case, spaces, hyphens or the spelling of a number only.
+
+    Example:
+        >>> from strategies.data.sources.labels import spelling
+        >>> spelling("Red_Fox ") == spelling("red fox"), spelling("1.0") == spelling("1")
+        (True, True)
+    """
+    number = _number(name)
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip() if number is None else number
+
+
 def _number(text: str) -> float | None:
     """Returns a number written with a fraction or without leading zeros; '01' is a name."""
     return float(text) if re.fullmatch(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?", text) else None
 
 
-def _check_classes_in_words(class_names: Sequence[str]) -> None:
-    """Raises a `DatasetError` if the names look like measurements, or some like several names."""
+def check_names(class_names: Sequence[str]) -> None:
+    """Raises a `DatasetError` if the names of classes look like measurements, or some like several names.
+
+    Example:
+        >>> from strategies.data.sources.labels import check_names
+        >>> check_names(["cat", "cat and dog", "dog"])
+    """
     numbers = [_number(name) for name in class_names]
     if all(number is not None for number in numbers) and any(math.modf(number or 0)[0] for number in numbers):
         raise DatasetError(
             f"Expected one class per image. Received: {len(class_names)} different numbers with fractions, such as "
-            f"{few(class_names, 3)}, which look like measurements. Give classes, such as 'small' and 'large'; "
-            f"predicting a number is not supported."
+            f"{few(class_names, 3)}, which look like measurements. Give classes, such as 'small' and 'large': "
+            f"predicting a number is not supported. If the numbers are classes, add a word to each, such as '0.5 euro'."
         )
     listed = [name for name in class_names if re.fullmatch(r"\[.*,.*\]", name)]
     for separator in SEPARATORS:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from strategies.data.dataset import SPLITS
+from strategies.data.sources.labels import spelling
 from strategies.data.sources.paths import SPLIT_NAMES
 from strategies.errors import DatasetError, few
 
@@ -134,16 +134,11 @@ def _check_spelling(class_folders: Iterable[str], layout: Layout, source: str) -
     names: dict[bool, set[str]] = {True: set(), False: set()}
     for folder in class_folders if layout.splits else ():
         names[layout.split(folder) == "train"].add(_last(folder))
-    trained = {_spelling(name): name for name in sorted(names[True])}
+    trained = {spelling(name): name for name in sorted(names[True])}
     for name in sorted(names[False] - names[True]):
-        if _spelling(name) in trained:
+        if spelling(name) in trained:
             raise DatasetError(
                 f"Expected the same name for a class in every split. Received: {source!r} with "
-                f"{trained[_spelling(name)]!r} in the train split and {name!r} in another, which differ only in case, "
+                f"{trained[spelling(name)]!r} in the train split and {name!r} in another, which differ only in case, "
                 f"spaces or hyphens. Rename one of them."
             )
-
-
-def _spelling(name: str) -> str:
-    """Returns a name without what people spell differently."""
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())

@@ -42,6 +42,8 @@ def read_parts(source: Any, *, read: Callable[[Any], ImageDataset]) -> ImageData
             f"{few([str(name) for name in source]) or 'nothing'}. Rename the parts, or leave others out."
         )
     parts = {str(name): read(part) for name, part in source.items()}
+    groups = [group for part in parts.values() for group in part.group or (None,) * len(part)]
+    names = tuple(f"{name}/{image}" for name, part in parts.items() for image in part.names)
     class_names = sorted({name for part in parts.values() for name in part.class_names}, key=_by_number(parts))
     items: list[Any] = [item for part in parts.values() for item in part.items]
     labels = [
@@ -52,10 +54,14 @@ def read_parts(source: Any, *, read: Callable[[Any], ImageDataset]) -> ImageData
         class_names=tuple(class_names),
         labels=np.concatenate(labels),
         items=items,
-        names=tuple(f"{name}/{image}" for name, part in parts.items() for image in part.names),
+        names=names,
         source=", ".join(f"{name}: {part.source}" for name, part in parts.items()),
         split=tuple(SPLIT_NAMES[name.lower()] for name, part in parts.items() for _ in part.items),
+        group=tuple(name if group is None else group for name, group in zip(names, groups, strict=True))
+        if any(groups)
+        else None,
         ignored={f"{name}/{file}": why for name, part in parts.items() for file, why in part.ignored.items()},
+        notes=tuple(dict.fromkeys(note for part in parts.values() for note in part.notes)),
     )
 
 

@@ -12,7 +12,7 @@ from strategies.data.dataset import ImageDataset
 from strategies.data.sources.arrays import from_arrays
 from strategies.data.sources.parts import read_parts
 from strategies.display.progress import track
-from strategies.errors import DatasetError
+from strategies.errors import DatasetError, few
 
 
 def is_tf_data(source: Any) -> bool:
@@ -39,7 +39,18 @@ def is_builder(source: Any) -> bool:
 def read_tf_data(source: Any) -> ImageDataset:
     """Reads a `tf.data.Dataset` of pairs, or of dictionaries with `image` and `label`."""
     dataset = from_arrays(*stream_tf_data(source, labeled=True), "tf.data.Dataset")
-    return _named(dataset, getattr(source, "class_names", None))  # as image_dataset_from_directory of Keras sets them
+    own, kept = getattr(source, "class_names", None), _names_before(source)
+    if own or not kept or not all(name.isdecimal() and int(name) < len(kept) for name in dataset.class_names):
+        return _named(dataset, own)
+    note = f"The names of the classes, {few(kept)}, are those of the dataset that this tf.data.Dataset was made from"
+    return replace(_named(dataset, kept), notes=(*dataset.notes, f"{note}; its attribute class_names names others."))
+
+
+def _names_before(source: Any) -> Sequence[str] | None:
+    """Returns the class names that Keras set on a `tf.data.Dataset`, also after `.batch()`, `.map()` and so on."""
+    while source is not None and not hasattr(source, "class_names"):
+        source = getattr(source, "_input_dataset", None)
+    return getattr(source, "class_names", None)
 
 
 def read_with_info(source: Any) -> ImageDataset:

@@ -7,7 +7,10 @@ from strategies.display.html import MAX_CHARACTERS, data_uri, printable, render,
 
 
 def _render(**context):
-    return render("result.html", **{"title": "", "sentence": "", "charts": [], "rows": [], "confusion": None} | context)
+    return render(
+        "result.html",
+        **{"title": "", "sentence": "", "warnings": [], "charts": [], "rows": [], "confusion": None} | context,
+    )
 
 
 def test_text_is_escaped_and_control_characters_are_shown():

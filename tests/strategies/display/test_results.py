@@ -16,7 +16,7 @@ def metrics():
             "low": 0.58,
             "high": 0.92,
             "num_images": 20,
-            "per_class": {"cat": {}, "<b>dog</b>": {}},
+            "per_class": {name: {"num_images": 10, "precision": 0.8} for name in ("cat", "<b>dog</b>")},
             "confusion": [[8, 2], [2, 8]],
             "reliability": {"bins": bins},
         },
