@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 
-# Fields of the profile that name classes or files, or that are large.
+# Fields of the profile that name classes or files, that are large, or that depend on who drew the split.
 _LEFT_OUT = (
     "images_per_class",
     "class_names",
@@ -46,6 +46,7 @@ _LEFT_OUT = (
     "duplicates_across_classes",
     "ignored",
     "source",
+    "own_splits",
     "findings",
 )
 
