@@ -48,6 +48,7 @@ WINGS = (
     "advisor.measure",
     "advisor.quality",
     "advisor.thresholds",
+    "advisor.safe_path",
     "advisor._version",
     "strategies.runs",
     "strategies.training",

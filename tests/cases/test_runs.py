@@ -286,6 +286,42 @@ def test_a_folder_is_filled_at_once(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"mine.txt": "mine", "a.txt": "whole"}
 
 
+@pytest.mark.parametrize("name", ["a.txt", "b.txt"])
+def test_a_folder_that_was_being_filled_is_filled_again(tmp_path, monkeypatch, name):
+    """A command that was killed between two of its files begins again. With other files, the folder is refused."""
+    out = tmp_path / "out"
+
+    def fill_it():
+        with filling(check_output(out)) as temporary:
+            for file in ("a.txt", "b.txt"):
+                (temporary / file).write_text("whole")
+
+    _killed(monkeypatch, name, fill_it)
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds files"):
+        fill_it()
+    (out / "mine.txt").unlink()
+    fill_it()
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"a.txt": "whole", "b.txt": "whole"}
+    with pytest.raises(OutputError, match="holds files"):
+        fill_it()
+
+
+def test_an_export_that_was_killed_before_its_report_is_begun_again(run, advisor, monkeypatch):
+    """It counts as finished only when the run's report shows it."""
+    monkeypatch.setattr("strategies.runs.exporting._reloaded", lambda row, path, pixels: np.ones((len(pixels), 2)))
+    shutil.rmtree(run / "export")
+    arguments = ("export", run, "--format", "keras", "--json")
+    for name in ("keras.json", "report.html"):
+        _killed(monkeypatch, name, lambda: advisor(*arguments))
+    code, out, err = advisor(*arguments)
+    assert (code, json.loads(out)["export"]["format"]) == (0, "keras"), err
+    assert {path.name for path in (run / "export").iterdir()} == {"keras", "keras.json"}
+    assert {path.name for path in (run / "export" / "keras").iterdir()} == {"model.keras", "class_names.json"}
+    code, _, err = advisor(*arguments)
+    assert (code, "--overwrite" in err, "--resume" in err) == (2, True, False)
+
+
 @pytest.mark.parametrize("command", ["recommend", "train", "compare", "check", "predict", "export", "evaluate"])
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(finished, advice, advisor, monkeypatch, command):
     """A file in the way of a folder; a full disk."""
