@@ -86,7 +86,7 @@ def make_row(key: Sequence[str], metrics: Mapping[str, Any], *, num_images: int,
         num_images: Number of images for training and validation.
         fingerprint: From `make_fingerprint`.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     return {
         **dict(zip(KEY, key, strict=True)),

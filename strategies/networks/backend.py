@@ -9,9 +9,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from strategies.errors import UserError, in_a_sentence
 from strategies.startup import starting, use_threads
+
+if TYPE_CHECKING:
+    import keras as keras  # other modules import it from here
+
+
+def __getattr__(name: str) -> Any:
+    """Returns Keras, so that whichever module imports it first starts it quietly; see `start_keras`."""
+    if name != "keras":
+        raise AttributeError(name)
+    start_keras()
+    return sys.modules[name]
 
 
 def start_keras() -> None:

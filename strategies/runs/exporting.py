@@ -261,7 +261,7 @@ def _probabilities(run: RunFolder, pixels: np.ndarray) -> np.ndarray:
 
 
 def _write(run: RunFolder, row: Format, path: Path) -> None:
-    import keras
+    from strategies.networks.backend import keras
 
     model: keras.Model = run.model
     if row.name == "keras":
@@ -294,7 +294,7 @@ def _convertible(model: keras.Model) -> keras.Model:
     Keras compiles convolutions with one channel per group with XLA; they are replaced by depthwise convolutions.
     TensorFlow computes the exact GELU with `erfc`; it is replaced by the same function with `erf`.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     def is_depthwise(layer: keras.Layer) -> bool:
         grouped = isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters

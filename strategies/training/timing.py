@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from strategies.data.dataset import SPLITS, ImageDataset, few_unreadable
@@ -19,6 +18,7 @@ from strategies.data.pixels import MAX_BYTES, Pixels
 from strategies.display.progress import silenced
 from strategies.errors import DatasetError
 from strategies.features.forward import forward
+from strategies.networks.backend import keras
 from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
 from strategies.plans.planning import with_budget

@@ -156,6 +156,26 @@ def test_settings_of_keras_and_folders_that_cannot_be_used_change_nothing(data, 
     assert done.stdout.decode().splitlines()[-2:] == ["channels_first float16 float16", "{'float32'}"]
 
 
+FROM_PYTHON = """
+import sys, strategies
+import strategies.plans.planning as planning
+planning.FEW_IMAGES = planning.VERY_FEW_IMAGES = 0
+data, run = sys.argv[1:]
+dataset = strategies.split_dataset(strategies.load_dataset(data), seed=0)
+plan = strategies.make_plan(
+    "head_only", "MobileNetV2-0.35", weights="bundled", image_size=32, class_names=dataset.class_names, num_train=16)
+strategies.train(plan, dataset, run, cache=False)
+print(len(strategies.predict(run, [data])))
+"""
+
+
+def test_nothing_of_tensorflow_is_printed_from_python(data, tmp_path):
+    """Neither its start nor its warnings reach stderr, whichever function imports it first."""
+    done = _python("-P", "-c", FROM_PYTHON, data, tmp_path / "run", environment={"TF_CPP_MIN_LOG_LEVEL": "0"})
+    assert (done.returncode, done.stdout) == (0, b"24\n"), done.stderr.decode()
+    assert done.stderr == b""
+
+
 def test_an_interrupted_training_says_what_is_kept(advisor, data, tmp_path, monkeypatch):
     """And how to go on. A command that keeps nothing says that."""
 

@@ -3,10 +3,12 @@
 import csv
 import errno
 import hashlib
+import html
 import io
 import json
 import os
 import re
+import shlex
 import shutil
 import tarfile
 from dataclasses import replace
@@ -25,6 +27,7 @@ from strategies.files import OWN, check_output, filling, new_file, write_json
 from strategies.training.checkpoint import Checkpoint, State
 from strategies.training.run_files import CHECKPOINT, METRICS, PLAN, UNFINISHED, can_continue
 
+NETWORK = ("MobileNet-0.25", "random", 32)
 EXPORT = "export/keras.json"
 READ_BY_REPORT = (PLAN, METRICS, "history.csv", "class_names.json", "fingerprint.json", "pictures.json", EXPORT)
 
@@ -385,6 +388,32 @@ def test_the_command_of_a_report_names_what_was_written(advice, command, words):
     values = advice_values(advice, {"sample": [], "suspects": {}, "mistakes": []}, command)
     assert values["repeat"].startswith("advisor train ")
     assert words in values["repeat"]
+
+
+@pytest.mark.parametrize("writes", ["recommend", "train"])
+def test_the_command_of_a_report_runs_in_any_folder(advice, advisor, tmp_path, monkeypatch, writes):
+    """Relative paths, with spaces in them, start from where the first command was typed."""
+    here, elsewhere = tmp_path / "my work", tmp_path / "elsewhere"
+    shutil.copytree(advice.dataset.source, here / "my photos")
+    (here / "my photos" / "cat" / "damaged.jpg").write_bytes(b"damaged")
+    elsewhere.mkdir()
+    monkeypatch.chdir(here)
+    options = dict(zip(("backbone", "weights", "image_size"), NETWORK, strict=True))
+    made = package.recommend("my photos", recipe="head_only", max_unreadable=0.1, **options)
+    command = f"advisor {writes} 'my photos' --max-unreadable 0.1 --out 'my out'"
+    made.save("my out", command=command) if writes == "recommend" else made.train(
+        "my out", command=command, cache=False
+    )
+    monkeypatch.chdir(elsewhere)
+    page = html.unescape((here / "my out" / "report.html").read_text())
+    (copied,) = {line for line in re.findall(r"<(?:pre|code)>(.*?)</", page) if line.startswith("cd ")}
+    words = shlex.split(copied)
+    assert words[0::2][:2] == ["cd", "&&"]
+    monkeypatch.chdir(words[1])
+    code, _, err = advisor(*words[4:], "--quiet")
+    assert (words[3], code) == ("advisor", 0), err
+    assert (here / "my out_again" / "model.keras").is_file()
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_secrets_of_a_url_are_written_and_shown_nowhere():

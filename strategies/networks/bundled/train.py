@@ -18,14 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from PIL import Image
 
 from strategies.data.decoding import decode_images
 from strategies.data.loading import load_images
 from strategies.networks.backbones import get_backbone
-from strategies.networks.backend import use_xla
+from strategies.networks.backend import keras, use_xla
 from strategies.networks.pretrained import build_backbone
 
 BACKBONE = "MobileNetV2-0.35"

@@ -240,7 +240,7 @@ def test_what_carries_a_plan_out_again_keeps_the_options_of_the_data(folder):
     write_report(root / "advice")
     said = "".join(Page((root / "advice" / "report.html").read_text(encoding="utf-8")).text)
     assert found["command"] in said
-    assert "--plan plan.json --out run/ --group-by 'p[0-9]' --column=label=kind\n" in said
+    assert "--plan advice/plan.json --out advice_again --group-by 'p[0-9]' --column=label=kind\n" in said
 
 
 def _palettes():
