@@ -30,7 +30,6 @@ SPELLINGS = {  # of the columns, without spaces, punctuation and capitals
     "split": ("split", "subset", "partition"),
     "group": ("group",),
 }
-SPLIT_WORDS = SPLIT_NAMES | {"training": "train", "dev": "val", "eval": "val", "testing": "test"}
 FLAGS = {"0": False, "0.0": False, "False": False, "1": True, "1.0": True, "True": True}
 
 
@@ -251,7 +250,7 @@ def _check_one_label(items: Sequence[Path], labels: Sequence[str]) -> None:
 
 
 def _split_name(cell: str, source: str) -> str:
-    name = SPLIT_WORDS.get(cell.strip().lower())
+    name = SPLIT_NAMES.get(cell.strip().lower())
     if name is None:
         raise DatasetError(
             f"Expected a split of {', '.join(SPLITS)}. Received: {cell!r} in {source!r}. Correct it, or leave "
