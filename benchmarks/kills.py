@@ -144,8 +144,9 @@ def killed(command: str, kill: Callable[[], None]) -> str:
     again = ["--resume"] if command.startswith("train") else []
     _, problem = at_work([*COMMANDS[command], *again])
     wrong = difference(Path("whole"), Path("work"))
-    # A command that was killed after its last step refuses to do it again.
-    return "" if any(words in problem for words in FINISHED) and not wrong else problem or wrong
+    if any(words in problem for words in FINISHED):
+        problem = ""  # a command that was killed after its last step refuses to do it again
+    return problem or wrong
 
 
 def forked(arguments: Sequence[str], kill: Callable[[], None]) -> tuple[int, str]:
