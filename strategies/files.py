@@ -211,8 +211,9 @@ def filling(folder: Path, *, on_placed: Callable[[], None] = lambda: None) -> It
             _remove(folder / item.name)
         for item in items:
             os.replace(item, folder / item.name)
+        _remove(temporary)
         on_placed()
-        (folder / PLACING).unlink()
+        (folder / PLACING).unlink()  # last: after a kill before it, all is done again and nothing is left
     except OSError as error:
         raise _not_written(folder, error, AGAIN) from error
     finally:

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from advisor.report.advised import advice_values
 from advisor.report.files import write_report
 from strategies.data.loading import load_dataset
 from strategies.errors import OutputError, RunError, UserError
-from strategies.files import OWN, check_output, filling, new_file, write_json
+from strategies.files import OWN, PLACING, check_output, filling, new_file, write_json
 from strategies.training.checkpoint import Checkpoint, State
 from strategies.training.run_files import CHECKPOINT, METRICS, PLAN, UNFINISHED, can_continue
 
@@ -308,6 +309,22 @@ def test_a_folder_that_was_being_filled_is_filled_again(tmp_path, monkeypatch, n
     assert {path.name: path.read_text() for path in out.iterdir()} == {"a.txt": "whole", "b.txt": "whole"}
     with pytest.raises(OutputError, match="holds files"):
         fill_it()
+
+
+def test_the_mark_of_a_folder_that_is_being_filled_goes_last(tmp_path, monkeypatch):
+    """Whatever is left after a kill, the folder is filled again."""
+    out, removed = tmp_path / "out", {}
+    remove = Path.unlink
+
+    def record(path, **options):
+        removed[path.name] = sorted(file.name for file in out.iterdir())
+        remove(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", record)
+    with filling(out) as temporary:
+        (temporary / "a.txt").write_text("whole")
+    assert removed[PLACING] == [PLACING, "a.txt"]
+    assert [file.name for file in out.iterdir()] == ["a.txt"]
 
 
 def test_an_export_that_was_killed_before_its_report_is_begun_again(run, advisor, monkeypatch):
