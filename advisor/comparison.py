@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from advisor.measure.measurements import fitting_size
 from advisor.outcomes import Outcome, Outcomes
 from advisor.recommendation import Recommendation, plan_for, recommend
 from advisor.report.files import save_comparison
 from advisor.report.html import comparison_fragment
 from advisor.report.text import summarize_comparison
 from advisor.results import KEY, VARIANT, append_rows, check_results, is_known, make_fingerprint, make_row, metrics_of
+from strategies.data.dataset import ImageDataset
+from strategies.data.loading import load_dataset
+from strategies.data.splits import split_dataset, with_groups
 from strategies.display.progress import note
 from strategies.errors import UserError
+from strategies.networks.network import PretrainedNetwork
+from strategies.networks.weights import choose_network
 from strategies.plans.plan import Plan
 from strategies.plans.planning import with_budget
 from strategies.recipes import RECIPES
@@ -66,11 +72,16 @@ class Comparison(Outcomes):
 def compare_recipes(
     source: Any,
     *,
+    backbone: str | None = None,
+    weights: str = "auto",
+    image_size: int | None = None,
     seed: int = 0,
+    max_unreadable: float = 0.05,
+    group_by: str | None = None,
     cache: bool = True,
     minutes: float | None = None,
     out: str | Path | None = None,
-    **options: Any,
+    **columns: Any,
 ) -> Comparison:
     """Trains all four recipes on your images and tells what following the advice costs or gains.
 
@@ -78,16 +89,20 @@ def compare_recipes(
 
     Args:
         source: As in `recommend`.
+        backbone: As in `recommend`.
+        weights: As in `recommend`.
+        image_size: As in `recommend`.
         seed: Seed of all random choices.
+        max_unreadable: As in `recommend`.
+        group_by: As in `recommend`.
         cache: Whether the features that the advice needs are cached on disk. The trainings do not use the cache, so
             that their times can be compared.
-        minutes: Time for all four trainings. A few steps of each recipe are timed first; that takes extra time. Then
-            all plans are shortened to the same share of their steps. Default: no limit, all steps.
+        minutes: Time for all four trainings. A few steps of each recipe are timed before anything else, which takes
+            extra time. Then all plans are shortened to the same share of their steps. Default: no limit, all steps.
         out: CSV file to which one row per recipe is appended as soon as it is trained, in the format of the study. A
             shortened recipe is named as a variant: `retrain_all:budget0.25`. If an interrupted comparison is started
             again, rows that the file has already are not appended again.
-        **options: Other arguments of `recommend`: `backbone`, `weights`, `image_size`, `max_unreadable`, `group_by`,
-            and the columns of a table.
+        **columns: As in `recommend`.
 
     Returns:
         A `Comparison`; print it.
@@ -95,7 +110,7 @@ def compare_recipes(
     Raises:
         DatasetError: If the images or labels cannot be used.
         OutputError: If `out` is another kind of file, or already holds results of this run.
-        UserError: If `minutes` is too short for 1% of the steps.
+        UserError: If `minutes` is too short for 1% of the steps. It is raised as soon as the timing shows it.
 
     Example:
         >>> import advisor
@@ -108,14 +123,29 @@ def compare_recipes(
     results = None if out is None else Path(out)
     if results is not None:
         check_results(results)
-    advice = recommend(source, seed=seed, every_image=True, cache=cache, **options)
+    network = choose_network(backbone, weights).network
+    listed = load_dataset(source, **columns)
+    share = 1.0
+    if minutes is not None:
+        network = network.at(image_size or fitting_size(network, listed.items))
+        share = _fit(with_groups(listed, group_by), network, seed, minutes)
+    advice = recommend(
+        listed,
+        backbone=backbone,
+        weights=weights,
+        image_size=image_size,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        group_by=group_by,
+        every_image=True,
+        cache=cache,
+    )
     plan, data, curve = advice.plan, advice.dataset, advice.depth_curve
     score = advice.similarity.score
     plans = [
         plan if name == plan.recipe else plan_for(name, plan.network, data, curve, similarity=score, seed=seed)
         for name in RECIPES
     ]
-    share = 1.0 if minutes is None else _fit(plans, advice, minutes)
     keys = [_key(advice, candidate, share) for candidate in plans]
     if results is not None:
         check_results(results, keys)
@@ -131,12 +161,13 @@ def compare_recipes(
     return Comparison(advice=advice, outcomes=tuple(outcomes))
 
 
-def fit_budget(costs: Sequence[PlanCost], minutes: float) -> float:
+def fit_budget(costs: Sequence[PlanCost], minutes: float, *, untimed: int = 0) -> float:
     """Returns the largest share of the steps, in whole percents, with which all plans fit into a number of minutes.
 
     Args:
-        costs: Cost of each plan.
+        costs: Cost of each plan that was timed.
         minutes: Time for all plans together. A tenth of it is kept in reserve, because timings vary.
+        untimed: Number of other plans. For the message, each of them counts like the longest plan that was timed.
 
     Raises:
         UserError: If 1% of the steps does not fit. The message says how many minutes are needed.
@@ -144,21 +175,28 @@ def fit_budget(costs: Sequence[PlanCost], minutes: float) -> float:
     for share in SHARES:
         if sum(cost.seconds(share) for cost in costs) <= MARGIN * 60 * minutes:
             return share
-    needed = math.ceil(10 * sum(cost.seconds(SHARES[-1]) for cost in costs) / MARGIN / 60) / 10
+    seconds = [cost.seconds(SHARES[-1]) for cost in costs]
+    needed = math.ceil(10 * (sum(seconds) + untimed * max(seconds)) / MARGIN / 60) / 10
     raise UserError(
         f"Expected enough minutes for at least 1% of the steps of each recipe. Received: minutes={minutes:g}, where "
-        f"about {needed:g} are needed. Give more minutes, or choose a smaller image size or backbone."
+        f"about {needed:g} are needed, to judge by a few steps of {', '.join(cost.plan.recipe for cost in costs)}. "
+        f"Give more minutes, or choose a smaller image size or backbone."
     )
 
 
-def _fit(plans: Sequence[Plan], advice: Recommendation, minutes: float) -> float:
+def _fit(listed: ImageDataset, network: PretrainedNetwork, seed: int, minutes: float) -> float:
+    """Returns the share of the steps that fits, before the images are measured: the measurements hardly change costs.
+
+    The recipes that train most are timed first, so that too few minutes are noticed at once.
+    """
     from strategies.training.timing import measure_cost
 
-    costs = []
-    for plan in plans:
-        note(f"Timing a few steps of {plan.recipe}")
-        costs.append(measure_cost(plan, advice.dataset))
-    share = fit_budget(costs, minutes)
+    data = split_dataset(listed, seed=seed)
+    costs: list[PlanCost] = []
+    for name in reversed(RECIPES):
+        note(f"Timing a few steps of {name}")
+        costs.append(measure_cost(plan_for(name, network, data, None, similarity=None, seed=seed), data))
+        share = fit_budget(costs, minutes, untimed=len(RECIPES) - len(costs))
     expected = sum(cost.seconds(share) for cost in costs) / 60
     note(f"Training with {share:.0%} of the steps, which should take {expected:.1f} minutes")
     return share

@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 
-# Fields of the profile that name classes or files, or that are large.
+# Fields of the profile that name classes or files, that are large, or that depend on who drew the split.
 _LEFT_OUT = (
     "images_per_class",
     "class_names",
@@ -46,6 +46,7 @@ _LEFT_OUT = (
     "duplicates_across_classes",
     "ignored",
     "source",
+    "own_splits",
     "findings",
 )
 
@@ -85,7 +86,7 @@ def make_row(key: Sequence[str], metrics: Mapping[str, Any], *, num_images: int,
         num_images: Number of images for training and validation.
         fingerprint: From `make_fingerprint`.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     return {
         **dict(zip(KEY, key, strict=True)),

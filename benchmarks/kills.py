@@ -1,9 +1,9 @@
 """Kills every command that writes, at each file that it puts in place and at random moments: python benchmarks/kills.py
 
 Uses small pictures, the bundled network and a few steps. A killed command is given again: `train` with `--resume`, any
-other as it was, or with `--overwrite` where its folder holds files. The result must equal that of a run without
-interruption, and no other file may be left. Prints a line for each kill. The exit code is 1 if something differs.
-The processes are forked, so the benchmark needs Linux or macOS.
+other as it was. All files, those of its inputs too, must then equal those after a run without interruption, and none
+may be left over. Prints a line for each kill. The exit code is 1 if something differs. The processes are forked, so the
+benchmark needs Linux or macOS.
 """
 
 import argparse
@@ -29,23 +29,36 @@ from PIL import Image
 
 from advisor import cli
 from strategies.files import write_json
-from strategies.plans.planning import make_plan, with_budget
+from strategies.plans import planning
 
 NETWORK = ["--backbone", "MobileNetV2-0.35", "--weights", "bundled", "--image-size", "32"]
-# Each command writes to `out`. The folder `run` holds a finished run, and `data` images.
+# The folder `run` holds a finished run, `other` one of another plan, and `data` images.
 COMMANDS = {
-    "train": ["train", "data", "--plan", "plan.json", "--out", "out"],
-    "train --overwrite": ["train", "data", "--plan", "plan.json", "--out", "out", "--overwrite"],
+    "train": ["train", "data", *NETWORK, "--out", "out"],
+    "train --plan": ["train", "data", "--plan", "plan.json", "--out", "out"],
+    "train --overwrite": ["train", "data", "--plan", "plan.json", "--out", "other", "--overwrite"],
     "recommend": ["recommend", "data", *NETWORK, "--out", "out"],
-    "check": ["check", "data", "--out", "out"],
+    "check": ["check", "data", "--out", "out.csv"],
     "evaluate": ["evaluate", "run", "data", "--out", "out"],
-    "export": ["export", "run", "--format", "keras", "--out", "out"],
-    "predict": ["predict", "run", "data", "--out", "out", "--csv"],
-    "report": ["report", "out"],
-    "compare": ["compare", "data", *NETWORK, "--out", "out", "--minutes", "0.5"],
+    "export": ["export", "run", "--format", "keras"],
+    "export --out": ["export", "run", "--format", "keras", "--out", "out"],
+    "predict": ["predict", "run", "data", "--out", "out.csv"],
+    "predict --json": ["predict", "run", "data", "--all", "--out", "out.json"],
+    "report": ["report", "run"],
+    "script": ["script", "packaged.json", "--network", "out.keras"],
+    "compare": ["compare", "data", *NETWORK, "--out", "out.csv", "--minutes", "9"],
+    "compare --report": ["compare", "data", *NETWORK, "--report", "out.html"],
 }
-BEGINS_WITH = {"train --overwrite": "other", "report": "run"}  # what `out` is before the command
-NOT_COMPARED = ("seconds", "extra_seconds", "standard_error", "memory", "seconds_per_epoch", "share")
+# Commands that write no file, and `demo`, which writes a run as `train` does.
+OTHERS = ("profile", "recipes", "backbones", "demo")
+STEPS = 20  # of each phase: enough for a kill between them
+PLANS = (
+    ("plan.json", "fine_tune_all", "MobileNetV2-0.35", "bundled"),
+    ("other.json", "head_only", "MobileNetV2-0.35", "bundled"),
+    ("packaged.json", "head_only", "EfficientNetLite0", "imagenet"),
+)
+FINISHED = ("which is finished", "which holds files", "which exists already", "which holds head_only")
+NOT_COMPARED = ("seconds", "extra_seconds", "standard_error", "memory", "seconds_per_epoch", "fingerprint")
 
 
 def main() -> None:
@@ -56,6 +69,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     chance, sound, kills = random.Random(given.seed), True, 0
+    known = {*OTHERS, *(arguments[0] for arguments in COMMANDS.values())}
+    if known != {command.__name__ for command in cli.COMMANDS}:
+        sys.exit("Expected every command in COMMANDS or OTHERS. Add the new ones.")
+    planning.PASSES, planning.FEWEST_SEEN = 0, STEPS * planning.SMALL_BATCH_SIZE
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         os.environ["ADVISOR_CACHE"] = str(Path(name, "cache"))
@@ -67,7 +84,7 @@ def main() -> None:
                 sys.exit(f"{command}: {problem}")
             longest = time.perf_counter() - started
             remove("whole")
-            Path("out").rename("whole")
+            Path("work").rename("whole")
             moments: list[tuple[str, Callable[[], None]]] = [
                 (f"{when} file {place + 1} of {places}", lambda place=place, when=when: kill_at(place, when))
                 for place in range(places)
@@ -86,43 +103,50 @@ def main() -> None:
 
 
 def write_inputs() -> None:
-    """Writes images, a plan, a finished run of it and a finished run of another plan."""
+    """Writes images, plans, a finished run of one of them and a finished run of another one into `inputs`."""
+    Path("inputs").mkdir()
+    os.chdir("inputs")
     generator = np.random.default_rng(0)
     for kind, name in enumerate(("cat", "dog")):
         Path("data", name).mkdir(parents=True)
         for number in range(10):
             pixels = generator.integers(0, 200, (40, 40, 3), dtype="uint8") + np.array([50 * kind, 0, 0], dtype="uint8")
             Image.fromarray(pixels).save(f"data/{name}/{number}.png")
-    for path, recipe, seed in (("plan.json", "fine_tune_all", 0), ("other.json", "head_only", 1)):
-        plan = make_plan(recipe, "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=14, image_size=32,
-                         weights="bundled", seed=seed)  # fmt: skip
-        write_json(Path(path), with_budget(plan, 0.01).to_dict())
+    for path, recipe, backbone, weights in PLANS:
+        plan = planning.make_plan(recipe, backbone, class_names=["cat", "dog"], num_train=14, image_size=32,
+                                  weights=weights)  # fmt: skip
+        write_json(Path(path), plan.to_dict())
     for path, run in (("plan.json", "run"), ("other.json", "other")):
         _, problem = forked(["train", "data", "--plan", path, "--out", run], lambda: None)
         if problem:
             sys.exit(problem)
+    os.chdir("..")
 
 
 def begin(command: str, kill: Callable[[], None]) -> tuple[int, str]:
-    """Runs a command from its beginning; see `forked`."""
-    remove("out")
-    if command in BEGINS_WITH:
-        shutil.copytree(BEGINS_WITH[command], "out")
-    return forked(COMMANDS[command], kill)
+    """Runs a command from its beginning, in `work`; see `forked`."""
+    remove("work")
+    shutil.copytree("inputs", "work")
+    return at_work(COMMANDS[command], kill)
+
+
+def at_work(arguments: Sequence[str], kill: Callable[[], None] = lambda: None) -> tuple[int, str]:
+    """Runs a command in `work`; see `forked`."""
+    os.chdir("work")
+    found = forked(arguments, kill)
+    os.chdir("..")
+    return found
 
 
 def killed(command: str, kill: Callable[[], None]) -> str:
     """Kills a command once and gives it again; returns what is wrong with the result, if anything."""
     begin(command, kill)
     again = ["--resume"] if command.startswith("train") else []
-    finished = again and not Path("out/unfinished.txt").exists() and Path("out/metrics.json").exists()
-    _, problem = (0, "") if finished and command == "train" else forked([*COMMANDS[command], *again], lambda: None)
-    if "--overwrite" in problem:
-        _, problem = forked([*COMMANDS[command], "--overwrite"], lambda: None)
-    if "exists already" in problem or "already holds" in problem or "which holds train" in problem:
-        problem = ""  # it was killed after its last step
-    left = [path.name for path in Path().iterdir() if path.name.startswith(".advisor-")]
-    return problem or (f"left: {left}" if left else difference(Path("whole"), Path("out")))
+    _, problem = at_work([*COMMANDS[command], *again])
+    wrong = difference(Path("whole"), Path("work"))
+    if any(words in problem for words in FINISHED):
+        problem = ""  # a command that was killed after its last step refuses to do it again
+    return problem or wrong
 
 
 def forked(arguments: Sequence[str], kill: Callable[[], None]) -> tuple[int, str]:
@@ -131,7 +155,7 @@ def forked(arguments: Sequence[str], kill: Callable[[], None]) -> tuple[int, str
     Returns:
         The number of files that it put in place, and its error, if it had one and was not killed.
     """
-    log = Path("log.txt")
+    log = Path("../log.txt").resolve()  # outside of what is compared
     child = os.fork()
     if child == 0:
         sys.stdout = sys.stderr = log.open("w")
@@ -199,9 +223,7 @@ def remove(name: str) -> None:
 
 
 def difference(whole: Path, found: Path) -> str:
-    """Returns the first difference between two results, without times; empty if there is none."""
-    if whole.is_file() or not whole.exists():
-        return "" if content(whole) == content(found) else f"{found} differs"
+    """Returns the differences between two folders, without times; empty if there is none."""
     names = [
         sorted(str(path.relative_to(folder)) for folder in (root,) for path in folder.rglob("*"))
         for root in (whole, found)
@@ -220,9 +242,11 @@ def content(path: Path) -> Any:
         with zipfile.ZipFile(path) as file:
             return file.read("model.weights.h5")
     if path.suffix in (".md", ".html"):
-        return path.stat().st_size > 0
-    rows = csv.DictReader(io.StringIO(path.read_text()))
-    return [{name: cell for name, cell in row.items() if name not in (*NOT_COMPARED, "fingerprint")} for row in rows]
+        return path.read_text().count("keras")  # a report shows the exports
+    if path.suffix == ".csv":
+        rows = csv.DictReader(io.StringIO(path.read_text()))
+        return [{name: cell for name, cell in row.items() if name not in NOT_COMPARED} for row in rows]
+    return path.read_bytes()
 
 
 def without_times(values: Any) -> Any:
@@ -231,7 +255,7 @@ def without_times(values: Any) -> Any:
         return {
             name: without_times(value)
             for name, value in values.items()
-            if name not in (*NOT_COMPARED, "command", "path")
+            if name not in (*NOT_COMPARED, "command", "share")
         }
     return [without_times(value) for value in values] if isinstance(values, list) else values
 

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from strategies.errors import OutputError, UserError, in_a_sentence
 
 OWN = ".advisor-"  # begins the names of temporary files and of locks, which never count as files of the user
+PLACING = f"{OWN}placing"  # names the files of an output folder while they are put in place, and after a kill meanwhile
 AGAIN = "run the same command again"
 _TEMPORARY = re.compile(rf"{re.escape(OWN)}(\d+)-")
 _MOST_SHOWN = 200  # characters of a wrong value in a message
@@ -66,12 +67,14 @@ def _check_regular(status: os.stat_result) -> None:
         raise ValueError(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a file")
 
 
-def check_output(folder: str | Path, *, overwrite: bool = False, resumable: bool = False) -> Path:
+def check_output(folder: str | Path, *, overwrite: bool | None = False, resumable: bool = False) -> Path:
     """Returns the path of an output folder that may and can be written to. Creates nothing.
+
+    Files that a killed process was about to put in place do not count: the command begins again; see `filling`.
 
     Args:
         folder: The folder; it may not exist yet.
-        overwrite: Whether a folder that holds files is accepted.
+        overwrite: Whether a folder that holds files is accepted. `None`: no, and the message does not name the option.
         resumable: Whether the message for a folder that holds files names `--resume`.
 
     Raises:
@@ -82,19 +85,27 @@ def check_output(folder: str | Path, *, overwrite: bool = False, resumable: bool
     try:
         if path.exists() and not path.is_dir():
             raise OutputError(f"Expected an output folder. Received: {str(folder)!r}, a file. Name a folder.")
-        holds_files = path.is_dir() and any(not item.name.startswith(OWN) for item in path.iterdir())
+        names = {item.name for item in path.iterdir()} if path.is_dir() else set()
+        holds_files = any(not name.startswith(OWN) for name in names - _being_placed(path))
     except OSError as error:
         raise OutputError(
             f"Expected an output folder. Received: {str(folder)!r} ({in_a_sentence(error)}). Name another folder."
         ) from error
     if holds_files and not overwrite:
         resume = "give --resume (resume=True) to continue an interrupted run, or " if resumable else ""
+        replace = f", or {resume}--overwrite (overwrite=True) to replace the files of an earlier run"
         raise OutputError(
             f"Expected a new or empty output folder. Received: {str(folder)!r}, which holds files. "
-            f"Name another folder, or {resume}--overwrite (overwrite=True) to replace the files of an earlier run."
+            f"Name another folder{'' if overwrite is None else replace}."
         )
     check_writable(path)
     return path
+
+
+def _being_placed(folder: Path) -> set[str]:
+    """Returns the names of the files that a process was putting in place in a folder, and may not have completed."""
+    path = folder / PLACING
+    return set(path.read_text(encoding="utf-8", errors="replace").splitlines()) if path.is_file() else set()
 
 
 def check_writable(path: str | Path) -> None:
@@ -171,10 +182,15 @@ def replacing(path: Path, *, again: str = AGAIN) -> Iterator[Path]:
 
 
 @contextmanager
-def filling(folder: Path) -> Iterator[Path]:
+def filling(folder: Path, *, on_placed: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """Yields a temporary folder to write to, and moves what it holds to `folder` once all of it is complete.
 
-    Files and folders of the same names are replaced; others are kept.
+    Files and folders of the same names are replaced; others are kept. If the process is killed before `on_placed` has
+    ended, `check_output` lets the command begin again.
+
+    Args:
+        folder: The folder, which may not exist yet.
+        on_placed: Called when everything is in its place, to write what belongs to it elsewhere.
 
     Raises:
         OutputError: If the disk is full or the folder cannot be written to.
@@ -190,10 +206,14 @@ def filling(folder: Path) -> Iterator[Path]:
             if file.is_file():
                 _flush(file)
         items = sorted(temporary.iterdir())
+        write_text(folder / PLACING, "\n".join(item.name for item in items))
         for item in items:  # first, so that an interruption leaves no mixture of old and new
             _remove(folder / item.name)
         for item in items:
             os.replace(item, folder / item.name)
+        _remove(temporary)
+        on_placed()
+        (folder / PLACING).unlink()  # last: after a kill before it, all is done again and nothing is left
     except OSError as error:
         raise _not_written(folder, error, AGAIN) from error
     finally:

@@ -48,6 +48,7 @@ WINGS = (
     "advisor.measure",
     "advisor.quality",
     "advisor.thresholds",
+    "advisor.safe_path",
     "advisor._version",
     "strategies.runs",
     "strategies.training",
@@ -98,6 +99,26 @@ def _edges():
 
 def _wing(module):
     return next(wing for wing in WINGS if module == wing or module.startswith(f"{wing}."))
+
+
+def test_keras_is_imported_where_it_starts_quietly():
+    """From the module that hides the messages of TensorFlow; the check of an export has a process of its own."""
+    allowed = {"strategies.networks.backend", "strategies.runs.runtimes"}
+    loud = []
+    for name, path in _modules().items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for_types = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            for inner in ast.walk(node)
+        }
+        for node in set(ast.walk(tree)) - for_types:
+            wanted = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            wanted += [node.module] if isinstance(node, ast.ImportFrom) else []
+            if any(module.split(".")[0] == "keras" for module in wanted) and name not in allowed:
+                loud.append(f"{name}, line {node.lineno}")
+    assert loud == []
 
 
 def test_every_module_belongs_to_a_wing():

@@ -10,6 +10,8 @@ import runpy
 import shlex
 import shutil
 import sys
+from functools import partial
+from itertools import takewhile
 
 import pytest
 from PIL import Image
@@ -19,6 +21,7 @@ from support import ROOT
 import advisor
 import strategies
 from advisor import cli
+from advisor.evidence import commands as evidence
 from advisor.evidence.tables import compare_methods
 from advisor.results import read_results
 from strategies.networks.backbones import BACKBONES
@@ -103,11 +106,11 @@ def test_the_commands_run(folder, monkeypatch, capsys):
 
 
 def _long_commands():
-    """The commands of all pages that take hours or other people's data: `python` something."""
+    """The commands of all pages that take hours or other people's data: `python` something, or the study."""
     for name, text in {**PAGES, **OTHERS}.items():
         for block in _blocks("bash", text) + _blocks("console", OTHERS.get(name, "")):
             for line in block.replace("\\\n", " ").splitlines():
-                assert line.startswith("python "), f"{line} of {name} is run by no test"
+                assert line.startswith(("python ", "advisor-evidence ")), f"{line} of {name} is run by no test"
                 yield line
         for inline in re.findall(r"`python (benchmarks/[^`]+)`", text):
             yield f"python {' '.join(inline.split())}"
@@ -116,7 +119,9 @@ def _long_commands():
 @pytest.mark.parametrize("command", sorted(set(_long_commands())))
 def test_a_long_command_is_understood(command, monkeypatch, tmp_path):
     """Its script is there, and its own parser takes the arguments; what follows is stopped before it begins."""
-    words = shlex.split(command)[1:]
+    program, *words = shlex.split(command)
+    options = list(takewhile(lambda word: word.startswith("-"), words))
+    words = words[len(options) :]
     understood = []
 
     def parse(parser, *arguments):
@@ -125,15 +130,16 @@ def test_a_long_command_is_understood(command, monkeypatch, tmp_path):
 
     real = argparse.ArgumentParser.parse_args
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
-    monkeypatch.setattr(sys, "argv", words[1:] if words[0] == "-m" else words)
+    monkeypatch.setattr(sys, "argv", [program, *words] if program == "advisor-evidence" else words)
     monkeypatch.chdir(tmp_path)
-    # A package is run by its `__main__`.
-    if words[0] == "-m":
-        run, what = runpy.run_module, {"advisor.evidence": "advisor.evidence.__main__"}.get(words[1], words[1])
+    if program == "advisor-evidence":
+        run = evidence.main
+    elif "-m" in options:
+        run = partial(runpy.run_module, words[0], run_name="__main__")
     else:
-        run, what = runpy.run_path, str(ROOT / words[0])
+        run = partial(runpy.run_path, str(ROOT / words[0]), run_name="__main__")
     with pytest.raises(KeyboardInterrupt):
-        run(what, run_name="__main__")
+        run()
     assert understood
 
 

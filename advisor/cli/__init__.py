@@ -69,6 +69,8 @@ def _how_to_continue(command: Callable[..., None], options: Mapping[str, Any]) -
     if command is train and can_continue(Path(options["out"])):
         kept = printable(str(options["out"]))
         return f"What was trained is kept in {kept}: add --resume to the same command to continue."
+    if command is compare and options["out"] is not None and Path(options["out"]).is_file():
+        return f"Recipes that were finished have their rows in {printable(options['out'])}: run the same command again."
     return "Nothing was finished: run the same command again."
 
 

@@ -21,6 +21,7 @@ from advisor.cli.options import (
 )
 from advisor.cli.output import print_json, typed_command
 from strategies.display.progress import note
+from strategies.errors import UserError
 
 
 @with_options
@@ -118,6 +119,8 @@ def compare(
         check_results(Path(out))
     if report is not None:
         check_new_file(report)
+    if out is not None and report is not None and Path(out).resolve() == Path(report).resolve():
+        raise UserError(f"Expected two files, for --out and for --report. Received: {out!r} for both. Name another.")
     dataset = images.load()
     start_keras()
     comparison = compare_recipes(
@@ -132,10 +135,6 @@ def compare(
         minutes=minutes,
         out=out,
     )
-    if out is not None:
-        note(f"Appended {len(comparison.outcomes)} rows to {out}")
-    if report is not None:
-        note(f"Wrote {comparison.save_html(report, command=typed_command())}")
     if output.as_json:
         advice = comparison.advice
         print_json(
@@ -147,3 +146,7 @@ def compare(
         )
     else:
         show(comparison_parts(comparison), quiet=output.quiet)
+    if out is not None:
+        note(f"Appended {len(comparison.outcomes)} rows to {out}")
+    if report is not None:  # last, so that the results are shown even if it cannot be written
+        note(f"Wrote {comparison.save_html(report, command=typed_command())}")

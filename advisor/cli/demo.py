@@ -27,7 +27,7 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     from strategies.files import check_output
     from strategies.plans.planning import with_budget
 
-    folder = Path(tempfile.mkdtemp(prefix="advisor-demo-")) if out is None else check_output(out)
+    folder = Path(tempfile.mkdtemp(prefix="advisor-demo-")) if out is None else check_output(out, overwrite=None)
     start_keras()
     digits = load_digits()
     chosen = np.random.default_rng(seed).permutation(len(digits.target))[:DEMO_IMAGES]

@@ -139,9 +139,12 @@ def export(
     folder = read_run(run)
     dataset = None if data is None else load_dataset(data)
     start_keras()
-    result = export_run(folder, format, out, data=dataset, overwrite=overwrite)
-    if (folder.path / "report.md").is_file():
-        write_report(folder.path)
+
+    def update_report(_: object) -> None:
+        if (folder.path / "report.md").is_file():
+            write_report(folder.path)
+
+    result = export_run(folder, format, out, data=dataset, overwrite=overwrite, on_end=update_report)
     if as_json:
         print_json({"export": result.to_dict()})
         return

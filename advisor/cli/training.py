@@ -100,7 +100,7 @@ def train(
     note(f"Training {advice.plan.recipe} with {advice.plan.network}")
     callbacks = []
     if tensorboard is not None:
-        import keras
+        from strategies.networks.backend import keras
 
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
     result = advice.train(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 
 from strategies.data.dataset import ImageDataset
 from strategies.data.pixels import Pixels
 from strategies.features.forward import forward
 from strategies.networks.backbones import get_backbone
-from strategies.networks.backend import use_xla
+from strategies.networks.backend import keras, use_xla
 from strategies.networks.pretrained import build_backbone
 from strategies.training.metrics import Evaluation, evaluate_predictions
 

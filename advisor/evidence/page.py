@@ -26,6 +26,7 @@ from advisor.evidence.tables import (
 from advisor.results import read_results
 from advisor.thresholds import calibration, thresholds
 from strategies.errors import UserError
+from strategies.files import write_text
 
 # Paths below the root of a clone.
 RESULTS = "advisor/evidence/results"
@@ -129,5 +130,5 @@ def write_page(root: Path) -> list[Path]:
         )
     found = tables(root)
     for page in pages:
-        page.write_text(fill(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+        write_text(page, fill(page.read_text(encoding="utf-8"), found))
     return [*pages, *draw_figures(study_score(root), thresholds(), root / PLOTS)]

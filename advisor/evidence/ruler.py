@@ -1,4 +1,4 @@
-"""Fits the floor and scale of the similarity ruler: python -m advisor.evidence.ruler DATASETS [--image-size N]
+"""Fits the floor and scale of the similarity ruler.
 
 The ruler is the network that measures similarity. The floor is the distance of ImageNet's own photos with this network
 at this image size. The scale is chosen so that `exp(-(distance - floor) / scale)` is one half in the middle between two
@@ -7,10 +7,7 @@ named datasets.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -43,24 +40,3 @@ def fit_ruler(ruler: PretrainedNetwork, imagenet: Path, near: Path, far: Path) -
         "fitted_on": f"{floor.num_images} photos of {imagenet.name}; one half between {near.name} and {far.name}",
         "date": date.today().isoformat(),
     }
-
-
-def main() -> None:
-    """Prints one row as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m advisor.evidence.ruler", description=__doc__.splitlines()[0])
-    parser.add_argument("datasets", type=Path, help="folder that holds the three folders named below")
-    parser.add_argument("--imagenet", default="imagenet_samples")
-    parser.add_argument("--near", default="rsscn7")
-    parser.add_argument("--far", default="gtsrb43")
-    parser.add_argument("--backbone", default="MobileNetV2-0.35")
-    parser.add_argument("--weights", default="imagenet")
-    parser.add_argument("--image-size", type=int, default=128)
-    given = parser.parse_args()
-    ruler = PretrainedNetwork(backbone=given.backbone, weights=given.weights, image_size=given.image_size)
-    folders = [given.datasets / name for name in (given.imagenet, given.near, given.far)]
-    json.dump(fit_ruler(ruler, *folders), sys.stdout, indent=2)
-    print()
-
-
-if __name__ == "__main__":
-    main()

@@ -229,7 +229,7 @@ def moments_extractor(ruler: PretrainedNetwork, *, cache: FeatureCache | None) -
 
 def _select_moments(network: keras.Model) -> tuple[list[Any], list[np.ndarray]]:
     """Returns mean and mean square of the input of every BatchNormalization, and ImageNet's mean and variance of it."""
-    import keras
+    from strategies.networks.backend import keras
 
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)][1:]
     if not norms:

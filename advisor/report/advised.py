@@ -35,18 +35,21 @@ from strategies.display.charts import Axis, Chart, Mark, Series, share_axis
 from strategies.display.html import share
 from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
-from strategies.training.run_files import PLAN
+from strategies.training.run_files import FINGERPRINT, PLAN
 
 MOST_CLASSES = 60  # in the table of class sizes: the largest half and the smallest half
 
 
-def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | None) -> dict[str, Any]:
+def advice_values(
+    advice: Advice, pictures: Mapping[str, Any], command: str | None, working_folder: str | None = None
+) -> dict[str, Any]:
     """Returns the values that the templates of the advice fill in.
 
     Args:
         advice: The advice.
         pictures: Content of `pictures.json`.
         command: The command that was typed, if known.
+        working_folder: The folder in which it was typed, if known.
     """
     plan, outlook = advice.plan, advice.outlook
     profile = advice.profile
@@ -84,20 +87,22 @@ def advice_values(advice: Advice, pictures: Mapping[str, Any], command: str | No
         "changes": changes_text(outlook),
         "steps": steps,
         "settings": settings(plan),
-        "repeat": _repeat(plan, profile.source, command),
+        "repeat": _repeat(plan, profile.source, command, working_folder),
         "typed": command,
+        "in_file": FINGERPRINT,  # which lists all suspects
     }
 
 
 # They decide which images there are, and which of them belong to which split.
-_DATA_OPTIONS = ("--group-by", "--column", "--root", "--encoding", "--follow-links")
+_DATA_OPTIONS = ("--group-by", "--column", "--root", "--encoding", "--follow-links", "--max-unreadable")
 
 
-def _repeat(plan: Plan, source: str, command: str | None) -> str:
+def _repeat(plan: Plan, source: str, command: str | None, working_folder: str | None) -> str:
     """Returns how to carry out the plan on the same images: a command if one was typed, else Python.
 
     The command names the plan where the typed command has written it, and a new folder beside it. A comparison writes
-    no plan, so its settings are named instead.
+    no plan, so its settings are named instead. It can be copied into any folder, because it begins in the working
+    folder of the typed command, from which its paths start.
     """
     typed = shlex.split(command or "")
     if typed[1:2] not in (["recommend"], ["train"], ["compare"]):
@@ -113,7 +118,8 @@ def _repeat(plan: Plan, source: str, command: str | None) -> str:
         if word.partition("=")[0] in _DATA_OPTIONS:
             has_value = "=" not in word and word != "--follow-links"
             words += typed[place : place + 1 + has_value]
-    return shlex.join(words)
+    begin = "" if working_folder is None else f"{shlex.join(['cd', working_folder])} && "
+    return begin + shlex.join(words)
 
 
 def _value_of(option: str, words: Sequence[str]) -> str | None:

@@ -68,7 +68,7 @@ def save_training(
 
 
 def _write_advice(path: Path, advice: Advice, pictures: Mapping[str, Any], command: str | None) -> None:
-    typed = {} if command is None else {"command": command}
+    typed = {} if command is None else {"command": command, "working_folder": os.getcwd()}
     write_json(path / FINGERPRINT, advice.fingerprint() | typed)
     write_pictures(path, pictures)
     write_report(path)
@@ -88,7 +88,7 @@ def save_comparison(comparison: Outcomes, data: ImageDataset, path: str | Path, 
     """
     pictures = advice_pictures(comparison.advice, data)
     with new_file(path) as file:
-        file.write(comparison_page(comparison, pictures, command=command))
+        file.write(comparison_page(comparison, pictures, command=command, working_folder=os.getcwd()))
     return Path(path)
 
 
@@ -113,7 +113,7 @@ def write_report(folder: str | Path) -> Path:
     advised = (path / FINGERPRINT).is_file() and bool(plan.advice)
     measured = _read_fingerprint(path / FINGERPRINT, plan) if advised else {}
     advice = Advice.from_dicts(measured, plan) if advised else None
-    pictures, typed = read_pictures(path), measured.get("command")
+    pictures, typed = read_pictures(path), {name: measured.get(name) for name in ("command", "working_folder")}
     if (path / METRICS).is_file():
         metrics, history = read_metrics(path, plan.class_names), read_history(path)
         if metrics.get("plan_digest", plan.digest()) != plan.digest():
@@ -125,9 +125,9 @@ def write_report(folder: str | Path) -> Path:
         text = training_markdown(plan, metrics, history, advice)
         if exports:
             text = f"{text}\n{export_markdown(exports)}"
-        page = training_page(plan, metrics, history, advice, pictures, exports, command=typed)
+        page = training_page(plan, metrics, history, advice, pictures, exports, **typed)
     elif advice is not None:
-        text, page = advice_markdown(advice), advice_page(advice, pictures, command=typed)
+        text, page = advice_markdown(advice), advice_page(advice, pictures, **typed)
     else:
         raise UserError(
             f"Expected a run folder with metrics.json, or an advice folder with fingerprint.json. Received: "

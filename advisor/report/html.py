@@ -25,15 +25,19 @@ if TYPE_CHECKING:
     from strategies.runs.exporting import Export
 
 
-def advice_page(advice: Advice, pictures: Mapping[str, Any], *, command: str | None = None) -> str:
+def advice_page(
+    advice: Advice, pictures: Mapping[str, Any], *, command: str | None = None, working_folder: str | None = None
+) -> str:
     """Returns the report of a recommendation as one page.
 
     Args:
         advice: The advice.
         pictures: Content of `pictures.json`.
         command: The command that was typed, if known.
+        working_folder: The folder in which it was typed, if known.
     """
-    return render("advice.html", package="advisor", a=advice_values(advice, pictures, command), version=__version__)
+    values = advice_values(advice, pictures, command, working_folder)
+    return render("advice.html", package="advisor", a=values, version=__version__)
 
 
 def training_page(
@@ -45,6 +49,7 @@ def training_page(
     exports: Sequence[Export] = (),
     *,
     command: str | None = None,
+    working_folder: str | None = None,
 ) -> str:
     """Returns the report of a training run as one page: its result first, then the advice that it followed.
 
@@ -56,6 +61,7 @@ def training_page(
         pictures: Content of `pictures.json`.
         exports: The exports of the model.
         command: The command that was typed, if known.
+        working_folder: The folder in which it was typed, if known.
     """
     test, baseline = metrics["test"], metrics["baseline"]
     sections = {section.title: section for section in evaluation_sections(test)}
@@ -63,7 +69,7 @@ def training_page(
     return render(
         "training.html",
         package="advisor",
-        a=None if advice is None else advice_values(advice, pictures, command),
+        a=None if advice is None else advice_values(advice, pictures, command, working_folder),
         plan=plan,
         test=test,
         metrics=metrics,
@@ -93,19 +99,22 @@ def training_page(
     )
 
 
-def comparison_page(comparison: Outcomes, pictures: Mapping[str, Any], *, command: str | None = None) -> str:
+def comparison_page(
+    comparison: Outcomes, pictures: Mapping[str, Any], *, command: str | None = None, working_folder: str | None = None
+) -> str:
     """Returns the report of a comparison as one page: the gain or cost of following the advice, then the advice.
 
     Args:
         comparison: The results of all four recipes on one split.
         pictures: Pictures of the advice: content of `pictures.json`.
         command: The command that was typed, if known.
+        working_folder: The folder in which it was typed, if known.
     """
     difference, error = comparison.lead
     return render(
         "comparison.html",
         package="advisor",
-        a=advice_values(comparison.advice, pictures, command),
+        a=advice_values(comparison.advice, pictures, command, working_folder) | {"in_file": None},
         c=comparison_values(comparison),
         lead=f"{100 * difference:+.1f} ± {100 * error:.1f}",
         typed=command,

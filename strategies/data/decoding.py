@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +35,19 @@ MEMORY = MemoryBudget(2 * 2**30)  # for all images that are being decoded
 BYTES_PER_PIXEL = 8  # while decoding: Pillow holds color in four bytes, and the image in two states
 
 _Result = TypeVar("_Result")
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # our reasons say it, once for each file
+
+
+def _hide_messages() -> None:
+    """Hides what Pillow and its library for TIFF files print about damaged files: our reasons say it, once per file.
+
+    The library is found only where Pillow does not hold it in itself; its function is documented in TIFFError(3).
+    """
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
+
+
+_hide_messages()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,7 @@ def extract_features(
     if pool:
         extractor = stage_extractor(network, wanted, cache=default_cache() if cache else None)
         return extract_stages(extractor, items)
-    import keras
+    from strategies.networks.backend import keras
 
     built = build_network(network)
     model = keras.Model(built.input, _maps(built, network, wanted))
@@ -133,10 +133,10 @@ def stage_extractor(
 def _pool_stages(
     built: keras.Model, network: PretrainedNetwork, stages: Sequence[str]
 ) -> tuple[list[Any], list[np.ndarray]]:
-    from keras.layers import GlobalAveragePooling2D
+    from strategies.networks.backend import keras
 
     maps = _maps(built, network, stages)
-    return [GlobalAveragePooling2D()(value) if len(value.shape) == 4 else value for value in maps], []
+    return [keras.layers.GlobalAveragePooling2D()(value) if len(value.shape) == 4 else value for value in maps], []
 
 
 def _maps(built: keras.Model, network: PretrainedNetwork, stages: Sequence[str]) -> list[Any]:

@@ -179,7 +179,7 @@ def _build(
 ) -> tuple[keras.Model, list[np.ndarray]]:
     """Returns the Keras model with the selected outputs, and the constants."""
     built = build_network(network, weights_size=weights_size)
-    import keras
+    from strategies.networks.backend import keras
 
     outputs, constants = select(built)
     return keras.Model(built.input, outputs), constants
@@ -194,7 +194,7 @@ def _convert(network: PretrainedNetwork, weights_size: int | None, select: Selec
     """
     openvino = import_openvino()
     model, constants = _build(network, weights_size, select)
-    import keras
+    from strategies.networks.backend import keras
 
     widths = np.array([output.shape[-1] for output in model.outputs])
     # The outputs are joined, since OpenVINO does not guarantee the order of several.

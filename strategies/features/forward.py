@@ -84,7 +84,7 @@ def cached_forward(
     Returns:
         As `forward`.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     def key() -> str:
         return make_key(

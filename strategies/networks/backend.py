@@ -8,22 +8,48 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from strategies.errors import UserError, in_a_sentence
 from strategies.startup import starting, use_threads
 
+if TYPE_CHECKING:
+    import keras as keras  # other modules import it from here
+
+
+def __getattr__(name: str) -> Any:
+    """Returns Keras, so that whichever module imports it first does so quietly."""
+    if name != "keras":
+        raise AttributeError(name)
+    return _import_keras()
+
 
 def start_keras() -> None:
-    """Imports Keras if it is not imported yet. TensorFlow's start-up messages do not reach stderr.
+    """Imports Keras and runs a first operation. TensorFlow's start-up messages do not reach stderr.
 
     Raises:
         UserError: If Keras or its backend cannot be imported, or if the process was forked after Keras was used.
     """
     if keras_backend() != "torch":  # PyTorch works in a forked process
         use_threads()
+    _import_keras()
+    _search_devices()
+
+
+@cache
+def _search_devices() -> None:
+    """Runs a first operation: it searches for devices, which prints messages too."""
+    with starting():
+        _import_keras().ops.zeros(1)
+
+
+def _import_keras() -> Any:
     if "keras" in sys.modules:
-        return
+        import keras  # waits until another thread has imported it
+
+        return keras
     with starting():
         try:
             import keras
@@ -33,7 +59,7 @@ def start_keras() -> None:
                 f"Expected a backend of Keras that can be imported. Received: {keras_backend()!r}, from {source} "
                 f"({in_a_sentence(error)}). Install it, or set the environment variable KERAS_BACKEND to tensorflow."
             ) from error
-        keras.ops.zeros(1)  # the first operation searches for devices, which prints messages too
+    return keras
 
 
 @contextmanager

@@ -86,17 +86,16 @@ def efficientnet_lite(
         input_shape: Shape of the images.
         input_tensor: Scaled images: `(pixels - 127) / 128`.
     """
-    import keras
-    from keras import layers
+    from strategies.networks.backend import keras
 
     def norm(value: Any, name: str) -> Any:
-        return layers.BatchNormalization(epsilon=EPSILON, name=name)(value)
+        return keras.layers.BatchNormalization(epsilon=EPSILON, name=name)(value)
 
     def relu6(value: Any, name: str) -> Any:
-        return layers.ReLU(max_value=6.0, name=name)(value)
+        return keras.layers.ReLU(max_value=6.0, name=name)(value)
 
     def convolve(value: Any, channels: int, name: str, kernel: int = 1, stride: int = 1) -> Any:
-        return layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)(value)
+        return keras.layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)(value)
 
     x = relu6(norm(convolve(input_tensor, STEM, "stem_conv", 3, 2), "stem_bn"), "stem_activation")
     for number, (stage, repeats) in enumerate(zip(BLOCK_STAGES, scaled_repeats(depth), strict=True), start=1):
@@ -107,15 +106,17 @@ def efficientnet_lite(
             if stage.expansion != 1:
                 x = convolve(x, inputs * stage.expansion, f"{name}expand_conv")
                 x = relu6(norm(x, f"{name}expand_bn"), f"{name}expand_activation")
-            x = layers.DepthwiseConv2D(stage.kernel, stride, padding="same", use_bias=False, name=f"{name}dwconv")(x)
+            x = keras.layers.DepthwiseConv2D(
+                stage.kernel, stride, padding="same", use_bias=False, name=f"{name}dwconv"
+            )(x)
             x = relu6(norm(x, f"{name}bn"), f"{name}activation")
             x = norm(convolve(x, outputs, f"{name}project_conv"), f"{name}project_bn")
             if stride == 1 and inputs == outputs:
-                x = layers.Add(name=f"{name}add")([kept, x])
+                x = keras.layers.Add(name=f"{name}add")([kept, x])
     x = relu6(norm(convolve(x, TOP, "top_conv"), "top_bn"), "top_activation")
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-        x = layers.Dense(1000, activation="softmax", name="predictions")(x)
+        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        x = keras.layers.Dense(1000, activation="softmax", name="predictions")(x)
     return keras.Model(keras.utils.get_source_inputs(input_tensor), x)
 
 
@@ -129,7 +130,7 @@ def set_state(network: keras.Model, state: Mapping[str, np.ndarray]) -> None:
     Raises:
         WeightsError: If weights are missing or have other shapes.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     # In the state dictionary, blocks are numbered throughout.
     blocks = list(dict.fromkeys(_block(layer.name) for layer in network.layers if "dwconv" in layer.name))

@@ -33,7 +33,7 @@ def name_leaves(model: keras.Model, reserved: Collection[str] = ()) -> dict[str,
         >>> list(name_leaves(outer))
         ['dense', 'inner_dense']
     """
-    import keras
+    from strategies.networks.backend import keras
 
     named: dict[str, Any] = {}
     owners, seen = [model], set()
@@ -62,7 +62,7 @@ def copy_model(model: keras.Model, reserved: Collection[str] | None = None) -> k
     Raises:
         UserError: If a layer cannot be copied.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     names = {} if reserved is None else {id(part): name for name, part in name_leaves(model, reserved).items()}
     copies: dict[int, tuple[Any, Any]] = {}  # by identity, so that a layer that is used twice is copied once
@@ -101,7 +101,7 @@ def flatten(network: keras.Model, *, weights: bool = True) -> keras.Model:
     Returns:
         A model of new layers with the same names and without nested models.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     def call(part: Any, *args: Any, training: Any = None, **kwargs: Any) -> Any:
         # `part.call` adds the layers of a nested model to the graph; `part` itself would add the model as one layer.
@@ -127,7 +127,7 @@ def flatten(network: keras.Model, *, weights: bool = True) -> keras.Model:
 
 def _graph(model: keras.Model) -> keras.Model:
     """Returns a plain functional model of the same layers, not compiled."""
-    import keras
+    from strategies.networks.backend import keras
 
     if isinstance(model, keras.Sequential) and model.built:
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)

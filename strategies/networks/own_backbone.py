@@ -79,7 +79,7 @@ def add_backbone(
         >>> strategies.make_plan("head_only", "tiny", class_names=["cat", "dog"], num_train=80).weights
         'own'
     """
-    import keras
+    from strategies.networks.backend import keras
 
     _check_name(name)
     if isinstance(model, str | Path):
@@ -133,7 +133,7 @@ def _check_name(name: str) -> None:
 
 
 def _load(path: Path) -> keras.Model:
-    import keras
+    from strategies.networks.backend import keras
 
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
@@ -146,7 +146,7 @@ def _load(path: Path) -> keras.Model:
 
 def _check_graph(model: Any) -> int | None:
     """Checks that a model can be a backbone. Returns the side of its input, or `None` if that is not fixed."""
-    import keras
+    from strategies.networks.backend import keras
 
     functional = isinstance(model, keras.Function) or (isinstance(model, keras.Sequential) and model.built)
     if not isinstance(model, keras.Model) or not functional:
@@ -173,7 +173,7 @@ def _resolve_stages(
     name: str, model: keras.Model, stages: Mapping[str, str] | Sequence[tuple[str, str]]
 ) -> tuple[Stage, ...]:
     """Returns the stages; layer names are those of the flat model."""
-    import keras
+    from strategies.networks.backend import keras
 
     pairs = [tuple(pair) for pair in (stages.items() if isinstance(stages, Mapping) else stages)]
     if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
@@ -199,7 +199,7 @@ def _resolve_stages(
 
 def _check_answers(row: Backbone, model: keras.Model, network: keras.Model) -> None:
     """Checks that the copy gives the output of the model: a layer may have state outside weights and configuration."""
-    import keras
+    from strategies.networks.backend import keras
 
     size = network.input_shape[1]
     pixels = np.random.default_rng(0).uniform(0, 255, (model.inputs[0].shape[0] or 1, size, size, 3)).astype("float32")
@@ -221,7 +221,7 @@ def _check_answers(row: Backbone, model: keras.Model, network: keras.Model) -> N
 
 def _check_stages(row: Backbone, network: keras.Model) -> None:
     """Checks that the stages exist in the graph and that each of their layers can be frozen and trained."""
-    import keras
+    from strategies.networks.backend import keras
 
     _check_layers(network)
     owned = stage_layers(network, row)
@@ -265,7 +265,7 @@ def _check_stages(row: Backbone, network: keras.Model) -> None:
 
 
 def _check_layers(network: keras.Model) -> None:
-    import keras
+    from strategies.networks.backend import keras
 
     last = network.operations[-1]
     if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax:
@@ -286,7 +286,7 @@ def _check_layers(network: keras.Model) -> None:
 
 def _count_calls(network: keras.Model) -> Counter[str]:
     """Returns how often each layer is used. Connects the layers of `network` once more."""
-    import keras
+    from strategies.networks.backend import keras
 
     calls: Counter[str] = Counter()
 

@@ -79,7 +79,7 @@ def build_backbone(
         >>> build_backbone(row, image_size=96, weights="random", last_stage="stage2").output_shape
         (None, 12, 12, 16)
     """
-    import keras
+    from strategies.networks.backend import keras
 
     size = backbone.image_size if image_size is None else image_size
     if size < backbone.min_image_size:
@@ -158,7 +158,7 @@ def stage_layers(model: keras.Model, backbone: Backbone) -> dict[str, tuple[str,
         >>> stage_layers(build_backbone(row, image_size=32, weights="random"), row)["stem"]
         ('Conv1', 'bn_Conv1', 'Conv1_relu')
     """
-    import keras
+    from strategies.networks.backend import keras
 
     # By type, since Keras numbers the names of layers that the network itself adds.
     input_layers = (keras.layers.InputLayer, keras.layers.Rescaling, keras.layers.Normalization)
@@ -193,7 +193,7 @@ def build_own(backbone: Backbone, model: keras.Model, size: int, weights: str) -
         UserError: If the layers do not allow that input size.
         WeightsError: If the file does not fit.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     if weights not in ("own", "random"):
         model = copy_model(model)
@@ -218,16 +218,16 @@ def build_own(backbone: Backbone, model: keras.Model, size: int, weights: str) -
 
 
 def _scale(inputs: keras.KerasTensor, row: Preprocessing) -> keras.KerasTensor:
-    from keras.layers import Rescaling
+    from strategies.networks.backend import keras
 
     if row.scale is None:
         return inputs
-    return Rescaling(list(row.scale), offset=list(row.offset), name=PREPROCESSING_LAYER)(inputs)
+    return keras.layers.Rescaling(list(row.scale), offset=list(row.offset), name=PREPROCESSING_LAYER)(inputs)
 
 
 def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None = None) -> keras.Model:
     """Returns the plain Keras network on top of the input and the scaling."""
-    import keras
+    from strategies.networks.backend import keras
 
     inputs = keras.Input((size, size, 3), name=INPUT)
     scaled = _scale(inputs, PREPROCESSING[backbone.preprocessing])
@@ -243,7 +243,7 @@ def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None =
 
 def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, weights_size: int | None, dense: bool) -> None:
     """Loads ImageNet weights: a cached file before a download, and the file for `size` before the native one."""
-    import keras
+    from strategies.networks.backend import keras
 
     imagenet = PretrainedNetwork(backbone=backbone.name, weights="imagenet", image_size=size)
     if backbone.package:
@@ -297,11 +297,11 @@ def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool
 
 
 def _adapt_first_kernel(network: keras.Model, row: Preprocessing) -> None:
-    from keras.layers import Conv2D
+    from strategies.networks.backend import keras
 
     if (row.order, row.factor) == ((0, 1, 2), (1.0, 1.0, 1.0)):
         return
-    first = next(layer for layer in network.layers if isinstance(layer, Conv2D))
+    first = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
     kernel, *others = first.get_weights()
     kernel = kernel[:, :, list(row.order)]
     for channel, factor in enumerate(row.factor):

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -111,6 +112,7 @@ def export(
     *,
     data: Any = None,
     overwrite: bool = False,
+    on_end: Callable[[Export], None] | None = None,
 ) -> Export:
     """Exports the model of a run, loads the exported model in a new process, and compares the two on images.
 
@@ -127,6 +129,8 @@ def export(
             used for the check; a dataset without a split is split with the plan's seed. Default: 64 synthetic images,
             which are a weaker check.
         overwrite: Whether the output folder may hold files already.
+        on_end: Called with the result when all files are written, before the export counts as finished. An export that
+            is interrupted earlier can be begun again.
 
     Returns:
         An `Export`. The same results are written to `export/<format>.json` within the run folder.
@@ -153,27 +157,32 @@ def export(
     _ = run.model  # a model that cannot be loaded is refused before any image is decoded
     pixels, images, num_unreadable = _pixels(run, data)
     expected = _probabilities(run, pixels)
-    with filling(folder) as temporary:  # only a checked export reaches the folder
+
+    def finish() -> None:
+        make_folder(record.parent)
+        write_json(record, result.to_dict())
+        if on_end is not None:
+            on_end(result)
+
+    with filling(folder, on_placed=finish) as temporary:  # only a checked export reaches the folder
         path = temporary / row.file
         _write(run, row, path)
         received = _reloaded(row, path, pixels)
         write_json(path.with_name(CLASS_NAMES), {"version": 1, "class_names": list(run.class_names)})
         num_bytes = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
+        result = Export(
+            format=row.name,
+            path=str(folder / row.file),
+            num_bytes=num_bytes,
+            images=images,
+            num_images=len(pixels),
+            num_unreadable=num_unreadable,
+            top1_agreement=float((expected.argmax(axis=1) == received.argmax(axis=1)).mean()),
+            largest_difference=float(np.abs(expected - received).max()),
+            runtime=f"{row.runtime} {version(row.runtime)}",
+            model_digest=_digest(run),
+        )
         record.unlink(missing_ok=True)
-    result = Export(
-        format=row.name,
-        path=str(folder / row.file),
-        num_bytes=num_bytes,
-        images=images,
-        num_images=len(pixels),
-        num_unreadable=num_unreadable,
-        top1_agreement=float((expected.argmax(axis=1) == received.argmax(axis=1)).mean()),
-        largest_difference=float(np.abs(expected - received).max()),
-        runtime=f"{row.runtime} {version(row.runtime)}",
-        model_digest=_digest(run),
-    )
-    make_folder(record.parent)
-    write_json(record, result.to_dict())
     return result
 
 
@@ -252,7 +261,7 @@ def _probabilities(run: RunFolder, pixels: np.ndarray) -> np.ndarray:
 
 
 def _write(run: RunFolder, row: Format, path: Path) -> None:
-    import keras
+    from strategies.networks.backend import keras
 
     model: keras.Model = run.model
     if row.name == "keras":
@@ -285,7 +294,7 @@ def _convertible(model: keras.Model) -> keras.Model:
     Keras compiles convolutions with one channel per group with XLA; they are replaced by depthwise convolutions.
     TensorFlow computes the exact GELU with `erfc`; it is replaced by the same function with `erf`.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     def is_depthwise(layer: keras.Layer) -> bool:
         grouped = isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters

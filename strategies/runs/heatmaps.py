@@ -54,7 +54,7 @@ def gradcam(model: keras.Model, images: Any, classes: int | Sequence[int] | None
         >>> strategies.gradcam(strategies.build_model(plan), photos, classes=1).shape
         (2, 64, 64)
     """
-    import keras
+    from strategies.networks.backend import keras
 
     size = int(model.input_shape[1])
     pixels = decode_images(load_images(images).items, size)
@@ -123,7 +123,7 @@ def _split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
     The second part ends in logits instead of probabilities.
     """
-    import keras
+    from strategies.networks.backend import keras
 
     last = model.layers[-1]
     if isinstance(last, keras.layers.Dense):
@@ -167,8 +167,9 @@ def _tensorflow(tail: keras.Model, maps: np.ndarray, one_hot: np.ndarray) -> np.
 
 
 def _torch(tail: keras.Model, maps: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
-    import keras
     import torch
+
+    from strategies.networks.backend import keras
 
     values = keras.ops.convert_to_tensor(maps).requires_grad_()
     score = (tail(values, training=False) * keras.ops.convert_to_tensor(one_hot)).sum()

@@ -52,7 +52,7 @@ class RunFolder:
             RunError: If Keras cannot load the model, or if it does not fit the plan of the run.
         """
         start_keras()
-        import keras
+        from strategies.networks.backend import keras
 
         path = self.path / MODEL
         try:

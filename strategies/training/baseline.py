@@ -85,7 +85,7 @@ def measure_baseline(
             seconds=seconds,
             extra_seconds=0.0,
         )
-    import keras
+    from strategies.networks.backend import keras
 
     started = time.perf_counter()
     alone = make_plan(

@@ -141,9 +141,9 @@ def variables(model: keras.Model) -> list[Any]:
 
 def values_of(held: Sequence[Any]) -> list[np.ndarray]:
     """Returns copies of the values of Keras variables."""
-    from keras.ops import convert_to_numpy
+    from strategies.networks.backend import keras
 
-    return [np.array(convert_to_numpy(variable.value)) for variable in held]
+    return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in held]
 
 
 def assign(held: Sequence[Any], values: Sequence[np.ndarray]) -> None:

@@ -55,8 +55,7 @@ def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
         >>> strategies.build_model(plan).output_shape
         (None, 2)
     """
-    import keras
-    from keras import layers
+    from strategies.networks.backend import keras
 
     last = plan.last_stage
     dense = next(stage.dense for stage in plan.stages if stage.name == last)
@@ -66,10 +65,12 @@ def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
         backbone = build_network(plan.network, dense=dense, last_stage=last)
         outputs = backbone.output
         if len(outputs.shape) == 4:
-            outputs = layers.GlobalAveragePooling2D(name=POOL)(outputs)
+            outputs = keras.layers.GlobalAveragePooling2D(name=POOL)(outputs)
         if plan.dropout:
-            outputs = layers.Dropout(plan.dropout, name=DROPOUT)(outputs)
-        outputs = layers.Dense(len(plan.class_names), activation="softmax", dtype="float32", name=CLASSIFIER)(outputs)
+            outputs = keras.layers.Dropout(plan.dropout, name=DROPOUT)(outputs)
+        outputs = keras.layers.Dense(len(plan.class_names), activation="softmax", dtype="float32", name=CLASSIFIER)(
+            outputs
+        )
         return keras.Model(backbone.input, outputs, name=plan.recipe)
     finally:
         keras.mixed_precision.set_global_policy(policy)
@@ -108,13 +109,13 @@ class StagedModel:
         BatchNormalization layers in inference mode are frozen: in Keras 3.15, calling them with `training=False` does
         not keep their statistics constant during `fit`. Compile the model afterward, with a new optimizer.
         """
-        from keras.layers import BatchNormalization
+        from strategies.networks.backend import keras
 
         owner = {name: stage for stage, names in self.layers.items() for name in names}
         for layer in self.model.layers:
             stage = owner.get(layer.name)
             layer.trainable = stage in phase.trains
-            if isinstance(layer, BatchNormalization) and layer.trainable:
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
                 policy = phase.batch_norm.get(str(stage), {"mode": "inference"})
                 layer.trainable = policy["mode"] == "train"
                 if layer.trainable:
@@ -143,7 +144,7 @@ class StagedModel:
         backbone = {*plan.kept_stages, *plan.rebuilt_stages}
         if phase.augmented or backbone & set(phase.trains):
             return None
-        import keras
+        from strategies.networks.backend import keras
 
         end = self.layers[plan.last_stage][-1]
         if POOL in {layer.name for layer in self.model.layers}:
@@ -158,15 +159,19 @@ class StagedModel:
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Returns a copy of every weight, by path."""
-        from keras.ops import convert_to_numpy
+        from strategies.networks.backend import keras
 
-        return {weight.path: np.array(convert_to_numpy(weight.value)) for weight in self.model.weights}
+        return {weight.path: np.array(keras.ops.convert_to_numpy(weight.value)) for weight in self.model.weights}
 
     def moving_paths(self) -> set[str]:
         """Returns the paths of all weights that training changes: trainable weights and BatchNorm statistics."""
-        from keras.layers import BatchNormalization
+        from strategies.networks.backend import keras
 
-        norms = (layer for layer in self.model.layers if isinstance(layer, BatchNormalization) and layer.trainable)
+        norms = (
+            layer
+            for layer in self.model.layers
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        )
         statistics = (weight for layer in norms for weight in layer.weights)
         return {weight.path for weight in (*self.model.trainable_weights, *statistics)}
 
@@ -180,7 +185,7 @@ class StagedModel:
         Raises:
             RuntimeError: If a frozen weight has changed, which is a defect of this software or of Keras.
         """
-        import keras
+        from strategies.networks.backend import keras
 
         moving = self.moving_paths()
         for path, value in self.snapshot().items():
@@ -192,7 +197,7 @@ class StagedModel:
 
     def finished(self) -> keras.Model:
         """Returns the trained model in float32, not compiled: it loads without this package and runs on any device."""
-        import keras
+        from strategies.networks.backend import keras
 
         model = self.model
         if self.precision != "float32":

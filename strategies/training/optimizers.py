@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import keras
+from strategies.networks.backend import keras
 
 SERIALIZABLE = "transfer_advisor"
 # The values of a phase's `solver`, except for `logistic`.

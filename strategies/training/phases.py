@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from strategies.data.batches import AugmentedViews, Batches
@@ -18,7 +17,7 @@ from strategies.display.progress import note, redraw, silenced
 from strategies.features.cache import FeatureCache
 from strategies.features.forward import forward
 from strategies.networks.backbones import CLASSIFIER
-from strategies.networks.backend import use_xla
+from strategies.networks.backend import keras, use_xla
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, class_weights
 from strategies.training.calibration import softmax

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
+from strategies.networks.backend import keras
 from strategies.plans.phase import Phase
 from strategies.training.metrics import paired_difference
 from strategies.training.run_files import MEASURES
@@ -161,17 +161,13 @@ class BalancedAccuracy(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch. Every image counts once, whatever its weight in the loss."""
-        from keras import ops
-
-        truth = ops.cast(y_true, "float32")
-        answers = ops.one_hot(ops.argmax(y_pred, axis=-1), truth.shape[-1], dtype="float32")
-        self.hits.assign_add(ops.sum(truth * answers, axis=0))
-        self.counts.assign_add(ops.sum(truth, axis=0))
+        truth = keras.ops.cast(y_true, "float32")
+        answers = keras.ops.one_hot(keras.ops.argmax(y_pred, axis=-1), truth.shape[-1], dtype="float32")
+        self.hits.assign_add(keras.ops.sum(truth * answers, axis=0))
+        self.counts.assign_add(keras.ops.sum(truth, axis=0))
 
     def result(self) -> Any:
         """Returns the mean recall of all batches so far."""
-        from keras import ops
-
-        present = ops.cast(self.counts > 0, "float32")
-        recall = self.hits / ops.maximum(self.counts, 1.0)
-        return ops.sum(recall * present) / ops.maximum(ops.sum(present), 1.0)
+        present = keras.ops.cast(self.counts > 0, "float32")
+        recall = self.hits / keras.ops.maximum(self.counts, 1.0)
+        return keras.ops.sum(recall * present) / keras.ops.maximum(keras.ops.sum(present), 1.0)

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from strategies.data.dataset import SPLITS, ImageDataset
+from strategies.data.dataset import SPLITS, ImageDataset, few_unreadable
+from strategies.data.decoding import decode_readable
 from strategies.data.pixels import MAX_BYTES, Pixels
 from strategies.display.progress import silenced
+from strategies.errors import DatasetError
 from strategies.features.forward import forward
+from strategies.networks.backend import keras
 from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
 from strategies.plans.planning import with_budget
@@ -88,7 +90,10 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
 
     Args:
         plan: Any plan.
-        dataset: The images of the plan, with their split.
+        dataset: The images of the plan, with their split. Unreadable files may be among them.
+
+    Raises:
+        DatasetError: If no training image can be decoded.
 
     Example:
         >>> import numpy as np
@@ -103,7 +108,7 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
         >>> cost.seconds(0.5) < cost.seconds()
         True
     """
-    sample = _sample(dataset)
+    sample = _sample(dataset, plan.image_size)
     phases = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
     timed = replace(plan, phases=tuple(phases), refit=False)
     stopwatch = _Stopwatch()
@@ -140,12 +145,22 @@ def _peak() -> int | None:
         return None
 
 
-def _sample(dataset: ImageDataset) -> ImageDataset:
-    """Returns a few training images, at least one per class. Every split gets the same ones."""
-    train = np.flatnonzero(np.array(dataset.split) == "train")
-    one_per_class = np.unique(dataset.labels[train], return_index=True)[1]
-    spread = np.linspace(0, len(train) - 1, TIMED_IMAGES).astype(int)  # repeats some if there are fewer images
-    chosen = train[np.concatenate([one_per_class, spread])]
+def _sample(dataset: ImageDataset, image_size: int) -> ImageDataset:
+    """Returns a few readable training images, at least one per class. Every split gets the same ones."""
+    train, unreadable = np.flatnonzero(np.array(dataset.split) == "train"), {-1: ""}
+    while unreadable:
+        train = np.setdiff1d(train, list(unreadable))
+        if not len(train):
+            reasons = {dataset.names[index]: reason for index, reason in unreadable.items()}
+            raise DatasetError(
+                f"Expected training images that can be decoded. Received: {dataset.source!r}, where none can: "
+                f"{few_unreadable(reasons)}. Fix or remove them."
+            )
+        one_per_class = np.unique(dataset.labels[train], return_index=True)[1]
+        spread = np.linspace(0, len(train) - 1, TIMED_IMAGES).astype(int)  # repeats some if there are fewer images
+        chosen = train[np.concatenate([one_per_class, spread])]
+        found = decode_readable([dataset.items[index] for index in chosen.tolist()], image_size)[1]
+        unreadable = {int(chosen[place]): reason for place, reason in found.items()}
     split = [name for name in SPLITS for _ in chosen]
     return replace(dataset.subset(np.tile(chosen, len(SPLITS))), split=tuple(split), group=None)
 

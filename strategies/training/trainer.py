@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from strategies.data.dataset import SPLITS, ImageDataset
@@ -23,7 +22,7 @@ from strategies.errors import DatasetError, PlanError
 from strategies.features.cache import default_cache
 from strategies.features.forward import forward
 from strategies.files import make_folder
-from strategies.networks.backend import usual_settings
+from strategies.networks.backend import keras, usual_settings
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, check_class_names, check_plan
 from strategies.training.baseline import measure_baseline

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -109,8 +112,6 @@ def test_the_rows_are_those_of_the_study(comparison, out):
         assert (row["dataset"], row["size"], row["num_images"]) == ("photos", "34", "34")
         assert float(row["accuracy"]) == outcome.test.accuracy
         found, expected = json.loads(row["fingerprint"]), json.loads(cell.fingerprint)
-        for measured in (found, expected):  # the images of the advice have a split by now
-            measured["profile"].pop("own_splits")
         # Random weights are others each time, and with them the curve.
         assert found.pop("depth_curve").keys() == expected.pop("depth_curve").keys()
         # With a cache the ruler may have been run by another engine, which rounds otherwise.
@@ -195,6 +196,28 @@ def test_a_budget_takes_the_largest_share_that_fits():
     assert fit_budget(costs, half * 0.999) == 0.49
     with pytest.raises(UserError, match=r"Received: minutes=0\.1, where about 0\.3 are needed"):
         fit_budget(costs, 0.1)
+    with pytest.raises(UserError, match=r"about 0\.8 are needed, to judge by a few steps of head_only, fine_tune_all"):
+        fit_budget(costs, 0.1, untimed=2)
+
+
+def test_too_few_minutes_are_noticed_before_anything_is_measured(photos, tmp_path, monkeypatch):
+    """By the recipe that trains most, if it does not fit; files that cannot be read do not count."""
+    root, timed = tmp_path / "photos", []
+    shutil.copytree(photos, root)
+    (root / "china" / "00.png").write_bytes(b"damaged")
+
+    def measure(plan, data):
+        timed.append(plan.recipe)
+        return _cost(plan.recipe, 30.0)
+
+    monkeypatch.setattr("advisor.comparison.recommend", None)
+    monkeypatch.setattr("strategies.training.timing.measure_cost", measure)
+    for minutes, expected in ((0.5, ["retrain_all"]), (1.5, list(RECIPES)[:0:-1])):
+        timed.clear()
+        with pytest.raises(UserError, match=r"where about 2\.\d are needed, to judge by a few steps of retrain_all"):
+            compare_recipes(root, minutes=minutes, out=tmp_path / "results.csv", **OPTIONS)
+        assert timed == expected
+    assert not (tmp_path / "results.csv").exists()
 
 
 def test_the_command_shortens_all_recipes_and_names_them_so(
@@ -233,6 +256,14 @@ def test_the_command_shortens_all_recipes_and_names_them_so(
     assert (code, shown) == (2, "")
     assert "another seed" in said
     assert out.read_bytes() == before
+    report = tmp_path / "report.html"
+    monkeypatch.setattr("strategies.training.trainer.train", lambda *given, **options: report.touch() or again(*given))
+    code, shown, said = _compare(advisor, photos, "--json", "--report", report)
+    assert (code, "exists already" in said) == (2, True)
+    assert json.loads(shown)["comparison"]["recipes"]
+    monkeypatch.setattr("strategies.training.trainer.train", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    code, _, said = _compare(advisor, photos, "--out", out)
+    assert (code, f"have their rows in {out}" in said) == (130, True)
 
 
 def _compare(advisor, photos, *options):
@@ -246,6 +277,7 @@ def _compare(advisor, photos, *options):
         (["--minutes", "0"], "minutes above 0"),
         (["--out", "nowhere/results.csv"], "does not exist"),
         (["--out", "mine.csv"], "'name', 'age'"),
+        (["--out", "new.csv", "--report", "./new.csv"], "two files"),
     ],
 )
 def test_what_cannot_be_done_is_refused_at_once(photos, options, sentence, tmp_path, monkeypatch, advisor):

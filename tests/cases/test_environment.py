@@ -1,7 +1,9 @@
 """What surrounds a command: the current folder, encodings, settings of Keras, folders that cannot be used, Ctrl-C."""
 
+import configparser
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -71,12 +73,37 @@ def test_no_file_of_the_current_folder_runs_as_code(data, tmp_path):
     assert not (here / "mark").exists(), (here / "mark").read_text()
 
 
-def test_python_m_leaves_the_current_folder_out(tmp_path):
+RESULTS = ROOT / "advisor" / "evidence" / "results" / "mobilenet_0.25_96px.csv"
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [("advisor backbones", b"MobileNetV2"), (f"advisor.evidence table --json '{RESULTS}'", b"head_only")],
+)
+def test_python_m_leaves_the_current_folder_out(tmp_path, command, shown):
     """Of what Python itself does not import before the package runs."""
     _plant(tmp_path, {*packages_distributions(), "strategies"} - {"advisor", *sys.stdlib_module_names})
-    done = _python("-m", "advisor", "backbones", cwd=tmp_path)
-    assert (done.returncode, b"MobileNetV2" in done.stdout) == (0, True), done.stderr.decode()
+    done = _python("-m", *shlex.split(command), cwd=tmp_path)
+    assert (done.returncode, shown in done.stdout) == (0, True), done.stderr.decode()
     assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("command", [["advisor", "backbones"], ["advisor-evidence", "table", "--json", str(RESULTS)]])
+def test_an_installed_command_imports_nothing_from_the_current_folder(tmp_path, command):
+    """Whatever name of a module a file has."""
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = settings["options.entry_points"]["console_scripts"].strip().splitlines()
+    module, function = dict(line.split(" = ") for line in lines)[command[0]].split(":")
+    script = tmp_path / "bin" / "command.py"  # as pip writes it
+    script.parent.mkdir()
+    script.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())")
+    here = tmp_path / "here"
+    here.mkdir()
+    _plant(here, {*sys.stdlib_module_names, *packages_distributions(), "advisor", "strategies", "sitecustomize"})
+    done = _python(script, *command[1:], cwd=here)
+    assert done.returncode == 0, done.stderr.decode()
+    assert not (here / "mark").exists(), (here / "mark").read_text()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
@@ -127,6 +154,26 @@ def test_settings_of_keras_and_folders_that_cannot_be_used_change_nothing(data, 
     done = _python("-P", "-c", TRAIN, data, run, environment=folders | {"KERAS_HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().splitlines()[-2:] == ["channels_first float16 float16", "{'float32'}"]
+
+
+FROM_PYTHON = """
+import sys, strategies
+import strategies.plans.planning as planning
+planning.FEW_IMAGES = planning.VERY_FEW_IMAGES = 0
+data, run = sys.argv[1:]
+dataset = strategies.split_dataset(strategies.load_dataset(data), seed=0)
+plan = strategies.make_plan(
+    "head_only", "MobileNetV2-0.35", weights="bundled", image_size=32, class_names=dataset.class_names, num_train=16)
+strategies.train(plan, dataset, run, cache=False)
+print(len(strategies.predict(run, [data])))
+"""
+
+
+def test_nothing_of_tensorflow_is_printed_from_python(data, tmp_path):
+    """Neither its start nor its warnings reach stderr, whichever function imports it first."""
+    done = _python("-P", "-c", FROM_PYTHON, data, tmp_path / "run", environment={"TF_CPP_MIN_LOG_LEVEL": "0"})
+    assert (done.returncode, done.stdout) == (0, b"24\n"), done.stderr.decode()
+    assert done.stderr == b""
 
 
 def test_an_interrupted_training_says_what_is_kept(advisor, data, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import re
+import shlex
 import shutil
 import tarfile
 import threading
@@ -31,10 +32,11 @@ from advisor.report.terminal import plain
 from advisor.report.text import result_parts, summarize
 from strategies.data.loading import load_dataset
 from strategies.errors import OutputError, RunError, UserError
-from strategies.files import OWN, check_output, filling, new_file, write_json
+from strategies.files import OWN, PLACING, check_output, filling, new_file, write_json
 from strategies.training.checkpoint import Checkpoint, State
 from strategies.training.run_files import CHECKPOINT, METRICS, PLAN, UNFINISHED, can_continue
 
+NETWORK = ("MobileNet-0.25", "random", 32)
 EXPORT = "export/keras.json"
 READ_BY_REPORT = (PLAN, METRICS, "history.csv", "class_names.json", "fingerprint.json", "pictures.json", EXPORT)
 
@@ -448,6 +450,58 @@ def test_a_folder_is_filled_at_once(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"mine.txt": "mine", "a.txt": "whole"}
 
 
+@pytest.mark.parametrize("name", ["a.txt", "b.txt"])
+def test_a_folder_that_was_being_filled_is_filled_again(tmp_path, monkeypatch, name):
+    """A command that was killed between two of its files begins again. With other files, the folder is refused."""
+    out = tmp_path / "out"
+
+    def fill_it():
+        with filling(check_output(out)) as temporary:
+            for file in ("a.txt", "b.txt"):
+                (temporary / file).write_text("whole")
+
+    _killed(monkeypatch, name, fill_it)
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds files"):
+        fill_it()
+    (out / "mine.txt").unlink()
+    fill_it()
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"a.txt": "whole", "b.txt": "whole"}
+    with pytest.raises(OutputError, match="holds files"):
+        fill_it()
+
+
+def test_the_mark_of_a_folder_that_is_being_filled_goes_last(tmp_path, monkeypatch):
+    """Whatever is left after a kill, the folder is filled again."""
+    out, removed = tmp_path / "out", {}
+    remove = Path.unlink
+
+    def record(path, **options):
+        removed[path.name] = sorted(file.name for file in out.iterdir())
+        remove(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", record)
+    with filling(out) as temporary:
+        (temporary / "a.txt").write_text("whole")
+    assert removed[PLACING] == [PLACING, "a.txt"]
+    assert [file.name for file in out.iterdir()] == ["a.txt"]
+
+
+def test_an_export_that_was_killed_before_its_report_is_begun_again(run, advisor, monkeypatch):
+    """It counts as finished only when the run's report shows it."""
+    monkeypatch.setattr("strategies.runs.exporting._reloaded", lambda row, path, pixels: np.ones((len(pixels), 2)))
+    shutil.rmtree(run / "export")
+    arguments = ("export", run, "--format", "keras", "--json")
+    for name in ("keras.json", "report.html"):
+        _killed(monkeypatch, name, lambda: advisor(*arguments))
+    code, out, err = advisor(*arguments)
+    assert (code, json.loads(out)["export"]["format"]) == (0, "keras"), err
+    assert {path.name for path in (run / "export").iterdir()} == {"keras", "keras.json"}
+    assert {path.name for path in (run / "export" / "keras").iterdir()} == {"model.keras", "class_names.json"}
+    code, _, err = advisor(*arguments)
+    assert (code, "--overwrite" in err, "--resume" in err) == (2, True, False)
+
+
 @pytest.mark.parametrize("command", ["recommend", "train", "compare", "check", "predict", "export", "evaluate"])
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(finished, advice, advisor, monkeypatch, command):
     """A file in the way of a folder; a full disk."""
@@ -511,6 +565,32 @@ def test_the_command_of_a_report_names_what_was_written(advice, command, words):
     values = advice_values(advice, {"sample": [], "suspects": {}, "mistakes": []}, command)
     assert values["repeat"].startswith("advisor train ")
     assert words in values["repeat"]
+
+
+@pytest.mark.parametrize("writes", ["recommend", "train"])
+def test_the_command_of_a_report_runs_in_any_folder(advice, advisor, tmp_path, monkeypatch, writes):
+    """Relative paths, with spaces in them, start from where the first command was typed."""
+    here, elsewhere = tmp_path / "my work", tmp_path / "elsewhere"
+    shutil.copytree(advice.dataset.source, here / "my photos")
+    (here / "my photos" / "cat" / "damaged.jpg").write_bytes(b"damaged")
+    elsewhere.mkdir()
+    monkeypatch.chdir(here)
+    options = dict(zip(("backbone", "weights", "image_size"), NETWORK, strict=True))
+    made = package.recommend("my photos", recipe="head_only", max_unreadable=0.1, **options)
+    command = f"advisor {writes} 'my photos' --max-unreadable 0.1 --out 'my out'"
+    made.save("my out", command=command) if writes == "recommend" else made.train(
+        "my out", command=command, cache=False
+    )
+    monkeypatch.chdir(elsewhere)
+    page = html.unescape((here / "my out" / "report.html").read_text())
+    (copied,) = {line for line in re.findall(r"<(?:pre|code)>(.*?)</", page) if line.startswith("cd ")}
+    words = shlex.split(copied)
+    assert words[0::2][:2] == ["cd", "&&"]
+    monkeypatch.chdir(words[1])
+    code, _, err = advisor(*words[4:], "--quiet")
+    assert (words[3], code) == ("advisor", 0), err
+    assert (here / "my out_again" / "model.keras").is_file()
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_secrets_of_a_url_are_written_and_shown_nowhere():

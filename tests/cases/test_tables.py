@@ -9,6 +9,7 @@ from pictures import fill
 
 from advisor.measure.profile import profile_images
 from strategies.data.loading import load_dataset
+from strategies.data.sources.paths import SPLIT_NAMES
 from strategies.errors import DatasetError
 
 ROWS = [(f"{kind}/{index:03d}.jpg", kind) for kind in ("cat", "dog") for index in range(3)]
@@ -310,3 +311,25 @@ def test_a_name_may_end_with_a_space(tmp_path):
     rows = [(f"{name}/000.jpg", label) for name, label in (("a", "cat"), ("b ", "cat"), ("c", "dog"), ("d", "dog"))]
     (tmp_path / "table.csv").write_text(_table("path,label", rows))
     assert load_dataset(tmp_path / "table.csv").names == tuple(path for path, _ in rows)
+
+
+@pytest.mark.parametrize(("word", "split"), SPLIT_NAMES.items())
+def test_a_word_for_a_split_means_the_same_in_a_table_as_in_a_folder(root, tmp_path, word, split):
+    """Whatever its case; one list holds the words."""
+    parts = ["train", "train", word.upper()] * 2
+    table = root / f"{tmp_path.name}.csv"
+    table.write_text(_table("path,label,split", [(*row, part) for row, part in zip(ROWS, parts, strict=True)]))
+    folder = tmp_path / "data"
+    for (path, _), part in zip(ROWS, parts, strict=True):
+        place = folder / part / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes((root / path).read_bytes())
+    read = {Path(name).name: part for name, part in zip(*_names_and_splits(table), strict=True)}
+    assert read["002.jpg"] == split
+    if word not in ("train", "training"):
+        assert set(zip(*_names_and_splits(folder), strict=True)) >= {(f"{word.upper()}/cat/002.jpg", split)}
+
+
+def _names_and_splits(source):
+    dataset = load_dataset(source)
+    return dataset.names, dataset.split

@@ -3,7 +3,7 @@
 The network learns to reproduce the features that a network with ImageNet weights has for the same photo, at every
 depth. The photos have only 64 px. Random crops of them, enlarged, keep the network from memorizing the photos.
 
-    python -m strategies.networks.bundled.train PHOTOS weights.h5
+    python -P -m strategies.networks.bundled.train PHOTOS weights.h5
 
 Reference:
     Features as targets: Romero et al. 2015, FitNets: Hints for Thin Deep Nets, equation 3. Random crops: Beyer et al.
@@ -18,14 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from PIL import Image
 
 from strategies.data.decoding import decode_images
 from strategies.data.loading import load_images
 from strategies.networks.backbones import get_backbone
-from strategies.networks.backend import use_xla
+from strategies.networks.backend import keras, use_xla
 from strategies.networks.pretrained import build_backbone
 
 BACKBONE = "MobileNetV2-0.35"
@@ -167,7 +166,7 @@ def _batch_norms(network: keras.Model) -> list[keras.layers.BatchNormalization]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads photos, trains the network and writes its weights."""
-    parser = argparse.ArgumentParser(prog="python -m strategies.networks.bundled.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -P -m strategies.networks.bundled.train", description=__doc__)
     parser.add_argument("photos", type=Path, help="a folder of photos")
     parser.add_argument("out", type=Path, help="the weights file to write: NAME.weights.h5")
     parser.add_argument("--epochs", type=int, default=EPOCHS)

@@ -1,6 +1,7 @@
 """Decoding and resizing."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,16 @@ def test_a_pixel_cache_returns_what_was_put_there_and_decodes_the_rest(photos):
     assert not pixels[0].any()
     assert (pixels[1] == decode_image(items[1], 32)).all()
     assert PixelCache([224], 1_000_000).sizes == ()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, Pillow holds its library for TIFF files in itself")
+def test_nothing_is_printed_about_a_damaged_tiff(tmp_path, capfd):
+    """The library in which Pillow decodes it writes to stderr by itself."""
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype="uint8")
+    Image.fromarray(pixels).save(path, compression="tiff_lzw")
+    content = path.read_bytes()
+    path.write_bytes(content[:2000] + bytes(200) + content[2200:])
+    with pytest.raises(UnreadableImage):
+        decode_image(path)
+    assert capfd.readouterr() == ("", "")

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import fill
 
 import strategies.training.timing
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset
+from strategies.errors import DatasetError
 from strategies.plans.cost import RecipeCost
 from strategies.plans.planning import make_plan
 from strategies.training.timing import TIMED_IMAGES, TIMED_STEPS, PlanCost, _peak, measure_cost
@@ -95,6 +97,35 @@ def test_a_few_steps_on_a_few_images_of_every_class_are_timed(monkeypatch):
     assert len(cost.per_step) == 1
     assert cost.seconds(0.5) < cost.seconds() + 1e-6
     assert 8 < cost.start <= 9
+
+
+def test_unreadable_files_are_not_timed(tmp_path, monkeypatch):
+    """Others take their place; where all training images are unreadable, one sentence names some."""
+    seen = {}
+
+    class SeenError(Exception):
+        pass
+
+    def train(plan, data, **_):
+        seen["items"] = set(data.items)
+        raise SeenError
+
+    monkeypatch.setattr(strategies.training.timing, "train", train)
+    for number, name in enumerate(("cat", "dog")):
+        fill(tmp_path / name, 4, number)
+    damaged = sorted((tmp_path / "cat").iterdir())[:2]
+    for path in damaged:
+        path.write_bytes(b"damaged")
+    data = load_dataset(tmp_path)
+    data = replace(data, split=("train",) * len(data))
+    plan = make_plan("head_only", "MobileNet-0.25", class_names=data.class_names, num_train=8, image_size=32)
+    with pytest.raises(SeenError):
+        measure_cost(plan, data)
+    assert seen["items"] == set(data.items) - set(damaged)
+    for path in data.items:
+        path.write_bytes(b"damaged")
+    with pytest.raises(DatasetError, match="where none can: 'cat/"):
+        measure_cost(plan, data)
 
 
 def test_timing_prints_nothing_and_leaves_stderr_as_it_is(capfd, monkeypatch):
