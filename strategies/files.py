@@ -336,7 +336,7 @@ def load_json(path: str | Path, *, error: type[UserError] = UserError) -> Any:
     try:
         with open_regular(path) as file:
             text = file.read().decode("utf-8")
-        values = json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_whole)
+        values = parse_json(text)
         if _SURROGATE.search(text):
             json.dumps(values, ensure_ascii=False).encode("utf-8")
     except RecursionError as problem:
@@ -352,6 +352,15 @@ def load_json(path: str | Path, *, error: type[UserError] = UserError) -> Any:
             f"Expected a file in JSON. Received: {str(path)!r} ({_short(in_a_sentence(problem))}). Fix or restore it."
         ) from problem
     return values
+
+
+def parse_json(text: str) -> Any:
+    """Returns the content of JSON. Numbers are finite, and whole numbers have at most 64 bits.
+
+    Raises:
+        ValueError: If it is not JSON, or a number is none of these.
+    """
+    return json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_whole)
 
 
 def _refuse_number(text: str) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 
 from strategies.data.value_range import FULL_RANGE, RANGES
 from strategies.errors import PlanError, UserError, in_a_sentence
-from strategies.files import check_schema, load_json
+from strategies.files import check_schema, load_json, parse_json
 from strategies.networks.backbones import CLASSIFIER, Stage
 from strategies.networks.network import PretrainedNetwork
 from strategies.plans.freeze_map import FreezeRow, derive_freeze_map
@@ -299,10 +299,10 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
 
 
 def _check_finite(values: Mapping[str, Any]) -> None:
-    # JSON has no NaN and no infinity, but Python's reader accepts them.
+    # A file was read so, but the values may come from elsewhere.
     try:
-        json.dumps(values, allow_nan=False)
+        parse_json(json.dumps(values))
     except ValueError as error:
         raise PlanError(
-            f"Expected finite numbers in a plan. Received: NaN or infinity ({in_a_sentence(error)}). Fix the file."
+            f"Expected finite numbers of at most 64 bits in a plan. Received: {in_a_sentence(error)}. Fix the plan."
         ) from error

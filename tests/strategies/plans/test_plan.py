@@ -21,14 +21,16 @@ def _states(plan):
     return {row.stage: [cell.state for cell in row.cells] for row in plan.freeze_map}
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400])
 def test_numbers_that_are_not_finite_are_refused(number, tmp_path):
     """Python's JSON reads them, wherever they stand; neither brackets alone nor a pipe are a plan."""
     values = _plan().to_dict()
-    values["phases"][-1]["weight_decay"] = number
+    values["phases"][-1]["learning_rate"]["classifier"] = number
     (tmp_path / "plan.json").write_text(json.dumps(values))
     with pytest.raises(PlanError, match="finite"):
         read_plan(tmp_path / "plan.json")
+    with pytest.raises(PlanError, match="finite"):
+        plan_from_dict(values)
     (tmp_path / "plan.json").write_text("[" * 100_000)
     os.mkfifo(tmp_path / "pipe.json")
     for name in ("plan.json", "pipe.json"):
