@@ -403,12 +403,12 @@ def check_schema(
         problem = jsonschema.exceptions.best_match(_validator()(schema).iter_errors(values))
     except RecursionError as nested:
         raise error(
-            f"Expected a {name} that follows its schema. Received: {where}nested too deeply. Fix it."
+            f"Expected content that follows the schema of {name}.json. Received: {where}nested too deeply. Fix it."
         ) from nested
     if problem is not None:
         place = "/".join(str(part) for part in problem.absolute_path) or "the top level"
         raise error(
-            f"Expected a {name} that follows its schema. Received: {where}at {_short(place)}: "
+            f"Expected content that follows the schema of {name}.json. Received: {where}at {_short(place)}: "
             f"{_short(problem.message)}. Fix it."
         )
 

@@ -185,7 +185,7 @@ def learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
         history: Rows of `history.csv`, as text or as numbers.
 
     Returns:
-        Two charts, or none if there is only one row: a head that is solved exactly has no learning curve.
+        Two charts, or none if no phase has steps: a head that is solved exactly has no learning curve.
     """
     rows, starts, before, last = [], [], 0, 0
     for number, row in enumerate(history):
@@ -195,9 +195,8 @@ def learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
             starts.append((before, str(row["phase"])))
         last = step
         rows.append({"x": before + step, **{name: _number(row.get(name)) for name in _CURVES}})
-    if len(rows) < 2:
+    if not rows or not (end := rows[-1]["x"]):
         return []
-    end = max(rows[-1]["x"] or 1, 1)
     steps = Axis(
         label="steps, all phases", low=0, high=end, ticks=[(step, f"{step:,.0f}") for step in steps_of(0, end, most=5)]
     )

@@ -283,6 +283,7 @@ def test_phases_follow_one_another_in_the_learning_curves():
     row = {"phase": "head", "step": "0", "loss": "1", "accuracy": "0.5", "val_loss": "", "val_accuracy": ""}
     more = [row | {"phase": "whole", "step": str(step), "val_loss": "0.9"} for step in (10, 20)]
     assert learning_charts([row]) == []
+    assert learning_charts([row, row | {"phase": "refit_head"}]) == []  # neither has steps
     accuracy, loss = learning_charts([row, *more, row | {"phase": "last", "step": "5"}])
     assert [x for x, _ in accuracy.series[0].points] == [0, 10, 20, 25]
     assert [mark.value for mark in accuracy.marks] == [0, 0, 20]
