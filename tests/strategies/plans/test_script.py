@@ -13,12 +13,12 @@ from PIL import Image
 import strategies
 from strategies.data.decoding import decode_image
 from strategies.data.value_range import with_range
-from strategies.errors import OutputError, PlanError, UserError
+from strategies.errors import PlanError
+from strategies.files import write_json
 from strategies.networks.backbones import BACKBONES
 from strategies.plans import script as scripting
 from strategies.plans.plan import STRENGTHS
 from strategies.plans.planning import with_rates
-from strategies.plans.script import save_network
 from strategies.recipes import RECIPES
 from strategies.training import head as classifier
 from strategies.training.model import StagedModel
@@ -165,7 +165,7 @@ def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatc
     assert abs(theirs - ours) < 0.1
 
 
-def test_a_script_reads_a_network_that_is_not_part_of_keras(tiles, tmp_path):
+def test_a_script_reads_a_network_that_is_not_part_of_keras(advisor, tiles, tmp_path):
     """EfficientNet-Lite0 from a file: stages, layers and numbers of weights are those of the plan."""
     import keras
 
@@ -178,13 +178,18 @@ def test_a_script_reads_a_network_that_is_not_part_of_keras(tiles, tmp_path):
         weights="random",
         budget=0.002,
     )
-    (tmp_path / "lite.py").write_text(strategies.write_script(plan), encoding="utf-8")
+    write_json(tmp_path / "plan.json", plan.to_dict())
     network = tmp_path / "network.keras"
-    save_network(plan, network)
-    with pytest.raises(OutputError, match="exists already"):
-        save_network(plan, network)
-    with pytest.raises(UserError, match=r"ends in \.keras"):
-        save_network(plan, tmp_path / "network.h5")
+    code, printed, said = advisor("script", tmp_path, "--network", network)
+    assert (code, str(network) in said) == (0, True)
+    (tmp_path / "lite.py").write_text(printed, encoding="utf-8")
+    for options, sentence in (
+        ([], r"Expected --network FILE"),
+        (["--network", network], "exists already"),
+        (["--network", tmp_path / "network.h5"], r"ends in \.keras"),
+    ):
+        code, printed, said = advisor("script", tmp_path, *options)
+        assert (code, printed, bool(re.search(sentence, said))) == (2, "", True)
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, str(tiles), str(network), "lite"],
         cwd=tmp_path, capture_output=True, text=True, timeout=600,
@@ -322,3 +327,6 @@ def test_the_command_prints_the_script(advisor, small_run, tmp_path):
     code, printed, errors = advisor("script", tmp_path)
     assert (code, printed) == (2, "")
     assert "(No such file or directory). Check the path." in errors
+    code, printed, errors = advisor("script", folder, "--network", tmp_path / "network.keras")
+    assert (code, printed) == (2, "")
+    assert "Leave it out" in errors
