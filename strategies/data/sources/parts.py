@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from strategies.data.dataset import ImageDataset
+from strategies.data.dataset import SPLITS, ImageDataset
 from strategies.data.sources.paths import SPLIT_NAMES
 from strategies.errors import DatasetError, few
 
@@ -61,7 +61,18 @@ def read_parts(source: Any, *, read: Callable[[Any], ImageDataset]) -> ImageData
         if any(groups)
         else None,
         ignored={f"{name}/{file}": why for name, part in parts.items() for file, why in part.ignored.items()},
-        notes=tuple(dict.fromkeys(note for part in parts.values() for note in part.notes)),
+        notes=tuple(dict.fromkeys(note for name, part in parts.items() for note in _notes(name, part))),
+    )
+
+
+def _notes(name: str, part: ImageDataset) -> tuple[str, ...]:
+    """Returns the notes of a part, and what to say if it has another split of its own."""
+    others = [split for split in SPLITS if split in (part.split or ()) and split != SPLIT_NAMES[name.lower()]]
+    if not others:
+        return part.notes
+    return (
+        *part.notes,
+        f"The whole part {name!r} is taken as such, also its images called {few(others)} there.",
     )
 
 

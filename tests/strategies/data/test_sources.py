@@ -253,6 +253,10 @@ def test_parts_keep_their_splits(tmp_path):
     assert dataset.names[0] == "train/cat/0.png"
     numbers = {"train": (PIXELS, [10, 10, 2, 2]), "test": (PIXELS[:1], [2])}
     assert load_dataset(numbers).class_names == ("2", "10")
+    inner = _zip(tmp_path, {f"{part}/{name}": content for part in ("train", "test") for name, content in FILES.items()})
+    whole = load_dataset({"train": inner, "test": few}, for_training=False)
+    assert whole.split == ("train",) * 8 + ("test",) * 2
+    assert whole.notes == ("The whole part 'train' is taken as such, also its images called 'test' there.",)
     for wrong in ({}, {"test": few}, {"train": few, "unsupervised": few}):
         with pytest.raises(DatasetError, match="dictionary with train"):
             load_dataset(wrong)
