@@ -17,7 +17,17 @@ from advisor.recommendation import Recommendation, plan_for, recommend
 from advisor.report.files import save_comparison
 from advisor.report.html import comparison_fragment
 from advisor.report.text import summarize_comparison
-from advisor.results import KEY, VARIANT, append_rows, check_results, is_known, make_fingerprint, make_row, metrics_of
+from advisor.results import (
+    KEY,
+    VARIANT,
+    append_rows,
+    check_results,
+    known_keys,
+    make_fingerprint,
+    make_row,
+    metrics_of,
+    read_results,
+)
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset, with_groups
@@ -157,7 +167,8 @@ def compare_recipes(
         outcomes.append(outcome)
         if results is not None:  # at once, so that an interruption loses one training at most
             row = make_row(key, outcome.metrics, num_images=num_images, fingerprint=fingerprint)
-            append_rows(results, [] if is_known(results, key) else [row])
+            if tuple(map(str, key)) not in known_keys(read_results(results)):
+                append_rows(results, [row])
     return Comparison(advice=advice, outcomes=tuple(outcomes))
 
 

@@ -141,7 +141,7 @@ def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
             f"Expected a file of complete lines. Received: {str(path)!r}, whose last line is truncated. Complete or "
             f"delete that line."
         )
-    existing, wanted = {tuple(row[name] for name in KEY) for row in rows}, [tuple(map(str, key)) for key in keys]
+    existing, wanted = known_keys(rows), [tuple(map(str, key)) for key in keys]
     known = [key for key in wanted if key in existing]
     if known and len(known) == len(wanted):  # with fewer, an earlier run was interrupted
         shared = ", ".join(f"{name} {value}" for name, value in zip(KEY[:-1], known[0], strict=False))
@@ -164,6 +164,6 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             writer.writerows(rows)
 
 
-def is_known(path: Path, key: Sequence[Any]) -> bool:
-    """Returns whether a results file holds the row with these values of the columns `KEY`."""
-    return tuple(map(str, key)) in {tuple(row[name] for name in KEY) for row in read_results(path)}
+def known_keys(rows: Iterable[Mapping[str, str]]) -> set[tuple[str, ...]]:
+    """Returns the values of the columns `KEY` that rows of a results file have, as text."""
+    return {tuple(row[name] for name in KEY) for row in rows}

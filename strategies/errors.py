@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-HIDDEN = "***"  # in place of what is secret in a URL
+_HIDDEN = "***"  # in place of what is secret in a URL
 _USER = re.compile(r"(?<=://)[^/\s'\"]*@")
 _QUERY = re.compile(r"(?<=[^\s'\"?#])[?#][^\s'\"]*=[^\s'\"]*")
 
@@ -72,7 +72,7 @@ def redacted(text: str) -> str:
 
 
 def _without_secrets(url: re.Match[str]) -> str:
-    return _QUERY.sub(f"?{HIDDEN}", _USER.sub(f"{HIDDEN}@", url[0]))
+    return _QUERY.sub(f"?{_HIDDEN}", _USER.sub(f"{_HIDDEN}@", url[0]))
 
 
 def few(names: Sequence[str], most: int = 5) -> str:

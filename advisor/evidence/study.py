@@ -17,7 +17,7 @@ from advisor.measure.probes import DepthCurve, measure_depth_curve
 from advisor.measure.profile import profile_dataset
 from advisor.measure.similarity import measure_similarity
 from advisor.recommendation import plan_for
-from advisor.results import KEY, VARIANT, append_rows, make_fingerprint, make_row, metrics_of, read_results
+from advisor.results import VARIANT, append_rows, known_keys, make_fingerprint, make_row, metrics_of, read_results
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset, with_groups
@@ -209,7 +209,7 @@ def run_study(
         if name not in datasets:
             raise unknown_name("dataset", name, datasets)
     chosen = {name: dataset for name, dataset in datasets.items() if name in only or not only}
-    done = {tuple(row[name] for name in KEY) for row in read_results(out)}
+    done = known_keys(read_results(out))
     places: dict[tuple[str, str, int], int] = {}
     started, count = clock(), 0
     cell: MeasuredImages | None = None

@@ -311,7 +311,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("build", REFUSED, ids=lambda build: build.__name__)
 def test_a_dataset_of_unreadable_images_is_refused_in_one_sentence(build, tmp_path, capfd):
-    """And a library says nothing on its own."""
+    """The libraries that decode them print nothing themselves."""
     build(tmp_path)
     with pytest.raises(DatasetError, match=REFUSED[build]):
         advisor.profile_images(tmp_path, max_unreadable=1)
