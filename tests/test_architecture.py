@@ -47,7 +47,7 @@ WINGS = (
     "advisor.rules",
     "advisor.measure",
     "advisor.quality",
-    "advisor.thresholds",
+    "advisor.calibration",
     "advisor.safe_path",
     "advisor._version",
     "strategies.runs",

@@ -21,7 +21,7 @@ from advisor.rules import (
     evidence_rows,
     rate_factor,
 )
-from advisor.thresholds import thresholds
+from advisor.calibration import thresholds
 from strategies.errors import UnknownNameError, UserError
 from strategies.recipes import RECIPES
 

@@ -1,7 +1,7 @@
 """The fitted numbers behind the advice."""
 
 from advisor.rules import EVIDENCE, MEASURES
-from advisor.thresholds import fitted, landmarks, thresholds
+from advisor.calibration import fitted, landmarks, thresholds
 
 
 def test_a_dataset_of_the_study_is_judged_by_numbers_fitted_without_it():

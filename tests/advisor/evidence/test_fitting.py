@@ -11,7 +11,7 @@ from advisor.evidence.cells import read_cells
 from advisor.evidence.fitting import ALWAYS, fit, fit_rates, gather
 from advisor.evidence.page import STUDY, results
 from advisor.rules import EVIDENCE, RULES, choose
-from advisor.thresholds import calibration
+from advisor.calibration import calibration
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from advisor.evidence.plots import draw_figures
 from advisor.evidence.study import CHANGES, METHODS, draw, read_datasets, run_study
 from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, variants_table
 from advisor.results import COLUMNS, read_results
-from advisor.thresholds import thresholds
+from advisor.calibration import thresholds
 from strategies.data.loading import load_dataset
 from strategies.errors import DatasetError, UserError
 from strategies.networks.network import PretrainedNetwork

@@ -1,0 +1,138 @@
+"""What each recipe is expected to reach on a dataset: what it reached in the study's cells like this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from advisor.calibration import StudiedCell, studied_cells
+from advisor.likeness import LIKENESS, OVERALL, Likeness, weigh
+from advisor.rules import Facts
+from strategies.recipes import RECIPES
+
+INTERVAL = (0.1, 0.9)  # quantiles: an 80% interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a recipe is expected to reach. Accuracies and gains are fractions.
+
+    Attributes:
+        accuracy: Expected test accuracy.
+        low: Lower end of its 80% interval.
+        high: Upper end.
+        gain: Expected accuracy minus that of `head_only`.
+        right: How often no other recipe was better by more than a point in the cells like this one, a fraction.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    gain: float
+    right: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What each recipe is expected to reach, and what that rests on.
+
+    Attributes:
+        recipes: Recipe -> what it is expected to reach.
+        num_like: Number of cells exactly like this one that would carry as much weight as all cells together.
+        datasets: Names of the datasets of the study that are most like this one, the most alike first.
+        known: Whether an image could be held out, so that the accuracy of a new head is known. Otherwise it is taken
+            from the study, and only differences between recipes are of use.
+    """
+
+    recipes: Mapping[str, Expected]
+    num_like: float
+    datasets: tuple[str, ...]
+    known: bool
+
+    def __getitem__(self, recipe: str) -> Expected:
+        return self.recipes[recipe]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for `plan.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Expectation:
+        """Reads the expectation of `plan.json`."""
+        recipes = {name: Expected(**row) for name, row in values["recipes"].items()}
+        return cls(**{**values, "recipes": recipes, "datasets": tuple(values["datasets"])})
+
+
+def expect(
+    facts: Facts, cells: Sequence[StudiedCell] | None = None, *, rows: Sequence[Likeness] = LIKENESS
+) -> Expectation:
+    """Returns what each recipe is expected to reach on a measured dataset.
+
+    The expectation is a mean over the cells of the study, weighted by how much they are like this dataset. What is
+    averaged is the share of the errors of a new head, cross-validated, that each recipe removed. It is then applied to
+    the head's errors on this dataset, which are measured.
+
+    Args:
+        facts: What was measured.
+        cells: Cells of the study; default: all.
+        rows: The measures that make a cell like this dataset.
+
+    Example:
+        >>> from advisor.expectation import expect
+        >>> from advisor.rules import Facts
+        >>> import advisor, json
+        >>> expect.__name__
+        'expect'
+    """
+    studied = studied_cells() if cells is None else cells
+    alike = weigh(facts.measures(), studied, rows)
+    total = alike.sum() + OVERALL
+    weights = (alike + OVERALL / len(studied)) / total
+    heads = np.array([cell.measures["head_accuracy"] for cell in studied])
+    known = ~np.isnan(heads)
+    head = facts.head_accuracy
+    if head is None:
+        head = float(np.average(heads[known], weights=weights[known]))
+    found = {}
+    for name in RECIPES:
+        reached = np.array([cell.accuracy[name] for cell in studied])
+        removed = _removed(reached[known], heads[known])
+        share = float(np.average(removed, weights=weights[known]))
+        low, high = _quantiles(removed, weights[known], INTERVAL)
+        right = float(np.average([cell.right[name] for cell in studied], weights=weights))
+        found[name] = (share, low, high, right)
+    of_head = found["head_only"][0]
+    return Expectation(
+        recipes={
+            name: Expected(
+                accuracy=_applied(head, share),
+                low=_applied(head, low),
+                high=_applied(head, high),
+                gain=_applied(head, share) - _applied(head, of_head),
+                right=right,
+            )
+            for name, (share, low, high, right) in found.items()
+        },
+        num_like=float(alike.sum()),
+        datasets=tuple(dict.fromkeys(studied[place].dataset for place in np.argsort(-alike, kind="stable"))),
+        known=facts.head_accuracy is not None,
+    )
+
+
+def _removed(reached: np.ndarray, head: np.ndarray) -> np.ndarray:
+    """Returns which share of the errors of a new head was removed; negative where errors were added."""
+    return (reached - head) / np.maximum(1 - head, 0.01)
+
+
+def _applied(head: float, share: float) -> float:
+    return float(min(1.0, max(0.0, head + max(1 - head, 0.01) * share)))
+
+
+def _quantiles(values: np.ndarray, weights: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """Returns weighted quantiles."""
+    order = np.argsort(values)
+    middle = np.cumsum(weights[order]) - weights[order] / 2
+    return np.interp(np.array(shares) * weights.sum(), middle, values[order]).tolist()
