@@ -30,8 +30,8 @@ RecipeName = Annotated[
 Prefer = Annotated[
     str,
     typer.Option(
-        help="accuracy: the recipe that is expected to reach the most; balanced: the cheapest within half a point of "
-        "it; speed: the cheapest within two points."
+        help="'accuracy': the recipe that is expected to reach the most; 'balanced': the cheapest within half a point "
+        "of it; 'speed': the cheapest within two points."
     ),
 ]
 ImageSize = Annotated[
