@@ -94,16 +94,12 @@ class Race:
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """Accuracy of each candidate on the images of all its rounds, a fraction."""
+        """Accuracy of each candidate on the images of all its rounds, a fraction: fewer images where it was dropped."""
         return {name: _mean([each for each in self.rounds if name in each.accuracy], name) for name in self.candidates}
 
     def __str__(self) -> str:
-        reached = {name: f"{name} {value:.1%}" for name, value in self.accuracy.items()}
-        lost = [
-            f"{reached[each.dropped]} after round {number}"
-            for number, each in enumerate(self.rounds, start=1)
-            if each.dropped is not None
-        ]
+        reached = [f"{name} {self.accuracy[name]:.1%}" for name in (self.winner, self.runner_up)]
+        dropped = [f"{each.dropped} after round {number}" for number, each in enumerate(self.rounds, 1) if each.dropped]
         if self.decided:
             end = f"so {self.winner} wins"
         elif self.winner == self.candidates[0]:
@@ -112,9 +108,9 @@ class Race:
             end = f"too close to call, so the better of the two, {self.winner}, wins"
         return (
             f"A race trained {len(self.candidates)} recipes with {self.share:.0%} of their steps on "
-            f"{self.num_images:,} images, each held out once: {reached[self.winner]}, {reached[self.runner_up]}"
-            f"{'; dropped: ' if lost else ''}{', '.join(lost)}. The difference is {100 * self.difference:+.1f} ± "
-            f"{100 * self.standard_error:.1f} points, {end}."
+            f"{self.num_images:,} images, each held out once: {', '.join(reached)}"
+            f"{'; dropped: ' if dropped else ''}{', '.join(dropped)}. The difference is "
+            f"{100 * self.difference:+.1f} ± {100 * self.standard_error:.1f} points, {end}."
         )
 
     @classmethod
