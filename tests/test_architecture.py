@@ -42,6 +42,7 @@ WINGS = (
     "advisor.results",
     "advisor.advice",
     "advisor.pilot",
+    "advisor.race",
     "advisor.outlook",
     "advisor.cautions",
     "advisor.rules",

@@ -1,4 +1,4 @@
-"""The command `advisor-evidence`: runs the study in parts, fits the advice to it, scores it, and writes the tables."""
+"""The command `advisor-evidence`: runs the study and the races, fits the advice, scores it, and writes the tables."""
 
 from __future__ import annotations
 
@@ -37,6 +37,18 @@ def main() -> None:
     run.add_argument("--weights", default="imagenet")
     run.add_argument("--image-size", type=int, default=96)
     run.add_argument("--budget-minutes", type=float)
+    race = commands.add_parser("race", help="race all recipes briefly on what is missing, and append a row for each")
+    race.add_argument("--datasets", type=Path, required=True, help="folder of datasets, each a class folder")
+    race.add_argument("--results", type=Path, help="CSV file of the study: race only what it holds; default: all")
+    race.add_argument("--out", type=Path, required=True, help="CSV file that rows are appended to")
+    race.add_argument("--sizes", default="100,300,1000,full", help="numbers of training and validation images")
+    race.add_argument("--seeds", type=int, default=1)
+    race.add_argument("--only", default="", help="names of datasets, in the order of the races; default: all")
+    race.add_argument("--backbone", default="MobileNetV2-0.35")
+    race.add_argument("--weights", default="imagenet")
+    race.add_argument("--image-size", type=int, default=96)
+    race.add_argument("--limit", type=float, default=0.5, help="part of the steps of fine_tune_all that a race takes")
+    race.add_argument("--budget-minutes", type=float)
     table = commands.add_parser("table", help="print the tables of one or more results files, in Markdown")
     table.add_argument("results", type=Path, nargs="+", help="CSV files of one backbone and image size")
     table.add_argument("--json", action="store_true", help="print the numbers of the table of recipes as JSON")
@@ -89,6 +101,23 @@ def _run(given: argparse.Namespace) -> None:
         budget_minutes=given.budget_minutes,
     )
     print(f"Appended {count} runs to {given.out}", file=sys.stderr)
+
+
+def _race(given: argparse.Namespace) -> None:
+    from advisor.evidence.races import run_races
+
+    count = run_races(
+        given.datasets,
+        given.out,
+        PretrainedNetwork(backbone=given.backbone, image_size=given.image_size, weights=given.weights),
+        rows=None if given.results is None else _read([given.results]),
+        sizes=given.sizes.split(","),
+        seeds=given.seeds,
+        only=tuple(name for name in given.only.split(",") if name),
+        limit=given.limit,
+        budget_minutes=given.budget_minutes,
+    )
+    print(f"Appended {count} races to {given.out}", file=sys.stderr)
 
 
 def _read(paths: list[Path]) -> list[dict[str, str]]:
@@ -167,6 +196,7 @@ def _table(given: argparse.Namespace) -> None:
 
 COMMANDS = {
     "run": _run,
+    "race": _race,
     "table": _table,
     "fit": _fit,
     "score": _score,
