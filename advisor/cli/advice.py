@@ -56,6 +56,7 @@ def recommend(
     """
     from advisor.recommendation import recommend as advise
     from advisor.report.files import check_advice_folder
+    from advisor.report.next_step import next_command
     from advisor.report.terminal import show
     from advisor.report.text import advice_parts
 
@@ -82,7 +83,10 @@ def recommend(
     if output.as_json:
         print_json({"fingerprint": advice.fingerprint(), "plan": advice.plan.to_dict()})
     else:
-        show(advice_parts(advice, command=typed_command(), verbose=verbose), quiet=output.quiet)
+        step = next_command(advice, typed_command())
+        show(advice_parts(advice, next_step=step, verbose=verbose), quiet=output.quiet)
+        if not (verbose or output.quiet):
+            note("All numbers, and the freeze map: --verbose")
 
 
 @with_options

@@ -49,17 +49,18 @@ def _value_of(option: str, words: Sequence[str]) -> str | None:
     return None
 
 
-def next_command(advice: Advice, command: str | None) -> str:
-    """Returns what to type next: the command that trains the plan of an advice, or Python where none was typed.
+NEXT_IN_PYTHON = 'advice.train("run/")'
+
+
+def next_command(advice: Advice, command: str) -> str:
+    """Returns what to type next: the command that trains the plan of an advice.
 
     It has the options that were typed, and the plan where one was written.
 
     Args:
         advice: The advice.
-        command: The command that was typed, if known.
+        command: The command that was typed.
     """
-    if command is None:
-        return 'advice.train("run/")'
     typed = shlex.split(command)
     if _value_of("--out", typed) is not None:
         return repeat_command(advice.plan, advice.profile.source, command, None)

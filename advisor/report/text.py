@@ -13,7 +13,7 @@ from advisor.outcomes import Outcomes
 from advisor.report.costs import timing_text
 from advisor.report.evaluation import evaluation_sections, gain_text, interval
 from advisor.report.freeze_map import freeze_table
-from advisor.report.next_step import next_command
+from advisor.report.next_step import NEXT_IN_PYTHON
 from advisor.report.terminal import Grid, KeyValues, Line, Part, StyledText, plain
 from advisor.report.words import (
     class_sizes,
@@ -42,15 +42,15 @@ MOST_FILES = 20  # that are named; a hidden folder may hold thousands
 
 def summarize(advice: Advice, *, verbose: bool = False) -> str:
     """Returns the advice as plain text; arguments as in `advice_parts`."""
-    return plain(advice_parts(advice, verbose=verbose))
+    return plain(advice_parts(advice, next_step=NEXT_IN_PYTHON, verbose=verbose))
 
 
-def advice_parts(advice: Advice, *, command: str | None = None, verbose: bool = False) -> list[Part]:
+def advice_parts(advice: Advice, *, next_step: str = "", verbose: bool = False) -> list[Part]:
     """Returns the advice in parts: the recipe, why, what to expect of all four, how sure it is, and what to do next.
 
     Args:
         advice: The advice.
-        command: The command that was typed, if known; it tells what to type next.
+        next_step: What to type next.
         verbose: Whether the numbers behind it, the freeze map and all cautions are shown too.
     """
     leads = leading(advice.cautions)
@@ -67,8 +67,9 @@ def advice_parts(advice: Advice, *, command: str | None = None, verbose: bool = 
     ]
     if verbose:
         parts += _details(advice)
-    parts += [Line(text=""), Line(text=f"Next: {next_command(advice, command)}", style="title")]
-    return parts if verbose else [*parts, Line(text="All numbers, and the freeze map: --verbose", style="quiet")]
+    if next_step:
+        parts += [Line(text=""), Line(text=f"Next: {next_step}", style="title")]
+    return parts
 
 
 def _recipes(advice: Advice) -> list[list[str | StyledText]]:

@@ -58,7 +58,5 @@ def test_a_recipe_is_right_in_a_cell_if_none_is_better_by_more_than_the_toleranc
 def test_what_ships_is_what_the_results_in_the_package_say():
     """The numbers that the advice rests on are those that the command in the evidence writes."""
     shipped = calibration()["study"]
-    again = make_study(
-        read_cells(results(STUDY, ROOT)), on=date.fromisoformat(shipped["provenance"]["date"])
-    )
+    again = make_study(read_cells(results(STUDY, ROOT)), on=date.fromisoformat(shipped["provenance"]["date"]))
     assert again == shipped
