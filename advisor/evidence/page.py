@@ -14,6 +14,7 @@ from advisor.evidence.tables import (
     cells_table,
     confidence_table,
     expected_table,
+    gains_table,
     left_out_table,
     likeness_table,
     methods_table,
@@ -27,7 +28,7 @@ from strategies.files import write_text
 
 # Paths below the root of a clone.
 RESULTS = "advisor/evidence/results"
-PAGES = ("docs/explanations/evidence.md", "README.md")
+PAGES = ("docs/explanations/evidence.md", "docs/explanations/recipes.md", "README.md")
 PLOTS = "docs/explanations/plots"
 
 STUDY = "*px.csv"  # a file for each network
@@ -76,6 +77,7 @@ def tables(root: Path) -> dict[str, str]:
         "likeness": likeness_table(found),
         **{f"places-{network}": places_table(found, network) for network in found["places"]},
         "cells": cells_table(found),
+        "gains": gains_table(found),
         "methods": methods_table(results(METHODS, root)),
     }
 

@@ -304,6 +304,30 @@ def cells_table(found: Mapping[str, Any]) -> str:
     return f"{_table(header, lines)}\n"
 
 
+def gains_table(found: Mapping[str, Any]) -> str:
+    """Returns what each recipe gained over `head_only` on each network and size: mean over cells, and worst cell."""
+    trained = [name for name in RECIPES if name != "head_only"]
+    header = ["network", "images", "cells", "`head_only`", *(f"`{name}`" for name in trained), "`fine_tune_all`, worst"]
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for cell in found["cells"]:
+        groups[cell["backbone"], cell["size"]].append(cell)
+    lines = []
+    for (network, size), cells in sorted(groups.items(), key=lambda pair: (pair[0][0], pair[0][1].zfill(9))):
+        gains = {name: [cell["accuracy"][name] - cell["accuracy"]["head_only"] for cell in cells] for name in trained}
+        worst = min(zip(gains["fine_tune_all"], (cell["dataset"] for cell in cells), strict=True))
+        lines.append(
+            [
+                network,
+                size,
+                str(len(cells)),
+                f"{np.mean([cell['accuracy']['head_only'] for cell in cells]):.1f}",
+                *(f"{np.mean(values):+.1f}" for values in gains.values()),
+                f"{worst[0]:+.1f} ({worst[1]})",
+            ]
+        )
+    return f"{_table(header, lines)}\n"
+
+
 def policy_name(name: str) -> str:
     """Returns the name of a policy in tables and figures."""
     return _POLICIES.get(name, f"always `{name.removeprefix('always_')}`")

@@ -12,7 +12,7 @@ from PIL import Image
 from support import ROOT
 
 from advisor.evidence.page import METHODS as METHODS_FILE
-from advisor.evidence.page import PLOTS, RESULTS, fill, results, study_score, tables, write_page
+from advisor.evidence.page import PAGES, PLOTS, RESULTS, fill, results, study_score, tables, write_page
 from advisor.evidence.plots import draw_figures
 from advisor.evidence.study import CHANGES, METHODS, draw, read_datasets, run_study
 from advisor.evidence.tables import compare_methods, methods_table
@@ -200,12 +200,14 @@ def test_a_table_of_nothing_is_refused():
 
 
 def test_the_page_shows_what_the_results_say():
-    """Each table between two markers is what the command writes from the results in this clone."""
-    page = (ROOT / "docs" / "explanations" / "evidence.md").read_text(encoding="utf-8")
-    found = tables(ROOT)
-    assert set(re.findall("<!-- /(.*?) -->", page)) == set(found)
-    assert fill(page, found) == page
-    assert set(re.findall(r"\(plots/(.*?)\)", page)) == {path.name for path in (ROOT / PLOTS).glob("*.svg")}
+    """Each table between two markers is what the command writes from the results in this clone; none is missing."""
+    found, shown = tables(ROOT), set()
+    for name in PAGES:
+        page = (ROOT / name).read_text(encoding="utf-8")
+        assert fill(page, found) == page, name
+        shown |= set(re.findall("<!-- /(.*?) -->", page)) & set(found)
+        assert set(re.findall(r"\(plots/(.*?)\)", page)) <= {path.name for path in (ROOT / PLOTS).glob("*.svg")}
+    assert shown == set(found)
 
 
 def test_the_page_is_filled_in_a_clone(tmp_path):
@@ -218,13 +220,15 @@ def test_the_page_is_filled_in_a_clone(tmp_path):
     shutil.copytree(ROOT / RESULTS, tmp_path / RESULTS)
     (tmp_path / PLOTS).mkdir(parents=True)
     (tmp_path / "docs" / "explanations" / "evidence.md").write_text("# Evidence\n<!-- cells -->\n<!-- /cells -->\n")
+    (tmp_path / "docs" / "explanations" / "recipes.md").write_text("# Recipes\n")
     (tmp_path / "README.md").write_text("<!-- summary -->\nold\n<!-- /summary -->\nSee the evidence.\n")
     written = write_page(tmp_path)
-    assert [path.name for path in written] == ["evidence.md", "README.md", "regret.svg", "gains.svg", "confidence.svg"]
+    assert [path.name for path in written] == ["evidence.md", "recipes.md", "README.md", "regret.svg", "gains.svg", "confidence.svg"]
     assert all(path.is_file() for path in written)
     found = tables(ROOT)
     assert written[0].read_text() == f"# Evidence\n<!-- cells -->\n{found['cells']}<!-- /cells -->\n"
-    assert written[1].read_text() == f"<!-- summary -->\n{found['summary']}<!-- /summary -->\nSee the evidence.\n"
+    assert written[1].read_text() == "# Recipes\n"
+    assert written[2].read_text() == f"<!-- summary -->\n{found['summary']}<!-- /summary -->\nSee the evidence.\n"
 
 
 def test_the_figures_are_drawn_from_a_score(tmp_path):
