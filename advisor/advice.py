@@ -34,6 +34,7 @@ class Advice:
         costs: Time and memory of each recipe on this machine, by its name: estimated, or measured if requested.
         confidence: Probability that no other recipe is better by more than a point.
         runner_up: The one of the other recipes that is expected to reach the most.
+        cheapest: The cheapest recipe within half a point of the best, whatever the preference.
         because: The reasons in words, a sentence each, with the measured numbers.
         cautions: What to keep in mind when reading the advice.
         profile: Size, balance, resolution and quality of the dataset.
@@ -50,6 +51,7 @@ class Advice:
     costs: Mapping[str, RecipeCost]
     confidence: float
     runner_up: str
+    cheapest: str
     because: tuple[str, ...]
     cautions: tuple[Caution, ...]
     profile: DatasetProfile
@@ -77,6 +79,7 @@ class Advice:
             "costs": {recipe: asdict(cost) for recipe, cost in self.costs.items()},
             "confidence": self.confidence,
             "runner_up": self.runner_up,
+            "cheapest": self.cheapest,
             "because": list(self.because),
             "cautions": [asdict(caution) for caution in self.cautions],
             "race": None if self.race is None else self.race.to_dict(),
@@ -102,5 +105,5 @@ class Advice:
             similarity=Similarity.from_dict(fingerprint["similarity"]),
             depth_curve=None if curve is None else DepthCurve.from_dict(curve),
             race=None if decided["race"] is None else Race.from_dict(decided["race"]),
-            **{name: decided[name] for name in ("recipe", "prefer", "confidence", "runner_up")},
+            **{name: decided[name] for name in ("recipe", "prefer", "confidence", "runner_up", "cheapest")},
         )

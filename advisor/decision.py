@@ -22,12 +22,14 @@ class Decision:
     Attributes:
         recipe: The recipe.
         runner_up: The one of the other recipes that is expected to reach the most.
+        cheapest: The cheapest recipe within half a point of the best, whatever the preference.
         confidence: Probability that no other recipe is better by more than a point.
         because: The reasons in words, a sentence each, with the measured numbers.
     """
 
     recipe: str
     runner_up: str
+    cheapest: str
     confidence: float
     because: tuple[str, ...]
 
@@ -53,6 +55,7 @@ def decide(facts: Facts, expected: Expectation, seconds: Seconds, prefer: str = 
     return Decision(
         recipe=recipe,
         runner_up=max(others, key=lambda name: expected[name].accuracy),
+        cheapest=cheapest_good(expected, seconds),
         confidence=confidence(expected, recipe),
         because=(_measured(facts), _reason(expected, recipe, tolerance)),
     )

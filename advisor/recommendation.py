@@ -32,7 +32,7 @@ from strategies.features.cache import FeatureCache, default_cache
 from strategies.networks.backend import start_keras
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
-from strategies.plans.cost import RecipeCost, estimate_cost
+from strategies.plans.cost import TYPICAL, RecipeCost, estimate_cost
 from strategies.plans.parameters import count_parameters
 from strategies.plans.plan import Plan, check_class_names
 from strategies.plans.planning import make_plan
@@ -191,7 +191,7 @@ def recommend(
         start_keras()
     expected = expect(facts)
     costs = _costs(plans, measured.dataset, timed=timed, cache=feature_cache)
-    decision = decide(facts, expected, {name: cost.seconds for name, cost in costs.items()}, prefer)
+    decision = decide(facts, expected, _typical_seconds(plans, measured.dataset, feature_cache), prefer)
     result = None
     if race:
         result = run_race(measured.dataset, [plans[name] for name in plausible(expected, decision.recipe)], cache=cache)
@@ -206,6 +206,7 @@ def recommend(
         costs=costs,
         confidence=decision.confidence,
         runner_up=decision.runner_up,
+        cheapest=decision.cheapest,
         because=decision.because,
         cautions=find_cautions(_caution_facts(measured, facts, choice.note), measured.profile.findings),
         profile=measured.profile,
@@ -250,9 +251,18 @@ def _costs(
         from strategies.training.timing import measure_cost
 
         return {name: measure_cost(plan, dataset).whole for name, plan in track(plans.items(), "Timing the recipes")}
+    return {name: estimate_cost(plan, _per_split(dataset), cache) for name, plan in plans.items()}
+
+
+def _typical_seconds(plans: Mapping[str, Plan], dataset: ImageDataset, cache: FeatureCache | None) -> dict[str, float]:
+    """Returns the time of each recipe on a typical machine, so that the advice is the same on every machine."""
+    images = _per_split(dataset)
+    return {name: estimate_cost(plan, images, cache, machine=TYPICAL).seconds for name, plan in plans.items()}
+
+
+def _per_split(dataset: ImageDataset) -> dict[str, int]:
     split = np.array(dataset.split)
-    images = {name: int((split == name).sum()) for name in SPLITS}
-    return {name: estimate_cost(plan, images, cache) for name, plan in plans.items()}
+    return {name: int((split == name).sum()) for name in SPLITS}
 
 
 def after_race(decision: Decision, race: Race) -> Decision:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from advisor.advice import Advice
 from advisor.calibration import Landmark, calibration, neighbors, studied_range, textbook_numbers
-from advisor.decision import cheapest_good
 from advisor.expectation import Expectation
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
@@ -56,15 +55,10 @@ def recipe_table(advice: Advice) -> list[list[str]]:
 
 def marks(advice: Advice, recipe: str) -> list[str]:
     """Returns what speaks for a recipe: it is advised, the cheapest that is good enough, or the textbook's."""
-    seconds = {name: cost.seconds for name, cost in advice.costs.items()}
-    found = {
-        "advised": advice.recipe,
-        "cheapest within half a point": cheapest_good(advice.expected, seconds),
-        "the textbook's": advice.answers.recipe,
-    }
-    if found["cheapest within half a point"] == advice.recipe:
-        del found["cheapest within half a point"]
-    return [words for words, name in found.items() if name == recipe]
+    found = [("advised", advice.recipe), ("the textbook's", advice.answers.recipe)]
+    if advice.cheapest != advice.recipe:
+        found.insert(1, ("cheapest within half a point", advice.cheapest))
+    return [words for words, name in found if name == recipe]
 
 
 def expected_text(expected: Expectation, recipe: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from strategies.plans.sizes import StageSize, count_stages
 
 # The constants of `estimate_cost`, fitted to measured costs of three networks with one and with two threads;
 # benchmarks/cost.py says how well.
-# Arithmetic, in multiply-adds of a matrix product of one thread on the same machine, which `_speed` measures:
+# Arithmetic, in multiply-adds of a matrix product of one thread on the same machine, which `this_machine` measures:
 PER_MULTIPLY_ADD = 1.2  # of a convolution, which all threads share
 PER_VALUE = 13.0  # that a layer writes and the next one reads, which takes as long with two threads as with one
 PER_NORMALIZED_VALUE = 75.0  # in addition, where BatchNorm is trained, per value of all layers
@@ -130,7 +129,25 @@ def decoded_bytes(images: Mapping[str, int], image_size: int) -> int:
     return sum(min(MAX_BYTES, count * 3 * image_size**2) for count in images.values())
 
 
-def estimate_cost(plan: Plan, images: Mapping[str, int], cache: FeatureCache | None = None) -> RecipeCost:
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How fast a processor is.
+
+    Attributes:
+        speed: Multiply-adds per second of a matrix product in one thread.
+        threads: Number of threads that NumPy uses.
+    """
+
+    speed: float
+    threads: int
+
+
+TYPICAL = Machine(speed=5e10, threads=2)
+
+
+def estimate_cost(
+    plan: Plan, images: Mapping[str, int], cache: FeatureCache | None = None, *, machine: Machine | None = None
+) -> RecipeCost:
     """Estimates the time and memory of carrying out a plan from the sizes of its stages. It runs nothing of the plan.
 
     The seconds are those of the processor: a GPU takes less, and so may a processor with many cores, since the estimate
@@ -141,6 +158,8 @@ def estimate_cost(plan: Plan, images: Mapping[str, int], cache: FeatureCache | N
         plan: Any plan.
         images: Number of images in each split: `train`, `val` and `test`.
         cache: Where the sizes of the stages are stored, as in `count_stages`.
+        machine: The processor. Default: that of this machine, timed once. With `TYPICAL`, the estimate is the same on
+            every machine.
 
     Example:
         >>> import strategies
@@ -153,6 +172,7 @@ def estimate_cost(plan: Plan, images: Mapping[str, int], cache: FeatureCache | N
         >>> head.seconds < whole.seconds, whole.measured
         (True, False)
     """
+    machine = machine or this_machine()
     sizes = count_stages(plan, cache)
     frozen = [_Share(sizes[stage], passes=1) for stage in plan.built_stages]
     trained = [_shares(plan, phase, sizes) for phase in plan.phases if phase.solver != "logistic"]
@@ -161,8 +181,8 @@ def estimate_cost(plan: Plan, images: Mapping[str, int], cache: FeatureCache | N
         plan=plan,
         images=images,
         start=sum(map(_trace_seconds, [frozen, *trained])) + PER_HEAD_VALUE * head * (1 + plan.refit),
-        per_step=tuple(_step_seconds(shares, plan.batch_size) for shares in trained),
-        per_image=PER_DECODED_IMAGE / (os.cpu_count() or 1) + _image_seconds(frozen),
+        per_step=tuple(_step_seconds(shares, plan.batch_size, machine) for shares in trained),
+        per_image=PER_DECODED_IMAGE / machine.threads + _image_seconds(frozen, machine),
         memory=round(_memory(frozen, trained, plan.batch_size)) + decoded_bytes(images, plan.image_size),
         measured=False,
     )
@@ -196,20 +216,19 @@ def _shares(plan: Plan, phase: Phase, sizes: Mapping[str, StageSize]) -> list[_S
     return [share(*stage) for stage in enumerate(plan.built_stages)]
 
 
-def _image_seconds(shares: Sequence[_Share]) -> float:
+def _image_seconds(shares: Sequence[_Share], machine: Machine) -> float:
     """Returns the time of the arithmetic for one image."""
     products = sum(share.passes * share.size.multiply_adds for share in shares)
     values = sum(
         (PER_VALUE * share.passes + PER_NORMALIZED_VALUE * share.normalizes) * share.size.activations
         for share in shares
     )
-    speed, threads = _speed()
-    return (PER_MULTIPLY_ADD * products / threads + values) / speed
+    return (PER_MULTIPLY_ADD * products / machine.threads + values) / machine.speed
 
 
-def _step_seconds(shares: Sequence[_Share], batch_size: int) -> float:
+def _step_seconds(shares: Sequence[_Share], batch_size: int, machine: Machine) -> float:
     layers = sum(share.passes * share.size.layers for share in shares)
-    return PER_LAYER_STEP * layers + batch_size * _image_seconds(shares)
+    return PER_LAYER_STEP * layers + batch_size * _image_seconds(shares, machine)
 
 
 def _trace_seconds(shares: Sequence[_Share]) -> float:
@@ -237,8 +256,8 @@ def _step_numbers(shares: Sequence[_Share], batch_size: int) -> float:
 
 
 @once
-def _speed() -> tuple[float, int]:
-    """Returns the multiply-adds per second of a matrix product in one thread, and how many threads NumPy would use.
+def this_machine() -> Machine:
+    """Returns how fast this machine is. It is timed once, in 20 milliseconds.
 
     One thread is timed, since several have to wait for each other where other processes use the machine too.
     """
@@ -252,4 +271,4 @@ def _speed() -> tuple[float, int]:
         while (started := time.perf_counter()) < end:
             matrix @ matrix
             fastest = min(fastest, time.perf_counter() - started)
-    return len(matrix) ** 3 / fastest, threads
+    return Machine(speed=len(matrix) ** 3 / fastest, threads=threads)

@@ -223,7 +223,14 @@ def test_the_page_is_filled_in_a_clone(tmp_path):
     (tmp_path / "docs" / "explanations" / "recipes.md").write_text("# Recipes\n")
     (tmp_path / "README.md").write_text("<!-- summary -->\nold\n<!-- /summary -->\nSee the evidence.\n")
     written = write_page(tmp_path)
-    assert [path.name for path in written] == ["evidence.md", "recipes.md", "README.md", "regret.svg", "gains.svg", "confidence.svg"]
+    assert [path.name for path in written] == [
+        "evidence.md",
+        "recipes.md",
+        "README.md",
+        "regret.svg",
+        "gains.svg",
+        "confidence.svg",
+    ]
     assert all(path.is_file() for path in written)
     found = tables(ROOT)
     assert written[0].read_text() == f"# Evidence\n<!-- cells -->\n{found['cells']}<!-- /cells -->\n"
