@@ -272,7 +272,8 @@ def after_race(decision: Decision, race: Race) -> Decision:
         decision: What was decided before the race.
         race: The race of the advised recipe and the others that may be the best.
     """
-    because = (str(race), *decision.because)
+    *measured, reason = decision.because
+    because = (str(race), *measured, f"Before it: {reason[0].lower()}{reason[1:]}")
     if race.winner == decision.recipe:
         return replace(decision, because=because)
     return replace(decision, recipe=race.winner, runner_up=decision.recipe, because=because)
