@@ -33,9 +33,9 @@ from strategies.networks.backend import start_keras
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
 from strategies.plans.cost import TYPICAL, RecipeCost, estimate_cost
-from strategies.plans.parameters import count_parameters
 from strategies.plans.plan import Plan, check_class_names
 from strategies.plans.planning import make_plan
+from strategies.plans.sizes import count_parameters
 from strategies.recipes import RECIPES, get_recipe
 
 if TYPE_CHECKING:
