@@ -28,7 +28,7 @@ class Advice:
     Attributes:
         plan: The plan that `train` carries out.
         recipe: The recommended recipe. Where the user overruled it, the plan is for another one.
-        prefer: How much accuracy the user gives for time: a row of `advisor.decision.PREFERENCES`.
+        prefer: How much accuracy the user gives for time: a row of `advisor.preferences.PREFERENCES`.
         answers: What was measured, in the textbook's words: small or large, similar to ImageNet or different from it.
         expected: What each of the four recipes is expected to reach, and what that rests on.
         costs: Time and memory of each recipe on this machine, by its name: estimated, or measured if requested.

@@ -47,8 +47,8 @@ class StudiedCell:
         num_seeds: Number of seeds.
         measures: What was measured before any training: the names of `Facts.measures`. NaN where it is unknown.
         accuracy: Recipe -> test accuracy, a fraction.
-        right: Recipe -> share of seeds in which no other recipe was better by more than the tolerance: the larger of
-            one point and one standard error over seeds.
+        regret: Recipe -> accuracy of the best recipe minus that of this one, a fraction; cross-fitted where there are
+            two seeds or more.
     """
 
     dataset: str
@@ -57,7 +57,7 @@ class StudiedCell:
     num_seeds: int
     measures: Mapping[str, float]
     accuracy: Mapping[str, float]
-    right: Mapping[str, float]
+    regret: Mapping[str, float]
 
 
 @cache

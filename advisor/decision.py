@@ -117,16 +117,16 @@ def _measured(facts: Facts) -> str:
 
 def _reason(expected: Expectation, recipe: str, tolerance: float) -> str:
     most = best(expected)
-    missing = expected[most].accuracy - expected[recipe].accuracy
-    added = f"{recipe} added {points(expected[recipe].gain)} points to a new head alone"
+    missing = points(expected[most].accuracy - expected[recipe].accuracy)
+    adds = f"{recipe} adds {points(expected[recipe].gain)} points to a new head alone"
     if recipe == most:
-        text = "no recipe added to a new head alone" if recipe == "head_only" else f"{added}, the most of the four"
+        text = "nothing adds to a new head alone" if recipe == "head_only" else f"{adds}, the most of the four"
     elif recipe == "head_only":
-        text = f"{most} added only {points(missing)} points to a new head alone"
+        text = f"{most} adds only {missing} points to a new head alone"
     else:
-        text = f"{added}, and {most} {points(missing)} more, in more time"
+        text = f"{adds}, and {most} {missing} more, in more time"
     limit = f", within the {tolerance * 100:g} points that are worth no time to you" if recipe != most else ""
-    return f"On the study's datasets most like yours, {text}{limit}."
+    return f"To judge by the study's datasets most like yours, {text}{limit}."
 
 
 def points(value: float) -> str:

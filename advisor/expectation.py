@@ -14,6 +14,7 @@ from advisor.rules import Facts
 from strategies.recipes import RECIPES
 
 INTERVAL = (0.1, 0.9)  # quantiles: an 80% interval
+A_POINT = 0.01 + 1e-9  # a recipe that is worse by no more is as good
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,8 @@ class Expected:
         low: Lower end of its 80% interval.
         high: Upper end.
         gain: Expected accuracy minus that of `head_only`.
-        right: How often no other recipe was better by more than a point in the cells like this one, a fraction.
+        right: How often no other recipe would be better by more than a point, a fraction: the share of the cells like
+            this one, with their differences scaled to the errors of a new head on this dataset.
     """
 
     accuracy: float
@@ -81,11 +83,17 @@ def expect(
         rows: The measures that make a cell like this dataset.
 
     Example:
+        >>> from advisor import Similarity
         >>> from advisor.expectation import expect
         >>> from advisor.rules import Facts
-        >>> import advisor, json
-        >>> expect.__name__
-        'expect'
+        >>> from strategies.networks.network import PretrainedNetwork
+        >>> ruler = PretrainedNetwork(backbone="MobileNetV2-0.35", weights="imagenet", image_size=128)
+        >>> far = Similarity(
+        ...     score=0.1, low=0.08, high=0.12, distance=0.05, floor=0.005, by_depth={}, ruler=ruler,
+        ...     calibrated=True, num_images=300)
+        >>> found = expect(Facts(effective_num_images=300, num_classes=5, similarity=far))
+        >>> found["fine_tune_all"].accuracy > found["head_only"].accuracy, found.known
+        (True, False)
     """
     studied = studied_cells() if cells is None else cells
     alike = weigh(facts.measures(), studied, rows)
@@ -102,7 +110,8 @@ def expect(
         removed = _removed(reached[known], heads[known])
         share = float(np.average(removed, weights=weights[known]))
         low, high = _quantiles(removed, weights[known], INTERVAL)
-        right = float(np.average([cell.right[name] for cell in studied], weights=weights))
+        regret = np.array([cell.regret[name] for cell in studied])[known] / _errors(heads[known])
+        right = float(np.average(_errors(head) * regret <= A_POINT, weights=weights[known]))
         found[name] = (share, low, high, right)
     of_head = found["head_only"][0]
     return Expectation(
@@ -124,11 +133,16 @@ def expect(
 
 def _removed(reached: np.ndarray, head: np.ndarray) -> np.ndarray:
     """Returns which share of the errors of a new head was removed; negative where errors were added."""
-    return (reached - head) / np.maximum(1 - head, 0.01)
+    return (reached - head) / _errors(head)
+
+
+def _errors(head: Any) -> Any:
+    """Returns the errors of a new head, a fraction; not less than one in a hundred, since none is measured so finely."""
+    return np.maximum(1 - head, 0.01)
 
 
 def _applied(head: float, share: float) -> float:
-    return float(min(1.0, max(0.0, head + max(1 - head, 0.01) * share)))
+    return float(min(1.0, max(0.0, head + _errors(head) * share)))
 
 
 def _quantiles(values: np.ndarray, weights: np.ndarray, shares: Sequence[float]) -> list[float]:

@@ -12,8 +12,8 @@ import numpy as np
 from advisor.advice import Advice
 from advisor.calibration import studied_range
 from advisor.cautions import find_cautions
-from advisor.decision import Decision, decide, plausible
-from advisor.expectation import expect
+from advisor.decision import Decision, confidence, decide, plausible
+from advisor.expectation import Expectation, expect
 from advisor.measure.measurements import Measurements, fitting_size, measure
 from advisor.measure.probes import DepthCurve
 from advisor.preferences import BALANCED, get_preference
@@ -151,7 +151,8 @@ def recommend(
         prefer: `"accuracy"`: the recipe that is expected to reach the most; `"balanced"`: the cheapest within half a
             point of it; `"speed"`: the cheapest within two points.
         race: Whether all recipes that may be the best are trained briefly on parts of your images and compared on the
-            other parts, so that the result decides. It takes up to half the time of the advised recipe.
+            other parts, so that the result decides. They take up to half the training steps of the advised recipe,
+            and some seconds each to begin.
         timed: Whether a few steps of each recipe are run to measure its time and memory on this machine, which are
             estimated otherwise. This takes about ten seconds per recipe.
         seed: Seed of all random choices.
@@ -195,7 +196,7 @@ def recommend(
     result = None
     if race:
         result = run_race(measured.dataset, [plans[name] for name in plausible(expected, decision.recipe)], cache=cache)
-        decision = after_race(decision, result)
+        decision = after_race(decision, result, expected)
     plan = plans[recipe or decision.recipe]
     advice = Recommendation(
         plan=replace(plan, parameters=count_parameters(plan, feature_cache)),
@@ -265,18 +266,25 @@ def _per_split(dataset: ImageDataset) -> dict[str, int]:
     return {name: int((split == name).sum()) for name in SPLITS}
 
 
-def after_race(decision: Decision, race: Race) -> Decision:
+def after_race(decision: Decision, race: Race, expected: Expectation) -> Decision:
     """Returns the decision after a race, whose winner replaces the recipe that was expected to be good enough.
 
     Args:
         decision: What was decided before the race.
         race: The race of the advised recipe and the others that may be the best.
+        expected: What each recipe was expected to reach; the confidence is that before the race.
     """
     *measured, reason = decision.because
     because = (str(race), *measured, f"Before it: {reason[0].lower()}{reason[1:]}")
     if race.winner == decision.recipe:
         return replace(decision, because=because)
-    return replace(decision, recipe=race.winner, runner_up=decision.recipe, because=because)
+    return replace(
+        decision,
+        recipe=race.winner,
+        runner_up=decision.recipe,
+        confidence=confidence(expected, race.winner),
+        because=because,
+    )
 
 
 def plan_for(

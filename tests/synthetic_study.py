@@ -46,7 +46,7 @@ def facts(*, similarity=0.9, late_gain=0.2, num_images=100, num_classes=5):
     )
 
 
-def studied(dataset, accuracy, *, backbone="MobileNet-0.25", right=None, **measures):
+def studied(dataset, accuracy, *, backbone="MobileNet-0.25", **measures):
     """Returns a cell of the study: `accuracy` maps recipes to percent; other recipes reach 50."""
     from advisor.calibration import StudiedCell
 
@@ -59,7 +59,7 @@ def studied(dataset, accuracy, *, backbone="MobileNet-0.25", right=None, **measu
         num_seeds=2,
         measures=facts(**measures).measures(),
         accuracy=reached,
-        right=right or {name: float(best - value <= 0.01) for name, value in reached.items()},
+        regret={name: best - value for name, value in reached.items()},
     )
 
 

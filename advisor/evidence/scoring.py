@@ -85,7 +85,6 @@ def _best(cell: StudyCell, seed: str) -> str:
 def studied(cell: StudyCell) -> StudiedCell:
     """Returns what a cell adds to the study: means over its seeds."""
     measures = [facts.measures() for facts in cell.facts.values()]
-    right = {name: _require(judge(cell, dict.fromkeys(cell.seeds, name))).right for name in RECIPES}
     return StudiedCell(
         dataset=cell.dataset,
         backbone=cell.backbone,
@@ -93,7 +92,7 @@ def studied(cell: StudyCell) -> StudiedCell:
         num_seeds=len(cell.seeds),
         measures={name: float(np.mean([row[name] for row in measures])) for name in measures[0]},
         accuracy={name: float(np.mean([cell.accuracy[seed][name] for seed in cell.seeds])) for name in RECIPES},
-        right={name: float(value) for name, value in right.items()},
+        regret={name: _require(judge(cell, dict.fromkeys(cell.seeds, name))).regret for name in RECIPES},
     )
 
 

@@ -1,4 +1,4 @@
-"""Tables of the study in Markdown: recipes compared with baselines and variants, and the score of the advice."""
+"""Tables of the study in Markdown: recipes compared with baselines, and the score of the advice."""
 
 from __future__ import annotations
 

@@ -43,6 +43,6 @@ def duration(seconds: float) -> str:
     """
     if seconds < 10:
         return f"{seconds:.2g} s"
-    if seconds < 180:
+    if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

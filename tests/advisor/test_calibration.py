@@ -22,7 +22,7 @@ def test_every_studied_cell_has_all_four_recipes():
     assert len({cell.dataset for cell in cells}) >= 30
     assert len({cell.backbone for cell in cells}) >= 3
     for cell in cells:
-        assert set(cell.accuracy) == set(cell.right) == set(RECIPES)
+        assert set(cell.accuracy) == set(cell.regret) == set(RECIPES)
         assert 0 <= cell.measures["similarity"] <= 1
         assert cell.measures["effective_num_images"] >= 1
 
@@ -36,7 +36,7 @@ def test_an_unknown_measure_is_read_as_nan():
         "num_seeds": 1,
         "measures": {"similarity": 0.5, "head_accuracy": None},
         "accuracy": {},
-        "right": {},
+        "regret": {},
     }
     (cell,) = read_studied_cells([row])
     assert math.isnan(cell.measures["head_accuracy"])

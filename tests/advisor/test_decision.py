@@ -67,12 +67,12 @@ def test_the_reasons_hold_the_measured_numbers():
     assert "300 images" in first
     assert "0.90" in first
     assert "similar to ImageNet" in first
-    assert "fine_tune_all added" in second
+    assert "fine_tune_all adds" in second
     cheap = decide(measured, _expected(head_only=0.797, fine_tune_all=0.8), SECONDS)
     assert cheap.recipe == "head_only"
-    assert "fine_tune_all added only 0.3 points" in cheap.because[1]
+    assert "fine_tune_all adds only 0.3 points" in cheap.because[1]
     alone = decide(measured, _expected(head_only=0.9), SECONDS)
-    assert "no recipe added to a new head alone" in alone.because[1]
+    assert "nothing adds to a new head alone" in alone.because[1]
 
 
 def test_a_race_is_among_the_recipes_that_may_be_best():

@@ -191,7 +191,8 @@ def test_a_race_replaces_the_guess(photos, small_network, monkeypatch):
 def test_what_loses_the_race_is_the_runner_up():
     """And a race that the advised recipe wins changes nothing but the reasons."""
     seconds = dict.fromkeys(RECIPES, 10.0)
-    decision = decide(facts(), expect(facts()), seconds)
+    expected = expect(facts())
+    decision = decide(facts(), expected, seconds)
     race = Race(
         candidates=(decision.recipe, decision.runner_up),
         rounds=(Round(num_images=100, accuracy={decision.recipe: 0.6, decision.runner_up: 0.7}),),
@@ -203,12 +204,12 @@ def test_what_loses_the_race_is_the_runner_up():
         limit=0.5,
         seconds=9.0,
     )
-    after = after_race(decision, race)
+    after = after_race(decision, race, expected)
     assert (after.recipe, after.runner_up) == (decision.runner_up, decision.recipe)
-    kept = after_race(decision, replace(race, winner=decision.recipe))
+    kept = after_race(decision, replace(race, winner=decision.recipe), expected)
     assert (kept.recipe, kept.runner_up) == (decision.recipe, decision.runner_up)
     assert kept.because[:2] == (str(replace(race, winner=decision.recipe)), decision.because[0])
-    assert kept.because[2].startswith("Before it: on the study's")
+    assert kept.because[2].startswith("Before it: to judge by the study's")
 
 
 def test_the_short_output_fits_on_a_screen_and_says_what_to_do_next(advice):
