@@ -111,7 +111,7 @@ def expect(
         share = float(np.average(removed, weights=weights[known]))
         low, high = _quantiles(removed, weights[known], INTERVAL)
         regret = np.array([cell.regret[name] for cell in studied])[known] / _errors(heads[known])
-        right = float(np.average(_errors(head) * regret <= A_POINT, weights=weights[known]))
+        right = float(np.average((1 - head) * regret <= A_POINT, weights=weights[known]))
         found[name] = (share, low, high, right)
     of_head = found["head_only"][0]
     return Expectation(
@@ -137,7 +137,7 @@ def _removed(reached: np.ndarray, head: np.ndarray) -> np.ndarray:
 
 
 def _errors(head: Any) -> Any:
-    """Returns the errors of a new head, a fraction; not less than one in a hundred, since none is measured so finely."""
+    """Returns the errors of a new head, a fraction: one in a hundred at least, since no finer share is measured."""
     return np.maximum(1 - head, 0.01)
 
 
