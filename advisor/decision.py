@@ -108,10 +108,9 @@ def confidence(expected: Expectation, recipe: str) -> float:
 def _measured(facts: Facts) -> str:
     answers, large = textbook_answers(facts), textbook_numbers()["effective_num_images"].value
     size = f"{answers.size} (the textbook calls {large:,.0f} large)"
-    where = "similar to ImageNet" if answers.domain == "similar" else "different from ImageNet"
     return (
-        f"{facts.effective_num_images:,.0f} images to learn from: {size}. Similarity to ImageNet "
-        f"{facts.measures()['similarity']:.2f} of 1: {where}."
+        f"{facts.effective_num_images:,.0f} images to learn from: {size}. "
+        f"Similarity to ImageNet {facts.measures()['similarity']:.2f} of 1: {answers.domain}."
     )
 
 

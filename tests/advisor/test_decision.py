@@ -66,7 +66,7 @@ def test_the_reasons_hold_the_measured_numbers():
     first, second = decide(measured, expect(measured, cells), SECONDS).because
     assert "300 images" in first
     assert "0.90" in first
-    assert "similar to ImageNet" in first
+    assert "of 1: similar." in first
     assert "fine_tune_all adds" in second
     cheap = decide(measured, _expected(head_only=0.797, fine_tune_all=0.8), SECONDS)
     assert cheap.recipe == "head_only"
