@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from advisor.evidence.cells import read_cells
+from advisor.evidence.races import race_worth
 from advisor.evidence.scoring import score
 from advisor.evidence.tables import (
     cells_table,
@@ -20,6 +21,7 @@ from advisor.evidence.tables import (
     methods_table,
     places_table,
     policies_table,
+    races_table,
     summary_table,
 )
 from advisor.results import read_results
@@ -33,6 +35,7 @@ PLOTS = "docs/explanations/plots"
 
 STUDY = "*px.csv"  # a file for each network
 METHODS = "mobilenet_0.25_96px.csv"  # with Keras' loop and logistic regression
+RACES = "races_*.csv"
 
 
 def results(pattern: str, root: Path) -> list[dict[str, str]]:
@@ -78,6 +81,7 @@ def tables(root: Path) -> dict[str, str]:
         **{f"places-{network}": places_table(found, network) for network in found["places"]},
         "cells": cells_table(found),
         "gains": gains_table(found),
+        "races": races_table(race_worth(results(RACES, root), read_cells(results(STUDY, root)))),
         "methods": methods_table(results(METHODS, root)),
     }
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from advisor._version import __version__
+from advisor.evidence.cells import StudyCell
+from advisor.evidence.scoring import typical_seconds
 from advisor.evidence.study import draw, measure_images, planned_runs, read_datasets
 from advisor.race import Race, run_race
 from advisor.recommendation import plan_for
@@ -85,6 +87,37 @@ def run_races(
         append_rows(out, [_row(cell, _race(data, network, seed, limit))], COLUMNS)
         count += 1
     return count
+
+
+def race_worth(rows: Iterable[Mapping[str, str]], cells: Sequence[StudyCell]) -> list[dict[str, Any]]:
+    """Returns what each race would have gained: how much more accurate its winner is than `fine_tune_all`, in points.
+
+    Args:
+        rows: Rows of a file of races.
+        cells: Cells of the study. A race whose cell they do not hold is left out.
+
+    Returns:
+        For each race: `dataset`, `size`, `winner`, whether it was `decided`, `gain`, and `share_of_time`: the time of
+        the race divided by the typical training time of `fine_tune_all` with its network.
+    """
+    known = {(cell.dataset, cell.size, seed, cell.backbone): cell for cell in cells for seed in cell.seeds}
+    found = []
+    for row in rows:
+        cell = known.get((row["dataset"], row["size"], row["seed"], row["backbone"]))
+        if cell is not None:
+            reached = cell.accuracy[row["seed"]]
+            seconds = typical_seconds(cells, cell.backbone)[ADVISED]
+            found.append(
+                {
+                    "dataset": row["dataset"],
+                    "size": row["size"],
+                    "winner": row["winner"],
+                    "decided": row["decided"] == "True",
+                    "gain": 100 * (reached[row["winner"]] - reached[ADVISED]),
+                    "share_of_time": float(row["race_seconds"]) / seconds,
+                }
+            )
+    return found
 
 
 def _race(data: ImageDataset, network: PretrainedNetwork, seed: int, limit: float) -> Race:

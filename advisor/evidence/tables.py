@@ -328,6 +328,24 @@ def gains_table(found: Mapping[str, Any]) -> str:
     return f"{_table(header, lines)}\n"
 
 
+def races_table(races: Sequence[Mapping[str, Any]]) -> str:
+    """Returns what each race would have gained over always `fine_tune_all`, and their means."""
+    header = ["dataset", "images", "winner", "by more than a standard error", "gain over `fine_tune_all`", "time"]
+    lines = [
+        [
+            row["dataset"],
+            row["size"],
+            f"`{row['winner']}`",
+            "yes" if row["decided"] else "no",
+            f"{row['gain']:+.1f}",
+            f"{row['share_of_time']:.1f} ×",
+        ]
+        for row in races
+    ]
+    gain, times = (float(np.mean([row[name] for row in races])) for name in ("gain", "share_of_time"))
+    return f"{_table(header, [*lines, ['**mean**', '', '', '', f'{gain:+.2f}', f'{times:.1f} ×']])}\n"
+
+
 def policy_name(name: str) -> str:
     """Returns the name of a policy in tables and figures."""
     return _POLICIES.get(name, f"always `{name.removeprefix('always_')}`")

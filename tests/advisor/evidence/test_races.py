@@ -7,9 +7,12 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from synthetic_study import rows
 
+from advisor.evidence.cells import read_cells
 from advisor.evidence.commands import main
-from advisor.evidence.races import COLUMNS, ORDER, run_races
+from advisor.evidence.races import COLUMNS, ORDER, race_worth, run_races
+from advisor.evidence.tables import races_table
 from advisor.results import read_results
 from strategies.errors import UserError
 from strategies.networks.network import PretrainedNetwork
@@ -63,3 +66,18 @@ def test_an_unknown_dataset_is_refused(datasets, tmp_path):
     network = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="random")
     with pytest.raises(UserError, match="Did you mean 'spots'"):
         run_races(datasets, tmp_path / "x.csv", network, only=("spot",))
+
+
+def test_the_worth_of_a_race_is_what_its_winner_gains_in_the_study():
+    """A race whose cell was not studied is left out."""
+    cells = read_cells(rows("signs", {"fine_tune_all": 60, "retrain_all": 64}))
+    race = {
+        "dataset": "signs", "size": "100", "seed": "0", "backbone": "MobileNet-0.25", "winner": "retrain_all",
+        "decided": "True", "race_seconds": "15",
+    }  # fmt: skip
+    (found,) = race_worth([race, race | {"dataset": "spots"}], cells)
+    assert found["gain"] == pytest.approx(4)
+    assert found["share_of_time"] == pytest.approx(1.5)
+    assert found["decided"] is True
+    table = races_table([found, found | {"gain": -6.0}])
+    assert "| **mean** |  |  |  | -1.00 | 1.5 × |" in table
