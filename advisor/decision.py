@@ -83,7 +83,7 @@ def cheapest_good(expected: Expectation, seconds: Seconds, tolerance: float = PR
     return max(cheap, key=lambda name: expected[name].accuracy)
 
 
-def plausible(expected: Expectation, recipe: str, share: float = 0.1) -> tuple[str, ...]:
+def plausible(expected: Expectation, recipe: str, share: float = 0.25) -> tuple[str, ...]:
     """Returns the recipes that may be the best: the advised one first, then those that were it often enough.
 
     Args:
