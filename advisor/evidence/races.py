@@ -17,7 +17,7 @@ from advisor.race import Race, run_race
 from advisor.recommendation import plan_for
 from advisor.results import KEY, append_rows, known_keys, read_results
 from strategies.data.dataset import ImageDataset
-from strategies.errors import unknown_name
+from strategies.errors import DatasetError, unknown_name
 from strategies.networks.network import PretrainedNetwork
 from strategies.recipes import RECIPES
 
@@ -84,7 +84,12 @@ def run_races(
         if data is None:
             continue
         print(f"{dataset}, {size} images, seed {seed}: race", file=sys.stderr, flush=True)
-        append_rows(out, [_row(cell, _race(data, network, seed, limit))], COLUMNS)
+        try:
+            race = _race(data, network, seed, limit)
+        except DatasetError as error:  # a class with a single image
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        append_rows(out, [_row(cell, race)], COLUMNS)
         count += 1
     return count
 
