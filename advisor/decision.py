@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from advisor.calibration import textbook_numbers
-from advisor.expectation import Expectation
+from advisor.expectation import DEFAULT, Expectation
 from advisor.preferences import BALANCED, PREFERENCES, get_preference
 from advisor.rules import Facts, textbook_answers
 from strategies.recipes import RECIPES
 
 CHEAPER = 0.75  # a recipe is cheaper than another if it takes less than this share of its time: no estimate is finer
+EVIDENCE = 2.0  # in standard errors: a recipe that is ahead by less may be so by chance
 LITTLE_EVIDENCE = 2.0  # a confidence counts this many cells of which half were right, besides those of the study
 
 
@@ -62,14 +63,19 @@ def decide(facts: Facts, expected: Expectation, seconds: Seconds, prefer: str = 
 
 
 def best(expected: Expectation) -> str:
-    """Returns the recipe that is expected to reach the most."""
-    return max(RECIPES, key=lambda name: expected[name].accuracy)
+    """Returns the recipe that is expected to reach the most, as far as the study can tell.
+
+    It is `fine_tune_all`, the best fixed policy of the study, unless another recipe was ahead of it beyond chance in
+    the cells like this one: recipes that are nearly equal would otherwise be told apart by luck.
+    """
+    ahead = [name for name in RECIPES if name == DEFAULT or expected[name].ahead >= EVIDENCE]
+    return max(ahead, key=lambda name: expected[name].accuracy)
 
 
 def cheapest_good(expected: Expectation, seconds: Seconds, tolerance: float = PREFERENCES[BALANCED].tolerance) -> str:
     """Returns the cheapest recipe whose expected accuracy lies within a tolerance of the best.
 
-    Of recipes that are about equally cheap, it is the one that is expected to reach the most.
+    Of recipes that are about equally cheap, it is the best one, or else the one that is expected to reach the most.
 
     Args:
         expected: What each recipe is expected to reach.
@@ -80,7 +86,8 @@ def cheapest_good(expected: Expectation, seconds: Seconds, tolerance: float = PR
     good = [name for name in RECIPES if expected[name].accuracy >= enough]
     least = min(seconds[name] for name in good)
     cheap = [name for name in good if CHEAPER * seconds[name] <= least]
-    return max(cheap, key=lambda name: expected[name].accuracy)
+    most = best(expected)
+    return most if most in cheap else max(cheap, key=lambda name: expected[name].accuracy)
 
 
 def plausible(expected: Expectation, recipe: str, share: float = 0.25) -> tuple[str, ...]:
@@ -116,16 +123,20 @@ def _measured(facts: Facts) -> str:
 
 def _reason(expected: Expectation, recipe: str, tolerance: float) -> str:
     most = best(expected)
-    missing = points(expected[most].accuracy - expected[recipe].accuracy)
+    missing = expected[most].accuracy - expected[recipe].accuracy
     adds = f"{recipe} adds {points(expected[recipe].gain)} points to a new head alone"
-    if recipe == most:
-        text = "nothing adds to a new head alone" if recipe == "head_only" else f"{adds}, the most of the four"
+    ahead = max(RECIPES, key=lambda name: expected[name].accuracy)
+    if recipe != most:
+        more = f"{most} adds only {points(missing)} points to {recipe}" if missing > 0 else f"{most} adds nothing to {recipe}"
+        limit = f", within the {tolerance * 100:g} points that are worth no time to you" if missing > 0 else ""
+        text = f"{more}{limit}"
     elif recipe == "head_only":
-        text = f"{most} adds only {missing} points to a new head alone"
+        text = "nothing adds to a new head alone"
+    elif ahead == recipe:
+        text = f"{adds}, the most of the four"
     else:
-        text = f"{adds}, and {most} {missing} more, in more time"
-    limit = f", within the {tolerance * 100:g} points that are worth no time to you" if recipe != most else ""
-    return f"To judge by the study's datasets most like yours, {text}{limit}."
+        text = f"{adds}, and no recipe was ahead of it beyond chance"
+    return f"To judge by the study's datasets most like yours, {text}."
 
 
 def points(value: float) -> str:

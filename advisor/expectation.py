@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,9 @@ from advisor.likeness import LIKENESS, OVERALL, Likeness, weigh
 from advisor.rules import Facts
 from strategies.recipes import RECIPES
 
+DEFAULT = "fine_tune_all"  # the best fixed policy of the study, which others have to beat
 INTERVAL = (0.1, 0.9)  # quantiles: an 80% interval
+SMALLEST_ERROR = 1e-6  # where no difference scatters
 A_POINT = 0.01 + 1e-9  # a recipe that is worse by no more is as good
 
 
@@ -26,6 +29,8 @@ class Expected:
         low: Lower end of its 80% interval.
         high: Upper end.
         gain: Expected accuracy minus that of `head_only`.
+        ahead: How far it was ahead of `fine_tune_all` in the cells like this one, in standard errors of the difference
+            over datasets; negative where it was behind.
         right: How often no other recipe would be better by more than a point, a fraction: the share of the cells like
             this one, with their differences scaled to the errors of a new head on this dataset.
     """
@@ -34,6 +39,7 @@ class Expected:
     low: float
     high: float
     gain: float
+    ahead: float
     right: float
 
 
@@ -74,8 +80,9 @@ def expect(
     """Returns what each recipe is expected to reach on a measured dataset.
 
     The expectation is a mean over the cells of the study, weighted by how much they are like this dataset. What is
-    averaged is the share of the errors of a new head, cross-validated, that each recipe removed. It is then applied to
-    the head's errors on this dataset, which are measured.
+    averaged is by how much the accuracy of each recipe differed from that of a new head, cross-validated, divided by
+    the square root of the head's errors: the fewer errors are left, the less can be gained. It is then applied to the
+    head's errors on this dataset, which are measured.
 
     Args:
         facts: What was measured.
@@ -104,26 +111,30 @@ def expect(
     head = facts.head_accuracy
     if head is None:
         head = float(np.average(heads[known], weights=weights[known]))
+    names = np.array([cell.dataset for cell in studied])[known]
+    scale = _scale(heads[known])
+    added = {
+        name: (np.array([cell.accuracy[name] for cell in studied])[known] - heads[known]) / scale for name in RECIPES
+    }
     found = {}
-    for name in RECIPES:
-        reached = np.array([cell.accuracy[name] for cell in studied])
-        removed = _removed(reached[known], heads[known])
-        share = float(np.average(removed, weights=weights[known]))
-        low, high = _quantiles(removed, weights[known], INTERVAL)
-        regret = np.array([cell.regret[name] for cell in studied])[known] / _errors(heads[known])
-        right = float(np.average((1 - head) * regret <= A_POINT, weights=weights[known]))
-        found[name] = (share, low, high, right)
+    for name, values in added.items():
+        mean = float(np.average(values, weights=weights[known]))
+        low, high = _quantiles(values, weights[known], INTERVAL)
+        regret = np.array([cell.regret[name] for cell in studied])[known] / scale
+        right = float(np.average(math.sqrt(1 - head) * regret <= A_POINT, weights=weights[known]))
+        found[name] = (mean, low, high, _ahead(values - added[DEFAULT], weights[known], names), right)
     of_head = found["head_only"][0]
     return Expectation(
         recipes={
             name: Expected(
-                accuracy=_applied(head, share),
+                accuracy=_applied(head, mean),
                 low=_applied(head, low),
                 high=_applied(head, high),
-                gain=_applied(head, share) - _applied(head, of_head),
+                gain=_applied(head, mean) - _applied(head, of_head),
+                ahead=ahead,
                 right=right,
             )
-            for name, (share, low, high, right) in found.items()
+            for name, (mean, low, high, ahead, right) in found.items()
         },
         num_like=float(alike.sum()),
         datasets=tuple(dict.fromkeys(studied[place].dataset for place in np.argsort(-alike, kind="stable"))),
@@ -131,18 +142,22 @@ def expect(
     )
 
 
-def _removed(reached: np.ndarray, head: np.ndarray) -> np.ndarray:
-    """Returns which share of the errors of a new head was removed; negative where errors were added."""
-    return (reached - head) / _errors(head)
+def _ahead(differences: np.ndarray, weights: np.ndarray, datasets: np.ndarray) -> float:
+    """Returns a weighted mean in standard errors; the cells of a dataset are taken together, since they are alike."""
+    mean = float(np.average(differences, weights=weights))
+    deviations = weights * (differences - mean)
+    sums = np.array([deviations[datasets == name].sum() for name in np.unique(datasets)])
+    error = math.sqrt(float((sums**2).sum())) / float(weights.sum())
+    return mean / max(error, SMALLEST_ERROR)
 
 
-def _errors(head: Any) -> Any:
-    """Returns the errors of a new head, a fraction: one in a hundred at least, since no finer share is measured."""
-    return np.maximum(1 - head, 0.01)
+def _scale(head: Any) -> Any:
+    """Returns the square root of the errors of a new head. They count as one in a hundred at least."""
+    return np.sqrt(np.maximum(1 - head, 0.01))
 
 
-def _applied(head: float, share: float) -> float:
-    return float(min(1.0, max(0.0, head + _errors(head) * share)))
+def _applied(head: float, added: float) -> float:
+    return float(min(1.0, max(0.0, head + _scale(head) * added)))
 
 
 def _quantiles(values: np.ndarray, weights: np.ndarray, shares: Sequence[float]) -> list[float]:

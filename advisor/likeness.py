@@ -10,9 +10,9 @@ import numpy as np
 
 from advisor.calibration import StudiedCell
 
-# The mean of all cells counts as much as this many cells that are exactly like the images. From 2 to 10, the errors of
-# the expected gains are the same; below 2, recipes that are nearly equal are told apart by chance.
-OVERALL = 5.0
+# The mean of all cells counts as much as this many cells that are exactly like the images. From 1 to 5, the errors of
+# the expected gains are about the same.
+OVERALL = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Likeness:
 LIKENESS: tuple[Likeness, ...] = (
     Likeness(
         measure="similarity",
-        width=0.15,
+        width=0.2,
         log=False,
         reason="The less similar the images are to ImageNet, the more there is to learn for the pretrained layers.",
         source="Yosinski et al. 2014, How transferable are features in deep neural networks?",
@@ -55,11 +55,11 @@ LIKENESS: tuple[Likeness, ...] = (
         source="CS231n, Transfer Learning; Kornblith et al. 2019, section 4.7",
     ),
     Likeness(
-        measure="head_accuracy",
-        width=0.15,
+        measure="late_gain",
+        width=0.1,
         log=False,
-        reason="Where the frozen features already separate the classes well, training gains another share of the rest.",
-        source="Kornblith et al. 2019, Do Better ImageNet Models Transfer Better?",
+        reason="Where the last stages of the network add little to the first ones, training them helps most.",
+        source="linear probes by depth: Alain & Bengio 2016",
     ),
 )
 

@@ -12,7 +12,7 @@ from strategies.recipes import RECIPES
 SECONDS = {"head_only": 10, "keep_early_layers": 60, "fine_tune_all": 100, "retrain_all": 110}
 
 
-def _expected(*, num_like=20.0, right=None, **accuracy):
+def _expected(*, num_like=20.0, right=None, ahead=None, **accuracy):
     head = accuracy.get("head_only", 0.5)
     recipes = {
         name: Expected(
@@ -20,6 +20,7 @@ def _expected(*, num_like=20.0, right=None, **accuracy):
             low=0.4,
             high=0.9,
             gain=accuracy.get(name, 0.5) - head,
+            ahead=(ahead or {}).get(name, 9.0 * (accuracy.get(name, 0.5) - accuracy.get("fine_tune_all", 0.5))),
             right=(right or {}).get(name, 0.5),
         )
         for name in RECIPES
@@ -70,7 +71,7 @@ def test_the_reasons_hold_the_measured_numbers():
     assert "fine_tune_all adds" in second
     cheap = decide(measured, _expected(head_only=0.797, fine_tune_all=0.8), SECONDS)
     assert cheap.recipe == "head_only"
-    assert "fine_tune_all adds only 0.3 points" in cheap.because[1]
+    assert "fine_tune_all adds only 0.3 points to head_only, within" in cheap.because[1]
     alone = decide(measured, _expected(head_only=0.9), SECONDS)
     assert "nothing adds to a new head alone" in alone.because[1]
 

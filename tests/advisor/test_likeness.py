@@ -29,9 +29,9 @@ def test_a_measure_that_is_unknown_does_not_count():
     """On the side of the images it is left out; on the side of a cell it counts as one width."""
     own = facts().measures()
     cell = studied("same", {})
-    assert weigh({**own, "head_accuracy": math.nan}, [cell]).tolist() == [1]
+    assert weigh({**own, "late_gain": math.nan}, [cell]).tolist() == [1]
     unknown = studied("unknown", {})
-    unknown.measures["head_accuracy"] = math.nan
+    unknown.measures["late_gain"] = math.nan
     assert weigh(own, [unknown]).tolist() == pytest.approx([math.exp(-0.5)])
 
 
