@@ -127,7 +127,11 @@ def _reason(expected: Expectation, recipe: str, tolerance: float) -> str:
     adds = f"{recipe} adds {points(expected[recipe].gain)} points to a new head alone"
     ahead = max(RECIPES, key=lambda name: expected[name].accuracy)
     if recipe != most:
-        more = f"{most} adds only {points(missing)} points to {recipe}" if missing > 0 else f"{most} adds nothing to {recipe}"
+        more = (
+            f"{most} adds only {points(missing)} points to {recipe}"
+            if missing > 0
+            else f"{most} adds nothing to {recipe}"
+        )
         limit = f", within the {tolerance * 100:g} points that are worth no time to you" if missing > 0 else ""
         text = f"{more}{limit}"
     elif recipe == "head_only":
