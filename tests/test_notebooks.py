@@ -67,7 +67,7 @@ CLAIMS = {
         assert regret.max().min() > 3  # several points, for every recipe
         assert (runs.groupby(cell).size() == 1).mean() > 0.5
         assert set(trained) == set(strategies.RECIPES) - {"head_only"}
-        assert np.corrcoef(cells["head_only"], gains["fine_tune_all"])[0, 1] < -0.3
+        assert np.corrcoef(cells["head_only"], gains["fine_tune_all"])[0, 1] < -0.1
         seconds = study.groupby("recipe")["seconds"].median()
         assert 5 * seconds["head_only"] < seconds.drop("head_only").min()
         assert len(own) == 4
