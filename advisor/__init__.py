@@ -11,7 +11,7 @@ _EXPORTS = {
     "Comparison": "advisor.comparison",
     "DatasetProfile": "advisor.measure.profile",
     "DepthCurve": "advisor.measure.probes",
-    "Pilot": "advisor.pilot",
+    "Race": "advisor.race",
     "Recommendation": "advisor.recommendation",
     "Similarity": "advisor.measure.similarity",
     "check_images": "advisor.measure.examination",
@@ -20,7 +20,7 @@ _EXPORTS = {
     "measure_similarity": "advisor.measure.similarity",
     "profile_images": "advisor.measure.profile",
     "recommend": "advisor.recommendation",
-    "run_pilot": "advisor.pilot",
+    "run_race": "advisor.race",
 }
 __all__ = ["__version__", *sorted(_EXPORTS)]
 

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from advisor.cautions import Caution
+from advisor.expectation import Expectation
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.measure.similarity import Similarity
-from advisor.outlook import Outlook
-from advisor.pilot import Pilot
-from advisor.rules import RULES, EvidenceReading, Margins, Rule
+from advisor.race import Race
+from advisor.rules import Answers
 from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
 
@@ -21,49 +21,43 @@ FINGERPRINT_VERSION = 2  # version 1 had no findings
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Advice:
-    """Which recipe to use, why, and by what margin, with the plan that carries it out.
+    """Which recipe to use, why, and what to expect, with the plan that carries it out.
 
     It holds facts alone, so it can be read back from its files without the images.
 
     Attributes:
         plan: The plan that `train` carries out.
         recipe: The recommended recipe. Where the user overruled it, the plan is for another one.
-        rule: The row of the 2 x 2 of size and domain that applies.
-        textbook_recipe: The recipe by the textbook's own thresholds (a dataset is large from 20,000 images).
-        margins: How far size and similarity lie from their thresholds.
-        evidence: What each row of evidence in use says.
-        confidence: Probability that no other recipe is better by more than a point, calibrated on the study.
-        borderline: Whether the confidence is so low that a pilot is worth its time.
-        runner_up: The second most probable recipe.
-        because: The reason in words, with the measured numbers.
-        why_not: The reason against each of the other three recipes, by its name.
+        prefer: How much accuracy the user gives for time: a row of `advisor.preferences.PREFERENCES`.
+        answers: What was measured, in the textbook's words: small or large, similar to ImageNet or different from it.
+        expected: What each of the four recipes is expected to reach, and what that rests on.
+        costs: Time and memory of each recipe on this machine, by its name: estimated, or measured if requested.
+        confidence: Probability that no other recipe is better by more than a point.
+        runner_up: The one of the other recipes that is expected to reach the most.
+        cheapest: The cheapest recipe within half a point of the best, whatever the preference.
+        because: The reasons in words, a sentence each, with the measured numbers.
         cautions: What to keep in mind when reading the advice.
         profile: Size, balance, resolution and quality of the dataset.
         similarity: How similar the images are to those of ImageNet.
         depth_curve: How well each stage separates the classes; `None` where no image could be held out.
-        outlook: What to expect, whether it is worth the time, and what would change the advice.
-        pilot: The short comparison that decided between the two best recipes, if one was requested.
-        costs: Expected time and memory of each recipe on this machine, by its name, if requested.
+        race: The short comparison on the user's images that decided, if one was requested.
     """
 
     plan: Plan
     recipe: str
-    rule: Rule
-    textbook_recipe: str
-    margins: Margins
-    evidence: tuple[EvidenceReading, ...]
+    prefer: str
+    answers: Answers
+    expected: Expectation
+    costs: Mapping[str, RecipeCost]
     confidence: float
-    borderline: bool
     runner_up: str
-    because: str
-    why_not: Mapping[str, str]
+    cheapest: str
+    because: tuple[str, ...]
     cautions: tuple[Caution, ...]
     profile: DatasetProfile
     similarity: Similarity
     depth_curve: DepthCurve | None
-    outlook: Outlook
-    pilot: Pilot | None = None
-    costs: Mapping[str, RecipeCost] | None = None
+    race: Race | None = None
 
     def fingerprint(self) -> dict[str, Any]:
         """Returns the content of `fingerprint.json`: the measured facts."""
@@ -76,25 +70,20 @@ class Advice:
 
     def decision(self) -> dict[str, Any]:
         """Returns the part `advice` of `plan.json`: what was decided, and why."""
-        values: dict[str, Any] = {
-            "source": self.rule.source,
+        return {
             "recipe": self.recipe,
-            "textbook_recipe": self.textbook_recipe,
-            "margins": asdict(self.margins),
-            "evidence": [asdict(reading) for reading in self.evidence],
+            "prefer": self.prefer,
+            "answers": asdict(self.answers),
+            "textbook_recipe": self.answers.recipe,
+            "expected": self.expected.to_dict(),
+            "costs": {recipe: asdict(cost) for recipe, cost in self.costs.items()},
             "confidence": self.confidence,
-            "borderline": self.borderline,
             "runner_up": self.runner_up,
-            "because": self.because,
-            "why_not": dict(self.why_not),
+            "cheapest": self.cheapest,
+            "because": list(self.because),
             "cautions": [asdict(caution) for caution in self.cautions],
-            "outlook": self.outlook.to_dict(),
+            "race": None if self.race is None else self.race.to_dict(),
         }
-        if self.pilot is not None:
-            values["pilot"] = self.pilot.to_dict()
-        if self.costs is not None:
-            values["costs"] = {recipe: asdict(cost) for recipe, cost in self.costs.items()}
-        return values
 
     @classmethod
     def from_dicts(cls, fingerprint: Mapping[str, Any], plan: Plan) -> Advice:
@@ -105,21 +94,16 @@ class Advice:
             plan: The plan from the same folder, which holds the advice that led to it.
         """
         decided, curve = plan.advice, fingerprint["depth_curve"]
-        plain = ("recipe", "textbook_recipe", "confidence", "borderline", "runner_up", "because", "why_not")
-        pilot, costs = decided.get("pilot"), decided.get("costs")
         return cls(
             plan=plan,
-            rule=next(row for row in RULES if row.recipe == decided["recipe"]),
-            margins=Margins.from_dict(decided["margins"]),
-            evidence=tuple(
-                EvidenceReading(**{**reading, "decides": tuple(reading["decides"])}) for reading in decided["evidence"]
-            ),
+            answers=Answers(**decided["answers"]),
+            expected=Expectation.from_dict(decided["expected"]),
+            costs={recipe: RecipeCost(**cost) for recipe, cost in decided["costs"].items()},
+            because=tuple(decided["because"]),
             cautions=tuple(Caution(**caution) for caution in decided["cautions"]),
             profile=DatasetProfile.from_dict(fingerprint["profile"]),
             similarity=Similarity.from_dict(fingerprint["similarity"]),
             depth_curve=None if curve is None else DepthCurve.from_dict(curve),
-            outlook=Outlook.from_dict(decided["outlook"]),
-            pilot=None if pilot is None else Pilot.from_dict(pilot),
-            costs=None if costs is None else {recipe: RecipeCost(**cost) for recipe, cost in costs.items()},
-            **{name: decided[name] for name in plain},
+            race=None if decided["race"] is None else Race.from_dict(decided["race"]),
+            **{name: decided[name] for name in ("recipe", "prefer", "confidence", "runner_up", "cheapest")},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,20 +48,6 @@ class CautionRow:
 
 CAUTIONS: tuple[CautionRow, ...] = (
     CautionRow(
-        code="borderline",
-        applies=lambda f: f["borderline"],
-        message="This is a close call: the confidence is only {confidence:.0%}, and {runner_up} may do as well or "
-        "better. Use --pilot (pilot=True) to train both briefly on your images and let the result decide.",
-        source="confidence, calibrated on the study",
-    ),
-    CautionRow(
-        code="similarity_near_threshold",
-        applies=lambda f: f["low"] < f["similarity_threshold"] < f["high"] and not f["domain_by_evidence"],
-        message="The interval of the similarity ({low:.2f} to {high:.2f}) includes the threshold "
-        "({similarity_threshold:.2f}). Your images may count as similar to ImageNet or as different from it.",
-        source="bootstrap over images",
-    ),
-    CautionRow(
         code="few_images_for_similarity",
         applies=lambda f: f["num_images_measured"] < ENOUGH_IMAGES,
         message=f"Similarity was measured on only {{num_images_measured}} images. It is reliable from {ENOUGH_IMAGES} "
@@ -68,19 +55,18 @@ CAUTIONS: tuple[CautionRow, ...] = (
         source="ten random subsets of three datasets",
     ),
     CautionRow(
-        code="beyond_calibration",
-        applies=lambda f: not f["calibrated_range"][0] <= f["effective_num_images"] <= f["calibrated_range"][1],
-        message="The study behind this advice covers {calibrated_range[0]:,.0f} to {calibrated_range[1]:,.0f} images. "
-        "With {effective_num_images:,.0f} images the advice extrapolates, and its confidence is unknown.",
+        code="beyond_study",
+        applies=lambda f: not f["studied"].images[0] <= f["effective_num_images"] <= 2 * f["studied"].images[1],
+        message="You have {effective_num_images:,.0f} images, and the study behind this advice covers "
+        "{studied.images[0]:,.0f} to {studied.images[1]:,.0f}: what it expects is a guess.",
         source="range of the study",
     ),
     CautionRow(
-        code="depths_disagree",
-        applies=lambda f: f["depths_disagree"],
-        message="The last stages of the network add {late_gain_points:+.1f} points of accuracy to the first two "
-        "thirds. That is unusual for images that count as {domain}. In the study, the advice was right less often in "
-        "such cases.",
-        source="confidence, calibrated on the study",
+        code="network_not_studied",
+        applies=lambda f: f["backbone"] not in f["studied"].backbones,
+        message="The study behind this advice was made with {networks}, not with {backbone}. On another network, what "
+        "to expect is less certain.",
+        source="range of the study",
     ),
     CautionRow(
         code="other_network",
@@ -92,15 +78,15 @@ CAUTIONS: tuple[CautionRow, ...] = (
         code="bundled_ruler",
         applies=lambda f: f["ruler"].weights == BUNDLED,
         message="The ImageNet weights of the ruler, the network that measures similarity, are not available. The "
-        "network in this package measured it instead. It ranks datasets much as the ruler does, but the threshold was "
-        "fitted with the ruler.",
+        "network in this package measured it instead. It ranks datasets much as the ruler does, but the study was made "
+        "with the ruler.",
         source="strategies/networks/bundled/README.md",
     ),
     CautionRow(
         code="no_depth_curve",
-        applies=lambda f: f["late_gain"] != f["late_gain"],
-        message="A class has only one image for training and validation, so no image can be held out. Accuracy at "
-        "each stage is unknown; size and similarity decide without it.",
+        applies=lambda f: math.isnan(f["head_accuracy"]),
+        message="A class has only one image for training and validation, so no image can be held out. The accuracy of "
+        "a new head is unknown; size and similarity decide without it.",
         source="profile",
     ),
     CautionRow(

@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from advisor.advice import Advice
+from advisor.calibration import studied_range
 from advisor.cautions import find_cautions
+from advisor.decision import Decision, confidence, decide, plausible
+from advisor.expectation import Expectation, expect
 from advisor.measure.measurements import Measurements, fitting_size, measure
 from advisor.measure.probes import DepthCurve
-from advisor.outlook import look_ahead
-from advisor.pilot import Pilot, run_pilot
+from advisor.preferences import BALANCED, get_preference
+from advisor.race import Race, run_race
 from advisor.report.files import save_advice, save_training
 from advisor.report.html import advice_fragment
 from advisor.report.text import summarize
-from advisor.rules import RULES, Evidence, Facts, Verdict, apply_rules, evidence_rows
-from advisor.thresholds import studied_sizes, thresholds
-from strategies.data.dataset import ImageDataset
+from advisor.rules import Facts, textbook_answers
+from strategies.data.dataset import SPLITS, ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.splits import with_groups
 from strategies.data.value_range import range_of, with_range
 from strategies.display.progress import track
 from strategies.errors import PlanError
-from strategies.features.cache import default_cache
+from strategies.features.cache import FeatureCache, default_cache
 from strategies.networks.backend import start_keras
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
-from strategies.plans.cost import RecipeCost
-from strategies.plans.parameters import count_parameters
+from strategies.plans.cost import TYPICAL, RecipeCost, estimate_cost
 from strategies.plans.plan import Plan, check_class_names
 from strategies.plans.planning import make_plan
+from strategies.plans.sizes import count_parameters
 from strategies.recipes import RECIPES, get_recipe
 
 if TYPE_CHECKING:
     from strategies.training.result import TrainingResult
-
-BORDERLINE = 0.8  # below this confidence the advice offers a pilot
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -124,8 +123,8 @@ def recommend(
     weights: str = "auto",
     image_size: int | None = None,
     recipe: str | None = None,
-    without: Sequence[str] = (),
-    pilot: bool = False,
+    prefer: str = BALANCED,
+    race: bool = False,
     timed: bool = False,
     seed: int = 0,
     max_unreadable: float = 0.05,
@@ -149,11 +148,13 @@ def recommend(
             smaller: the median short side, rounded up to a multiple of 32, but at least 96. The headers of up to 100
             files, evenly spaced, tell the median.
         recipe: Overrules the advice: the plan is made for this recipe.
-        without: Names of rows of evidence to leave out. Without any evidence, size and similarity alone decide.
-        pilot: Whether a pilot decides between the recipe and its runner-up: both are trained on parts of your images
-            with a fifth of their steps and compared on the other parts.
-        timed: Whether a few steps of each recipe are run to estimate its time and memory on this machine. This takes
-            about ten seconds per recipe.
+        prefer: `"accuracy"`: the recipe that is expected to reach the most; `"balanced"`: the cheapest within half a
+            point of it; `"speed"`: the cheapest within two points.
+        race: Whether all recipes that may be the best are trained briefly on parts of your images and compared on the
+            other parts, so that the result decides. They take up to half the training steps of the advised recipe,
+            and some seconds each to begin.
+        timed: Whether a few steps of each recipe are run to measure its time and memory on this machine, which are
+            estimated otherwise. This takes about ten seconds per recipe.
         seed: Seed of all random choices.
         max_unreadable: Largest share of files that may be unreadable.
         group_by: A regular expression such as `patient[0-9]+`. Files with the same match in their path stay in one
@@ -169,7 +170,7 @@ def recommend(
 
     Raises:
         DatasetError: If the images or labels cannot be used.
-        UnknownNameError: If the backbone, the recipe or a row of evidence does not exist.
+        UnknownNameError: If the backbone, the recipe or the preference does not exist.
         WeightsError: If the weights of the ruler or of the backbone are not available.
 
     Example:
@@ -178,24 +179,48 @@ def recommend(
         >>> advice.plan.recipe  # doctest: +SKIP
         'fine_tune_all'
     """
-    evidence = evidence_rows(without)
+    get_preference(prefer)
     if recipe is not None:
         get_recipe(recipe)
     choice = choose_network(backbone, weights)
     dataset = with_groups(load_dataset(source, **columns), group_by)
     network = choice.network.at(image_size or fitting_size(choice.network, dataset.items))
     measured = measure(dataset, network, seed=seed, max_unreadable=max_unreadable, every_image=every_image, cache=cache)
-    plan_of = _planner(measured, seed)
-    if pilot or timed:
+    facts, plans = facts_of(measured), _plans(measured, seed)
+    feature_cache = default_cache() if cache else None
+    if race or timed:
         start_keras()
-    verdict, pilot_result = _decide(measured, plan_of, evidence, pilot=pilot, cache=cache)
-    costs = _measure_costs(plan_of, measured.dataset) if timed else None
-    return _advise(
-        measured, verdict, pilot_result, costs, evidence, plan_of(recipe or verdict.rule.recipe), choice.note, cache
+    expected = expect(facts)
+    costs = _costs(plans, measured.dataset, timed=timed, cache=feature_cache)
+    decision = decide(facts, expected, _typical_seconds(plans, measured.dataset, feature_cache), prefer)
+    result = None
+    if race:
+        result = run_race(measured.dataset, [plans[name] for name in plausible(expected, decision.recipe)], cache=cache)
+        decision = after_race(decision, result, expected)
+    plan = plans[recipe or decision.recipe]
+    advice = Recommendation(
+        plan=replace(plan, parameters=count_parameters(plan, feature_cache)),
+        recipe=decision.recipe,
+        prefer=prefer,
+        answers=textbook_answers(facts),
+        expected=expected,
+        costs=costs,
+        confidence=decision.confidence,
+        runner_up=decision.runner_up,
+        cheapest=decision.cheapest,
+        because=decision.because,
+        cautions=find_cautions(_caution_facts(measured, facts, choice.note), measured.profile.findings),
+        profile=measured.profile,
+        similarity=measured.similarity,
+        depth_curve=measured.depth_curve,
+        race=result,
+        dataset=measured.dataset,
     )
+    return replace(advice, plan=replace(advice.plan, advice=advice.decision()))
 
 
-def _facts(measured: Measurements) -> Facts:
+def facts_of(measured: Measurements) -> Facts:
+    """Returns the measurements that decide."""
     return Facts(
         effective_num_images=measured.profile.effective_num_images,
         num_classes=measured.profile.num_classes,
@@ -204,100 +229,61 @@ def _facts(measured: Measurements) -> Facts:
     )
 
 
-def _planner(measured: Measurements, seed: int) -> Callable[[str], Plan]:
-    """Returns a function that makes the plan of a recipe for the measured dataset."""
-    return partial(
-        plan_for,
-        network=measured.network,
-        dataset=measured.dataset,
-        curve=measured.depth_curve,
-        similarity=measured.similarity.score,
-        seed=seed,
-    )
+def _plans(measured: Measurements, seed: int) -> dict[str, Plan]:
+    """Returns the plan of each recipe for the measured dataset."""
+    return {
+        name: plan_for(
+            name,
+            measured.network,
+            measured.dataset,
+            measured.depth_curve,
+            similarity=measured.similarity.score,
+            seed=seed,
+        )
+        for name in RECIPES
+    }
 
 
-def _decide(
-    measured: Measurements,
-    plan_of: Callable[[str], Plan],
-    evidence: Sequence[Evidence],
-    *,
-    pilot: bool,
-    cache: bool,
-) -> tuple[Verdict, Pilot | None]:
-    """Applies the rules, and lets a pilot decide between the two best recipes if requested."""
-    verdict = apply_rules(_facts(measured), evidence=evidence)
-    if not pilot:
-        return verdict, None
-    plans = [plan_of(verdict.rule.recipe), plan_of(verdict.runner_up)]
-    pilot_result = run_pilot(measured.dataset, plans, cache=cache)
-    return after_pilot(verdict, pilot_result), pilot_result
+def _costs(
+    plans: Mapping[str, Plan], dataset: ImageDataset, *, timed: bool, cache: FeatureCache | None
+) -> dict[str, RecipeCost]:
+    """Returns the time and memory of each recipe on this machine: estimated, or measured in a few steps."""
+    if timed:
+        from strategies.training.timing import measure_cost
+
+        return {name: measure_cost(plan, dataset).whole for name, plan in track(plans.items(), "Timing the recipes")}
+    return {name: estimate_cost(plan, _per_split(dataset), cache) for name, plan in plans.items()}
 
 
-def _advise(
-    measured: Measurements,
-    verdict: Verdict,
-    pilot_result: Pilot | None,
-    costs: Mapping[str, RecipeCost] | None,
-    evidence: Sequence[Evidence],
-    plan: Plan,
-    network_note: str,
-    cache: bool,
-) -> Recommendation:
-    """Combines what was measured, decided and planned."""
-    facts, recipe = _facts(measured), verdict.rule.recipe
-    borderline = pilot_result is None and verdict.confidence < BORDERLINE
-    caution_facts = _caution_facts(measured, facts, verdict) | {"borderline": borderline, "network_note": network_note}
-    plan_with_counts = replace(plan, parameters=count_parameters(plan, default_cache() if cache else None))
-    advice = Recommendation(
-        plan=plan_with_counts,
-        recipe=recipe,
-        rule=verdict.rule,
-        textbook_recipe=apply_rules(facts, compared_with=thresholds("textbook"), evidence=()).rule.recipe,
-        margins=verdict.margins,
-        evidence=verdict.evidence,
-        confidence=verdict.confidence,
-        borderline=borderline,
-        runner_up=verdict.runner_up,
-        because=verdict.because,
-        why_not=verdict.why_not,
-        cautions=find_cautions(caution_facts, measured.profile.findings),
-        profile=measured.profile,
-        similarity=measured.similarity,
-        depth_curve=measured.depth_curve,
-        outlook=look_ahead(facts, recipe, evidence=evidence),
-        pilot=pilot_result,
-        costs=costs,
-        dataset=measured.dataset,
-    )
-    return replace(advice, plan=replace(plan_with_counts, advice=advice.decision()))
+def _typical_seconds(plans: Mapping[str, Plan], dataset: ImageDataset, cache: FeatureCache | None) -> dict[str, float]:
+    """Returns the time of each recipe on a typical machine, so that the advice is the same on every machine."""
+    images = _per_split(dataset)
+    return {name: estimate_cost(plan, images, cache, machine=TYPICAL).seconds for name, plan in plans.items()}
 
 
-def _measure_costs(plan_of: Callable[[str], Plan], dataset: ImageDataset) -> dict[str, RecipeCost]:
-    """Returns the expected time and memory of each recipe on this machine, by its name."""
-    from strategies.training.timing import measure_cost
-
-    return {recipe: measure_cost(plan_of(recipe), dataset).whole for recipe in track(RECIPES, "Timing the recipes")}
+def _per_split(dataset: ImageDataset) -> dict[str, int]:
+    split = np.array(dataset.split)
+    return {name: int((split == name).sum()) for name in SPLITS}
 
 
-def after_pilot(verdict: Verdict, pilot: Pilot) -> Verdict:
-    """Returns the verdict after a pilot, whose winner replaces the recipe of the rules.
+def after_race(decision: Decision, race: Race, expected: Expectation) -> Decision:
+    """Returns the decision after a race, whose winner replaces the recipe that was expected to be good enough.
 
     Args:
-        verdict: What the rules say.
-        pilot: The pilot of the recipe and its runner-up.
+        decision: What was decided before the race.
+        race: The race of the advised recipe and the others that may be the best.
+        expected: What each recipe was expected to reach; the confidence is that before the race.
     """
-    because = f"{pilot} The reason before the pilot: {verdict.because}"
-    guessed = verdict.rule.recipe
-    if pilot.winner == guessed:
-        return replace(verdict, because=because)
-    lost = f"{guessed} was the first choice, but it lost the pilot by {100 * abs(pilot.difference):.1f} points."
-    others = {name: reason for name, reason in verdict.why_not.items() if name != pilot.winner}
+    *measured, reason = decision.because
+    because = (str(race), *measured, f"Before it: {reason[0].lower()}{reason[1:]}")
+    if race.winner == decision.recipe:
+        return replace(decision, because=because)
     return replace(
-        verdict,
-        rule=next(row for row in RULES if row.recipe == pilot.winner),
-        runner_up=guessed,
+        decision,
+        recipe=race.winner,
+        runner_up=decision.recipe,
+        confidence=confidence(expected, race.winner),
         because=because,
-        why_not={guessed: lost, **others},
     )
 
 
@@ -339,7 +325,7 @@ def plan_for(
     )
 
 
-def _caution_facts(measured: Measurements, facts: Facts, verdict: Verdict) -> dict[str, Any]:
+def _caution_facts(measured: Measurements, facts: Facts, network_note: str) -> dict[str, Any]:
     """Returns the values that conditions and messages of cautions name."""
     profile = measured.profile
     return {
@@ -351,16 +337,10 @@ def _caution_facts(measured: Measurements, facts: Facts, verdict: Verdict) -> di
         "num_looked_at": profile.num_looked_at,
         "median_short_side": profile.image_sizes["short_side"]["median"],
         "image_size": measured.network.image_size,
-        "low": facts.similarity.low,
-        "high": facts.similarity.high,
+        "backbone": measured.network.backbone,
         "num_images_measured": facts.similarity.num_images,
-        "similarity_threshold": thresholds()["similarity"],
-        "domain": "similar to ImageNet" if verdict.rule.domain == "similar" else "different from ImageNet",
-        "domain_by_evidence": any("domain" in reading.decides for reading in verdict.evidence),
-        "calibrated_range": studied_sizes(),
-        "runner_up": verdict.runner_up,
-        "confidence": verdict.confidence,
-        "depths_disagree": verdict.depths_disagree,
-        "late_gain_points": 100 * facts.measures()["late_gain"],
+        "studied": (studied := studied_range()),
+        "networks": ", ".join(studied.backbones),
         "ruler": facts.similarity.ruler,
+        "network_note": network_note,
     }

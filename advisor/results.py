@@ -151,19 +151,19 @@ def check_results(path: Path, keys: Iterable[Sequence[Any]] = ()) -> None:
         )
 
 
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> None:
     """Appends rows to a results file in one step; creates the file with its header if it does not exist."""
     path = path.resolve()
     before = path.read_bytes() if path.is_file() else b""
     with replacing(path) as temporary:
         temporary.write_bytes(before)
         with temporary.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, columns)
             if not before:
                 writer.writeheader()
             writer.writerows(rows)
 
 
-def known_keys(rows: Iterable[Mapping[str, str]]) -> set[tuple[str, ...]]:
-    """Returns the values of the columns `KEY` that rows of a results file have, as text."""
-    return {tuple(row[name] for name in KEY) for row in rows}
+def known_keys(rows: Iterable[Mapping[str, str]], columns: Sequence[str] = KEY) -> set[tuple[str, ...]]:
+    """Returns the values of key columns that rows of a results file have, as text."""
+    return {tuple(row[name] for name in columns) for row in rows}

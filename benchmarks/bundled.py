@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 import advisor
-from advisor.thresholds import calibration
+from advisor.calibration import calibration
 from strategies.data.loading import load_dataset
 from strategies.features.extraction import extract_stages, stage_extractor
 from strategies.networks.network import PretrainedNetwork

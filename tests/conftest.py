@@ -23,7 +23,7 @@ LONGEST = ("test_the_commands_run",)
 # Tests of 15 seconds or more, most of it training. A second run with other weights leaves them out.
 LONG = (
     *LONGEST,
-    "test_a_pilot_replaces_the_guess",
+    "test_a_race_replaces_the_guess",
     "test_the_python_examples_run",
     "test_all_four_recipes_are_carried_out_on_one_split",
     "test_the_rows_are_those_of_the_study",

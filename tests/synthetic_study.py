@@ -37,6 +37,32 @@ def fingerprint(*, similarity, late_gain, num_images=100, num_classes=5):
     }
 
 
+def facts(*, similarity=0.9, late_gain=0.2, num_images=100, num_classes=5):
+    """Returns the facts of a dataset with these measures."""
+    from advisor.rules import Facts
+
+    return Facts.from_fingerprint(
+        fingerprint(similarity=similarity, late_gain=late_gain, num_images=num_images, num_classes=num_classes)
+    )
+
+
+def studied(dataset, accuracy, *, backbone="MobileNet-0.25", **measures):
+    """Returns a cell of the study: `accuracy` maps recipes to percent; other recipes reach 50."""
+    from advisor.calibration import StudiedCell
+
+    reached = {name: accuracy.get(name, 50.0) / 100 for name in RECIPES}
+    best = max(reached.values())
+    return StudiedCell(
+        dataset=dataset,
+        backbone=backbone,
+        size=str(measures.get("num_images", 100)),
+        num_seeds=2,
+        measures=facts(**measures).measures(),
+        accuracy=reached,
+        regret={name: best - value for name, value in reached.items()},
+    )
+
+
 def rows(dataset, accuracies, *, seed=0, size="100", backbone="MobileNet-0.25", **measures):
     """Returns the rows of one cell and seed: `accuracies` maps methods to percent; other recipes reach 50."""
     named = {**dict.fromkeys(RECIPES, 50.0), **accuracies}

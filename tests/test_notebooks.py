@@ -31,7 +31,9 @@ CLAIMS = {
         if "ADVISOR_TEST_STAND_IN" not in os.environ:  # scores are calibrated for real weights alone
             assert scores["the digits"].score < 0.3 < scores["the tiles"].score
         assert [advice.plan.weights for advice in (tile_advice, digit_advice)] == ["bundled", "bundled"]
-        assert len(digit_advice.why_not) == 3
+        import strategies
+        assert set(digit_advice.expected.recipes) == set(strategies.RECIPES)
+        assert answers.recipe in strategies.RECIPES
         assert digit_advice.depth_curve.stages[-1] == "stage6"
         assert all(caution.code and caution.message for caution in digit_advice.cautions)
         assert min(curve.standard_error) == 0
@@ -46,9 +48,7 @@ CLAIMS = {
         assert strategies.with_rates(plan, 0.3) != plan
     """,
     "03_compare": """
-        assert {outcome.recipe for outcome in comparison.ranking} == set(comparison.advice.why_not) | {
-            comparison.advice.recipe
-        }
+        assert {outcome.recipe for outcome in comparison.ranking} == set(comparison.advice.expected.recipes)
         assert len(comparison.ranking) == 4
         assert comparison.regret == comparison.ranking[0].test.accuracy - comparison.advised.test.accuracy
         assert comparison.best == comparison.ranking[0].recipe
@@ -56,21 +56,18 @@ CLAIMS = {
         assert len(digits.images) == 1797
     """,
     "04_evidence": """
-        assert study["dataset"].nunique() == 16
-        assert (study["num_images"].min(), study["num_images"].max()) == (100, 5000)
-        assert set(study.groupby(["dataset", "size", "recipe"])["seed"].nunique()) == {2, 3}
-        assert set(study["backbone"]) == {"MobileNet-0.25"} and set(study["image_size"]) == {96}
-        assert (table["cells"].sum(), len(best)) == (len(cells), len(cells))
+        assert set(study["backbone"]) == {"EfficientNetLite0", "MobileNet-0.25", "MobileNetV2-0.35"}
+        assert study["num_images"].median() <= 300  # few images
+        assert table["cells"].sum() == len(cells) == len(gains)
         assert not cells.isna().any().any()
-        assert regret[cells.columns].min().min() == 0 < table[list(strategies.RECIPES)].min().min()
-        assert regret[cells.columns].max().min() > 3  # several points, for every recipe
-        ordered = np.sort(cells.to_numpy(), axis=1)
-        assert np.mean(ordered[:, -1] - ordered[:, -2] < 0.01) > 0.5
-        shown = {tuple(point) for dots in axis.collections for point in dots.get_offsets().data}
-        assert shown == set(zip(best["num_images"], best["similarity"], strict=True))
-        assert [label.get_text() for label in axis.get_xticklabels()] == ["100", "300", "1,000", "3,000"]
-        assert axis.get_xlim()[0] < 100 and axis.get_xlim()[1] > 5000
-        assert "head_only" not in set(best["best"])
+        others = table[trained]
+        assert (table["head_only"] > others.max(axis=1)).all()
+        assert (others.max(axis=1) - others.min(axis=1) < table["head_only"] - others.max(axis=1)).all()
+        assert regret.min().min() == 0
+        assert regret.max().min() > 3  # several points, for every recipe
+        assert (runs.groupby(cell).size() == 1).mean() > 0.5
+        assert set(trained) == set(strategies.RECIPES) - {"head_only"}
+        assert np.corrcoef(cells["head_only"], gains["fine_tune_all"])[0, 1] < -0.1
         seconds = study.groupby("recipe")["seconds"].median()
         assert 5 * seconds["head_only"] < seconds.drop("head_only").min()
         assert len(own) == 4

@@ -16,10 +16,12 @@ from advisor.cli.options import (
     Out,
     OutputOptions,
     Overwrite,
+    Prefer,
     Seed,
     with_options,
 )
 from advisor.cli.output import print_json, typed_command
+from advisor.preferences import BALANCED, get_preference
 from strategies.display.progress import note
 from strategies.errors import UserError
 
@@ -28,18 +30,13 @@ from strategies.errors import UserError
 def recommend(
     images: ImageOptions,
     network: NetworkOptions,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Evidence to leave out, a measurement that may overrule size or similarity: images_per_class, "
-            "late_gain or headroom. May be repeated."
-        ),
-    ] = None,
-    pilot: Annotated[
-        bool, typer.Option("--pilot", help="Train the two best recipes briefly on your images to decide between them.")
+    prefer: Prefer = BALANCED,
+    race: Annotated[
+        bool,
+        typer.Option("--race", help="Train the recipes that may be best briefly on your images, and let that decide."),
     ] = False,
     time: Annotated[
-        bool, typer.Option("--time", help="Run a few steps of each recipe to estimate its time and memory here.")
+        bool, typer.Option("--time", help="Run a few steps of each recipe to measure its time and memory here.")
     ] = False,
     seed: Seed = 0,
     out: Out = None,
@@ -47,20 +44,23 @@ def recommend(
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print all numbers, the freeze map and all cautions.")
+    ] = False,
     *,
     output: OutputOptions,
 ) -> None:
-    """Recommend a recipe, and explain why and by what margin.
+    """Recommend a recipe, and explain why and what to expect.
 
     No file is written without --out.
     """
     from advisor.recommendation import recommend as advise
     from advisor.report.files import check_advice_folder
+    from advisor.report.next_step import next_command
     from advisor.report.terminal import show
     from advisor.report.text import advice_parts
-    from advisor.rules import evidence_rows
 
-    evidence_rows(without or ())
+    get_preference(prefer)
     network.check()
     if out is not None:
         check_advice_folder(out, overwrite=overwrite)
@@ -69,8 +69,8 @@ def recommend(
         backbone=network.backbone,
         weights=network.weights,
         image_size=network.image_size,
-        without=without or (),
-        pilot=pilot,
+        prefer=prefer,
+        race=race,
         timed=time,
         seed=seed,
         max_unreadable=max_unreadable,
@@ -83,7 +83,10 @@ def recommend(
     if output.as_json:
         print_json({"fingerprint": advice.fingerprint(), "plan": advice.plan.to_dict()})
     else:
-        show(advice_parts(advice), quiet=output.quiet)
+        step = next_command(advice, typed_command())
+        show(advice_parts(advice, next_step=step, verbose=verbose), quiet=output.quiet)
+        if not (verbose or output.quiet):
+            note("All numbers, and the freeze map: --verbose")
 
 
 @with_options

@@ -27,6 +27,13 @@ Run = Annotated[str, typer.Argument(help="A run folder, as written by 'advisor t
 RecipeName = Annotated[
     str | None, typer.Option(help="Recipe to train instead of the advised one. 'advisor recipes' lists them.")
 ]
+Prefer = Annotated[
+    str,
+    typer.Option(
+        help="'accuracy': the recipe that is expected to reach the most; 'balanced': the cheapest within half a point "
+        "of it; 'speed': the cheapest within two points."
+    ),
+]
 ImageSize = Annotated[
     int | None, typer.Option(help="Side of the square input in pixels. Default: a size that suits images and network.")
 ]

@@ -16,10 +16,12 @@ from advisor.cli.options import (
     MaxUnreadable,
     OutputOptions,
     Overwrite,
+    Prefer,
     RecipeName,
     with_options,
 )
 from advisor.cli.output import print_json, typed_command
+from advisor.preferences import BALANCED, get_preference
 from strategies.display.progress import note
 from strategies.errors import PlanError, UserError
 
@@ -30,6 +32,7 @@ def train(
     out: Annotated[str, typer.Option(help="Run folder for the model and the report, new or empty.")],
     plan: Annotated[str | None, typer.Option(help="A plan.json to carry out. You may have edited it.")] = None,
     recipe: RecipeName = None,
+    prefer: Prefer = BALANCED,
     backbone: Annotated[
         str | None, typer.Option(help="Network to transfer. Default: that of the plan, or MobileNetV2.")
     ] = None,
@@ -59,6 +62,7 @@ def train(
     from strategies.recipes import get_recipe
     from strategies.training.run_files import PLAN, can_continue, check_run
 
+    get_preference(prefer)
     check_run(out, overwrite=overwrite, resume=resume)
     if resume and plan is None and can_continue(Path(out)):
         plan = str(Path(out) / PLAN)
@@ -89,6 +93,7 @@ def train(
         images.load(),
         **given,
         recipe=recipe,
+        prefer=prefer,
         max_unreadable=max_unreadable,
         group_by=group_by,
         every_image=True,

@@ -1,4 +1,4 @@
-"""The command `advisor-evidence`: runs the study in parts, fits the advice to it, scores it, and writes the tables."""
+"""The command `advisor-evidence`: runs the study and the races, fits the advice, scores it, and writes the tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from advisor.evidence.study import DEFAULT_METHODS, run_study
-from advisor.evidence.tables import BATCH_NORM, RATES, compare_methods, methods_table, score_tables, variants_table
+from advisor.evidence.tables import compare_methods, methods_table, score_tables
 from advisor.results import read_results
 from strategies.errors import UserError
 from strategies.files import write_text
@@ -37,12 +37,22 @@ def main() -> None:
     run.add_argument("--weights", default="imagenet")
     run.add_argument("--image-size", type=int, default=96)
     run.add_argument("--budget-minutes", type=float)
+    race = commands.add_parser("race", help="race all recipes briefly on what is missing, and append a row for each")
+    race.add_argument("--datasets", type=Path, required=True, help="folder of datasets, each a class folder")
+    race.add_argument("--results", type=Path, help="CSV file of the study: race only what it holds; default: all")
+    race.add_argument("--out", type=Path, required=True, help="CSV file that rows are appended to")
+    race.add_argument("--sizes", default="100,300,1000,full", help="numbers of training and validation images")
+    race.add_argument("--seeds", type=int, default=1)
+    race.add_argument("--only", default="", help="names of datasets, in the order of the races; default: all")
+    race.add_argument("--backbone", default="MobileNetV2-0.35")
+    race.add_argument("--weights", default="imagenet")
+    race.add_argument("--image-size", type=int, default=96)
+    race.add_argument("--limit", type=float, default=0.5, help="part of the steps of fine_tune_all that a race takes")
+    race.add_argument("--budget-minutes", type=float)
     table = commands.add_parser("table", help="print the tables of one or more results files, in Markdown")
     table.add_argument("results", type=Path, nargs="+", help="CSV files of one backbone and image size")
-    table.add_argument("--batch-norm", action="store_true", help="recipes by BatchNorm policy")
-    table.add_argument("--rates", action="store_true", help="recipes by learning rate")
     table.add_argument("--json", action="store_true", help="print the numbers of the table of recipes as JSON")
-    fit = commands.add_parser("fit", help="fit the numbers of the advice, on all datasets and without each of them")
+    fit = commands.add_parser("fit", help="take what the study found into the calibration of the advice")
     fit.add_argument("results", type=Path, nargs="+", help="CSV files of the study")
     fit.add_argument("--out", type=Path, help="calibration file to update; default: the one of the advice")
     fit.add_argument("--metric", default="accuracy", choices=("accuracy", "balanced_accuracy"))
@@ -93,6 +103,23 @@ def _run(given: argparse.Namespace) -> None:
     print(f"Appended {count} runs to {given.out}", file=sys.stderr)
 
 
+def _race(given: argparse.Namespace) -> None:
+    from advisor.evidence.races import run_races
+
+    count = run_races(
+        given.datasets,
+        given.out,
+        PretrainedNetwork(backbone=given.backbone, image_size=given.image_size, weights=given.weights),
+        rows=None if given.results is None else _read([given.results]),
+        sizes=given.sizes.split(","),
+        seeds=given.seeds,
+        only=tuple(name for name in given.only.split(",") if name),
+        limit=given.limit,
+        budget_minutes=given.budget_minutes,
+    )
+    print(f"Appended {count} races to {given.out}", file=sys.stderr)
+
+
 def _read(paths: list[Path]) -> list[dict[str, str]]:
     for path in paths:
         if not path.is_file():
@@ -102,30 +129,31 @@ def _read(paths: list[Path]) -> list[dict[str, str]]:
 
 def _fit(given: argparse.Namespace) -> None:
     from advisor.evidence.cells import read_cells
-    from advisor.evidence.fitting import fit
+    from advisor.evidence.studied import make_study
 
     own = Path(str(files("advisor").joinpath("calibration.json")))
     out = given.out or own
     values: dict[str, Any] = json.loads((out if out.is_file() else own).read_text(encoding="utf-8"))
     cells = read_cells(_read(given.results), metric=given.metric)
-    values["fit"] = fit(cells)
+    values["study"] = make_study(cells)
     write_text(out, json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    print(json.dumps(values["fit"]["all"], indent=1))
-    print(f"Wrote the numbers fitted on {len(cells)} cells to {out}", file=sys.stderr)
+    print(json.dumps(values["study"]["provenance"], indent=1))
+    print(f"Wrote {len(cells)} cells to {out}", file=sys.stderr)
 
 
 def _score(given: argparse.Namespace) -> None:
+    from advisor.calibration import read_studied_cells
     from advisor.evidence.cells import read_cells
     from advisor.evidence.scoring import score
 
-    fit = None
+    study = None
     if given.calibration is not None:
         if not given.calibration.is_file():
             raise UserError(
                 f"Expected a calibration file. Received: {str(given.calibration)!r}. Create one with fit --out."
             )
-        fit = json.loads(given.calibration.read_text(encoding="utf-8"))["fit"]
-    found = score(read_cells(_read(given.results), metric=given.metric), fit=fit)
+        study = read_studied_cells(json.loads(given.calibration.read_text(encoding="utf-8"))["study"]["cells"])
+    found = score(read_cells(_read(given.results), metric=given.metric), study=study)
     print(json.dumps(found, indent=2, allow_nan=False) if given.json else score_tables(found), end="\n" * given.json)
 
 
@@ -148,9 +176,8 @@ def _plot(given: argparse.Namespace) -> None:
     from advisor.evidence.cells import read_cells
     from advisor.evidence.plots import draw_figures
     from advisor.evidence.scoring import score
-    from advisor.thresholds import thresholds
 
-    for path in draw_figures(score(read_cells(_read(given.results))), thresholds(), given.out):
+    for path in draw_figures(score(read_cells(_read(given.results))), given.out):
         print(path)
 
 
@@ -164,12 +191,12 @@ def _table(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps(compare_methods(rows), indent=2))
     else:
-        changes = BATCH_NORM if given.batch_norm else RATES if given.rates else None
-        print(methods_table(rows) if changes is None else variants_table(rows, changes), end="")
+        print(methods_table(rows), end="")
 
 
 COMMANDS = {
     "run": _run,
+    "race": _race,
     "table": _table,
     "fit": _fit,
     "score": _score,

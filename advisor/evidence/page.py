@@ -9,35 +9,33 @@ from pathlib import Path
 from typing import Any
 
 from advisor.evidence.cells import read_cells
+from advisor.evidence.races import race_worth
 from advisor.evidence.scoring import score
 from advisor.evidence.tables import (
-    BATCH_NORM,
-    RATES,
     cells_table,
     confidence_table,
-    evidence_table,
-    groups_table,
+    expected_table,
+    gains_table,
+    left_out_table,
+    likeness_table,
     methods_table,
-    numbers_table,
+    places_table,
     policies_table,
+    races_table,
     summary_table,
-    variants_table,
 )
 from advisor.results import read_results
-from advisor.thresholds import calibration, thresholds
 from strategies.errors import UserError
 from strategies.files import write_text
 
 # Paths below the root of a clone.
 RESULTS = "advisor/evidence/results"
-PAGES = ("docs/explanations/evidence.md", "README.md")
+PAGES = ("docs/explanations/evidence.md", "docs/explanations/recipes.md", "README.md")
 PLOTS = "docs/explanations/plots"
 
-# Files of results; several patterns may match one file.
-METHODS = "mobilenet_0.25_96px.csv"  # every method, three seeds
-STUDY = "mobilenet_0.25_96px*.csv"  # the advice is fitted to these
-SECOND = "mobilenetv2_0.35_96px.csv"  # another backbone, never fitted to
-UNSEEN = "unseen_mobilenet_0.25_96px.csv"  # datasets that were measured after the fit
+STUDY = "*px.csv"  # a file for each network
+METHODS = "mobilenet_0.25_96px.csv"  # with Keras' loop and logistic regression
+RACES = "races_*.csv"
 
 
 def results(pattern: str, root: Path) -> list[dict[str, str]]:
@@ -71,23 +69,20 @@ def tables(root: Path) -> dict[str, str]:
     Args:
         root: Root of a clone of the project.
     """
-    methods, found = results(METHODS, root), study_score(root)
-    second, unseen = study_score(root, SECOND), study_score(root, UNSEEN)
+    found = study_score(root)
     return {
         "summary": summary_table(found),
         "policies": policies_table(found),
-        "numbers": numbers_table(calibration()["fit"]),
-        "evidence": evidence_table(found),
+        **{f"policies-{network}": policies_table(found, network) for network in found["places"]},
+        "left-out": left_out_table(found),
         "confidence": confidence_table(found),
-        "groups": groups_table(found),
-        "second": policies_table(second),
-        "second-cells": cells_table(second),
-        "unseen": policies_table(unseen),
-        "unseen-cells": cells_table(unseen),
+        "expected": expected_table(found),
+        "likeness": likeness_table(found),
+        **{f"places-{network}": places_table(found, network) for network in found["places"]},
         "cells": cells_table(found),
-        "methods": methods_table(methods),
-        "batch-norm": variants_table(methods, BATCH_NORM),
-        "rates": variants_table(methods, RATES),
+        "gains": gains_table(found),
+        "races": races_table(race_worth(results(RACES, root), read_cells(results(STUDY, root)))),
+        "methods": methods_table(results(METHODS, root)),
     }
 
 
@@ -131,4 +126,4 @@ def write_page(root: Path) -> list[Path]:
     found = tables(root)
     for page in pages:
         write_text(page, fill(page.read_text(encoding="utf-8"), found))
-    return [*pages, *draw_figures(study_score(root), thresholds(), root / PLOTS)]
+    return [*pages, *draw_figures(study_score(root), root / PLOTS)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from advisor.evidence.tables import policy_name
+from advisor.evidence.tables import POOLED, policy_name
 from strategies.errors import UserError
 
 COLORS = {
@@ -15,15 +15,14 @@ COLORS = {
     "keep_early_layers": "#ccbb44",
     "retrain_all": "#ee6677",
 }
-LEFT_OUT = ("keras_guide",)  # its regret is so large that the other policies would not be told apart
+LEFT_OUT = ("always_keras_guide",)  # its regret is so large that the other policies would not be told apart
 
 
-def draw_figures(found: Mapping[str, Any], advice: Mapping[str, Any], folder: Path) -> list[Path]:
+def draw_figures(found: Mapping[str, Any], folder: Path) -> list[Path]:
     """Draws all figures into a folder as SVG; the same score gives the same files.
 
     Args:
         found: A score, from `advisor.evidence.scoring.score`.
-        advice: The thresholds of the advice, from `advisor.thresholds.thresholds`.
         folder: The folder to draw into; it is created if needed, and files of the same name are replaced.
 
     Raises:
@@ -47,7 +46,7 @@ def draw_figures(found: Mapping[str, Any], advice: Mapping[str, Any], folder: Pa
     with matplotlib.rc_context(style):
         drawn = {
             "regret.svg": _regret(found),
-            "map.svg": _map(found["cells"], advice),
+            "gains.svg": _gains(found["cells"]),
             "confidence.svg": _confidence(found["confidence"]),
         }
         for name, figure in drawn.items():
@@ -63,13 +62,12 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
 
 def _regret(found: Mapping[str, Any]) -> Any:
-    rows = {"advice": found["advice"], **found["baselines"]}
-    named = [(name, row) for name, row in rows.items() if name not in LEFT_OUT]
+    named = [(name, row) for name, row in found["policies"][POOLED].items() if name not in LEFT_OUT]
     named.sort(key=lambda pair: -pair[1]["mean_regret"])
     figure, axes = _figure(7, 3.2)
     for place, (name, row) in enumerate(named):
         low, high = row["interval"]
-        color = "#222222" if name == "advice" else "#999999"
+        color = "#222222" if name.startswith("advice") else "#999999"
         axes.plot([low, high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
         axes.plot(row["mean_regret"], place, "o", color=color)
         axes.annotate(f"{row['mean_regret']:.2f}", (row["mean_regret"], place), (0, 5), textcoords="offset points")
@@ -79,27 +77,31 @@ def _regret(found: Mapping[str, Any]) -> Any:
     return figure
 
 
-def _map(cells: Sequence[Mapping[str, Any]], advice: Mapping[str, Any]) -> Any:
-    figure, axes = _figure(7, 4.6)
-    for recipe, color in COLORS.items():
-        won = [cell for cell in cells if max(cell["accuracy"], key=cell["accuracy"].get) == recipe]
-        axes.scatter(
-            [cell["similarity"] for cell in won],
-            [cell["images_per_class"] for cell in won],
-            s=28,
-            c=color,
-            edgecolors="#333333",
-            linewidths=0.4,
-            label=f"{recipe} is best ({len(won)} cells)",
-            alpha=0.85,
-        )
-    axes.axvline(advice["similarity"], color="#333333", linewidth=0.8, linestyle=":")
-    if advice["images_per_class"] is not None:
-        axes.axhline(advice["images_per_class"], color="#333333", linewidth=0.8, linestyle=":")
-    axes.set_yscale("log")
-    axes.set_xlabel("similarity to ImageNet (each dot is a dataset at one size)")
-    axes.set_ylabel("effective images per class")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8)
+def _gains(cells: Sequence[Mapping[str, Any]]) -> Any:
+    """Draws the gain of each recipe over a new head alone, by similarity; a panel for each network."""
+    from matplotlib.figure import Figure
+
+    networks = sorted({cell["backbone"] for cell in cells})
+    figure = Figure(figsize=(8, 3.4))
+    panels = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
+    for axes, network in zip(panels, networks, strict=True):
+        there = [cell for cell in cells if cell["backbone"] == network]
+        for recipe, color in COLORS.items():
+            if recipe != "head_only":
+                axes.scatter(
+                    [cell["measures"]["similarity"] for cell in there],
+                    [cell["accuracy"][recipe] - cell["accuracy"]["head_only"] for cell in there],
+                    s=16,
+                    c=color,
+                    edgecolors="#333333",
+                    linewidths=0.3,
+                    label=recipe,
+                )
+        axes.axhline(0, color="#333333", linewidth=0.8)
+        axes.set_title(network, fontsize=9)
+        axes.set_xlabel("similarity to ImageNet")
+    panels[0].set_ylabel("points over a new head alone")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 

@@ -1,39 +1,35 @@
-"""Scores the advice: its regret on results of the study, compared with simpler policies."""
+"""Scores the advice: its regret on results of the study, beside simpler policies, on what its numbers never saw."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from advisor.calibration import StudiedCell, studied_cells
+from advisor.decision import Seconds, confidence, decide
 from advisor.evidence.cells import StudyCell
-from advisor.results import VARIANT
-from advisor.rules import (
-    EVIDENCE,
-    RULES,
-    Evidence,
-    Facts,
-    calibrated_confidence,
-    cell_probabilities,
-    choose,
-    depths_disagree,
-    rate_factor,
-)
-from advisor.thresholds import calibration, thresholds
-from strategies.errors import UserError
+from advisor.expectation import Expectation, expect
+from advisor.likeness import LIKENESS, Likeness
+from advisor.preferences import BALANCED, PREFERENCES
+from advisor.rules import textbook_answers
 from strategies.recipes import RECIPES
 
-SMALLEST_TOLERANCE = 0.01  # a recipe this close to the best counts as correct, or within one standard error
+SMALLEST_TOLERANCE = 0.01  # a recipe this close to the best counts as right, or within one standard error
 NUM_BOOTSTRAP = 10_000
-NEAR = 0.5  # from this similarity, a dataset counts as near ImageNet in the results by domain
-CONFIDENCE_BINS = (0.0, 0.6, 0.7, 0.8, 0.9, 1.0)
-RANDOM = "random"
-Policy = Callable[[StudyCell, str], str]  # cell and seed -> method, or `RANDOM`
-Rates = Mapping[str, float]
+NUM_BINS = 3  # of the stated confidence
+RANDOM, TEXTBOOK = "random", "textbook"
+
+# What is left out of the study when a cell is judged: the cells of its dataset, of its network, or of either.
+LEFT_OUT: dict[str, Callable[[StudiedCell, StudyCell], bool]] = {
+    "dataset": lambda studied, cell: studied.dataset == cell.dataset,
+    "network": lambda studied, cell: studied.backbone == cell.backbone,
+    "both": lambda studied, cell: studied.dataset == cell.dataset or studied.backbone == cell.backbone,
+}
+Chosen = Mapping[str, str]  # seed -> method, or `RANDOM`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,30 +53,22 @@ class Judgment:
         return self.regret <= self.tolerance
 
 
-def judge(cell: StudyCell, policy: Policy, rates: Rates) -> Judgment | None:
+def judge(cell: StudyCell, chosen: Chosen) -> Judgment | None:
     """Judges a policy in one cell, on the seeds with a result of the chosen method; `None` without such a seed.
 
     Args:
         cell: The cell. With only one seed, the best recipe is chosen on that seed, and the regret is biased upwards.
-        policy: The policy to judge.
-        rates: The fitted learning rates of `fine_tune_all`.
+        chosen: What the policy chooses for each seed.
     """
-    table = {seed: recipes_as_advised(cell, seed, rates) for seed in cell.seeds}
     regrets, seconds = [], []
-    for seed in cell.seeds:
-        other_seeds = [other for other in cell.seeds if other != seed] or [seed]
-        best = max(RECIPES, key=lambda name: float(np.mean([table[other][name][0] for other in other_seeds])))
-        chosen = policy(cell, seed)
-        if chosen == RANDOM:
-            reached = tuple(float(np.mean(values)) for values in zip(*table[seed].values(), strict=True))
-        elif chosen in table[seed]:
-            reached = table[seed][chosen]
-        elif chosen in cell.accuracy[seed]:
-            reached = cell.accuracy[seed][chosen], cell.seconds[seed][chosen]
-        else:
-            continue
-        regrets.append(table[seed][best][0] - reached[0])
-        seconds.append(reached[1])
+    for seed, method in chosen.items():
+        reached, took = cell.accuracy[seed], cell.seconds[seed]
+        if method == RANDOM:
+            regrets.append(reached[_best(cell, seed)] - float(np.mean([reached[name] for name in RECIPES])))
+            seconds.append(float(np.mean([took[name] for name in RECIPES])))
+        elif method in reached:
+            regrets.append(reached[_best(cell, seed)] - reached[method])
+            seconds.append(took[method])
     if not regrets:
         return None
     error = float(np.std(regrets, ddof=1) / math.sqrt(len(regrets))) if len(regrets) > 1 else 0.0
@@ -89,116 +77,160 @@ def judge(cell: StudyCell, policy: Policy, rates: Rates) -> Judgment | None:
     )
 
 
-def recipes_as_advised(cell: StudyCell, seed: str, rates: Rates) -> dict[str, tuple[float, float]]:
-    """Returns recipe -> (accuracy, seconds); for `fine_tune_all` at the rates of the advice if it was run so."""
-    factor = rate_factor(cell.facts[seed], rates)
-    found = {}
-    for name in RECIPES:
-        faster = f"{name}{VARIANT}x{factor:g}"
-        row = faster if name == "fine_tune_all" and faster in cell.accuracy[seed] else name
-        found[name] = (cell.accuracy[seed][row], cell.seconds[seed][row])
-    return found
+def _best(cell: StudyCell, seed: str) -> str:
+    others = [other for other in cell.seeds if other != seed] or [seed]
+    return max(RECIPES, key=lambda name: float(np.mean([cell.accuracy[other][name] for other in others])))
 
 
-def advice_policy(part: Mapping[str, Any], *, name: str = "advice", evidence: Sequence[Evidence] = EVIDENCE) -> Policy:
-    """Returns the policy that follows the thresholds of a fit.
-
-    Args:
-        part: The fitted numbers, as `advisor.thresholds.fitted` returns them.
-        name: `advice` or `two_by_two`.
-        evidence: Rows of evidence that may overrule the thresholds.
-    """
-    return lambda cell, seed: RULES[int(choose(cell.facts[seed].measures(), part[name], evidence))].recipe
-
-
-def _always(method: str) -> Policy:
-    return lambda cell, seed: method
-
-
-def _policies(part: Mapping[str, Any]) -> dict[str, Policy]:
-    return {
-        "advice": advice_policy(part),
-        "two_by_two": advice_policy(part, name="two_by_two", evidence=()),
-        "textbook": advice_policy({"textbook": thresholds("textbook")}, name="textbook", evidence=()),
-        **{f"always_{name}": _always(name) for name in RECIPES},
-        "random": _always(RANDOM),
-        "keras_guide": _always("keras_guide"),
-    }
+def studied(cell: StudyCell) -> StudiedCell:
+    """Returns what a cell adds to the study: means over its seeds."""
+    measures = [facts.measures() for facts in cell.facts.values()]
+    return StudiedCell(
+        dataset=cell.dataset,
+        backbone=cell.backbone,
+        size=cell.size,
+        num_seeds=len(cell.seeds),
+        measures={name: float(np.mean([row[name] for row in measures])) for name in measures[0]},
+        accuracy={name: float(np.mean([cell.accuracy[seed][name] for seed in cell.seeds])) for name in RECIPES},
+        regret={name: _require(judge(cell, dict.fromkeys(cell.seeds, name))).regret for name in RECIPES},
+    )
 
 
-def score(cells: Sequence[StudyCell], *, fit: Mapping[str, Any] | None = None, seed: int = 0) -> dict[str, Any]:
-    """Scores the advice and the baselines.
-
-    A dataset that the advice was fitted on is judged by the numbers that were fitted without it. Any other dataset is
-    judged by the numbers that ship with the package. Regrets and differences are in points of accuracy.
-
-    Args:
-        cells: Cells of the study, of any datasets.
-        fit: The part `fit` of a calibration; default: that of the package.
-        seed: Seed of the bootstrap over datasets.
-
-    Returns:
-        `advice`, and in `baselines` an entry for each simpler policy, with `mean_regret` and its 95% `interval`,
-        `share_within_1pt` (regret within the larger of one point and one standard error over seeds),
-        `share_within_1pt_strictly` (within one point), `worst_regret` and `worst_cell`, `mean_seconds` and `num_cells`;
-        for baselines also `difference`: how much lower the regret of the advice is in the same cells, with its
-        interval. Then `by_size`, `by_domain`, `confidence`, `evidence` (regret without each row), `cells`, and which
-        datasets were `held_out` from the fit or `unseen`.
-    """
-    fit = calibration()["fit"] if fit is None else fit
-    parts = {cell.dataset: fit["held_out"].get(cell.dataset, fit["all"]) for cell in cells}
-    policies = {dataset: _policies(part) for dataset, part in parts.items()}
-    judged = {
-        name: [judge(cell, policies[cell.dataset][name], parts[cell.dataset]["rates"]) for cell in cells]
-        for name in _policies(fit["all"])
-    }
-    advice = [_present(judgment) for judgment in judged["advice"]]
-    entries = {name: _entry(cells, rows, advice, seed) for name, rows in judged.items() if any(rows)}
-    return {
-        "num_cells": len(cells),
-        "num_datasets": len(parts),
-        "cells_with_one_seed": sum(len(cell.seeds) == 1 for cell in cells),
-        "held_out": sorted(name for name in parts if name in fit["held_out"]),
-        "unseen": sorted(name for name in parts if name not in fit["held_out"]),
-        "advice": {name: value for name, value in entries["advice"].items() if name != "difference"},
-        "baselines": {name: entry for name, entry in entries.items() if name != "advice"},
-        "all_four": {"mean_seconds": float(np.mean([_seconds_of_all(cell) for cell in cells]))},
-        "by_size": _groups(cells, judged, lambda cell: cell.size),
-        "by_domain": _groups(cells, judged, _domain),
-        "evidence": _ablations(cells, parts, advice, seed),
-        "confidence": confidence_bins(cells, parts, advice),
-        "cells": [_cell(cell, parts[cell.dataset], advice[index]) for index, cell in enumerate(cells)],
-    }
-
-
-def _present(judgment: Judgment | None) -> Judgment:
-    if judgment is None:  # all four recipes are there, see read_cells
-        raise UserError("Expected results of all four recipes. Received: a cell without them. Continue the study.")
+def _require(judgment: Judgment | None) -> Judgment:
+    if judgment is None:
+        raise AssertionError("a cell has all four recipes: see read_cells")
     return judgment
 
 
-def _entry(
-    cells: Sequence[StudyCell], rows: Sequence[Judgment | None], advice: Sequence[Judgment], seed: int
+def typical_seconds(cells: Sequence[StudyCell], network: str) -> Seconds:
+    """Returns the median training time of each recipe with a network: other programs ran beside some trainings."""
+    rows = [row for cell in cells if cell.backbone == network for row in cell.seconds.values()]
+    return {name: float(np.median([row[name] for row in rows])) for name in RECIPES}
+
+
+class Expectations:
+    """What the advice expects in each cell and seed, without the part of the study that is left out.
+
+    Args:
+        cells: The cells to judge.
+        study: The cells of the study.
+        left_out: A row of `LEFT_OUT`.
+        rows: The measures that make cells alike.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[StudyCell],
+        study: Sequence[StudiedCell],
+        left_out: str,
+        rows: Sequence[Likeness] = LIKENESS,
+    ) -> None:
+        self.cells = cells
+        self.seconds = {cell.backbone: typical_seconds(cells, cell.backbone) for cell in cells}
+        self.found: list[dict[str, Expectation]] = []
+        for cell in cells:
+            kept = [row for row in study if not LEFT_OUT[left_out](row, cell)]
+            self.found.append(
+                {seed: expect(facts, kept, rows=rows) for seed, facts in cell.facts.items()} if kept else {}
+            )
+
+    def advised(self, prefer: str) -> list[dict[str, str]]:
+        """Returns for each cell what is advised for each seed; nothing where all of the study is left out."""
+        return [
+            {
+                seed: decide(cell.facts[seed], row, self.seconds[cell.backbone], prefer).recipe
+                for seed, row in found.items()
+            }
+            for cell, found in zip(self.cells, self.found, strict=True)
+        ]
+
+
+def policies(cells: Sequence[StudyCell], expectations: Expectations) -> dict[str, list[dict[str, str]]]:
+    """Returns policy -> for each cell, what it chooses for each seed."""
+    always = [*RECIPES, RANDOM, "keras_guide"]
+    return {
+        **{f"advice_{name}": expectations.advised(name) for name in PREFERENCES},
+        TEXTBOOK: [{seed: textbook_answers(facts).recipe for seed, facts in cell.facts.items()} for cell in cells],
+        **{f"always_{name}": [dict.fromkeys(cell.seeds, name) for cell in cells] for name in always},
+    }
+
+
+ADVICE = f"advice_{BALANCED}"
+
+
+def score(cells: Sequence[StudyCell], *, study: Sequence[StudiedCell] | None = None, seed: int = 0) -> dict[str, Any]:
+    """Scores the advice and simpler policies.
+
+    Each cell is judged by the study without the dataset of the cell, then without its network, then without both.
+    Regrets and differences are in points of accuracy.
+
+    Args:
+        cells: Cells to judge, of any datasets and networks.
+        study: The cells that expectations rest on; default: those of the package.
+        seed: Seed of the bootstrap over datasets.
+
+    Returns:
+        `policies`: for each network, and for all `pooled`, an entry for each policy with `mean_regret` and its 95%
+        `interval`, `within` (share of cells within the larger of one point and one standard error over seeds),
+        `worst_regret`, `worst_cell`, `mean_seconds`, `num_cells`, and `difference`: its regret minus that of the
+        balanced advice, with its interval. `left_out`: the mean regret of the balanced advice for each network without
+        the dataset, the network or both. `confidence`, `expected`, `likeness`, `places` and `cells`: see the functions
+        of those names. Which datasets are part of the study: `held_out`, and which are not: `unseen`.
+    """
+    study = studied_cells() if study is None else study
+    known = {cell.dataset for cell in study}
+    without = {name: Expectations(cells, study, name) for name in LEFT_OUT}
+    chosen = policies(cells, without["dataset"])
+    names = {cell.dataset for cell in cells}
+    networks = sorted({cell.backbone for cell in cells})
+    return {
+        "num_cells": len(cells),
+        "num_datasets": len(names),
+        "cells_with_one_seed": sum(len(cell.seeds) == 1 for cell in cells),
+        "held_out": sorted(names & known),
+        "unseen": sorted(names - known),
+        "policies": {
+            **{network: _entries(cells, chosen, seed, network) for network in networks},
+            "pooled": _entries(cells, chosen, seed),
+        },
+        "left_out": {name: _left_out(cells, expectations, networks) for name, expectations in without.items()},
+        "confidence": confidence_bins(cells, without["network"]),
+        "expected": coverage(cells, without["dataset"]),
+        "likeness": likeness_worth(cells, study),
+        "places": {network: places(cells, chosen, network) for network in networks},
+        "cells": [_cell(cell, index, chosen) for index, cell in enumerate(cells)],
+    }
+
+
+def _entries(
+    cells: Sequence[StudyCell], chosen: Mapping[str, Sequence[Chosen]], seed: int, network: str | None = None
 ) -> dict[str, Any]:
-    there = [index for index, row in enumerate(rows) if row is not None]
-    found = [_present(rows[index]) for index in there]
-    regrets = 100 * np.array([row.regret for row in found])
-    theirs = 100 * np.array([advice[index].regret for index in there])
-    datasets = [cells[index].dataset for index in there]
-    worst = int(regrets.argmax())
+    there = [place for place, cell in enumerate(cells) if network in (None, cell.backbone)]
+    advice = {place: _require(judge(cells[place], chosen[ADVICE][place])) for place in there}
+    found = {}
+    for name, choices in chosen.items():
+        judged = {place: row for place in there if (row := judge(cells[place], choices[place])) is not None}
+        if judged:
+            found[name] = _entry(cells, judged, {place: advice[place] for place in judged}, seed)
+    return found
+
+
+def _entry(
+    cells: Sequence[StudyCell], judged: Mapping[int, Judgment], advice: Mapping[int, Judgment], seed: int
+) -> dict[str, Any]:
+    regrets = 100 * np.array([row.regret for row in judged.values()])
+    differences = regrets - 100 * np.array([advice[place].regret for place in judged])
+    datasets = [cells[place].dataset for place in judged]
+    worst = cells[list(judged)[int(regrets.argmax())]]
     return {
         "mean_regret": float(regrets.mean()),
         "interval": _interval(regrets, datasets, seed),
-        "share_within_1pt": float(np.mean([row.right for row in found])),
-        "share_within_1pt_strictly": float(np.mean(regrets <= 100 * SMALLEST_TOLERANCE)),
-        "worst_regret": float(regrets[worst]),
-        "worst_cell": f"{datasets[worst]}, {cells[there[worst]].size}",
-        "mean_seconds": float(np.mean([row.seconds for row in found])),
-        "num_cells": len(found),
-        "difference": {
-            "mean": float((regrets - theirs).mean()),
-            "interval": _interval(regrets - theirs, datasets, seed),
-        },
+        "within": float(np.mean([row.right for row in judged.values()])),
+        "worst_regret": float(regrets.max()),
+        "worst_cell": f"{worst.dataset}, {worst.size}, {worst.backbone}",
+        "mean_seconds": float(np.mean([row.seconds for row in judged.values()])),
+        "num_cells": len(judged),
+        "difference": {"mean": float(differences.mean()), "interval": _interval(differences, datasets, seed)},
     }
 
 
@@ -212,108 +244,145 @@ def _interval(values: np.ndarray, datasets: Sequence[str], seed: int) -> list[fl
     return [float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
 
 
-def _seconds_of_all(cell: StudyCell) -> float:
-    return float(np.mean([sum(cell.seconds[seed][name] for name in RECIPES) for seed in cell.seeds]))
-
-
-def _mean_of(cell: StudyCell, measure: str) -> float | None:
-    """Returns the mean of a measure over seeds; `None` if it is unknown."""
-    value = float(np.mean([facts.measures()[measure] for facts in cell.facts.values()]))
-    return value if math.isfinite(value) else None
-
-
-def _domain(cell: StudyCell) -> str:
-    return "near ImageNet" if (_mean_of(cell, "similarity") or 0) >= NEAR else "far from ImageNet"
-
-
-def _groups(
-    cells: Sequence[StudyCell],
-    judged: Mapping[str, Sequence[Judgment | None]],
-    label: Callable[[StudyCell], str],
-) -> dict[str, dict[str, Any]]:
-    labels = [label(cell) for cell in cells]
-    found: dict[str, dict[str, Any]] = {}
-    for group in sorted(set(labels), key=lambda text: (not text.isdigit(), text.zfill(9))):
-        found[group] = {"num_cells": labels.count(group)}
-        for name, rows in judged.items():
-            regrets = [row.regret for row, at in zip(rows, labels, strict=True) if at == group and row is not None]
-            if regrets:
-                found[group][name] = 100 * float(np.mean(regrets))
-    return found
-
-
-def _ablations(
-    cells: Sequence[StudyCell], parts: Mapping[str, Mapping[str, Any]], advice: Sequence[Judgment], seed: int
-) -> dict[str, Any]:
-    """Returns what each row of evidence is worth: how much the regret grows without it."""
+def _left_out(cells: Sequence[StudyCell], expectations: Expectations, networks: Sequence[str]) -> dict[str, Any]:
     found = {}
-    for row in EVIDENCE:
-        without = tuple(kept for kept in EVIDENCE if kept != row)
-        regrets, moved = [], 0
-        for cell in cells:
-            part = parts[cell.dataset]
-            policy = advice_policy(part, evidence=without)
-            regrets.append(_present(judge(cell, policy, part["rates"])).regret)
-            moved += any(policy(cell, at) != advice_policy(part)(cell, at) for at in cell.seeds)
-        growth = 100 * (np.array(regrets) - np.array([judgment.regret for judgment in advice]))
-        found[row.name] = {
-            "cells_moved": moved,
-            "regret_without_it": 100 * float(np.mean(regrets)),
-            "worth": float(growth.mean()),
-            "interval": _interval(growth, [cell.dataset for cell in cells], seed),
-            "used": any(part["advice"].get(row.name) is not None for part in parts.values()),
+    for prefer in PREFERENCES:
+        judged = [judge(cell, row) for cell, row in zip(cells, expectations.advised(prefer), strict=True)]
+        found[prefer] = {
+            network: 100 * float(np.mean(regrets))
+            for network in networks
+            if (
+                regrets := [
+                    row.regret
+                    for cell, row in zip(cells, judged, strict=True)
+                    if row is not None and cell.backbone == network
+                ]
+            )
         }
     return found
 
 
-def certainty(facts: Facts, part: Mapping[str, Any]) -> tuple[float, bool]:
-    """Returns what the confidence depends on: the probability of the chosen recipe, and whether the depths disagree."""
-    measures = facts.measures()
-    rule = RULES[int(choose(measures, part["advice"]))]
-    return cell_probabilities(facts, part["advice"])[rule.recipe], depths_disagree(measures, rule, part["late_gain"])
-
-
-def confidence_bins(
-    cells: Sequence[StudyCell], parts: Mapping[str, Mapping[str, Any]], advice: Sequence[Judgment]
-) -> list[dict[str, Any]]:
-    """Returns the share of correct advice for each range of stated confidence; each cell and seed counts once."""
+def confidence_bins(cells: Sequence[StudyCell], expectations: Expectations) -> list[dict[str, Any]]:
+    """Returns the share of right advice in each third of the stated confidence; each cell and seed counts once."""
     rows = []
-    for cell, judgment in zip(cells, advice, strict=True):
-        part = parts[cell.dataset]
-        for facts in cell.facts.values():
-            stated = calibrated_confidence(*certainty(facts, part), part["confidence"])
-            rows.append((stated, judgment.right))
-    found = []
-    for low, high in pairwise(CONFIDENCE_BINS):
-        inside = [row for row in rows if low <= row[0] < high or (high == 1 and row[0] == 1)]
-        if inside:
-            found.append(
-                {
-                    "from": low,
-                    "to": high,
-                    "stated": float(np.mean([row[0] for row in inside])),
-                    "right": float(np.mean([row[1] for row in inside])),
-                    "count": len(inside),
-                }
-            )
+    for cell, found, advised in zip(cells, expectations.found, expectations.advised(BALANCED), strict=True):
+        judgment = judge(cell, advised)
+        if judgment is not None:
+            rows += [(confidence(found[seed], recipe), judgment.right) for seed, recipe in advised.items()]
+    rows.sort()
+    parts = [part for part in np.array_split(np.array(rows), NUM_BINS) if len(part)] if rows else []
+    return [
+        {
+            "from": float(part[0, 0]),
+            "to": float(part[-1, 0]),
+            "stated": float(part[:, 0].mean()),
+            "right": float(part[:, 1].mean()),
+            "count": len(part),
+        }
+        for part in parts
+    ]
+
+
+def coverage(cells: Sequence[StudyCell], expectations: Expectations) -> dict[str, dict[str, float]]:
+    """Returns for each recipe how often its 80% interval holds what training reached, and the mean absolute error.
+
+    `gain_error` is that of the expected gain over `head_only`, and `gain_error_of_mean` that of the mean gain of all
+    other datasets. Cells count where the accuracy of a new head is known.
+    """
+    found = {}
+    gains = {name: [(cell.dataset, _gain(cell, name)) for cell in cells] for name in RECIPES}
+    for name in RECIPES:
+        rows = []
+        for cell, expected in zip(cells, expectations.found, strict=True):
+            others = [gain for dataset, gain in gains[name] if dataset != cell.dataset]
+            for seed, row in expected.items():
+                if row.known:
+                    reached, head = cell.accuracy[seed][name], cell.accuracy[seed]["head_only"]
+                    rows.append(
+                        (
+                            row[name].low <= reached <= row[name].high,
+                            abs(row[name].accuracy - reached),
+                            abs(row[name].gain - (reached - head)),
+                            abs(float(np.mean(others or [0.0])) - (reached - head)),
+                        )
+                    )
+        if rows:
+            held, error, gain, of_mean = np.array(rows, dtype="float64").mean(axis=0).tolist()
+            found[name] = {
+                "held": held,
+                "error": 100 * error,
+                "gain_error": 100 * gain,
+                "gain_error_of_mean": 100 * of_mean,
+                "count": len(rows),
+            }
     return found
 
 
-def _cell(cell: StudyCell, part: Mapping[str, Any], judgment: Judgment) -> dict[str, Any]:
-    means = {
-        name: 100 * float(np.mean([recipes_as_advised(cell, seed, part["rates"])[name][0] for seed in cell.seeds]))
-        for name in RECIPES
+def _gain(cell: StudyCell, recipe: str) -> float:
+    """Returns the accuracy of a recipe minus that of `head_only`, mean over seeds."""
+    return float(np.mean([row[recipe] - row["head_only"] for row in cell.accuracy.values()]))
+
+
+def likeness_worth(cells: Sequence[StudyCell], study: Sequence[StudiedCell]) -> dict[str, dict[str, float]]:
+    """Returns what each measure of likeness is worth: errors of the expected gains, and regret, with and without it.
+
+    The gains are those of `fine_tune_all` over `head_only`. Each cell is judged without its dataset.
+    """
+    options = {
+        "all": LIKENESS,
+        **{row.measure: tuple(other for other in LIKENESS if other != row) for row in LIKENESS},
+        "none": (),
     }
+    found = {}
+    for name, rows in options.items():
+        expectations = Expectations(cells, study, "dataset", rows)
+        judged = [judge(cell, row) for cell, row in zip(cells, expectations.advised(BALANCED), strict=True)]
+        found[name] = {
+            "gain_error": coverage(cells, expectations).get("fine_tune_all", {}).get("gain_error", math.nan),
+            "mean_regret": 100 * float(np.mean([row.regret for row in judged if row is not None])),
+        }
+    return found
+
+
+def places(
+    cells: Sequence[StudyCell], chosen: Mapping[str, Sequence[Chosen]], network: str
+) -> dict[str, dict[str, float]]:
+    """Returns for each recipe, on one network: how often it is best, the cheapest good one, and advised.
+
+    `best` and `cheapest` are judged by the mean over seeds; `cheapest` is the cheapest within half a point of the best,
+    by the typical times of the network.
+    """
+    there = [place for place, cell in enumerate(cells) if cell.backbone == network]
+    means = [
+        {name: float(np.mean([row[name] for row in cells[place].accuracy.values()])) for name in RECIPES}
+        for place in there
+    ]
+    seconds, tolerance = typical_seconds(cells, network), PREFERENCES[BALANCED].tolerance
+    best = [max(row, key=row.__getitem__) for row in means]
+    cheapest = [
+        min((name for name in row if row[name] >= max(row.values()) - tolerance), key=seconds.__getitem__)
+        for row in means
+    ]
+    found = {}
+    for name in RECIPES:
+        found[name] = {"best": best.count(name) / len(there), "cheapest": cheapest.count(name) / len(there)}
+        for prefer in PREFERENCES:
+            advised = [method for place in there for method in chosen[f"advice_{prefer}"][place].values()]
+            found[name][prefer] = advised.count(name) / max(1, len(advised))
+    return found
+
+
+def _cell(cell: StudyCell, index: int, chosen: Mapping[str, Sequence[Chosen]]) -> dict[str, Any]:
+    judgment = _require(judge(cell, chosen[ADVICE][index]))
+    row = studied(cell)
     return {
         "dataset": cell.dataset,
         "size": cell.size,
         "backbone": cell.backbone,
         "num_seeds": len(cell.seeds),
-        "similarity": _mean_of(cell, "similarity"),
-        "late_gain": _mean_of(cell, "late_gain"),
-        "images_per_class": _mean_of(cell, "images_per_class"),
-        "accuracy": means,
-        "advice": [advice_policy(part)(cell, seed) for seed in cell.seeds],
+        "measures": {name: None if math.isnan(value) else value for name, value in row.measures.items()},
+        "accuracy": {name: 100 * value for name, value in row.accuracy.items()},
+        "advice": list(chosen[ADVICE][index].values()),
         "regret": 100 * judgment.regret,
         "within": judgment.right,
     }

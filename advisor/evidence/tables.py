@@ -1,4 +1,4 @@
-"""Tables of the study in Markdown: recipes compared with baselines and variants, and the score of the advice."""
+"""Tables of the study in Markdown: recipes compared with baselines, and the score of the advice."""
 
 from __future__ import annotations
 
@@ -10,15 +10,10 @@ from typing import Any
 import numpy as np
 
 from advisor.evidence.study import BASELINES
-from advisor.results import VARIANT
-from advisor.rules import EVIDENCE, MEASURES
+from advisor.preferences import PREFERENCES
 from strategies.errors import UserError
 from strategies.recipes import RECIPES
 
-BATCH_NORM = ("inference", "train")
-# What the recipes did in release 0.5.0, which the results are from.
-DEFAULT_MODES = {"fine_tune_all": "inference", "keep_early_layers": "train", "retrain_all": "train"}
-RATES = ("x0.3", "x1", "x3")
 CellKey = tuple[str, str]
 LOOPS = ("keras_guide", "keras_guide_held")
 TOLERANCE = 0.01  # the larger of one point and two standard errors counts as a tie
@@ -146,41 +141,6 @@ def _signed(gain: Mapping[str, float | None]) -> str:
     return f"{100 * (gain['mean'] or 0):+.1f}{error}"
 
 
-def variants_table(rows: Sequence[Mapping[str, str]], changes: Sequence[str]) -> str:
-    """Returns the test accuracy of recipe variants as a table, in percent: a column for each recipe and change.
-
-    Args:
-        rows: Rows of one backbone and image size; cells and seeds without all of the changes are left out.
-        changes: `BATCH_NORM` or `RATES`; an unchanged recipe counts as the variant with its default value.
-    """
-    named = [{**row, "recipe": _variant(row["recipe"], changes)} for row in rows]
-    accuracy = _grid([row for row in named if row["recipe"].partition(VARIANT)[2] in changes], "accuracy")
-    found = {method for methods in accuracy.values() for method in methods}
-    recipes = [name for name in RECIPES if all(f"{name}{VARIANT}{change}" in found for change in changes)]
-    if not recipes:
-        raise UserError(f"Expected results of recipes with {', '.join(changes)}. Received: none. Run them first.")
-    names = [f"{recipe}{VARIANT}{change}" for recipe in recipes for change in changes]
-    lines, columns = [], defaultdict(list)
-    for (dataset, size), methods in accuracy.items():
-        seeds = set.intersection(*(set(methods.get(name, {})) for name in names))
-        if not seeds:
-            continue
-        means = {name: float(np.mean([methods[name][seed] for seed in seeds])) for name in names}
-        for name, value in means.items():
-            columns[name].append(value)
-        best = {recipe: max(means[f"{recipe}{VARIANT}{change}"] for change in changes) for recipe in recipes}
-        lines.append([dataset, size, *(_bold(means[name], best[name.partition(VARIANT)[0]]) for name in names)])
-    lines.append(["**mean**", "", *(f"{100 * np.mean(columns[name]):.1f}" for name in names)])
-    return _table(["dataset", "images", *(f"`{name}`" for name in names)], lines) + "\n"
-
-
-def _variant(method: str, changes: Sequence[str]) -> str:
-    """Returns the name of an unchanged recipe with its default value, so that both are one column."""
-    mode = DEFAULT_MODES.get(method)
-    default = {BATCH_NORM: mode, RATES: "x1"}[tuple(changes)] if mode else ""
-    return f"{method}{VARIANT}{default}" if default else method
-
-
 def _bold(value: float, best: float) -> str:
     text = f"{100 * value:.1f}"
     return f"**{text}**" if value == best else text
@@ -191,134 +151,86 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 _POLICIES = {
-    "advice": "**the advice**",
-    "two_by_two": "2 × 2 of size and similarity, fitted",
-    "textbook": "textbook, large from 20,000 images on",
-    "random": "one of the four at random",
-    "keras_guide": "Keras' loop",
+    "advice_accuracy": "the advice, `accuracy`",
+    "advice_balanced": "**the advice, `balanced`**",
+    "advice_speed": "the advice, `speed`",
+    "textbook": "the textbook",
+    "always_random": "one of the four at random",
+    "always_keras_guide": "Keras' loop",
+}
+POOLED = "pooled"
+LEFT_OUT = {
+    "dataset": "the dataset of the cell",
+    "network": "the network of the cell",
+    "both": "the dataset and the network",
 }
 
 
 def score_tables(found: Mapping[str, Any]) -> str:
-    """Returns the result of `score` in Markdown: policies, groups, evidence, confidence and cells."""
-    parts = [policies_table(found), groups_table(found), evidence_table(found), confidence_table(found)]
-    return "\n".join([*parts, cells_table(found)])
-
-
-def policies_table(found: Mapping[str, Any]) -> str:
-    """Returns a row for the advice and for each baseline: regret, shares, worst cell and training time."""
-    header = [
-        "policy", "mean regret", "95% interval", "within tolerance", "within 1 point", "worst cell", "training time",
-        "advice better by", "cells",
-    ]  # fmt: skip
-    lines = []
-    for name, row in {"advice": found["advice"], **found["baselines"]}.items():
-        difference = row.get("difference")
-        better = "" if difference is None else f"{difference['mean']:.2f} ({_span(difference['interval'])})"
-        lines.append(
-            [
-                policy_name(name),
-                f"{row['mean_regret']:.2f}",
-                _span(row["interval"]),
-                f"{row['share_within_1pt']:.0%}",
-                f"{row['share_within_1pt_strictly']:.0%}",
-                f"{row['worst_regret']:.1f} ({row['worst_cell']})",
-                f"{row['mean_seconds']:.0f} s",
-                better,
-                str(row["num_cells"]),
-            ]
-        )
-    judged = []
-    if found["held_out"]:
-        judged.append(f"{len(found['held_out'])} judged by numbers fitted without them")
-    if found["unseen"]:
-        judged.append(f"{len(found['unseen'])} never part of the fit ({', '.join(found['unseen'])})")
-    text = (
-        f"{found['num_cells']} cells of {found['num_datasets']} datasets: {', '.join(judged)}. Training all four "
-        f"recipes takes {found['all_four']['mean_seconds']:.0f} s on average."
+    """Returns the result of `score` in Markdown: every table of the evidence that it holds."""
+    return "\n".join(
+        [
+            summary_table(found),
+            *(f"{network}\n\n{policies_table(found, network)}" for network in found["policies"]),
+            left_out_table(found),
+            confidence_table(found),
+            expected_table(found),
+            likeness_table(found),
+            *(f"{network}\n\n{places_table(found, network)}" for network in found["places"]),
+            cells_table(found),
+        ]
     )
-    if found["cells_with_one_seed"]:
-        text += f" {found['cells_with_one_seed']} cells have only one seed: it also chooses the best recipe."
-    return f"{_table(header, lines)}\n\n{text}\n"
 
 
 def summary_table(found: Mapping[str, Any]) -> str:
-    """Returns the policies in a few columns, best first."""
-    rows = {"advice": found["advice"], **found["baselines"]}
+    """Returns the mean regret of each policy on each network and on all, and its mean training time on all."""
+    networks = [*(name for name in found["policies"] if name != POOLED), POOLED]
+    header = ["policy", *networks, "training time"]
+    pooled = found["policies"][POOLED]
+    lines = []
+    for name, row in sorted(pooled.items(), key=lambda pair: pair[1]["mean_regret"]):
+        regrets = [found["policies"][network].get(name) for network in networks]
+        values = ["–" if entry is None else f"{entry['mean_regret']:.2f}" for entry in regrets]
+        lines.append([policy_name(name), *values, f"{row['mean_seconds']:.0f} s"])
+    counts = [str(found["policies"][network]["textbook"]["num_cells"]) for network in networks]
+    return f"{_table(header, [*lines, ['cells', *counts, '']])}\n"
+
+
+def policies_table(found: Mapping[str, Any], network: str = POOLED) -> str:
+    """Returns a row for each policy on a network: regret, share within tolerance, worst cell, and training time."""
+    header = [
+        "policy", "mean regret", "95% interval", "within tolerance", "worst cell", "training time",
+        "more than the advice", "cells",
+    ]  # fmt: skip
     lines = [
         [
             policy_name(name),
             f"{row['mean_regret']:.2f}",
-            f"{row['share_within_1pt']:.0%}",
-            f"{row['worst_regret']:.1f}",
-            f"{row['mean_seconds']:.0f} s",
-        ]
-        for name, row in sorted(rows.items(), key=lambda pair: pair[1]["mean_regret"])
-    ]
-    header = ["policy", "mean regret", "within tolerance", "worst cell", "training time"]
-    return f"{_table(header, lines)}\n"
-
-
-def numbers_table(fit: Mapping[str, Any]) -> str:
-    """Returns the fitted numbers: on all datasets, and their range without one of them."""
-    header = ["number", "fitted on all", "without one dataset"]
-    lines, when = [], {row.name: row.when for row in EVIDENCE}
-    for name, value in fit["all"]["advice"].items():
-        others = [part["advice"][name] for part in fit["held_out"].values()]
-        if name in MEASURES.values():
-            lines.append([f"threshold of `{name}`", f"{value:g}", f"{min(others):g} to {max(others):g}"])
-        elif value is None:
-            used = sum(number is not None for number in others)
-            lines.append([f"`{name}`", "off", f"on in {used} of {len(others)}"])
-        else:
-            known = [number for number in others if number is not None]
-            shown = f"{min(known):g} to {max(known):g}" if known else "off"
-            off = len(others) - len(known)
-            shown += f", off in {off} of {len(others)}" if known and off else ""
-            lines.append([f"`{name}`, {when[name]}", f"{value:g}", shown])
-    rates = [part["rates"] for part in fit["held_out"].values()]
-    changed = sum(rate["factor"] != 1 for rate in rates)
-    own = fit["all"]["rates"]
-    text = "1" if own["factor"] == 1 else f"{own['factor']:g} below similarity {own['similarity']:g}"
-    lines.append(
-        ["factor on the learning rates of `fine_tune_all`", text, f"other than 1 in {changed} of {len(rates)}"]
-    )
-    return f"{_table(header, lines)}\n"
-
-
-def groups_table(found: Mapping[str, Any]) -> str:
-    """Returns the mean regret of each policy by size and by domain."""
-    groups = {**found["by_size"], **found["by_domain"]}
-    names = ["advice", *found["baselines"]]
-    header = ["mean regret", *groups]
-    lines = [["cells", *(str(group["num_cells"]) for group in groups.values())]]
-    for name in names:
-        lines.append(
-            [policy_name(name), *(f"{group[name]:.2f}" if name in group else "–" for group in groups.values())]
-        )
-    return f"{_table(header, lines)}\n"
-
-
-def evidence_table(found: Mapping[str, Any]) -> str:
-    """Returns what each row of evidence is worth."""
-    header = ["evidence", "used", "cells changed", "mean regret without it", "worth", "95% interval"]
-    lines = [
-        [
-            f"`{name}`",
-            "yes" if row["used"] else "no",
-            str(row["cells_moved"]),
-            f"{row['regret_without_it']:.2f}",
-            f"{row['worth']:+.2f}",
             _span(row["interval"]),
+            f"{row['within']:.0%}",
+            f"{row['worst_regret']:.1f} ({row['worst_cell']})",
+            f"{row['mean_seconds']:.0f} s",
+            f"{row['difference']['mean']:+.2f} ({_span(row['difference']['interval'])})",
+            str(row["num_cells"]),
         ]
-        for name, row in found["evidence"].items()
+        for name, row in found["policies"][network].items()
     ]
     return f"{_table(header, lines)}\n"
+
+
+def left_out_table(found: Mapping[str, Any]) -> str:
+    """Returns the mean regret of the balanced advice on each network, by what of the study was left out."""
+    networks = list(found["places"])
+    lines = [
+        [LEFT_OUT[name], *(f"{rows['balanced'][at]:.2f}" if at in rows["balanced"] else "–" for at in networks)]
+        for name, rows in found["left_out"].items()
+    ]
+    return f"{_table(['left out of the study', *networks], lines)}\n"
 
 
 def confidence_table(found: Mapping[str, Any]) -> str:
-    """Returns the share of correct advice by stated confidence."""
-    header = ["stated confidence", "mean", "share correct", "cells × seeds"]
+    """Returns the share of right advice in each third of the stated confidence."""
+    header = ["stated confidence", "mean", "right", "cells × seeds"]
     lines = [
         [f"{row['from']:.0%} to {row['to']:.0%}", f"{row['stated']:.0%}", f"{row['right']:.0%}", str(row["count"])]
         for row in found["confidence"]
@@ -326,18 +238,50 @@ def confidence_table(found: Mapping[str, Any]) -> str:
     return f"{_table(header, lines)}\n"
 
 
+def expected_table(found: Mapping[str, Any]) -> str:
+    """Returns how often the 80% intervals held what training reached, and how far expectations were off."""
+    header = [
+        "recipe", "within the 80% interval", "mean error of the accuracy", "of the gain", "of the mean gain",
+        "cells × seeds",
+    ]  # fmt: skip
+    lines = [
+        [
+            f"`{name}`",
+            f"{row['held']:.0%}",
+            f"{row['error']:.1f}",
+            f"{row['gain_error']:.1f}",
+            f"{row['gain_error_of_mean']:.1f}",
+            str(row["count"]),
+        ]
+        for name, row in found["expected"].items()
+    ]
+    return f"{_table(header, lines)}\n"
+
+
+def likeness_table(found: Mapping[str, Any]) -> str:
+    """Returns what each measure of likeness is worth."""
+    names = {"all": "all measures", "none": "no measure: the mean of all cells"}
+    lines = [
+        [names.get(name, f"without `{name}`"), f"{row['gain_error']:.2f}", f"{row['mean_regret']:.2f}"]
+        for name, row in found["likeness"].items()
+    ]
+    return f"{_table(['likeness by', 'mean error of the expected gain', 'mean regret'], lines)}\n"
+
+
+def places_table(found: Mapping[str, Any], network: str) -> str:
+    """Returns how often each recipe is best, the cheapest good one, and advised, on a network."""
+    header = ["recipe", "best", "cheapest within half a point", *(f"advised, `{name}`" for name in PREFERENCES)]
+    lines = [
+        [f"`{name}`", *(f"{row[column]:.0%}" for column in ("best", "cheapest", *PREFERENCES))]
+        for name, row in found["places"][network].items()
+    ]
+    return f"{_table(header, lines)}\n"
+
+
 def cells_table(found: Mapping[str, Any]) -> str:
     """Returns a row for each cell: accuracies, advice and regret."""
-    header = [
-        "dataset",
-        "images",
-        "seeds",
-        "similarity",
-        *(f"`{name}`" for name in RECIPES),
-        "advice",
-        "regret",
-        "within tolerance",
-    ]
+    header = ["network", "dataset", "images", "seeds", "similarity", *(f"`{name}`" for name in RECIPES)]
+    header += ["advice", "regret", "within tolerance"]
     lines = []
     for cell in found["cells"]:
         best = max(cell["accuracy"].values())
@@ -346,10 +290,11 @@ def cells_table(found: Mapping[str, Any]) -> str:
         values = [f"**{value:.1f}**" if value == best else f"{value:.1f}" for value in cell["accuracy"].values()]
         lines.append(
             [
+                cell["backbone"],
                 cell["dataset"],
                 cell["size"],
                 str(cell["num_seeds"]),
-                f"{cell['similarity']:.2f}",
+                f"{cell['measures']['similarity']:.2f}",
                 *values,
                 advice,
                 f"{cell['regret']:+.1f}",
@@ -357,6 +302,48 @@ def cells_table(found: Mapping[str, Any]) -> str:
             ]
         )
     return f"{_table(header, lines)}\n"
+
+
+def gains_table(found: Mapping[str, Any]) -> str:
+    """Returns what each recipe gained over `head_only` on each network and size: mean over cells, and worst cell."""
+    trained = [name for name in RECIPES if name != "head_only"]
+    header = ["network", "images", "cells", "`head_only`", *(f"`{name}`" for name in trained), "`fine_tune_all`, worst"]
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for cell in found["cells"]:
+        groups[cell["backbone"], cell["size"]].append(cell)
+    lines = []
+    for (network, size), cells in sorted(groups.items(), key=lambda pair: (pair[0][0], pair[0][1].zfill(9))):
+        gains = {name: [cell["accuracy"][name] - cell["accuracy"]["head_only"] for cell in cells] for name in trained}
+        worst = min(zip(gains["fine_tune_all"], (cell["dataset"] for cell in cells), strict=True))
+        lines.append(
+            [
+                network,
+                size,
+                str(len(cells)),
+                f"{np.mean([cell['accuracy']['head_only'] for cell in cells]):.1f}",
+                *(f"{np.mean(values):+.1f}" for values in gains.values()),
+                f"{worst[0]:+.1f} ({worst[1]})",
+            ]
+        )
+    return f"{_table(header, lines)}\n"
+
+
+def races_table(races: Sequence[Mapping[str, Any]]) -> str:
+    """Returns what each race would have gained over always `fine_tune_all`, and their means."""
+    header = ["dataset", "images", "winner", "by more than a standard error", "gain over `fine_tune_all`", "time"]
+    lines = [
+        [
+            row["dataset"],
+            row["size"],
+            f"`{row['winner']}`",
+            "yes" if row["decided"] else "no",
+            f"{row['gain']:+.1f}",
+            f"{row['share_of_time']:.1f} ×",
+        ]
+        for row in races
+    ]
+    gain, times = (float(np.mean([row[name] for row in races])) for name in ("gain", "share_of_time"))
+    return f"{_table(header, [*lines, ['**mean**', '', '', '', f'{gain:+.2f}', f'{times:.1f} ×']])}\n"
 
 
 def policy_name(name: str) -> str:

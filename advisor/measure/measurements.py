@@ -22,7 +22,7 @@ from strategies.features.cache import FeatureCache, default_cache
 from strategies.features.extraction import stage_extractor
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import native_size
-from strategies.plans.parameters import count_job
+from strategies.plans.sizes import count_job
 
 MAX_EXAMINED = 20_000  # images that are examined, unless all are requested
 MAX_TESTED = 300  # test images that are compared with the others

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.thresholds import calibration
+from advisor.calibration import calibration
 from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import find_range
 from strategies.data.loading import load_images

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import math
-import os
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from advisor.advice import Advice
+from advisor.calibration import landmarks, textbook_numbers
 from advisor.cautions import leading
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
+from advisor.preferences import PREFERENCES
 from advisor.quality.checks import Finding
-from advisor.report.costs import cost_text, costs_section
 from advisor.report.freeze_map import FREEZE_NOTE, freeze_table, network_pictures
-from advisor.report.measures import measure_words
+from advisor.report.next_step import repeat_command
 from advisor.report.terminal import text_of
 from advisor.report.words import (
     NUM_EXAMPLES,
-    changes_text,
     confidence_figure,
     confidence_text,
+    costs_note,
     cut_text,
     depth_text,
-    expectation_text,
+    expected_text,
     headline,
     place_text,
+    recipe_table,
     settings,
     similarity_by_depth,
 )
-from advisor.thresholds import landmarks
 from strategies.display.charts import Axis, Chart, Mark, Series, share_axis
-from strategies.display.html import share
 from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
-from strategies.training.run_files import FINGERPRINT, PLAN
+from strategies.training.run_files import FINGERPRINT
 
 MOST_CLASSES = 60  # in the table of class sizes: the largest half and the smallest half
 
@@ -51,16 +49,14 @@ def advice_values(
         command: The command that was typed, if known.
         working_folder: The folder in which it was typed, if known.
     """
-    plan, outlook = advice.plan, advice.outlook
-    profile = advice.profile
-    steps = sum(phase.steps for phase in plan.phases)
+    plan, profile = advice.plan, advice.profile
     return {
         "advice": advice,
         "source": profile.source,
         "headline": headline(advice),
         "leading": leading(advice.cautions),
-        "measures": _measures(advice),
-        "place": place_text(outlook),
+        "questions": _questions(advice),
+        "place": place_text(advice.similarity.score or 0),
         "num_examples": NUM_EXAMPLES,
         "ruler": _ruler(advice),
         "by_depth": similarity_by_depth(advice),
@@ -79,99 +75,43 @@ def advice_values(
         "freeze": freeze_texts(plan),
         "confidence": confidence_figure(advice),
         "confidence_text": confidence_text(advice),
-        "expectation": expectation_text(outlook, advice.recipe),
         "expected": _expected(advice),
-        "times_head": f"{outlook.times_head:.3g}",
-        "cost": cost_text(advice.costs, plan.recipe) if advice.costs else None,
-        "costs": costs_section(advice.costs) if advice.costs else None,
-        "changes": changes_text(outlook),
-        "steps": steps,
+        "expected_text": expected_text(advice.expected, plan.recipe),
+        "costs_note": costs_note(advice.costs),
+        "preference": PREFERENCES[advice.prefer],
+        "steps": sum(phase.steps for phase in plan.phases),
         "settings": settings(plan),
-        "repeat": _repeat(plan, profile.source, command, working_folder),
+        "repeat": repeat_command(plan, profile.source, command, working_folder),
         "typed": command,
         "in_file": FINGERPRINT,  # which lists all suspects
     }
 
 
-# They decide which images there are, and which of them belong to which split.
-_DATA_OPTIONS = ("--group-by", "--column", "--root", "--encoding", "--follow-links", "--max-unreadable")
-
-
-def _repeat(plan: Plan, source: str, command: str | None, working_folder: str | None) -> str:
-    """Returns how to carry out the plan on the same images: a command if one was typed, else Python.
-
-    The command names the plan where the typed command has written it, and a new folder beside it. A comparison writes
-    no plan, so its settings are named instead. It can be copied into any folder, because it begins in the working
-    folder of the typed command, from which its paths start.
-    """
-    typed = shlex.split(command or "")
-    if typed[1:2] not in (["recommend"], ["train"], ["compare"]):
-        return 'strategies.train(strategies.read_plan("plan.json"), images, "run/")'
-    folder = _value_of("--out", typed)
-    words = ["advisor", "train", source]
-    if typed[1] == "compare" or folder is None:
-        words += ["--recipe", plan.recipe, "--backbone", plan.backbone, "--weights", plan.weights]
-        words += ["--image-size", str(plan.image_size), "--seed", str(plan.seed), "--out", "run"]
-    else:
-        words += ["--plan", os.path.join(folder, PLAN), "--out", f"{folder.rstrip('/')}_again"]
-    for place, word in enumerate(typed):
-        if word.partition("=")[0] in _DATA_OPTIONS:
-            has_value = "=" not in word and word != "--follow-links"
-            words += typed[place : place + 1 + has_value]
-    begin = "" if working_folder is None else f"{shlex.join(['cd', working_folder])} && "
-    return begin + shlex.join(words)
-
-
-def _value_of(option: str, words: Sequence[str]) -> str | None:
-    """Returns the value of an option in the words of a command: `--out run` or `--out=run`."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word.partition("=")[0] == option:
-            return word.partition("=")[2] if "=" in word else following
-    return None
-
-
-def _measures(advice: Advice) -> list[dict[str, Any]]:
-    """Returns a row for each measure that may decide: its value, its threshold, and the result of comparing them."""
-    size, near = advice.margins.size, advice.margins.similarity
-    overruled = {question for reading in advice.evidence if reading.overrules for question in reading.decides}
-
-    def answer(question: str, side: str) -> tuple[str, bool]:
-        return (f"{side} (overruled below)", False) if question in overruled else (side, True)
-
-    rows = [
-        _measure("size", size.value, size.threshold, "from", *answer("size", size.side)),
-        _measure("similarity", near.value, near.threshold, "from", *answer("domain", near.side))
-        | {"low": near.low, "high": near.high, "range": f"{near.low:.2f} to {near.high:.2f}"},
+def _questions(advice: Advice) -> list[dict[str, Any]]:
+    """Returns the two questions of the textbook with what was measured, its numbers, and the answers."""
+    numbers, near = textbook_numbers(), advice.similarity
+    size, similar = numbers["effective_num_images"], numbers["similarity"]
+    return [
+        {
+            "name": "effective images (for training and validation, without copies)",
+            "value": f"{advice.profile.effective_num_images:,}",
+            "number": f"large from {size.value:,.0f}",
+            "source": size.source,
+            "answer": advice.answers.size,
+        },
+        {
+            "name": "similarity to ImageNet",
+            "value": f"{near.score:.2f} ({near.low:.2f} to {near.high:.2f})",
+            "number": f"similar from {similar.value:.2f}",
+            "source": similar.source,
+            "answer": advice.answers.domain,
+        },
     ]
-    for reading in advice.evidence:
-        result = ", ".join(reading.answers.values()) or "no effect"
-        if reading.answers and not reading.decides:
-            result += " (a later row decides)"
-        elif reading.decides and reading.overrules:
-            result += ", overrules the threshold"
-        rows.append(_measure(reading.name, reading.value, reading.number, reading.when, result, bool(reading.decides)))
-    return rows
-
-
-def _measure(name: str, value: float | None, threshold: float, when: str, result: str, decides: bool) -> dict[str, Any]:
-    words = measure_words(name)
-    return {
-        "name": words.name,
-        "value": "unknown" if value is None else words.show(value),
-        "threshold": f"{when} {words.show(threshold)}",
-        "at": None if value is None else words.place(value),
-        "mark": words.place(threshold),
-        "low": None,
-        "high": None,
-        "range": "",
-        "result": result,
-        "decides": decides,
-    }
 
 
 def _ruler(advice: Advice) -> list[dict[str, Any]]:
-    near = advice.margins.similarity
-    own = {"title": "your images", "score": near.value, "low": near.low, "high": near.high}
+    near = advice.similarity
+    own = {"title": "your images", "score": near.score or 0, "low": near.low, "high": near.high}
     rows = [
         {"title": landmark.title, "score": landmark.score, "low": None, "high": None, "own": False}
         for landmark in landmarks()
@@ -254,17 +194,20 @@ def _depth_chart(curve: DepthCurve, plan: Plan) -> Chart:
     )
 
 
-def _expected(advice: Advice) -> dict[str, Any] | None:
-    """Returns the expected accuracies of a new head alone and of the recipe, for a picture."""
-    outlook = advice.outlook
-    if outlook.head_accuracy is None or outlook.gain is None:
-        return None
-    head = outlook.head_accuracy
-    low, middle, high = (min(1.0, head + gain) for gain in outlook.gain)
-    rows: list[tuple[Any, ...]] = [("a new head alone", head, None, None)]
-    if advice.recipe != "head_only":
-        rows.append((advice.recipe, middle, low, high))
-    return {"rows": rows, "text": share(middle)}
+def _expected(advice: Advice) -> list[dict[str, Any]]:
+    """Returns a row for each recipe: what it is expected to reach and to cost, and what speaks for it."""
+    texts = {row[0]: row[1:] for row in recipe_table(advice)[1:]}
+    return [
+        {
+            "name": name,
+            "expected": advice.expected[name] if advice.expected.known else None,
+            "text": text[0],
+            "cost": text[1:3],
+            "marks": text[3],
+            "advised": name == advice.recipe,
+        }
+        for name, text in texts.items()
+    ]
 
 
 def freeze_texts(plan: Plan) -> dict[str, Any]:

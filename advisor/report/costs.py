@@ -7,41 +7,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from advisor.report.evaluation import Section
 from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
-
-Costs = Mapping[str, RecipeCost]
-
-
-def cost_text(costs: Costs, recipe: str) -> str:
-    """Returns the expected time and memory of a recipe."""
-    cost = costs[recipe]
-    epoch = cost.seconds_per_epoch
-    parts = [duration(cost.seconds) + ("" if epoch is None else f", {duration(epoch)} per epoch")]
-    if cost.memory is not None:
-        parts.append(f"up to {cost.memory / 2**30:.1f} GiB of memory")
-    return "; ".join(parts)
-
-
-def costs_section(costs: Costs) -> Section:
-    """Returns the expected time and memory of each recipe, as a section."""
-    rows = [
-        [
-            name,
-            duration(cost.seconds),
-            "–" if cost.seconds_per_epoch is None else duration(cost.seconds_per_epoch),
-            "–" if cost.memory is None else f"{cost.memory / 2**30:.1f} GiB",
-        ]
-        for name, cost in costs.items()
-    ]
-    return Section(
-        title="Time and memory",
-        text="Estimated from a few steps of each recipe on the machine that made the plan; less if a phase ends early. "
-        "An epoch lasts from one evaluation on the validation images to the next, in the last phase.",
-        header=["recipe", "total", "per epoch", "memory, at most"],
-        rows=rows,
-    )
 
 
 def timing_text(plan: Plan, history: Sequence[Mapping[str, Any]], seconds: float) -> str | None:
@@ -76,6 +43,6 @@ def duration(seconds: float) -> str:
     """
     if seconds < 10:
         return f"{seconds:.2g} s"
-    if seconds < 180:
+    if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

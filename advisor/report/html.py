@@ -15,7 +15,7 @@ from advisor.report.costs import timing_text
 from advisor.report.evaluation import COURSE_HEADER, baseline_section, course_rows, evaluation_sections, interval
 from advisor.report.exports import export_section
 from advisor.report.freeze_map import FREEZE_NOTE, network_pictures
-from advisor.report.words import facts, headline, kept_text
+from advisor.report.words import confidence_text, costs_note, facts, headline, kept_text, recipe_table
 from strategies.display.charts import confusion_matrix, learning_charts, reliability_chart
 from strategies.display.html import render
 from strategies.display.results import baseline_rows, never_answered
@@ -129,6 +129,9 @@ def advice_fragment(advice: Advice) -> str:
         package="advisor",
         title=headline(advice),
         because=advice.because,
+        recipes=recipe_table(advice),
+        costs_note=costs_note(advice.costs),
+        confidence=confidence_text(advice),
         facts=facts(advice),
         networks=network_pictures(advice.plan),
         leading=leading(advice.cautions),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from advisor._version import __version__
 from advisor.advice import Advice
+from advisor.calibration import Landmark, landmarks
 from advisor.cautions import leading
-from advisor.report.costs import costs_section, timing_text
+from advisor.report.costs import timing_text
 from advisor.report.evaluation import (
     COURSE_HEADER,
     Section,
@@ -20,8 +21,15 @@ from advisor.report.evaluation import (
 from advisor.report.exports import export_section
 from advisor.report.freeze_map import FREEZE_NOTE, freeze_table
 from advisor.report.terminal import text_of
-from advisor.report.words import examples, facts, headline, kept_text
-from advisor.thresholds import Landmark, landmarks
+from advisor.report.words import (
+    confidence_text,
+    costs_note,
+    examples,
+    facts,
+    headline,
+    kept_text,
+    recipe_table,
+)
 from strategies.display.html import printable, share
 from strategies.display.results import never_answered
 from strategies.plans.plan import Plan
@@ -127,11 +135,14 @@ def export_markdown(exports: Sequence[Export]) -> str:
 def _advice_sections(advice: Advice) -> list[str]:
     lines = [f"**{headline(advice)}**", ""]
     lines += _warnings([caution.message for caution in leading(advice.cautions)])
-    lines += ["## Why", "", escape(advice.because), ""]
-    lines += [f"Source: {advice.rule.source}.", ""]
+    lines += ["## Why", "", *(f"- {escape(reason)}" for reason in advice.because), ""]
+    recipes = recipe_table(advice)
+    lines += _escaped_table(recipes[0], recipes[1:])
+    lines += [f"Expected accuracy with its 80% interval; {costs_note(advice.costs)}.", ""]
+    lines += [confidence_text(advice), "", "## What was measured", ""]
     lines += _table(["number", "value"], [[name, escape(value)] for name, value in facts(advice)])
     lines += ["## Similarity to ImageNet", ""]
-    lines += ["Your images, and the datasets of the study that the advice was fitted to:", ""]
+    lines += ["Your images, and the datasets of the study that the advice rests on:", ""]
     own = Landmark(title="**your images**", score=advice.similarity.score or 0)
     rows = sorted([*landmarks(), own], key=lambda landmark: -landmark.score)
     lines += _table(["dataset", "similarity"], [[landmark.title, f"{landmark.score:.2f}"] for landmark in rows])
@@ -145,13 +156,7 @@ def _advice_sections(advice: Advice) -> list[str]:
     lines += [
         FREEZE_NOTE,
         "",
-        "## Why not the others",
-        "",
-        *(f"- {escape(reason)}" for reason in advice.why_not.values()),
-        "",
     ]
-    if advice.costs:
-        lines += _section(costs_section(advice.costs))
     if advice.cautions:
         cautions = (f"- {escape(caution.message)} ({escape(caution.source)})" for caution in advice.cautions)
         lines += ["## Cautions", "", *cautions, ""]

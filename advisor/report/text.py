@@ -6,15 +6,27 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from advisor.advice import Advice
+from advisor.calibration import Landmark, landmarks
 from advisor.cautions import leading
 from advisor.measure.profile import DatasetProfile
 from advisor.outcomes import Outcomes
-from advisor.report.costs import costs_section, timing_text
+from advisor.report.costs import timing_text
 from advisor.report.evaluation import evaluation_sections, gain_text, interval
 from advisor.report.freeze_map import freeze_table
+from advisor.report.next_step import NEXT_IN_PYTHON
 from advisor.report.terminal import Grid, KeyValues, Line, Part, StyledText, plain
-from advisor.report.words import class_sizes, comparison_cautions, examples, facts, headline, split_text, verdict
-from advisor.thresholds import Landmark, landmarks
+from advisor.report.words import (
+    class_sizes,
+    comparison_cautions,
+    confidence_text,
+    costs_note,
+    examples,
+    facts,
+    headline,
+    recipe_table,
+    split_text,
+    verdict,
+)
 from strategies.display.html import share
 from strategies.display.results import never_answered
 
@@ -24,37 +36,80 @@ if TYPE_CHECKING:
 
 SCALE_WIDTH = 60  # characters
 BAR_WIDTH = 16  # characters
+MOST_CAUTIONS = 3  # that are shown without --verbose
 MOST_FILES = 20  # that are named; a hidden folder may hold thousands
 
 
-def summarize(advice: Advice) -> str:
-    """Returns the advice as plain text: recipe, reasons, numbers, freeze map and cautions."""
-    return plain(advice_parts(advice))
+def summarize(advice: Advice, *, verbose: bool = False) -> str:
+    """Returns the advice as plain text; arguments as in `advice_parts`."""
+    return plain(advice_parts(advice, next_step=NEXT_IN_PYTHON, verbose=verbose))
 
 
-def advice_parts(advice: Advice) -> list[Part]:
-    """Returns the advice in parts: recipe, reasons, numbers, freeze map and cautions."""
+def advice_parts(advice: Advice, *, next_step: str = "", verbose: bool = False) -> list[Part]:
+    """Returns the advice in parts: the recipe, why, what to expect of all four, how sure it is, and what to do next.
+
+    Args:
+        advice: The advice.
+        next_step: What to type next.
+        verbose: Whether the numbers behind it, the freeze map and all cautions are shown too.
+    """
+    leads = leading(advice.cautions)
     parts: list[Part] = [
         Line(text=headline(advice), style="title", result=True),
-        *(Line(text=caution.message, style="warning") for caution in leading(advice.cautions)),
+        *(Line(text=caution.message, style="warning") for caution in leads),
+        *(Line(text=reason, style="") for reason in advice.because),
         Line(text=""),
-        Line(text=f"Why: {advice.because}"),
+        Grid(rows=_recipes(advice), right=[2, 3]),
+        Line(text=f"Expected: 80% intervals; {costs_note(advice.costs)}.", style="quiet", indent=2),
         Line(text=""),
+        Line(text=confidence_text(advice)),
+        *_cautions(advice, verbose=verbose),
+    ]
+    if verbose:
+        parts += _details(advice)
+    if next_step:
+        parts += [Line(text=""), Line(text=f"Next: {next_step}", style="title")]
+    return parts
+
+
+def _recipes(advice: Advice) -> list[list[str | StyledText]]:
+    rows: list[list[str | StyledText]] = []
+    for name, *cells in recipe_table(advice):
+        advised = name == advice.recipe
+        rows.append([">" if advised else "", StyledText(text=name, style="title") if advised else name, *cells])
+    return rows
+
+
+def _cautions(advice: Advice, *, verbose: bool) -> list[Part]:
+    """Returns the cautions: all of them, or the first sentence of the first few."""
+    left = [caution.message for caution in advice.cautions if caution not in leading(advice.cautions)]
+    if verbose:
+        return [*_titled("Cautions:"), *(Line(text=text, style="warning", indent=2) for text in left)] if left else []
+    more = f" ({len(left) - MOST_CAUTIONS} more: --verbose)" if len(left) > MOST_CAUTIONS else ""
+    shown = [first_sentence(text) for text in left[:MOST_CAUTIONS]]
+    return [Line(text=f"Note: {text}{more if text == shown[-1] else ''}", style="warning") for text in shown]
+
+
+def first_sentence(text: str) -> str:
+    """Returns the first sentence of a text.
+
+    Example:
+        >>> from advisor.report.text import first_sentence
+        >>> first_sentence("Copies: 5 of 1,999. They count once.")
+        'Copies: 5 of 1,999.'
+    """
+    return text.partition(". ")[0].removesuffix(".") + "."
+
+
+def _details(advice: Advice) -> list[Part]:
+    return [
+        *_titled("What was measured:"),
         KeyValues(rows=facts(advice)),
         *_titled("Similarity to ImageNet; each mark is a dataset of the study:"),
         *(Line(text=line, indent=2) for line in scale_lines(advice.similarity.score or 0, landmarks())),
         *_titled("Freeze map:"),
         Grid(rows=freeze_table(advice.plan), right=[1]),
-        *_titled("Why not the others:"),
-        *(Line(text=reason, indent=2) for reason in advice.why_not.values()),
     ]
-    if advice.costs:
-        section = costs_section(advice.costs)
-        parts += [*_titled(f"{section.title}:"), Line(text=section.text, indent=2), Grid(rows=section.table)]
-    if advice.cautions:
-        parts += _titled("Cautions:")
-        parts += [Line(text=caution.message, style="warning", indent=2) for caution in advice.cautions]
-    return parts
 
 
 def _titled(title: str) -> list[Part]:

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from advisor.advice import Advice
+from advisor.calibration import Landmark, calibration, neighbors, studied_range, textbook_numbers
+from advisor.expectation import Expectation
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.outcomes import Outcomes
-from advisor.outlook import Outlook
+from advisor.preferences import PREFERENCES
 from advisor.quality.checks import Finding
-from advisor.report.costs import cost_text
-from advisor.report.measures import evidence_text
-from advisor.thresholds import Landmark, studied_sizes
+from advisor.report.costs import duration
+from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
 from strategies.training.metrics import Z_95
 from strategies.training.run_files import REFIT
 
 NUM_EXAMPLES = 3  # suspects of a finding that are named
-UNKNOWN = "unknown"
-PILOT = "a pilot (a short trial of both recipes on your images)"
+NUM_DATASETS = 3  # of the study that are named
+ROUNDING = 0.05  # of a confidence: the study supports no finer figure
 
 
 def headline(advice: Advice) -> str:
@@ -32,38 +33,99 @@ def headline(advice: Advice) -> str:
     return sentence
 
 
+def recipe_table(advice: Advice) -> list[list[str]]:
+    """Returns the four recipes as a table: what each is expected to reach and to cost, and what speaks for it.
+
+    The header comes first. The recipes are in the order of their cost.
+    """
+    rows = [["recipe", "expected accuracy", "time", "memory", ""]]
+    for name, cost in sorted(advice.costs.items(), key=lambda pair: pair[1].seconds):
+        memory = cost.memory
+        rows.append(
+            [
+                name,
+                expected_text(advice.expected, name),
+                duration(cost.seconds),
+                "–" if memory is None else f"{memory / 2**30:.1f} GiB",
+                ", ".join(marks(advice, name)),
+            ]
+        )
+    return rows
+
+
+def marks(advice: Advice, recipe: str) -> list[str]:
+    """Returns what speaks for a recipe: it is advised, the cheapest that is good enough, or the textbook's."""
+    found = [("advised", advice.recipe), ("the textbook's", advice.answers.recipe)]
+    if advice.cheapest != advice.recipe:
+        found.insert(1, ("cheapest within half a point", advice.cheapest))
+    return [words for words, name in found if name == recipe]
+
+
+def expected_text(expected: Expectation, recipe: str) -> str:
+    """Returns the accuracy that a recipe is expected to reach, with its 80% interval, in percent."""
+    if not expected.known:
+        return "unknown"
+    row = expected[recipe]
+    return f"{100 * row.accuracy:.0f}% ({100 * row.low:.0f} to {100 * row.high:.0f})"
+
+
+def costs_note(costs: Mapping[str, RecipeCost]) -> str:
+    """Returns where the times of the table come from."""
+    if all(cost.measured for cost in costs.values()):
+        return "time and memory measured in a few steps on this machine"
+    return "time and memory estimated for the processor of this machine; --time measures them"
+
+
+def confidence_figure(advice: Advice) -> str:
+    """Returns how sure the advice is, rounded to what the study supports."""
+    return f"about {round(advice.confidence / ROUNDING) * ROUNDING:.0%}"
+
+
+def confidence_text(advice: Advice) -> str:
+    """Returns how sure the advice is, what that means, and what it rests on, in two sentences."""
+    if advice.race is not None:
+        return f"A race on your images decided between {', '.join(advice.race.candidates)}."
+    return (
+        f"Confidence: {confidence_figure(advice)} that no other recipe is better by more than a point. "
+        f"{rests_on(advice)}"
+    )
+
+
+def rests_on(advice: Advice) -> str:
+    """Returns which datasets of the study the expectations rest on most."""
+    titles = {row["name"]: row["title"] for row in calibration()["study"]["landmarks"]}
+    nearest = ", ".join(titles.get(name, name) for name in advice.expected.datasets[:NUM_DATASETS])
+    return f"Of the {studied_range().num_datasets} datasets of the study, those most like yours are {nearest}."
+
+
 def facts(advice: Advice) -> list[tuple[str, str]]:
     """Returns the numbers behind the advice as (name, value) rows, rounded for reading."""
     profile, similarity, plan = advice.profile, advice.similarity, advice.plan
-    size, closeness = advice.margins.size, advice.margins.similarity
+    numbers = textbook_numbers()
+    large, similar = numbers["effective_num_images"].value, numbers["similarity"].value
     return [
         ("images", f"{profile.num_images:,} in {profile.num_classes} classes"),
         ("class sizes", class_sizes(profile)),
         ("split", split_text(profile)),
         (
             "size",
-            f"{size.value:,} effective images (for training and validation, without copies): {size.side} "
-            f"({size.factor:.2g} × the threshold {size.threshold:,.0f})",
+            f"{profile.effective_num_images:,} effective images (for training and validation, without copies): "
+            f"{advice.answers.size} (the textbook: large from {large:,.0f})",
         ),
         (
             "similarity",
-            f"{closeness.value:.2f} ({closeness.low:.2f} to {closeness.high:.2f}) to ImageNet: {closeness.side} "
-            f"({closeness.difference:+.2f} from the threshold {closeness.threshold:.2f}); "
-            f"{place_text(advice.outlook)}",
+            f"{similarity.score:.2f} ({similarity.low:.2f} to {similarity.high:.2f}) to ImageNet: "
+            f"{advice.answers.domain} (similar from {similar:.2f}); {place_text(similarity.score or 0)}",
         ),
         (
             "by depth",
             f"similarity in {similarity_by_depth(advice)} layers of the ruler (the network that measures similarity), "
             f"{similarity.ruler.backbone} at {similarity.ruler.image_size} px",
         ),
-        *((reading.name.replace("_", " "), evidence_text(reading)) for reading in advice.evidence),
-        ("confidence", confidence_text(advice)),
-        ("expect", expectation_text(advice.outlook, advice.recipe)),
-        *([("time here", cost_text(advice.costs, plan.recipe))] if advice.costs else []),
-        ("more images", changes_text(advice.outlook)),
-        ("textbook", f"{advice.textbook_recipe} (the textbook rule: a dataset is large from 20,000 images)"),
         *([("depths", depth_text(advice.depth_curve))] if advice.depth_curve else []),
         *([("cut", cut_text(advice))] if RECIPES[plan.recipe].keeps == "early" else []),
+        ("textbook", f"{advice.answers.recipe}, for {advice.answers.size} sets of {advice.answers.domain} images"),
+        ("preference", f"{advice.prefer}: {PREFERENCES[advice.prefer].words}"),
         ("backbone", f"{plan.backbone} at {plan.image_size} px, weights {plan.weights}"),
         ("training", settings(plan)),
     ]
@@ -94,9 +156,9 @@ def similarity_by_depth(advice: Advice) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def place_text(outlook: Outlook) -> str:
-    """Returns between which datasets of the study the images lie."""
-    below, above = outlook.below, outlook.above
+def place_text(score: float) -> str:
+    """Returns between which datasets of the study a similarity to ImageNet lies."""
+    below, above = neighbors(score)
     if below is not None and above is not None:
         return f"between {_landmark(below)} and {_landmark(above)}"
     if above is not None:
@@ -108,55 +170,6 @@ def place_text(outlook: Outlook) -> str:
 
 def _landmark(landmark: Landmark) -> str:
     return f"{landmark.title} ({landmark.score:.2f})"
-
-
-def confidence_figure(advice: Advice) -> str:
-    """Returns how sure the advice is in percent, or that it is unknown, as with fewer images than the study has."""
-    low, high = studied_sizes()
-    return f"{advice.confidence:.0%}" if low <= advice.profile.effective_num_images <= high else UNKNOWN
-
-
-def confidence_text(advice: Advice) -> str:
-    """Returns how sure the advice is, and what that means."""
-    runner_up = f"runner-up {advice.runner_up}"
-    figure, (low, high) = confidence_figure(advice), studied_sizes()
-    if advice.pilot is not None:
-        return f"{PILOT} decided; {figure} before it; {runner_up}"
-    if figure == UNKNOWN:
-        return f"unknown, because the study covers {low:,.0f} to {high:,.0f} images; {runner_up}; {PILOT} would tell"
-    words = f"{figure} that no other recipe is more than one point of accuracy better; {runner_up}"
-    return f"{words}; borderline: {PILOT} would tell" if advice.borderline else words
-
-
-def expectation_text(outlook: Outlook, recipe: str) -> str:
-    """Returns what a new head alone reaches, and what the recipe adds to that, in a few sentences."""
-    if outlook.head_accuracy is None or outlook.gain is None:
-        return "Unknown: a class has only one image, so no image can be held out."
-    head = f"A new head alone reaches about {outlook.head_accuracy:.0%} (cross-validated on your images)."
-    if recipe == "head_only":
-        return head
-    low, middle, high = (_points(gain) for gain in outlook.gain)
-    more = (
-        f"{recipe} adds about {middle} points ({low} to {high} in the study), for {outlook.times_head:.0f} times the "
-        "training time."
-    )
-    stop = " So small a gain may not be worth the time: head_only is a good choice too." if outlook.stop_here else ""
-    return f"{head} {more}{stop}"
-
-
-def _points(gain: float) -> str:
-    return f"{100 * gain:+.1f}" if abs(gain) < 0.01 else f"{100 * gain:+.0f}"
-
-
-def changes_text(outlook: Outlook) -> str:
-    """Returns in one sentence from how many images the advice would change."""
-    if outlook.changes is None:
-        return "More images alone would not change this advice."
-    change = outlook.changes
-    return (
-        f"From {change.num_images:,} effective images ({change.more:,} more), the advice would be {change.recipe}, if "
-        "nothing else changes."
-    )
 
 
 def depth_text(curve: DepthCurve) -> str:

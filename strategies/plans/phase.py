@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from strategies.networks.backbones import CLASSIFIER
+
+MAX_EVALUATIONS = 10  # on the validation images, per phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +47,21 @@ class Phase:
     views: int = 0
     blend: float = 1.0
     optional: bool = False
+
+    @property
+    def on_features(self) -> bool:
+        """Whether the whole backbone is frozen and images are not augmented, so that it runs only once per image."""
+        return not self.augmented and set(self.trains) <= {CLASSIFIER}
+
+
+def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:
+    """Returns the number of steps between two evaluations on the validation images.
+
+    It covers at least one pass over the training images, and leaves at most ten evaluations per phase.
+
+    Args:
+        steps: Steps of the whole phase.
+        num_train: Number of training images.
+        batch_size: Images per step.
+    """
+    return min(steps, math.ceil(max(steps / MAX_EVALUATIONS, num_train / batch_size)))

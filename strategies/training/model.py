@@ -141,8 +141,7 @@ class StagedModel:
             The two parts. `None` where the phase trains a stage of the backbone or augments images.
         """
         plan = self.plan
-        backbone = {*plan.kept_stages, *plan.rebuilt_stages}
-        if phase.augmented or backbone & set(phase.trains):
+        if not phase.on_features:
             return None
         from strategies.networks.backend import keras
 

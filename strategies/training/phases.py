@@ -18,7 +18,7 @@ from strategies.features.cache import FeatureCache
 from strategies.features.forward import forward
 from strategies.networks.backbones import CLASSIFIER
 from strategies.networks.backend import keras, use_xla
-from strategies.plans.phase import Phase
+from strategies.plans.phase import Phase, steps_per_evaluation
 from strategies.plans.plan import Plan, class_weights
 from strategies.training.calibration import softmax
 from strategies.training.checkpoint import Checkpoint, State, assign, values_of, variables
@@ -26,8 +26,6 @@ from strategies.training.head import fit_head
 from strategies.training.model import CutModel, StagedModel
 from strategies.training.optimizers import Schedule, make_optimizer
 from strategies.training.recorder import BalancedAccuracy, Recorder, split_measures
-
-MAX_EVALUATIONS = 10  # on the validation images, per phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,19 +289,6 @@ def _blend(model: keras.Model, before: Mapping[str, np.ndarray], share: float) -
         start = before[weight.path]
         if np.issubdtype(start.dtype, np.floating):
             weight.assign(start + share * (keras.ops.convert_to_numpy(weight.value) - start))
-
-
-def steps_per_evaluation(steps: int, num_train: int, batch_size: int) -> int:
-    """Returns the number of steps between two evaluations on the validation images.
-
-    It covers at least one pass over the training images, and leaves at most ten evaluations per phase.
-
-    Args:
-        steps: Steps of the whole phase.
-        num_train: Number of training images.
-        batch_size: Images per step.
-    """
-    return min(steps, math.ceil(max(steps / MAX_EVALUATIONS, num_train / batch_size)))
 
 
 def _frozen_features(run: TrainingRun, cut: CutModel) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,73 +13,18 @@ import numpy as np
 
 from strategies.data.dataset import SPLITS, ImageDataset, few_unreadable
 from strategies.data.decoding import decode_readable
-from strategies.data.pixels import MAX_BYTES, Pixels
+from strategies.data.pixels import Pixels
 from strategies.display.progress import silenced
 from strategies.errors import DatasetError
 from strategies.features.forward import forward
 from strategies.networks.backend import keras
-from strategies.plans.cost import RecipeCost
+from strategies.plans.cost import PlanCost as PlanCost
+from strategies.plans.cost import decoded_bytes
 from strategies.plans.plan import Plan
-from strategies.plans.planning import with_budget
-from strategies.training.phases import steps_per_evaluation
 from strategies.training.trainer import train
 
 TIMED_IMAGES = 64  # in addition to one image of each class
 TIMED_STEPS = 6  # in each phase
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanCost:
-    """The cost of carrying out a plan on this machine, estimated from a few steps of it. Times are in seconds.
-
-    Attributes:
-        plan: The plan.
-        images: Number of images in each split.
-        start: Time that does not depend on the number of steps or images, such as building and tracing the model.
-        per_step: Time of one step, for each phase that is trained by steps, in order.
-        per_image: Time to decode one image and run it through the network once.
-        memory: Expected peak memory of the process in bytes, including decoded images. `None` where the system does not
-            report it. The memory of a GPU is not included.
-    """
-
-    plan: Plan
-    images: Mapping[str, int]
-    start: float
-    per_step: tuple[float, ...]
-    per_image: float
-    memory: int | None = None
-
-    @property
-    def seconds_per_epoch(self) -> float | None:
-        """Time of an epoch in the last phase that is trained by steps, with one evaluation on the validation images.
-
-        An epoch is about one pass over the training images. `None` where the head is solved exactly.
-        """
-        trained = [phase for phase in self.plan.phases if phase.solver != "logistic"]
-        if not trained:
-            return None
-        interval = steps_per_evaluation(trained[-1].steps, self.images["train"], self.plan.batch_size)
-        return interval * self.per_step[-1] + self.images["val"] * self.per_image
-
-    @property
-    def whole(self) -> RecipeCost:
-        """The cost of the whole plan."""
-        return RecipeCost(seconds=self.seconds(), seconds_per_epoch=self.seconds_per_epoch, memory=self.memory)
-
-    def seconds(self, factor: float = 1.0) -> float:
-        """Returns the time that the plan takes if no phase ends early.
-
-        Args:
-            factor: Factor on the number of steps, as in `strategies.with_budget`.
-        """
-        plan = with_budget(self.plan, factor)
-        trained = [phase for phase in plan.phases if phase.solver != "logistic"]
-        total = self.start + self.per_image * sum(self.images.values())
-        for phase, per_step in zip(trained, self.per_step, strict=True):
-            interval = steps_per_evaluation(phase.steps, self.images["train"], plan.batch_size)
-            evaluations = math.ceil(phase.steps / interval)
-            total += phase.steps * per_step * (1 + plan.refit) + evaluations * self.images["val"] * self.per_image
-        return total
 
 
 def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
@@ -119,11 +63,10 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
     split = np.array(dataset.split)
     images = {name: int((split == name).sum()) for name in SPLITS}
     peak = _peak()
-    decoded = sum(min(MAX_BYTES, count * 3 * plan.image_size**2) for count in images.values())
     return PlanCost(
         plan=plan,
         images=images,
-        memory=None if peak is None else peak + decoded,
+        memory=None if peak is None else peak + decoded_bytes(images, plan.image_size),
         start=max(0.0, result.seconds - TIMED_STEPS * sum(per_step)),
         per_step=per_step,
         per_image=_per_image(result.model, sample, plan.image_size),

@@ -1,13 +1,14 @@
 """Advice as a value: what is written to the files is what is read from them."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
 import advisor
 from advisor.advice import Advice
-from strategies.plans.cost import RecipeCost
+from advisor.race import Race, Round
+from strategies.files import check_schema
 from strategies.plans.plan import plan_from_dict
 
 
@@ -29,13 +30,22 @@ def test_advice_is_read_back_as_it_was(advice):
     assert json.dumps(found.decision()) == json.dumps(advice.decision())
 
 
-def test_pilot_and_costs_are_there_if_they_were_requested(advice):
-    """Otherwise the plan has no key for them."""
-    from dataclasses import replace
-
-    assert not {"pilot", "costs"} & set(advice.decision())
-    costs = {"head_only": RecipeCost(seconds=1.0, seconds_per_epoch=None, memory=None)}
-    decided = replace(advice, costs=costs).decision()
-    assert decided["costs"]["head_only"]["seconds"] == 1.0
-    found = Advice.from_dicts(advice.fingerprint(), replace(advice.plan, advice=decided))
-    assert found.costs == costs
+def test_what_was_decided_follows_its_schema(advice):
+    """As part of the plan, with and without a race."""
+    check_schema(json.loads(json.dumps(advice.plan.to_dict())), "plan", package="strategies")
+    assert advice.decision()["race"] is None
+    race = Race(
+        candidates=("fine_tune_all", "head_only"),
+        rounds=(Round(num_images=9, accuracy={"fine_tune_all": 0.7, "head_only": 0.6}),),
+        winner="fine_tune_all",
+        difference=0.1,
+        standard_error=0.05,
+        num_images=9,
+        share=0.2,
+        limit=0.5,
+        seconds=1.0,
+    )
+    decided = replace(advice, race=race).decision()
+    plan = replace(advice.plan, advice=decided)
+    check_schema(json.loads(json.dumps(plan.to_dict())), "plan", package="strategies")
+    assert Advice.from_dicts(advice.fingerprint(), plan).race == race

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from advisor.calibration import StudiedRange
 from advisor.cautions import CAUTIONS, find_cautions
 from advisor.quality.checks import Finding
 from strategies.networks.network import PretrainedNetwork
@@ -18,32 +19,24 @@ FACTS = {
     "median_short_side": 200,
     "image_size": 128,
     "similarity": 0.9,
-    "late_gain": 0.1,
-    "low": 0.88,
-    "high": 0.92,
+    "head_accuracy": 0.8,
+    "backbone": "MobileNet-0.25",
     "num_images_measured": 300,
-    "similarity_threshold": 0.5,
-    "domain": "similar to ImageNet",
-    "domain_by_evidence": False,
-    "calibrated_range": [100, 5000],
-    "runner_up": "fine_tune_all",
-    "confidence": 0.8,
-    "borderline": False,
-    "depths_disagree": False,
-    "late_gain_points": 10.0,
+    "studied": StudiedRange(
+        backbones=("MobileNet-0.25",), num_datasets=9, images=(100.0, 1000.0), similarity=(0.1, 0.9)
+    ),
+    "networks": "MobileNet-0.25",
     "network_note": "",
     "ruler": PretrainedNetwork(backbone="MobileNetV2-0.35", weights="imagenet", image_size=128),
 }
 # For each caution, what makes it appear in an otherwise unremarkable dataset.
 TRIGGERS = {
-    "borderline": {"borderline": True, "confidence": 0.5},
-    "depths_disagree": {"depths_disagree": True},
     "other_network": {"network_note": "There is no network connection."},
     "bundled_ruler": {"ruler": PretrainedNetwork(backbone="MobileNetV2-0.35", weights="bundled", image_size=64)},
-    "similarity_near_threshold": {"similarity": 0.5, "low": 0.4, "high": 0.6},
     "few_images_for_similarity": {"num_images_measured": 63},
-    "beyond_calibration": {"effective_num_images": 5001},
-    "no_depth_curve": {"late_gain": math.nan},
+    "beyond_study": {"effective_num_images": 2001},
+    "network_not_studied": {"backbone": "VGG16"},
+    "no_depth_curve": {"head_accuracy": math.nan},
     "few_images_per_class": {"min_images_per_class": 9},
     "imbalance": {"imbalance_ratio": 3.1},
     "rare_class": {"min_images_per_class": 2, "imbalance_ratio": 400.0},

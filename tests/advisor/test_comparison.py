@@ -13,7 +13,7 @@ import pytest
 import advisor
 from advisor.comparison import Comparison, compare_recipes, fit_budget
 from advisor.evidence.study import measure_images
-from advisor.evidence.tables import RATES, methods_table, variants_table
+from advisor.evidence.tables import methods_table
 from advisor.recommendation import plan_for
 from advisor.results import COLUMNS, read_results
 from strategies.errors import OutputError, UnknownNameError, UserError
@@ -248,9 +248,8 @@ def test_the_command_shortens_all_recipes_and_names_them_so(
     assert [row["recipe"] for row in rows] == [
         name if name == "head_only" else f"{name}:budget{share:g}" for name in RECIPES
     ]
-    for table in (methods_table, lambda rows: variants_table(rows, RATES)):
-        with pytest.raises(UserError):
-            table(rows)
+    with pytest.raises(UserError):
+        methods_table(rows)
     before = out.read_bytes()
     code, shown, said = _compare(advisor, photos, *options)
     assert (code, shown) == (2, "")

@@ -3,18 +3,19 @@
 import json
 import shutil
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from synthetic_study import fingerprint
+from synthetic_study import facts
 
 import advisor
-from advisor.pilot import Pilot, run_pilot
-from advisor.recommendation import after_pilot
-from advisor.rules import EVIDENCE, Facts, apply_rules
+from advisor.decision import decide
+from advisor.expectation import expect
+from advisor.race import Race, Round
+from advisor.recommendation import after_race
+from advisor.report.text import summarize
 from strategies.errors import OutputError, PlanError, UnknownNameError
 from strategies.files import check_schema
 from strategies.plans.plan import plan_from_dict, read_plan
@@ -30,18 +31,17 @@ def advice(test_data, pretrained_weights):
     return {name: advisor.recommend(test_data / name, backbone=BACKBONE) for name in ("flowers5", "skin7")}
 
 
-def test_flowers_and_skin_lesions_get_different_advice_for_reasons_that_are_given(advice):
-    """Flowers lie nearer to ImageNet, and each says so with its numbers."""
+def test_flowers_and_skin_lesions_get_reasons_of_their_own(advice):
+    """Flowers lie nearer to ImageNet, and each says so with its numbers, and what all four recipes would reach."""
     near, far = advice["flowers5"], advice["skin7"]
     assert near.similarity.low > far.similarity.high
-    assert far.recipe == "retrain_all"
+    assert (near.answers.recipe, far.answers.recipe) == ("head_only", "keep_early_layers")
     for recommended in (near, far):
         assert f"{recommended.similarity.score:.2f}" in str(recommended)
         assert recommended.plan.recipe == recommended.recipe
-        assert recommended.plan.recipe in str(recommended)
         assert recommended.depth_curve is not None
-        assert set(recommended.why_not) == set(RECIPES) - {recommended.plan.recipe}
-        assert recommended.textbook_recipe != recommended.plan.recipe
+        assert all(name in str(recommended) for name in RECIPES)
+        assert set(recommended.costs) == set(recommended.expected.recipes) == set(RECIPES)
 
 
 def test_the_files_follow_their_schemas_and_are_read_back(advice, tmp_path):
@@ -56,7 +56,7 @@ def test_the_files_follow_their_schemas_and_are_read_back(advice, tmp_path):
         assert fingerprint["similarity"]["score"] == recommended.similarity.score
         assert read_plan(folder / "plan.json") == plan_from_dict(recommended.plan.to_dict())
         values = json.loads((folder / "plan.json").read_text())
-        assert values["advice"]["textbook_recipe"] == recommended.textbook_recipe
+        assert values["advice"]["textbook_recipe"] == recommended.answers.recipe
         assert all(row["parameters"] for row in values["freeze_map"] if row["stage"] != "top")
 
 
@@ -83,10 +83,12 @@ def test_every_form_of_the_same_images_gets_the_same_measurements(photos, pretra
 
 def test_the_users_recipe_overrules_the_advice_and_both_are_kept(photos, pretrained_weights):
     """The plan is for the named recipe; the advice still says what the rule says."""
-    recommended = advisor.recommend(photos, backbone=BACKBONE, recipe="retrain_all")
-    assert recommended.plan.recipe == "retrain_all"
-    assert recommended.plan.advice["recipe"] == recommended.recipe != "retrain_all"
-    assert "as you asked" in str(recommended)
+    recommended = advisor.recommend(photos, backbone=BACKBONE)
+    other = next(name for name in RECIPES if name != recommended.recipe)
+    asked = advisor.recommend(photos, backbone=BACKBONE, recipe=other)
+    assert asked.plan.recipe == other
+    assert asked.plan.advice["recipe"] == asked.recipe == recommended.recipe
+    assert f"follows {other} instead, as you asked" in str(asked)
 
 
 def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
@@ -95,12 +97,15 @@ def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
         advisor.recommend(tmp_path / "nothing", backbone="MobilenetV2")
     with pytest.raises(UnknownNameError, match="Did you mean 'head_only'"):
         advisor.recommend(tmp_path / "nothing", recipe="headonly")
+    with pytest.raises(UnknownNameError, match="Did you mean 'accuracy'"):
+        advisor.recommend(tmp_path / "nothing", prefer="acuracy")
 
 
 def test_the_same_seed_gives_the_same_advice(photos, pretrained_weights):
     """Plan and fingerprint are equal."""
     first, again = (advisor.recommend(photos, backbone=BACKBONE, seed=5) for _ in range(2))
-    assert first.plan == again.plan
+    assert first.plan.phases == again.plan.phases
+    assert first.decision() | {"costs": {}} == again.decision() | {"costs": {}}  # times are those of the machine
     assert first.fingerprint() == again.fingerprint()
 
 
@@ -143,13 +148,15 @@ def test_a_notebook_shows_the_advice_as_a_table(advice):
     assert advice["flowers5"].recipe in shown
 
 
-def test_evidence_can_be_left_out(photos, pretrained_weights):
-    """Then size and similarity decide alone, and the advice lists no evidence."""
-    recommended = advisor.recommend(photos, backbone=BACKBONE, without=[row.name for row in EVIDENCE])
-    assert recommended.evidence == ()
-    assert recommended.rule.domain == recommended.margins.similarity.side
-    with pytest.raises(UnknownNameError, match="row of evidence"):
-        advisor.recommend(photos, backbone=BACKBONE, without=["late"])
+def test_the_preference_is_kept_in_the_plan(photos, pretrained_weights):
+    """And it changes the recipe only towards less time."""
+    found = [advisor.recommend(photos, backbone=BACKBONE, prefer=name) for name in ("accuracy", "balanced", "speed")]
+    assert [each.plan.advice["prefer"] for each in found] == ["accuracy", "balanced", "speed"]
+    seconds = [each.costs[each.recipe].seconds for each in found]
+    assert seconds[0] >= seconds[1] * 0.74
+    assert seconds[1] >= seconds[2] * 0.74
+    reached = [each.expected[each.recipe].accuracy for each in found]
+    assert reached == sorted(reached, reverse=True)
 
 
 def test_a_copy_of_every_image_changes_nothing(photos, pretrained_weights, tmp_path):
@@ -169,49 +176,52 @@ def test_a_copy_of_every_image_changes_nothing(photos, pretrained_weights, tmp_p
     assert twice.plan.phases == recommended.plan.phases
 
 
-def test_a_pilot_replaces_the_guess(photos, pretrained_weights, monkeypatch):
-    """The recipe and its runner-up meet on the user's images, and the winner is what is advised."""
-    monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 320)
-    monkeypatch.setattr("advisor.recommendation.run_pilot", partial(run_pilot, folds=2))
-    recommended = advisor.recommend(photos, backbone="MobileNet-0.25", weights="random", image_size=32, pilot=True)
-    assert recommended.recipe == recommended.pilot.winner
-    assert set(recommended.pilot.candidates) == {recommended.recipe, recommended.runner_up}
-    assert str(recommended.pilot) in recommended.because
-    assert recommended.plan.advice["pilot"]["winner"] == recommended.plan.recipe
-    assert set(recommended.why_not) == set(RECIPES) - {recommended.recipe}
-    assert not recommended.borderline
-    assert "on your images) decided" in str(recommended)
+def test_a_race_replaces_the_guess(photos, small_network, monkeypatch):
+    """The recipes that may be best meet on the user's images, and the winner is what is advised."""
+    monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 6400)
+    recommended = advisor.recommend(photos, **small_network, race=True)
+    assert recommended.recipe == recommended.race.winner
+    assert recommended.recipe in recommended.race.candidates
+    assert str(recommended.race) in recommended.because
+    assert recommended.plan.advice["race"]["winner"] == recommended.plan.recipe
+    assert "A race on your images decided" in str(recommended)
     plan_from_dict(recommended.plan.to_dict())
 
 
-def test_what_loses_the_pilot_is_the_runner_up():
-    """And the reason against it is that it lost."""
-    measured = {"similarity": 0.9, "late_gain": 0.2}
-    verdict = apply_rules(Facts.from_fingerprint(fingerprint(**measured)))
-    pilot = Pilot(
-        candidates=(verdict.rule.recipe, verdict.runner_up),
-        accuracy=(0.6, 0.7),
-        difference=-0.1,
+def test_what_loses_the_race_is_the_runner_up():
+    """And a race that the advised recipe wins changes nothing but the reasons."""
+    seconds = dict.fromkeys(RECIPES, 10.0)
+    expected = expect(facts())
+    decision = decide(facts(), expected, seconds)
+    race = Race(
+        candidates=(decision.recipe, decision.runner_up),
+        rounds=(Round(num_images=100, accuracy={decision.recipe: 0.6, decision.runner_up: 0.7}),),
+        winner=decision.runner_up,
+        difference=0.1,
         standard_error=0.02,
         num_images=100,
-        num_folds=3,
         share=0.2,
+        limit=0.5,
         seconds=9.0,
     )
-    after = after_pilot(verdict, pilot)
-    assert (after.rule.recipe, after.runner_up) == (verdict.runner_up, verdict.rule.recipe)
-    assert "lost the pilot by 10.0 points" in after.why_not[verdict.rule.recipe]
-    assert set(after.why_not) == set(RECIPES) - {after.rule.recipe}
-    kept = after_pilot(verdict, replace(pilot, difference=0.1))
-    assert kept.rule == verdict.rule
+    after = after_race(decision, race, expected)
+    assert (after.recipe, after.runner_up) == (decision.runner_up, decision.recipe)
+    kept = after_race(decision, replace(race, winner=decision.recipe), expected)
+    assert (kept.recipe, kept.runner_up) == (decision.recipe, decision.runner_up)
+    assert kept.because[:2] == (str(replace(race, winner=decision.recipe)), decision.because[0])
+    assert kept.because[2].startswith("Before it: to judge by the study's")
 
 
-def test_the_advice_says_what_to_expect_and_where_the_images_lie(advice):
-    """What a head alone reaches, what more is worth, what would change the recipe, and between which datasets."""
+def test_the_short_output_fits_on_a_screen_and_says_what_to_do_next(advice):
+    """A table of four, the confidence and what it rests on; all the rest is for those who ask."""
     for recommended in advice.values():
-        shown = str(recommended)
-        assert "cross-validated on your images" in shown
-        assert "▲ yours" in shown
-        assert "between" in shown
-        assert recommended.outlook.head_accuracy == recommended.depth_curve.accuracy[-1]
-        assert recommended.plan.advice["outlook"]["times_head"] == recommended.outlook.times_head
+        short = str(recommended)
+        assert len(short.splitlines()) <= 20
+        assert "Confidence: about" in short
+        assert "those most like yours are" in short
+        assert 'Next: advice.train("run/")' in short
+        assert "Freeze map" not in short
+        long = summarize(recommended, verbose=True)
+        assert "Freeze map" in long
+        assert "▲ yours" in long
+        assert "between" in long

@@ -19,10 +19,20 @@ def test_recommend_prints_and_writes_nothing_without_out(advisor, photos, pretra
     before = _files(photos)
     code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE)
     assert code == 0
-    assert "Freeze map" in out
-    assert "Why not the others" in out
+    assert "Confidence" in out
+    assert f"Next: advisor train {photos} --backbone {BACKBONE} --out run" in out
+    assert "Freeze map" not in out
     assert list(tmp_path.iterdir()) == []
     assert _files(photos) == before
+
+
+def test_verbose_prints_all_numbers(advisor, photos, pretrained_weights):
+    """The freeze map, what was measured, and every caution."""
+    code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE, "--verbose", "--prefer", "speed")
+    assert code == 0
+    assert "Freeze map" in out
+    assert "What was measured" in out
+    assert "speed: the cheapest within two points" in out
 
 
 def test_json_is_the_only_thing_on_stdout(advisor, photos, pretrained_weights, tmp_path):

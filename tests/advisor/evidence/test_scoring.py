@@ -9,28 +9,26 @@ from support import ROOT
 from synthetic_study import FAR, rows, study
 
 from advisor.evidence.cells import read_cells
-from advisor.evidence.fitting import fit
 from advisor.evidence.page import study_score
-from advisor.evidence.scoring import RANDOM, judge, score
-from advisor.evidence.tables import score_tables
+from advisor.evidence.scoring import ADVICE, RANDOM, judge, score, studied
+from advisor.evidence.tables import POOLED, score_tables
+from advisor.preferences import PREFERENCES
 from strategies.recipes import RECIPES
 
-NO_CHANGE = {"similarity": 0.0, "factor": 1.0}
 
-
-def _always(method):
-    return lambda outcome, seed: method
+def _always(cell, method):
+    return dict.fromkeys(cell.seeds, method)
 
 
 def test_the_best_is_chosen_on_the_other_seeds():
     """Four equal recipes with noise have no regret: the best of the very seed would always look better than any."""
     lucky = [{"head_only": 60}, {"fine_tune_all": 60}]
     (cell,) = read_cells([row for seed in (0, 1) for row in rows("noise", lucky[seed], seed=seed)])
-    found = judge(cell, _always("retrain_all"), NO_CHANGE)
+    found = judge(cell, _always(cell, "retrain_all"))
     assert found.regret == pytest.approx(0)
     assert found.right
     (alone,) = read_cells(rows("noise", lucky[0]))
-    assert judge(alone, _always("retrain_all"), NO_CHANGE).regret == pytest.approx(0.1)
+    assert judge(alone, _always(alone, "retrain_all")).regret == pytest.approx(0.1)
 
 
 def test_a_regret_within_a_point_or_a_standard_error_is_right():
@@ -40,12 +38,12 @@ def test_a_regret_within_a_point_or_a_standard_error_is_right():
             row for seed in (0, 1) for row in rows("signs", {"head_only": 60, "retrain_all": 60 - worse}, seed=seed)
         ]
         (cell,) = read_cells(cell_rows)
-        assert judge(cell, _always("retrain_all"), NO_CHANGE).right == right
+        assert judge(cell, _always(cell, "retrain_all")).right == right
     noisy = [
         row for seed in (0, 1) for row in rows("signs", {"head_only": 60, "retrain_all": 52 + 8 * seed}, seed=seed)
     ]
     (cell,) = read_cells(noisy)
-    found = judge(cell, _always("retrain_all"), NO_CHANGE)
+    found = judge(cell, _always(cell, "retrain_all"))
     assert found.regret == pytest.approx(0.04)
     assert found.tolerance == pytest.approx(0.04)
 
@@ -53,79 +51,92 @@ def test_a_regret_within_a_point_or_a_standard_error_is_right():
 def test_random_is_the_mean_of_the_four_and_a_baseline_that_was_not_run_is_not_judged():
     """Its cells are counted, so that a missing one cannot flatter it."""
     (cell,) = read_cells(rows("signs", {"head_only": 90}))
-    assert judge(cell, _always(RANDOM), NO_CHANGE).regret == pytest.approx(0.3)
-    assert judge(cell, _always("keras_guide"), NO_CHANGE) is None
-
-
-def test_fine_tuning_is_judged_at_the_rates_of_the_advice():
-    """Where the faster rows were run, they count below the fitted similarity."""
-    (cell,) = read_cells(rows("signs", {"fine_tune_all": 50, "fine_tune_all:x3": 80}, **FAR))
-    faster = {"similarity": 0.5, "factor": 3.0}
-    assert judge(cell, _always("fine_tune_all"), faster).regret == 0
-    assert judge(cell, _always("head_only"), faster).regret == pytest.approx(0.3)
-    assert judge(cell, _always("head_only"), NO_CHANGE).regret == 0
+    assert judge(cell, _always(cell, RANDOM)).regret == pytest.approx(0.3)
+    assert judge(cell, _always(cell, "keras_guide")) is None
 
 
 @pytest.fixture(scope="module")
-def fitted():
-    """The fit to a study whose answer is known."""
-    return fit(read_cells(study()))
+def cells():
+    """Two networks on eight datasets; near ones want `fine_tune_all`, far ones `retrain_all`, by ten points."""
+    other = [{**row, "backbone": "MobileNetV2-0.35"} for row in study()]
+    return read_cells([*study(), *other])
 
 
-def test_a_score_holds_the_advice_beside_every_baseline(fitted):
-    """Keys, held-out numbers for datasets of the fit, and the intervals around the means."""
-    found = score(read_cells(study()), fit=fitted)
-    assert set(found["baselines"]) == {
-        "two_by_two", "textbook", "random", "keras_guide", *(f"always_{name}" for name in RECIPES),
-    }  # fmt: skip
-    for entry in (found["advice"], *found["baselines"].values()):
-        assert entry["interval"][0] <= entry["mean_regret"] <= entry["interval"][1]
-        assert 0 <= entry["share_within_1pt_strictly"] <= entry["share_within_1pt"] <= 1
-        assert entry["num_cells"] == 16
-    assert found["advice"]["mean_regret"] == pytest.approx(0)
-    assert found["advice"]["share_within_1pt"] == 1
-    assert found["baselines"]["always_head_only"]["mean_regret"] == pytest.approx(10.5)
-    assert found["baselines"]["keras_guide"]["worst_regret"] == pytest.approx(30.5)
-    assert found["baselines"]["random"]["difference"]["interval"][0] > 0
-    assert found["by_size"]["300"]["num_cells"] == 8
-    assert found["by_domain"]["far from ImageNet"]["always_fine_tune_all"] == pytest.approx(10.5)
-    assert len(found["held_out"]) == 8
-    assert found["unseen"] == []
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+@pytest.fixture(scope="module")
+def scored(cells):
+    """The score of the advice on that study, which it rests on."""
+    return score(cells, study=[studied(cell) for cell in cells])
 
 
-def test_datasets_that_the_fit_never_saw_are_judged_by_what_ships():
-    """And named as such."""
-    outcomes = read_cells([*rows("new", {"retrain_all": 70}, **FAR), *rows("new", {"retrain_all": 70}, seed=1, **FAR)])
-    found = score(outcomes)
-    assert found["unseen"] == ["new"]
-    assert found["num_cells"] == 1
-    assert "1 never part of the fit (new)" in score_tables(found)
+def test_a_score_holds_the_advice_beside_every_simpler_policy(scored):
+    """On each network and on all, with intervals around the means."""
+    assert set(scored["policies"]) == {"MobileNet-0.25", "MobileNetV2-0.35", POOLED}
+    names = {"textbook", "always_random", "always_keras_guide", *(f"always_{name}" for name in RECIPES)}
+    names |= {f"advice_{name}" for name in PREFERENCES}
+    for network, entries in scored["policies"].items():
+        assert set(entries) == names
+        for entry in entries.values():
+            assert entry["interval"][0] <= entry["mean_regret"] <= entry["interval"][1]
+            assert 0 <= entry["within"] <= 1
+            assert entry["num_cells"] == (32 if network == POOLED else 16)
+    pooled = scored["policies"][POOLED]
+    assert pooled[ADVICE]["mean_regret"] == pytest.approx(0)
+    assert pooled[ADVICE]["within"] == 1
+    assert pooled["always_head_only"]["mean_regret"] == pytest.approx(10.5)
+    assert pooled["always_keras_guide"]["worst_regret"] == pytest.approx(30.5)
+    assert pooled["always_random"]["difference"]["interval"][0] > 0
+    assert json.loads(json.dumps(scored, allow_nan=False)) == scored
 
 
-def test_the_same_rows_give_the_same_score(fitted):
+def test_each_cell_is_judged_without_its_dataset_its_network_or_both(scored, cells):
+    """A dataset whose like was never studied is judged by the others, and the advice is wrong there."""
+    for rows_of in scored["left_out"].values():
+        assert rows_of["balanced"] == pytest.approx({"MobileNet-0.25": 0, "MobileNetV2-0.35": 0})
+    near = [cell for cell in cells if cell.dataset.startswith("near")]
+    far = next(cell for cell in cells if cell.dataset.startswith("far"))
+    found = score([far], study=[studied(cell) for cell in near])
+    assert found["policies"][POOLED][ADVICE]["mean_regret"] == pytest.approx(10.5)
+    assert found["unseen"] == [far.dataset]
+
+
+def test_with_one_network_nothing_is_left_to_judge_it_by():
+    """Then there is no confidence to compare, and no figure is made up."""
+    alone = read_cells(study())
+    found = score(alone, study=[studied(cell) for cell in alone])
+    assert found["left_out"]["network"]["balanced"] == {}
+    assert found["confidence"] == []
+    assert "–" in score_tables(found)
+
+
+def test_intervals_and_confidence_are_compared_with_what_happened(scored):
+    """Here, what is expected of cells that are alike comes closer to the truth than the mean of all cells."""
+    for name in ("fine_tune_all", "retrain_all"):
+        row = scored["expected"][name]
+        assert row["count"] == 64
+        assert row["gain_error"] < row["gain_error_of_mean"]
+    assert sum(row["count"] for row in scored["confidence"]) == 64
+    assert all(row["right"] == 1 for row in scored["confidence"])
+    assert scored["likeness"]["all"]["gain_error"] < scored["likeness"]["none"]["gain_error"]
+    places = scored["places"]["MobileNet-0.25"]
+    assert places["fine_tune_all"]["best"] == places["retrain_all"]["best"] == 0.5
+    assert places["fine_tune_all"]["balanced"] == 0.5
+
+
+def test_the_same_rows_give_the_same_score(cells, scored):
     """The bootstrap has a seed."""
-    outcomes = read_cells(study())
-    assert score(outcomes, fit=fitted) == score(outcomes, fit=fitted)
+    assert score(cells, study=[studied(cell) for cell in cells]) == scored
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    """The score of the results in the package."""
-    return study_score(ROOT)
-
-
-def test_the_advice_keeps_what_it_promises_on_the_study(shipped):
-    """Each dataset is judged by numbers that were fitted without it."""
-    advice, baselines = shipped["advice"], shipped["baselines"]
-    assert shipped["num_datasets"] >= 14
+def test_the_advice_keeps_what_it_promises_on_the_study():
+    """Each dataset is judged without its own cells: better than the textbook, and near the best fixed recipe."""
+    shipped = study_score(ROOT)
+    assert shipped["num_datasets"] >= 30
     assert shipped["unseen"] == []
-    assert advice["mean_regret"] <= 1.0
-    assert advice["worst_regret"] <= 6.0
-    for name in RECIPES:
-        assert advice["mean_regret"] < baselines[f"always_{name}"]["mean_regret"]
-    assert baselines["textbook"]["difference"]["interval"][0] > 0
-    assert advice["mean_regret"] <= baselines["two_by_two"]["mean_regret"]
+    pooled = shipped["policies"][POOLED]
+    assert pooled["textbook"]["difference"]["interval"][0] > 0
+    best = min(pooled[f"always_{name}"]["mean_regret"] for name in RECIPES)
+    assert pooled[ADVICE]["mean_regret"] <= best + 0.3
+    assert 0.7 <= shipped["expected"]["fine_tune_all"]["held"] <= 0.95
 
 
 def test_the_commands_fit_and_score_a_file(tmp_path):
@@ -136,7 +147,7 @@ def test_the_commands_fit_and_score_a_file(tmp_path):
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(study()[0]))
         writer.writeheader()
-        writer.writerows(study())
+        writer.writerows([*study(), *rows("new", {"retrain_all": 70}, **FAR)])
 
     def run(*arguments):
         command = [sys.executable, "-m", "advisor.evidence", *map(str, arguments)]
@@ -145,12 +156,12 @@ def test_the_commands_fit_and_score_a_file(tmp_path):
     done = run("score", table, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert {"mean_regret", "share_within_1pt", "worst_regret"} <= set(found["advice"])
-    assert len(found["unseen"]) == 8
+    assert {"mean_regret", "within", "worst_regret"} <= set(found["policies"][POOLED][ADVICE])
+    assert len(found["unseen"]) == 9
     done = run("fit", table, "--out", tmp_path / "calibration.json")
     assert done.returncode == 0, done.stderr
     done = run("score", table, "--calibration", tmp_path / "calibration.json")
-    assert "8 judged by numbers fitted without them" in done.stdout
+    assert "the advice, `balanced`" in done.stdout
     done = run("score", tmp_path / "nothing.csv")
     assert done.returncode == 2
     assert "Correct the path" in done.stderr

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from advisor.expectation import expect
 from advisor.measure.profile import profile_dataset, profile_images
 from advisor.measure.similarity import Similarity, default_ruler
-from advisor.rules import Facts, apply_rules
+from advisor.rules import Facts
 from strategies.data.loading import load_dataset
 from strategies.data.splits import with_groups
 from strategies.errors import DatasetError
@@ -144,7 +145,7 @@ def test_a_copy_of_every_image_leaves_the_advice_as_it_is(sizes, near, score, se
         facts = Facts(
             effective_num_images=profile.effective_num_images, num_classes=profile.num_classes, similarity=similarity
         )
-        verdicts.append((dataset.split[: len(labels)], profile.effective_num_images, apply_rules(facts)))
+        verdicts.append((dataset.split[: len(labels)], profile.effective_num_images, expect(facts)))
         near_copies = [finding.count for finding in profile.findings if finding.code == "near_copies"]
         assert near_copies == [min(near, len(labels))] * bool(near)
     assert verdicts[0] == verdicts[1]

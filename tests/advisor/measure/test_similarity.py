@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from advisor.calibration import calibration
 from advisor.measure.similarity import compare, default_ruler, measure_moments, measure_similarity
-from advisor.thresholds import calibration
 from strategies.data.decoding import decode_images
 from strategies.data.loading import load_images
 from strategies.errors import DatasetError, UserError

@@ -11,6 +11,7 @@ from networks import small
 
 import advisor
 import strategies
+from advisor.report.text import summarize
 from strategies.errors import UnknownNameError, UserError, WeightsError
 from strategies.networks.backbones import BACKBONES, PREPROCESSING, get_backbone
 from strategies.networks.flattening import flatten, name_leaves
@@ -309,7 +310,7 @@ def test_advice_is_given_for_it(pixels, pretrained_weights):
     strategies.add_backbone("mine", small(), stages=SMALL)
     advice = advisor.recommend((pixels, ["a", "b", "c"] * 8), backbone="mine", image_size=SIZE)
     assert advice.plan.weights == "own"
-    assert "weights own" in str(advice)
+    assert "weights own" in summarize(advice, verbose=True)
     assert set(advice.plan.parameters) >= set(SMALL)
 
 

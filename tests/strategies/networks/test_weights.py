@@ -11,6 +11,7 @@ import pytest
 
 import advisor
 from advisor.measure.similarity import default_ruler, measure_similarity
+from advisor.report.text import summarize
 from strategies.data.loading import load_dataset
 from strategies.errors import UnknownNameError, WeightsError
 from strategies.features.extraction import extract_features
@@ -178,7 +179,7 @@ def test_advice_without_internet_names_its_weights(no_network, photos, tmp_path)
     advice = advisor.recommend(photos, cache=False)
     assert (advice.plan.backbone, advice.plan.weights, advice.plan.image_size) == ("MobileNetV2-0.35", "bundled", 96)
     assert {"other_network", "bundled_ruler"} <= {caution.code for caution in advice.cautions}
-    assert "weights bundled" in str(advice)
+    assert "weights bundled" in summarize(advice, verbose=True)
     assert json.loads((advice.save(tmp_path / "advice") / "plan.json").read_text())["weights"] == "bundled"
     named = advisor.recommend(photos, weights="bundled", cache=False)
     assert named.plan.phases == advice.plan.phases

@@ -8,8 +8,8 @@ import pytest
 
 import strategies
 from strategies.networks.backbones import BACKBONES
-from strategies.plans.parameters import count_parameters
 from strategies.plans.planning import make_plan
+from strategies.plans.sizes import count_parameters
 from strategies.recipes import RECIPES
 from strategies.training.model import StagedModel
 

@@ -6,7 +6,6 @@ import keras
 import pytest
 
 import strategies
-from strategies.training.phases import steps_per_evaluation
 
 
 class NoMemory(keras.callbacks.Callback):
@@ -36,10 +35,3 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_step(photos, capfd, small_
     assert result.history["step"].tolist() == whole.history["step"].tolist()
     with pytest.raises(MemoryError):
         strategies.train(plan, photos, cache=False, callbacks=[NoMemory(9)])
-
-
-def test_validation_images_are_evaluated_ten_times_at_most():
-    """An interval is one pass over the training images or more, and never longer than the phase."""
-    assert steps_per_evaluation(1000, 320, 32) == 100
-    assert steps_per_evaluation(50, 320, 32) == 10
-    assert steps_per_evaluation(4, 320, 32) == 4

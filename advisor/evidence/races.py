@@ -1,0 +1,145 @@
+"""Races of all recipes on the cells of the study; a row for each finished race."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from advisor._version import __version__
+from advisor.evidence.cells import StudyCell
+from advisor.evidence.scoring import typical_seconds
+from advisor.evidence.study import draw, measure_images, planned_runs, read_datasets
+from advisor.race import Race, run_race
+from advisor.recommendation import plan_for
+from advisor.results import KEY, append_rows, known_keys, read_results
+from strategies.data.dataset import ImageDataset
+from strategies.errors import DatasetError, unknown_name
+from strategies.networks.network import PretrainedNetwork
+from strategies.recipes import RECIPES
+
+CELL = KEY[:-1]  # all but the recipe
+COLUMNS = (
+    *CELL,
+    "winner",
+    "decided",
+    "accuracies",
+    "difference",
+    "standard_error",
+    "share",
+    "race_seconds",
+    "trainer_version",
+)
+ADVISED = "fine_tune_all"  # takes the place of the advised recipe
+ORDER = (ADVISED, *(name for name in RECIPES if name != ADVISED))
+
+
+def run_races(
+    folder: Path,
+    out: Path,
+    network: PretrainedNetwork,
+    *,
+    rows: Iterable[Mapping[str, str]] | None = None,
+    sizes: Sequence[str] = ("100", "300", "1000", "full"),
+    seeds: int = 1,
+    only: Sequence[str] = (),
+    limit: float = 0.5,
+    budget_minutes: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Runs the races that are missing in `out`, appends a row for each, and returns their number.
+
+    It can be stopped and continued at any time: a race whose row is in the file is not run again.
+
+    Args:
+        folder: A folder of class folders.
+        out: CSV file; it is created with its header if it does not exist.
+        network: The pretrained network that is transferred.
+        rows: Rows of the study: a cell that none of them belongs to is left out. Default: none is.
+        sizes: Numbers of training and validation images, or `full`.
+        seeds: Number of seeds, from 0 on.
+        only: Names of datasets below the folder, in the order of the races; default: all.
+        limit: As in `run_race`.
+        budget_minutes: No race starts after this time; default: no limit.
+        clock: Returns the time in seconds; for tests.
+    """
+    datasets = read_datasets(folder)
+    for name in only:
+        if name not in datasets:
+            raise unknown_name("dataset", name, datasets)
+    chosen = {name: datasets[name] for name in only or datasets}
+    done = known_keys(read_results(out), CELL)
+    studied = None if rows is None else known_keys(rows, CELL)
+    started, count = clock(), 0
+    for dataset, size, seed, _ in planned_runs(chosen, sizes, seeds, ("race",)):
+        if budget_minutes is not None and clock() - started > budget_minutes * 60:
+            break
+        cell = (dataset, size, str(seed), network.backbone, str(network.image_size))
+        if cell in done or (studied is not None and cell not in studied):
+            continue
+        data = draw(chosen[dataset], None if size == "full" else int(size), seed)
+        if data is None:
+            continue
+        print(f"{dataset}, {size} images, seed {seed}: race", file=sys.stderr, flush=True)
+        try:
+            race = _race(data, network, seed, limit)
+        except DatasetError as error:  # a class with a single image
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        append_rows(out, [_row(cell, race)], COLUMNS)
+        count += 1
+    return count
+
+
+def race_worth(rows: Iterable[Mapping[str, str]], cells: Sequence[StudyCell]) -> list[dict[str, Any]]:
+    """Returns what each race would have gained: how much more accurate its winner is than `fine_tune_all`, in points.
+
+    Args:
+        rows: Rows of a file of races.
+        cells: Cells of the study. A race whose cell they do not hold is left out.
+
+    Returns:
+        For each race: `dataset`, `size`, `winner`, whether it was `decided`, `gain`, and `share_of_time`: the time of
+        the race divided by the typical training time of `fine_tune_all` with its network.
+    """
+    known = {(cell.dataset, cell.size, seed, cell.backbone): cell for cell in cells for seed in cell.seeds}
+    found = []
+    for row in rows:
+        cell = known.get((row["dataset"], row["size"], row["seed"], row["backbone"]))
+        if cell is not None:
+            reached = cell.accuracy[row["seed"]]
+            seconds = typical_seconds(cells, cell.backbone)[ADVISED]
+            found.append(
+                {
+                    "dataset": row["dataset"],
+                    "size": row["size"],
+                    "winner": row["winner"],
+                    "decided": row["decided"] == "True",
+                    "gain": 100 * (reached[row["winner"]] - reached[ADVISED]),
+                    "share_of_time": float(row["race_seconds"]) / seconds,
+                }
+            )
+    return found
+
+
+def _race(data: ImageDataset, network: PretrainedNetwork, seed: int, limit: float) -> Race:
+    measured = measure_images(data, network, seed)
+    plans = [plan_for(name, network, data, measured.curve, similarity=measured.similarity, seed=seed) for name in ORDER]
+    return run_race(data, plans, limit=limit)
+
+
+def _row(cell: Sequence[str], race: Race) -> dict[str, Any]:
+    return {
+        **dict(zip(CELL, cell, strict=True)),
+        "winner": race.winner,
+        "decided": race.decided,
+        "accuracies": json.dumps(race.accuracy),
+        "difference": race.difference,
+        "standard_error": race.standard_error,
+        "share": race.share,
+        "race_seconds": race.seconds,
+        "trainer_version": __version__,
+    }

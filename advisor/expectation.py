@@ -1,0 +1,167 @@
+"""What each recipe is expected to reach on a dataset: what it reached in the study's cells like this one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from advisor.calibration import StudiedCell, studied_cells
+from advisor.likeness import LIKENESS, OVERALL, Likeness, weigh
+from advisor.rules import Facts
+from strategies.recipes import RECIPES
+
+DEFAULT = "fine_tune_all"  # the best fixed policy of the study, which others have to beat
+INTERVAL = (0.1, 0.9)  # quantiles: an 80% interval
+SMALLEST_ERROR = 1e-6  # where no difference scatters
+A_POINT = 0.01 + 1e-9  # a recipe that is worse by no more is as good
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a recipe is expected to reach. Accuracies and gains are fractions.
+
+    Attributes:
+        accuracy: Expected test accuracy.
+        low: Lower end of its 80% interval.
+        high: Upper end.
+        gain: Expected accuracy minus that of `head_only`.
+        ahead: How far it was ahead of `fine_tune_all` in the cells like this one, in standard errors of the difference
+            over datasets; negative where it was behind.
+        right: How often no other recipe would be better by more than a point, a fraction: the share of the cells like
+            this one, with their differences scaled to the errors of a new head on this dataset.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    gain: float
+    ahead: float
+    right: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What each recipe is expected to reach, and what that rests on.
+
+    Attributes:
+        recipes: Recipe -> what it is expected to reach.
+        num_like: Number of cells exactly like this one that would carry as much weight as all cells together.
+        datasets: Names of the datasets of the study that are most like this one, the most alike first.
+        known: Whether an image could be held out, so that the accuracy of a new head is known. Otherwise it is taken
+            from the study, and only differences between recipes are of use.
+    """
+
+    recipes: Mapping[str, Expected]
+    num_like: float
+    datasets: tuple[str, ...]
+    known: bool
+
+    def __getitem__(self, recipe: str) -> Expected:
+        return self.recipes[recipe]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for `plan.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Expectation:
+        """Reads the expectation of `plan.json`."""
+        recipes = {name: Expected(**row) for name, row in values["recipes"].items()}
+        return cls(**{**values, "recipes": recipes, "datasets": tuple(values["datasets"])})
+
+
+def expect(
+    facts: Facts, cells: Sequence[StudiedCell] | None = None, *, rows: Sequence[Likeness] = LIKENESS
+) -> Expectation:
+    """Returns what each recipe is expected to reach on a measured dataset.
+
+    The expectation is a mean over the cells of the study, weighted by how much they are like this dataset. What is
+    averaged is by how much the accuracy of each recipe differed from that of a new head, cross-validated, divided by
+    the square root of the head's errors: the fewer errors are left, the less can be gained. It is then applied to the
+    head's errors on this dataset, which are measured.
+
+    Args:
+        facts: What was measured.
+        cells: Cells of the study; default: all.
+        rows: The measures that make a cell like this dataset.
+
+    Example:
+        >>> from advisor import Similarity
+        >>> from advisor.expectation import expect
+        >>> from advisor.rules import Facts
+        >>> from strategies.networks.network import PretrainedNetwork
+        >>> ruler = PretrainedNetwork(backbone="MobileNetV2-0.35", weights="imagenet", image_size=128)
+        >>> far = Similarity(
+        ...     score=0.1, low=0.08, high=0.12, distance=0.05, floor=0.005, by_depth={}, ruler=ruler,
+        ...     calibrated=True, num_images=300)
+        >>> found = expect(Facts(effective_num_images=300, num_classes=5, similarity=far))
+        >>> found["fine_tune_all"].accuracy > found["head_only"].accuracy, found.known
+        (True, False)
+    """
+    studied = studied_cells() if cells is None else cells
+    alike = weigh(facts.measures(), studied, rows)
+    total = alike.sum() + OVERALL
+    weights = (alike + OVERALL / len(studied)) / total
+    heads = np.array([cell.measures["head_accuracy"] for cell in studied])
+    known = ~np.isnan(heads)
+    head = facts.head_accuracy
+    if head is None:
+        head = float(np.average(heads[known], weights=weights[known]))
+    names = np.array([cell.dataset for cell in studied])[known]
+    scale = _scale(heads[known])
+    added = {
+        name: (np.array([cell.accuracy[name] for cell in studied])[known] - heads[known]) / scale for name in RECIPES
+    }
+    found = {}
+    for name, values in added.items():
+        mean = float(np.average(values, weights=weights[known]))
+        low, high = _quantiles(values, weights[known], INTERVAL)
+        regret = np.array([cell.regret[name] for cell in studied])[known] / scale
+        right = float(np.average(math.sqrt(1 - head) * regret <= A_POINT, weights=weights[known]))
+        found[name] = (mean, low, high, _ahead(values - added[DEFAULT], weights[known], names), right)
+    of_head = found["head_only"][0]
+    return Expectation(
+        recipes={
+            name: Expected(
+                accuracy=_applied(head, mean),
+                low=_applied(head, low),
+                high=_applied(head, high),
+                gain=_applied(head, mean) - _applied(head, of_head),
+                ahead=ahead,
+                right=right,
+            )
+            for name, (mean, low, high, ahead, right) in found.items()
+        },
+        num_like=float(alike.sum()),
+        datasets=tuple(dict.fromkeys(studied[place].dataset for place in np.argsort(-alike, kind="stable"))),
+        known=facts.head_accuracy is not None,
+    )
+
+
+def _ahead(differences: np.ndarray, weights: np.ndarray, datasets: np.ndarray) -> float:
+    """Returns a weighted mean in standard errors; the cells of a dataset are taken together, since they are alike."""
+    mean = float(np.average(differences, weights=weights))
+    deviations = weights * (differences - mean)
+    sums = np.array([deviations[datasets == name].sum() for name in np.unique(datasets)])
+    error = math.sqrt(float((sums**2).sum())) / float(weights.sum())
+    return mean / max(error, SMALLEST_ERROR)
+
+
+def _scale(head: Any) -> Any:
+    """Returns the square root of the errors of a new head. They count as one in a hundred at least."""
+    return np.sqrt(np.maximum(1 - head, 0.01))
+
+
+def _applied(head: float, added: float) -> float:
+    return float(min(1.0, max(0.0, head + _scale(head) * added)))
+
+
+def _quantiles(values: np.ndarray, weights: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """Returns weighted quantiles."""
+    order = np.argsort(values)
+    middle = np.cumsum(weights[order]) - weights[order] / 2
+    return np.interp(np.array(shares) * weights.sum(), middle, values[order]).tolist()
