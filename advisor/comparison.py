@@ -36,13 +36,12 @@ from strategies.errors import UserError
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
 from strategies.plans.plan import Plan
-from strategies.plans.planning import with_budget
+from strategies.plans.planning import SHARES, with_budget
 from strategies.recipes import RECIPES
 
 if TYPE_CHECKING:
     from strategies.training.timing import PlanCost
 
-SHARES = [percent / 100 for percent in range(100, 0, -1)]  # of the steps; whole percents keep names of variants exact
 MARGIN = 0.9  # share of the minutes that is planned for, because timings vary
 
 

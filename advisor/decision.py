@@ -82,11 +82,11 @@ def cheapest_good(expected: Expectation, seconds: Seconds, tolerance: float = PR
         seconds: How long the training of each recipe takes.
         tolerance: A fraction.
     """
-    enough = expected[best(expected)].accuracy - tolerance
+    most = best(expected)
+    enough = expected[most].accuracy - tolerance
     good = [name for name in RECIPES if expected[name].accuracy >= enough]
     least = min(seconds[name] for name in good)
     cheap = [name for name in good if CHEAPER * seconds[name] <= least]
-    most = best(expected)
     return most if most in cheap else max(cheap, key=lambda name: expected[name].accuracy)
 
 
@@ -125,18 +125,14 @@ def _reason(expected: Expectation, recipe: str, tolerance: float) -> str:
     most = best(expected)
     missing = expected[most].accuracy - expected[recipe].accuracy
     adds = f"{recipe} adds {points(expected[recipe].gain)} points to a new head alone"
-    ahead = max(RECIPES, key=lambda name: expected[name].accuracy)
-    if recipe != most:
-        more = (
-            f"{most} adds only {points(missing)} points to {recipe}"
-            if missing > 0
-            else f"{most} adds nothing to {recipe}"
-        )
-        limit = f", within the {tolerance * 100:g} points that are worth no time to you" if missing > 0 else ""
-        text = f"{more}{limit}"
+    if recipe != most and missing > 0:
+        limit = f"the {tolerance * 100:g} points that you would give for a shorter training"
+        text = f"{most} adds only {points(missing)} points to {recipe}, within {limit}"
+    elif recipe != most:
+        text = f"{most} adds nothing to {recipe}"
     elif recipe == "head_only":
         text = "nothing adds to a new head alone"
-    elif ahead == recipe:
+    elif recipe == max(RECIPES, key=lambda name: expected[name].accuracy):
         text = f"{adds}, the most of the four"
     else:
         text = f"{adds}, and no recipe was ahead of it beyond chance"

@@ -80,9 +80,9 @@ def expect(
     """Returns what each recipe is expected to reach on a measured dataset.
 
     The expectation is a mean over the cells of the study, weighted by how much they are like this dataset. What is
-    averaged is by how much the accuracy of each recipe differed from that of a new head, cross-validated, divided by
-    the square root of the head's errors: the fewer errors are left, the less can be gained. It is then applied to the
-    head's errors on this dataset, which are measured.
+    averaged is the accuracy of each recipe minus the cross-validated accuracy of a new head, divided by the square root
+    of the head's errors: the fewer errors are left, the less can be gained. The mean is then multiplied by the square
+    root of the head's errors on this dataset, which are measured.
 
     Args:
         facts: What was measured.
@@ -104,8 +104,7 @@ def expect(
     """
     studied = studied_cells() if cells is None else cells
     alike = weigh(facts.measures(), studied, rows)
-    total = alike.sum() + OVERALL
-    weights = (alike + OVERALL / len(studied)) / total
+    weights = (alike + OVERALL / len(studied)) / (alike.sum() + OVERALL)
     heads = np.array([cell.measures["head_accuracy"] for cell in studied])
     known = ~np.isnan(heads)
     head = facts.head_accuracy

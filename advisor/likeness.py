@@ -70,7 +70,8 @@ def weigh(
     """Returns how much each cell is like a dataset: 1 where no measure differs, near 0 where one differs much.
 
     Args:
-        measures: From `Facts.measures`. A measure that is unknown on either side does not count.
+        measures: From `Facts.measures`. A measure that is unknown does not count; where it is unknown for a cell alone,
+            that cell counts as if it differed by one width.
         cells: Cells of the study.
         rows: The measures that count.
 

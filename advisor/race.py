@@ -17,12 +17,11 @@ from strategies.data.splits import components, group_links, split_dataset
 from strategies.display.progress import note
 from strategies.errors import DatasetError, PlanError, UserError, few
 from strategies.plans.plan import Plan, check_class_names
-from strategies.plans.planning import with_budget
+from strategies.plans.planning import SHARES, with_budget
 from strategies.training.metrics import paired_difference
 
 ROUNDS = 3  # fewer where a class has fewer images or groups
 FINALISTS = 2
-SHARES = [percent / 100 for percent in range(100, 0, -1)]  # of the steps of a plan
 
 
 @dataclass(frozen=True, kw_only=True)

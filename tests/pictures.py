@@ -32,3 +32,15 @@ def fill(folder: Path, count: int, kind: int, ext: str = ".jpg", *, start: int =
     for index in range(start, start + count):
         format_name = FORMATS.get(ext.lower(), ext[1:].upper())
         picture(kind, index).save(folder / f"{index:03d}{ext}", format_name, **options)
+
+
+def study_folders(root):
+    """Writes two datasets of 60 small images, in two classes and tracks of three."""
+    generator = np.random.default_rng(0)
+    for name in ("signs", "spots"):
+        for label, level in (("dark", 60), ("light", 190)):
+            (root / name / label).mkdir(parents=True)
+            for index in range(30):
+                pixels = np.clip(generator.normal(level, 40, (32, 32, 3)), 0, 255).astype("uint8")
+                Image.fromarray(pixels).save(root / name / label / f"{index // 3:02}_{index}.png")
+    return root

@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from advisor.rules import Facts
 from strategies.errors import UserError
@@ -41,6 +42,11 @@ class StudyCell:
     def seeds(self) -> tuple[str, ...]:
         """Returns the seeds that all four recipes were run with."""
         return tuple(self.accuracy)
+
+    @property
+    def mean_accuracy(self) -> dict[str, float]:
+        """Returns recipe -> test accuracy, mean over seeds."""
+        return {name: fmean(row[name] for row in self.accuracy.values()) for name in RECIPES}
 
 
 def read_cells(rows: Iterable[Mapping[str, str]], *, metric: str = "accuracy") -> list[StudyCell]:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from advisor.evidence.cells import read_cells
+from advisor.evidence.cells import StudyCell, read_cells
 from advisor.evidence.races import race_worth
 from advisor.evidence.scoring import score
 from advisor.evidence.tables import (
@@ -58,9 +58,15 @@ def results(pattern: str, root: Path) -> list[dict[str, str]]:
 
 
 @cache
-def study_score(root: Path, pattern: str = STUDY) -> Mapping[str, Any]:
-    """Returns the score of the advice on results of the study; arguments as in `results`."""
-    return score(read_cells(results(pattern, root)))
+def study_cells(root: Path) -> list[StudyCell]:
+    """Returns the cells of the study in a clone."""
+    return read_cells(results(STUDY, root))
+
+
+@cache
+def study_score(root: Path) -> Mapping[str, Any]:
+    """Returns the score of the advice on the study in a clone."""
+    return score(study_cells(root))
 
 
 def tables(root: Path) -> dict[str, str]:
@@ -81,7 +87,7 @@ def tables(root: Path) -> dict[str, str]:
         **{f"places-{network}": places_table(found, network) for network in found["places"]},
         "cells": cells_table(found),
         "gains": gains_table(found),
-        "races": races_table(race_worth(results(RACES, root), read_cells(results(STUDY, root)))),
+        "races": races_table(race_worth(results(RACES, root), study_cells(root))),
         "methods": methods_table(results(METHODS, root)),
     }
 

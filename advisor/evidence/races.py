@@ -12,12 +12,12 @@ from typing import Any
 from advisor._version import __version__
 from advisor.evidence.cells import StudyCell
 from advisor.evidence.scoring import typical_seconds
-from advisor.evidence.study import draw, measure_images, planned_runs, read_datasets
+from advisor.evidence.study import choose_datasets, draw, measure_images, planned_runs
 from advisor.race import Race, run_race
 from advisor.recommendation import plan_for
 from advisor.results import KEY, append_rows, known_keys, read_results
 from strategies.data.dataset import ImageDataset
-from strategies.errors import DatasetError, unknown_name
+from strategies.errors import DatasetError
 from strategies.networks.network import PretrainedNetwork
 from strategies.recipes import RECIPES
 
@@ -66,11 +66,7 @@ def run_races(
         budget_minutes: No race starts after this time; default: no limit.
         clock: Returns the time in seconds; for tests.
     """
-    datasets = read_datasets(folder)
-    for name in only:
-        if name not in datasets:
-            raise unknown_name("dataset", name, datasets)
-    chosen = {name: datasets[name] for name in only or datasets}
+    chosen = choose_datasets(folder, only)
     done = known_keys(read_results(out), CELL)
     studied = None if rows is None else known_keys(rows, CELL)
     started, count = clock(), 0

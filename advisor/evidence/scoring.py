@@ -91,7 +91,7 @@ def studied(cell: StudyCell) -> StudiedCell:
         size=cell.size,
         num_seeds=len(cell.seeds),
         measures={name: float(np.mean([row[name] for row in measures])) for name in measures[0]},
-        accuracy={name: float(np.mean([cell.accuracy[seed][name] for seed in cell.seeds])) for name in RECIPES},
+        accuracy=cell.mean_accuracy,
         regret={name: _require(judge(cell, dict.fromkeys(cell.seeds, name))).regret for name in RECIPES},
     )
 
@@ -173,9 +173,9 @@ def score(cells: Sequence[StudyCell], *, study: Sequence[StudiedCell] | None = N
         `policies`: for each network, and for all `pooled`, an entry for each policy with `mean_regret` and its 95%
         `interval`, `within` (share of cells within the larger of one point and one standard error over seeds),
         `worst_regret`, `worst_cell`, `mean_seconds`, `num_cells`, and `difference`: its regret minus that of the
-        balanced advice, with its interval. `left_out`: the mean regret of the balanced advice for each network without
-        the dataset, the network or both. `confidence`, `expected`, `likeness`, `places` and `cells`: see the functions
-        of those names. Which datasets are part of the study: `held_out`, and which are not: `unseen`.
+        balanced advice, with its interval. `left_out`: the mean regret of the advice for each preference and network,
+        without the dataset, the network or both. `confidence`, `expected`, `likeness`, `places` and `cells`: see the
+        functions of those names. Which datasets are part of the study: `held_out`, and which are not: `unseen`.
     """
     study = studied_cells() if study is None else study
     known = {cell.dataset for cell in study}
@@ -290,11 +290,11 @@ def coverage(cells: Sequence[StudyCell], expectations: Expectations) -> dict[str
     other datasets. Cells count where the accuracy of a new head is known.
     """
     found = {}
-    gains = {name: [(cell.dataset, _gain(cell, name)) for cell in cells] for name in RECIPES}
+    means = [(cell.dataset, cell.mean_accuracy) for cell in cells]
     for name in RECIPES:
         rows = []
         for cell, expected in zip(cells, expectations.found, strict=True):
-            others = [gain for dataset, gain in gains[name] if dataset != cell.dataset]
+            others = [mean[name] - mean["head_only"] for dataset, mean in means if dataset != cell.dataset]
             for seed, row in expected.items():
                 if row.known:
                     reached, head = cell.accuracy[seed][name], cell.accuracy[seed]["head_only"]
@@ -316,11 +316,6 @@ def coverage(cells: Sequence[StudyCell], expectations: Expectations) -> dict[str
                 "count": len(rows),
             }
     return found
-
-
-def _gain(cell: StudyCell, recipe: str) -> float:
-    """Returns the accuracy of a recipe minus that of `head_only`, mean over seeds."""
-    return float(np.mean([row[recipe] - row["head_only"] for row in cell.accuracy.values()]))
 
 
 def likeness_worth(cells: Sequence[StudyCell], study: Sequence[StudiedCell]) -> dict[str, dict[str, float]]:
@@ -353,10 +348,7 @@ def places(
     by the typical times of the network.
     """
     there = [place for place, cell in enumerate(cells) if cell.backbone == network]
-    means = [
-        {name: float(np.mean([row[name] for row in cells[place].accuracy.values()])) for name in RECIPES}
-        for place in there
-    ]
+    means = [cells[place].mean_accuracy for place in there]
     seconds, tolerance = typical_seconds(cells, network), PREFERENCES[BALANCED].tolerance
     best = [max(row, key=row.__getitem__) for row in means]
     cheapest = [

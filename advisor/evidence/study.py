@@ -68,6 +68,19 @@ def read_datasets(folder: Path) -> dict[str, ImageDataset]:
     return found
 
 
+def choose_datasets(folder: Path, only: Sequence[str] = ()) -> dict[str, ImageDataset]:
+    """Lists datasets below a folder: those that are named, in this order, or all in the order of their names.
+
+    Raises:
+        UnknownNameError: If there is no such dataset. The message suggests the nearest name.
+    """
+    datasets = read_datasets(folder)
+    for name in only:
+        if name not in datasets:
+            raise unknown_name("dataset", name, datasets)
+    return {name: datasets[name] for name in only or datasets}
+
+
 def draw(dataset: ImageDataset, size: int | None, seed: int) -> ImageDataset | None:
     """Returns the images of one cell, split, or `None` if the dataset is too small for it.
 
@@ -204,11 +217,7 @@ def run_study(
         if method not in (*METHODS, *VARIANTS):
             known = ", ".join((*METHODS, *VARIANTS))
             raise UserError(f"Expected methods among {known}. Received: {method!r}. Correct it.")
-    datasets = read_datasets(folder)
-    for name in only:
-        if name not in datasets:
-            raise unknown_name("dataset", name, datasets)
-    chosen = {name: dataset for name, dataset in datasets.items() if name in only or not only}
+    chosen = choose_datasets(folder, sorted(only))
     done = known_keys(read_results(out))
     places: dict[tuple[str, str, int], int] = {}
     started, count = clock(), 0

@@ -195,7 +195,7 @@ def _depth_chart(curve: DepthCurve, plan: Plan) -> Chart:
 
 
 def _expected(advice: Advice) -> list[dict[str, Any]]:
-    """Returns a row for each recipe: what it is expected to reach and to cost, and what speaks for it."""
+    """Returns a row for each recipe: expected accuracy, time, memory, and marks."""
     texts = {row[0]: row[1:] for row in recipe_table(advice)[1:]}
     return [
         {

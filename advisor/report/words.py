@@ -34,7 +34,7 @@ def headline(advice: Advice) -> str:
 
 
 def recipe_table(advice: Advice) -> list[list[str]]:
-    """Returns the four recipes as a table: what each is expected to reach and to cost, and what speaks for it.
+    """Returns the four recipes as a table: expected accuracy, time, memory, and marks.
 
     The header comes first. The recipes are in the order of their cost.
     """
@@ -54,7 +54,7 @@ def recipe_table(advice: Advice) -> list[list[str]]:
 
 
 def marks(advice: Advice, recipe: str) -> list[str]:
-    """Returns what speaks for a recipe: it is advised, the cheapest that is good enough, or the textbook's."""
+    """Returns the marks of a recipe: that it is advised, the cheapest within half a point, or the textbook's."""
     found = [("advised", advice.recipe), ("the textbook's", advice.answers.recipe)]
     if advice.cheapest != advice.recipe:
         found.insert(1, ("cheapest within half a point", advice.cheapest))

@@ -31,6 +31,7 @@ VERY_FEW_IMAGES, FAR_SHARE, NEAR_SHARE = 200, 0.75, 0.5
 FEW_IMAGES = 2_000  # with fewer training images, validation images are trained on in the end
 # From this ratio of the largest to the smallest class, classes are weighted and balanced accuracy judges the phases.
 IMBALANCED = 3.0
+SHARES = [percent / 100 for percent in range(100, 0, -1)]  # of the steps; whole percents keep names of variants exact
 
 
 def images_seen(num_train: int) -> int:

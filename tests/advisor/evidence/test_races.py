@@ -4,9 +4,8 @@ import csv
 import json
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
+from pictures import study_folders
 from synthetic_study import rows
 
 from advisor.evidence.cells import read_cells
@@ -21,15 +20,7 @@ from strategies.networks.network import PretrainedNetwork
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):
     """Two class folders of 60 small images."""
-    root = tmp_path_factory.mktemp("races")
-    generator = np.random.default_rng(0)
-    for name in ("signs", "spots"):
-        for label, level in (("dark", 60), ("light", 190)):
-            (root / name / label).mkdir(parents=True)
-            for index in range(30):
-                pixels = np.clip(generator.normal(level, 40, (32, 32, 3)), 0, 255).astype("uint8")
-                Image.fromarray(pixels).save(root / name / label / f"{index}.png")
-    return root
+    return study_folders(tmp_path_factory.mktemp("races"))
 
 
 def test_races_stop_and_continue_at_will(datasets, tmp_path, small_network, pretrained_weights, monkeypatch):

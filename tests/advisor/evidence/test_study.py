@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from pictures import study_folders
 from support import ROOT
 
 from advisor.evidence.page import METHODS as METHODS_FILE
@@ -29,14 +29,7 @@ NETWORK = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="r
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):
     """Two class folders of 60 small images; the first comes in tracks of three."""
-    root = tmp_path_factory.mktemp("study")
-    generator = np.random.default_rng(0)
-    for name in ("signs", "spots"):
-        for label, level in (("dark", 60), ("light", 190)):
-            (root / name / label).mkdir(parents=True)
-            for index in range(30):
-                pixels = np.clip(generator.normal(level, 40, (32, 32, 3)), 0, 255).astype("uint8")
-                Image.fromarray(pixels).save(root / name / label / f"{index // 3:02}_{index}.png")
+    root = study_folders(tmp_path_factory.mktemp("study"))
     (root / "datasets.csv").write_text("name,group_by\nsigns,^[^/]+/\\d+\nspots,\n")
     return root
 
