@@ -19,7 +19,7 @@ class RecipePhase:
         name: Name of the phase.
         trains: Groups of stages that are trained: `"kept"`, `"rebuilt"` or `"classifier"`.
         solver: `"adamw"`, or `"logistic"`: the classifier alone, solved exactly on cached features.
-        batch_norm: `"inference"` keeps the statistics of BatchNormalization; `"train"` updates them.
+        normed: Groups of stages in `trains` whose BatchNorm is trained, too. Everywhere else it is held.
         rate: Factor on the learning rate, which depends on how similar the images are to ImageNet's.
         budget: Share of the training budget that this phase gets.
         augmented: Whether images are augmented.
@@ -29,7 +29,7 @@ class RecipePhase:
     name: str
     trains: tuple[str, ...]
     solver: str = "adamw"
-    batch_norm: str = "inference"
+    normed: tuple[str, ...] = ()
     rate: float = 1.0
     budget: float = 1.0
     augmented: bool = True
@@ -144,12 +144,13 @@ RECIPES: dict[str, Recipe] = {
             removes="the fully connected layers at the end and the last stage",
             new="a last stage of the same shape, which starts from the weights of the removed one, and a classifier",
             freezes="nothing",
-            trains="the classifier first, then the entire network; BatchNorm too, unless there are very few images",
+            trains="the classifier first, then the entire network at a high learning rate; BatchNorm is trained in the "
+            "last stage only",
             keeps="all_but_last",
             phases=(
                 _HEAD,
                 RecipePhase(
-                    name="whole_network", trains=("kept", "rebuilt", "classifier"), batch_norm="train", rate=2.0
+                    name="whole_network", trains=("kept", "rebuilt", "classifier"), normed=("rebuilt",), rate=2.5
                 ),
             ),
             because="The pretrained last stages do not fit these images, and there are enough images to train every "

@@ -25,8 +25,8 @@ PASSES, FEWEST_SEEN, MOST_SEEN = 16, 3_000, 60_000
 # 100 training images, and grows with the square root of their number. In between, its logarithm is interpolated.
 FAR, FAR_RATE = 0.65, 4e-4
 NEAR, NEAR_RATE, NEAR_IMAGES = 0.70, 1e-4, 100
-# With fewer training images than this, steps are of 16 images, BatchNorm is held in every recipe, and only a share of
-# the change by a phase is kept, at a rate that is higher in return.
+# With fewer training images than this, steps are of 16 images. Where BatchNorm is held, only a share of the change by a
+# phase is kept then, at a rate that is higher in return.
 VERY_FEW_IMAGES, FAR_SHARE, NEAR_SHARE = 200, 0.75, 0.5
 FEW_IMAGES = 2_000  # with fewer training images, validation images are trained on in the end
 # From this ratio of the largest to the smallest class, classes are weighted and balanced accuracy judges the phases.
@@ -40,7 +40,7 @@ def images_seen(num_train: int) -> int:
 
 
 def kept_share(similarity: float | None, num_train: int) -> float:
-    """Returns the share of the change by a phase that is kept.
+    """Returns the share of the change by a phase that is kept, if BatchNorm is held.
 
     With fewer than 200 training images, a large change of which a part is kept does better than a small change: half of
     it on images like ImageNet's, three quarters on others. benchmarks/fine_tuning.py measures both for any dataset.
@@ -64,7 +64,7 @@ def kept_share(similarity: float | None, num_train: int) -> float:
 
 
 def peak_rate(similarity: float | None, num_train: int) -> float:
-    """Returns the peak learning rate for pretrained stages.
+    """Returns the peak learning rate for pretrained stages if all of the change is kept.
 
     Args:
         similarity: Similarity of the images to ImageNet's, from 0 to 1. `None` if it is not known: they are then taken
@@ -82,8 +82,7 @@ def peak_rate(similarity: float | None, num_train: int) -> float:
     """
     near = min(NEAR_RATE * math.sqrt(max(1.0, num_train / NEAR_IMAGES)), FAR_RATE)
     known = NEAR if similarity is None else similarity
-    rate = float(np.exp(np.interp(known, (FAR, NEAR), np.log((FAR_RATE, near)))))
-    return rate / kept_share(similarity, num_train)
+    return float(np.exp(np.interp(known, (FAR, NEAR), np.log((FAR_RATE, near)))))
 
 
 def balancing_weights(images_per_class: Sequence[int]) -> list[float] | None:
@@ -161,7 +160,6 @@ def make_plan(
     groups = {"kept": kept, "rebuilt": rebuilt, "classifier": (CLASSIFIER,)}
     is_tiny = num_train < VERY_FEW_IMAGES
     batch_size, blend = SMALL_BATCH_SIZE if is_tiny else DEFAULT_BATCH_SIZE, kept_share(similarity, num_train)
-    normed = kept + rebuilt if row.has_batch_norm and not is_tiny else ()
     steps, rate = images_seen(num_train) * budget / batch_size, peak_rate(similarity, num_train)
     names = tuple(str(name) for name in class_names)
     balance = None if images_per_class is None else balancing_weights(images_per_class)
@@ -172,7 +170,7 @@ def make_plan(
         class_names=names,
         cut_stage=kept[-1],
         rebuilt_stages=rebuilt,
-        phases=tuple(_make_phase(phase, groups, normed, steps, rate, blend) for phase in wanted.phases),
+        phases=tuple(_make_phase(phase, groups, row.has_batch_norm, steps, rate, blend) for phase in wanted.phases),
         batch_size=batch_size,
         augmentation={"horizontal_flip": True, "shift": 0.1},
         refit=num_train < FEW_IMAGES,
@@ -210,7 +208,7 @@ def _resolve_stages(
 def _make_phase(
     phase: RecipePhase,
     groups: Mapping[str, tuple[str, ...]],
-    normed: Sequence[str],
+    has_batch_norm: bool,
     steps: float,
     rate: float,
     blend: float,
@@ -219,16 +217,21 @@ def _make_phase(
     if phase.solver == "logistic":
         return Phase(name=phase.name, trains=trains, learning_rate={}, solver=phase.solver)
     number = max(1, round(steps * phase.budget))
-    policies = {name: _train_policy(number) for name in trains if name in normed and phase.batch_norm == "train"}
+    factor, share, policies = phase.rate, blend, {}
+    if phase.normed and has_batch_norm:
+        share = 1.0  # statistics fit the weights of the end, and no point between start and end
+        policies = {name: _train_policy(number) for group in phase.normed for name in groups[group]}
+    elif phase.normed:
+        factor = 1.0  # the high rate needs BatchNorm, which keeps the features in the range that the classifier knows
     return Phase(
         name=phase.name,
         trains=trains,
-        learning_rate=dict.fromkeys(trains, float(f"{rate * phase.rate:.3g}")),
+        learning_rate=dict.fromkeys(trains, float(f"{rate * factor / share:.3g}")),
         batch_norm=policies,
         solver=phase.solver,
         steps=number,
         augmented=phase.augmented,
-        blend=blend,
+        blend=share,
         optional=phase.optional,
     )
 
