@@ -149,9 +149,7 @@ RECIPES: dict[str, Recipe] = {
             keeps="all_but_last",
             phases=(
                 _HEAD,
-                RecipePhase(
-                    name="whole_network", trains=("kept", "rebuilt", "classifier"), normed=("rebuilt",), rate=2.5
-                ),
+                RecipePhase(name="whole_network", trains=("kept", "rebuilt", "classifier"), normed=("rebuilt",)),
             ),
             because="The pretrained last stages do not fit these images, and there are enough images to train every "
             "layer. The pretrained weights are still a better start than random ones.",

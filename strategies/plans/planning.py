@@ -25,6 +25,9 @@ PASSES, FEWEST_SEEN, MOST_SEEN = 16, 3_000, 60_000
 # 100 training images, and grows with the square root of their number. In between, its logarithm is interpolated.
 FAR, FAR_RATE = 0.65, 4e-4
 NEAR, NEAR_RATE, NEAR_IMAGES = 0.70, 1e-4, 100
+# Peak learning rates of phases that train the BatchNorm of new layers. It keeps the features in the range that the
+# classifier knows, so that changes may be larger.
+NORMED_FAR_RATE, NORMED_NEAR_RATE = 1e-3, 4e-4
 # With fewer training images than this, steps are of 16 images. Where BatchNorm is held, only a share of the change by a
 # phase is kept then, at a rate that is higher in return.
 VERY_FEW_IMAGES, FAR_SHARE, NEAR_SHARE = 200, 0.75, 0.5
@@ -63,13 +66,14 @@ def kept_share(similarity: float | None, num_train: int) -> float:
     return float(np.interp(NEAR if similarity is None else similarity, (FAR, NEAR), (FAR_SHARE, NEAR_SHARE)))
 
 
-def peak_rate(similarity: float | None, num_train: int) -> float:
-    """Returns the peak learning rate for pretrained stages if all of the change is kept.
+def peak_rate(similarity: float | None, num_train: int, *, normed: bool = False) -> float:
+    """Returns the peak learning rate of a phase that trains pretrained stages, if all of its change is kept.
 
     Args:
         similarity: Similarity of the images to ImageNet's, from 0 to 1. `None` if it is not known: they are then taken
             to be similar, so that least is changed.
         num_train: Number of training images.
+        normed: Whether the phase trains the BatchNorm of new layers. The number of images then plays no part.
 
     Reference:
         Li et al. 2020, Rethinking the Hyperparameters for Fine-tuning (arXiv:2002.11770): the best learning rate
@@ -79,10 +83,13 @@ def peak_rate(similarity: float | None, num_train: int) -> float:
         >>> from strategies.plans.planning import peak_rate
         >>> [round(peak_rate(similarity, 400), 5) for similarity in (0.9, 0.68, 0.2)]
         [0.0002, 0.00026, 0.0004]
+        >>> peak_rate(0.2, 400, normed=True)
+        0.001
     """
     near = min(NEAR_RATE * math.sqrt(max(1.0, num_train / NEAR_IMAGES)), FAR_RATE)
+    ends = (NORMED_FAR_RATE, NORMED_NEAR_RATE) if normed else (FAR_RATE, near)
     known = NEAR if similarity is None else similarity
-    return float(np.exp(np.interp(known, (FAR, NEAR), np.log((FAR_RATE, near)))))
+    return float(np.exp(np.interp(known, (FAR, NEAR), np.log(ends))))
 
 
 def balancing_weights(images_per_class: Sequence[int]) -> list[float] | None:
@@ -159,8 +166,15 @@ def make_plan(
     kept, rebuilt = _resolve_stages(wanted.keeps, row, size, cut_stage)
     groups = {"kept": kept, "rebuilt": rebuilt, "classifier": (CLASSIFIER,)}
     is_tiny = num_train < VERY_FEW_IMAGES
-    batch_size, blend = SMALL_BATCH_SIZE if is_tiny else DEFAULT_BATCH_SIZE, kept_share(similarity, num_train)
-    steps, rate = images_seen(num_train) * budget / batch_size, peak_rate(similarity, num_train)
+    batch_size = SMALL_BATCH_SIZE if is_tiny else DEFAULT_BATCH_SIZE
+    steps, share = images_seen(num_train) * budget / batch_size, kept_share(similarity, num_train)
+
+    def make_phase(phase: RecipePhase) -> Phase:
+        # Statistics of BatchNorm that was trained fit the end of a phase, and no point between its start and end.
+        if phase.normed and row.has_batch_norm:
+            return _make_phase(phase, groups, steps, peak_rate(similarity, num_train, normed=True), 1.0)
+        return _make_phase(replace(phase, normed=()), groups, steps, peak_rate(similarity, num_train) / share, share)
+
     names = tuple(str(name) for name in class_names)
     balance = None if images_per_class is None else balancing_weights(images_per_class)
     plan = Plan(
@@ -170,7 +184,7 @@ def make_plan(
         class_names=names,
         cut_stage=kept[-1],
         rebuilt_stages=rebuilt,
-        phases=tuple(_make_phase(phase, groups, row.has_batch_norm, steps, rate, blend) for phase in wanted.phases),
+        phases=tuple(map(make_phase, wanted.phases)),
         batch_size=batch_size,
         augmentation={"horizontal_flip": True, "shift": 0.1},
         refit=num_train < FEW_IMAGES,
@@ -206,32 +220,21 @@ def _resolve_stages(
 
 
 def _make_phase(
-    phase: RecipePhase,
-    groups: Mapping[str, tuple[str, ...]],
-    has_batch_norm: bool,
-    steps: float,
-    rate: float,
-    blend: float,
+    phase: RecipePhase, groups: Mapping[str, tuple[str, ...]], steps: float, rate: float, blend: float
 ) -> Phase:
     trains = tuple(name for group in phase.trains for name in groups[group])
     if phase.solver == "logistic":
         return Phase(name=phase.name, trains=trains, learning_rate={}, solver=phase.solver)
     number = max(1, round(steps * phase.budget))
-    factor, share, policies = phase.rate, blend, {}
-    if phase.normed and has_batch_norm:
-        share = 1.0  # statistics fit the weights of the end, and no point between start and end
-        policies = {name: _train_policy(number) for group in phase.normed for name in groups[group]}
-    elif phase.normed:
-        factor = 1.0  # the high rate needs BatchNorm, which keeps the features in the range that the classifier knows
     return Phase(
         name=phase.name,
         trains=trains,
-        learning_rate=dict.fromkeys(trains, float(f"{rate * factor / share:.3g}")),
-        batch_norm=policies,
+        learning_rate=dict.fromkeys(trains, float(f"{rate * phase.rate:.3g}")),
+        batch_norm={name: _train_policy(number) for group in phase.normed for name in groups[group]},
         solver=phase.solver,
         steps=number,
         augmented=phase.augmented,
-        blend=share,
+        blend=blend,
         optional=phase.optional,
     )
 
