@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from advisor.calibration import textbook_numbers
-from advisor.expectation import DEFAULT, Expectation
+from advisor.expectation import Expectation
 from advisor.preferences import BALANCED, PREFERENCES, get_preference
 from advisor.rules import Facts, textbook_answers
 from strategies.recipes import RECIPES
@@ -65,10 +65,10 @@ def decide(facts: Facts, expected: Expectation, seconds: Seconds, prefer: str = 
 def best(expected: Expectation) -> str:
     """Returns the recipe that is expected to reach the most, as far as the study can tell.
 
-    It is `fine_tune_all`, the best fixed policy of the study, unless another recipe was ahead of it beyond chance in
+    It is the default recipe, the best fixed policy of the study, unless another recipe was ahead of it beyond chance in
     the cells like this one: recipes that are nearly equal would otherwise be told apart by luck.
     """
-    ahead = [name for name in RECIPES if name == DEFAULT or expected[name].ahead >= EVIDENCE]
+    ahead = [name for name in RECIPES if name == expected.default or expected[name].ahead >= EVIDENCE]
     return max(ahead, key=lambda name: expected[name].accuracy)
 
 

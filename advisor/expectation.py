@@ -14,7 +14,6 @@ from advisor.likeness import LIKENESS, OVERALL, Likeness, weigh
 from advisor.rules import Facts
 from strategies.recipes import RECIPES
 
-DEFAULT = "fine_tune_all"  # the best fixed policy of the study, which others have to beat
 INTERVAL = (0.1, 0.9)  # quantiles: an 80% interval
 SMALLEST_ERROR = 1e-6  # where no difference scatters
 A_POINT = 0.01 + 1e-9  # a recipe that is worse by no more is as good
@@ -29,8 +28,8 @@ class Expected:
         low: Lower end of its 80% interval.
         high: Upper end.
         gain: Expected accuracy minus that of `head_only`.
-        ahead: How far it was ahead of `fine_tune_all` in the cells like this one, in standard errors of the difference
-            over datasets; negative where it was behind.
+        ahead: How far it was ahead of the default recipe in the cells like this one, in standard errors of the
+            difference over datasets; negative where it was behind.
         right: How often no other recipe would be better by more than a point, a fraction: the share of the cells like
             this one, with their differences scaled to the errors of a new head on this dataset.
     """
@@ -49,6 +48,7 @@ class Expectation:
 
     Attributes:
         recipes: Recipe -> what it is expected to reach.
+        default: The recipe that others have to beat: the one with the least mean regret over all cells of the study.
         num_like: Number of cells exactly like this one that would carry as much weight as all cells together.
         datasets: Names of the datasets of the study that are most like this one, the most alike first.
         known: Whether an image could be held out, so that the accuracy of a new head is known. Otherwise it is taken
@@ -56,6 +56,7 @@ class Expectation:
     """
 
     recipes: Mapping[str, Expected]
+    default: str
     num_like: float
     datasets: tuple[str, ...]
     known: bool
@@ -115,13 +116,14 @@ def expect(
     added = {
         name: (np.array([cell.accuracy[name] for cell in studied])[known] - heads[known]) / scale for name in RECIPES
     }
+    default = min(RECIPES, key=lambda name: float(np.mean([cell.regret[name] for cell in studied])))
     found = {}
     for name, values in added.items():
         mean = float(np.average(values, weights=weights[known]))
         low, high = _quantiles(values, weights[known], INTERVAL)
         regret = np.array([cell.regret[name] for cell in studied])[known] / scale
         right = float(np.average(math.sqrt(1 - head) * regret <= A_POINT, weights=weights[known]))
-        found[name] = (mean, low, high, _ahead(values - added[DEFAULT], weights[known], names), right)
+        found[name] = (mean, low, high, _ahead(values - added[default], weights[known], names), right)
     of_head = found["head_only"][0]
     return Expectation(
         recipes={
@@ -135,6 +137,7 @@ def expect(
             )
             for name, (mean, low, high, ahead, right) in found.items()
         },
+        default=default,
         num_like=float(alike.sum()),
         datasets=tuple(dict.fromkeys(studied[place].dataset for place in np.argsort(-alike, kind="stable"))),
         known=facts.head_accuracy is not None,

@@ -52,6 +52,14 @@ def test_few_cells_that_are_alike_are_mixed_with_the_mean_of_all():
     assert expect(facts(similarity=0.9), lucky).num_like == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("best", list(RECIPES))
+def test_the_default_is_the_best_fixed_policy_of_the_cells_that_count(best):
+    """Of all cells, not only of those that are alike; a recipe is ahead of the default by nothing where it is it."""
+    cells = [*_study(20), *(studied(f"some{index}", {best: 60}, similarity=0.1) for index in range(5))]
+    found = expect(facts(similarity=0.9), cells)
+    assert (found.default, found[best].ahead) == (best, 0)
+
+
 def test_the_interval_is_as_wide_as_cells_scatter():
     """From the tenth to the ninth tenth of what they reached."""
     cells = [studied(f"set{index}", {"head_only": 70, "fine_tune_all": 70 + index}) for index in range(21)]
