@@ -46,7 +46,7 @@ def main() -> None:
     race.add_argument("--results", type=Path, help="CSV file of the study: race only what it holds; default: all")
     race.add_argument("--seeds", type=int, default=1)
     race.add_argument("--only", default="", help="names of datasets, in the order of the races; default: all")
-    race.add_argument("--limit", type=float, default=0.5, help="part of the steps of fine_tune_all that a race takes")
+    race.add_argument("--limit", type=float, default=0.5, help="part of the steps of retrain_all that a race takes")
     table = commands.add_parser("table", help="print the tables of one or more results files, in Markdown")
     table.add_argument("results", type=Path, nargs="+", help="CSV files of one backbone and image size")
     table.add_argument("--json", action="store_true", help="print the numbers of the table of recipes as JSON")

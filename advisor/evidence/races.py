@@ -33,7 +33,7 @@ COLUMNS = (
     "race_seconds",
     "trainer_version",
 )
-ADVISED = "fine_tune_all"  # takes the place of the advised recipe
+ADVISED = "retrain_all"  # takes the place of the advised recipe: the default that the study found
 ORDER = (ADVISED, *(name for name in RECIPES if name != ADVISED))
 
 
@@ -91,7 +91,7 @@ def run_races(
 
 
 def race_worth(rows: Iterable[Mapping[str, str]], cells: Sequence[StudyCell]) -> list[dict[str, Any]]:
-    """Returns what each race would have gained: how much more accurate its winner is than `fine_tune_all`, in points.
+    """Returns what each race would have gained: how much more accurate its winner is than `retrain_all`, in points.
 
     Args:
         rows: Rows of a file of races.
@@ -99,7 +99,7 @@ def race_worth(rows: Iterable[Mapping[str, str]], cells: Sequence[StudyCell]) ->
 
     Returns:
         For each race: `dataset`, `size`, `winner`, whether it was `decided`, `gain`, and `share_of_time`: the time of
-        the race divided by the typical training time of `fine_tune_all` with its network.
+        the race divided by the typical training time of `retrain_all` with its network.
     """
     known = {(cell.dataset, cell.size, seed, cell.backbone): cell for cell in cells for seed in cell.seeds}
     found = []

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from advisor.evidence.races import ADVISED
 from advisor.evidence.study import BASELINES
 from advisor.preferences import PREFERENCES
 from strategies.errors import UserError
@@ -305,32 +306,30 @@ def cells_table(found: Mapping[str, Any]) -> str:
 
 
 def gains_table(found: Mapping[str, Any]) -> str:
-    """Returns what each recipe gained over `head_only` on each network and size: mean over cells, and worst cell."""
+    """Returns what each recipe gained over `head_only` on each network and size: mean over cells, and the worst."""
     trained = [name for name in RECIPES if name != "head_only"]
-    header = ["network", "images", "cells", "`head_only`", *(f"`{name}`" for name in trained), "`fine_tune_all`, worst"]
+    header = ["network", "images", "cells", "`head_only`", *(f"`{name}`" for name in trained)]
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for cell in found["cells"]:
         groups[cell["backbone"], cell["size"]].append(cell)
     lines = []
     for (network, size), cells in sorted(groups.items(), key=lambda pair: (pair[0][0], pair[0][1].zfill(9))):
         gains = {name: [cell["accuracy"][name] - cell["accuracy"]["head_only"] for cell in cells] for name in trained}
-        worst = min(zip(gains["fine_tune_all"], (cell["dataset"] for cell in cells), strict=True))
         lines.append(
             [
                 network,
                 size,
                 str(len(cells)),
                 f"{np.mean([cell['accuracy']['head_only'] for cell in cells]):.1f}",
-                *(f"{np.mean(values):+.1f}" for values in gains.values()),
-                f"{worst[0]:+.1f} ({worst[1]})",
+                *(f"{np.mean(values):+.1f} ({min(values):+.1f})" for values in gains.values()),
             ]
         )
     return f"{_table(header, lines)}\n"
 
 
 def races_table(races: Sequence[Mapping[str, Any]]) -> str:
-    """Returns what each race would have gained over always `fine_tune_all`, and their means."""
-    header = ["dataset", "images", "winner", "by more than a standard error", "gain over `fine_tune_all`", "time"]
+    """Returns what each race would have gained over always the default recipe, and their means."""
+    header = ["dataset", "images", "winner", "by more than a standard error", f"gain over `{ADVISED}`", "time"]
     lines = [
         [
             row["dataset"],

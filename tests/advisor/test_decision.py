@@ -25,9 +25,7 @@ def _expected(*, num_like=20.0, right=None, ahead=None, **accuracy):
         )
         for name in RECIPES
     }
-    return Expectation(
-        recipes=recipes, default="fine_tune_all", num_like=num_like, datasets=("signs",), known=True
-    )
+    return Expectation(recipes=recipes, default="fine_tune_all", num_like=num_like, datasets=("signs",), known=True)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ import sys
 
 import pytest
 from pictures import study_folders
-from synthetic_study import rows
+from synthetic_study import facts, rows
 
 from advisor.evidence.cells import read_cells
 from advisor.evidence.commands import main
-from advisor.evidence.races import COLUMNS, ORDER, race_worth, run_races
+from advisor.evidence.races import ADVISED, COLUMNS, ORDER, race_worth, run_races
 from advisor.evidence.tables import races_table
+from advisor.expectation import expect
 from advisor.results import read_results
 from strategies.errors import UserError
 from strategies.networks.network import PretrainedNetwork
@@ -61,9 +62,9 @@ def test_an_unknown_dataset_is_refused(datasets, tmp_path):
 
 def test_the_worth_of_a_race_is_what_its_winner_gains_in_the_study():
     """A race whose cell was not studied is left out."""
-    cells = read_cells(rows("signs", {"fine_tune_all": 60, "retrain_all": 64}))
+    cells = read_cells(rows("signs", {"retrain_all": 60, "fine_tune_all": 64}))
     race = {
-        "dataset": "signs", "size": "100", "seed": "0", "backbone": "MobileNet-0.25", "winner": "retrain_all",
+        "dataset": "signs", "size": "100", "seed": "0", "backbone": "MobileNet-0.25", "winner": "fine_tune_all",
         "decided": "True", "race_seconds": "15",
     }  # fmt: skip
     (found,) = race_worth([race, race | {"dataset": "spots"}], cells)
@@ -72,3 +73,8 @@ def test_the_worth_of_a_race_is_what_its_winner_gains_in_the_study():
     assert found["decided"] is True
     table = races_table([found, found | {"gain": -6.0}])
     assert "| **mean** |  |  |  | -1.00 | 1.5 × |" in table
+
+
+def test_a_race_is_judged_beside_the_default_recipe():
+    """That of the study that ships."""
+    assert expect(facts()).default == ADVISED
