@@ -83,7 +83,7 @@ def peak_rate(similarity: float | None, num_train: int, *, normed: bool = False)
         >>> from strategies.plans.planning import peak_rate
         >>> [round(peak_rate(similarity, 400), 5) for similarity in (0.9, 0.68, 0.2)]
         [0.0002, 0.00026, 0.0004]
-        >>> peak_rate(0.2, 400, normed=True)
+        >>> round(peak_rate(0.2, 400, normed=True), 5)
         0.001
     """
     near = min(NEAR_RATE * math.sqrt(max(1.0, num_train / NEAR_IMAGES)), FAR_RATE)

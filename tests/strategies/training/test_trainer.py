@@ -203,7 +203,7 @@ def test_sgd_and_label_smoothing_are_obeyed(photos, small_network):
     dataset = load_dataset(photos)
     plan = _plan("retrain_all", dataset, budget=1, **small_network)
     last = plan.phases[1]
-    phases = (plan.phases[0], replace(last, solver="sgd", learning_rate=dict.fromkeys(last.trains, 0.05)))
+    phases = (plan.phases[0], replace(last, solver="sgd", learning_rate=dict.fromkeys(last.trains, 0.01)))
     losses = [
         train(replace(plan, phases=phases, label_smoothing=smoothing), dataset).history["loss"].iloc[-1]
         for smoothing in (0.0, 0.2)
