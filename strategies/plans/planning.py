@@ -170,10 +170,11 @@ def make_plan(
     steps, share = images_seen(num_train) * budget / batch_size, kept_share(similarity, num_train)
 
     def make_phase(phase: RecipePhase) -> Phase:
+        normed = phase.normed if row.has_batch_norm else ()
         # Statistics of BatchNorm that was trained fit the end of a phase, and no point between its start and end.
-        if phase.normed and row.has_batch_norm:
-            return _make_phase(phase, groups, steps, peak_rate(similarity, num_train, normed=True), 1.0)
-        return _make_phase(replace(phase, normed=()), groups, steps, peak_rate(similarity, num_train) / share, share)
+        blend = 1.0 if normed else share
+        rate = peak_rate(similarity, num_train, normed=bool(normed)) / blend
+        return _make_phase(replace(phase, normed=normed), groups, steps, rate, blend)
 
     names = tuple(str(name) for name in class_names)
     balance = None if images_per_class is None else balancing_weights(images_per_class)
