@@ -30,8 +30,7 @@ class Expected:
         gain: Expected accuracy minus that of `head_only`.
         ahead: How far it was ahead of the default recipe in the cells like this one, in standard errors of the
             difference over datasets; negative where it was behind.
-        right: How often no other recipe would be better by more than a point, a fraction: the share of the cells like
-            this one, with their differences scaled to the errors of a new head on this dataset.
+        right: How often no other recipe was better by more than a point in the cells like this one, a fraction.
     """
 
     accuracy: float
@@ -121,8 +120,8 @@ def expect(
     for name, values in added.items():
         mean = float(np.average(values, weights=weights[known]))
         low, high = _quantiles(values, weights[known], INTERVAL)
-        regret = np.array([cell.regret[name] for cell in studied])[known] / scale
-        right = float(np.average(math.sqrt(1 - head) * regret <= A_POINT, weights=weights[known]))
+        behind = [min(cell.regret[name], 1 - head) for cell in studied]  # no recipe removes more errors than are left
+        right = float(np.average(np.array(behind) <= A_POINT, weights=weights))
         found[name] = (mean, low, high, _ahead(values - added[default], weights[known], names), right)
     of_head = found["head_only"][0]
     return Expectation(

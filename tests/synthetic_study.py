@@ -13,7 +13,11 @@ def fingerprint(*, similarity, late_gain, num_images=100, num_classes=5):
 
     ruler = default_ruler()
     return {
-        "profile": {"effective_num_images": num_images, "num_classes": num_classes},
+        "profile": {
+            "effective_num_images": num_images,
+            "num_classes": num_classes,
+            "images_per_split": {"train": num_images * 4 // 5, "val": num_images // 5, "test": 300},
+        },
         "similarity": {
             "score": similarity,
             "low": max(0.0, similarity - 0.02),
@@ -26,12 +30,12 @@ def fingerprint(*, similarity, late_gain, num_images=100, num_classes=5):
             "num_images": num_images,
         },
         "depth_curve": {
-            "stages": ["early", "middle", "late"],
+            "stages": ["stage1", "stage2", "stage5"],
             "accuracy": [0.4, 0.5, 0.5 + late_gain],
             "standard_error": [0.01, 0.0, 0.01],
             "chance": 0.2,
-            "best_stage": "middle",
-            "chosen_stage": "early",
+            "best_stage": "stage2",
+            "chosen_stage": "stage1",
             "num_images": num_images,
         },
     }

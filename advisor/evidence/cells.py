@@ -26,6 +26,7 @@ class StudyCell:
         accuracy: Seed -> method -> test accuracy, a fraction.
         seconds: Seed -> method -> seconds of training and evaluation.
         facts: Seed -> measures of the training and validation images.
+        images: Number of images in each split.
         trainer_versions: Versions of this package that ran the recipes.
     """
 
@@ -36,6 +37,7 @@ class StudyCell:
     accuracy: Mapping[str, Mapping[str, float]]
     seconds: Mapping[str, Mapping[str, float]]
     facts: Mapping[str, Facts]
+    images: Mapping[str, int]
     trainer_versions: frozenset[str] = frozenset()
 
     @property
@@ -78,6 +80,9 @@ def read_cells(rows: Iterable[Mapping[str, str]], *, metric: str = "accuracy") -
             print(f"left out: {dataset}, {size} images, seed {seed}, {backbone}: without {missing}", file=sys.stderr)
         if not whole:
             continue
+        fingerprints = {
+            seed: json.loads(next(iter(methods.values()))["fingerprint"]) for seed, methods in whole.items()
+        }
         cells.append(
             StudyCell(
                 dataset=dataset,
@@ -86,10 +91,8 @@ def read_cells(rows: Iterable[Mapping[str, str]], *, metric: str = "accuracy") -
                 image_size=int(image_size),
                 accuracy=_values(whole, metric),
                 seconds=_values(whole, "seconds"),
-                facts={
-                    seed: Facts.from_fingerprint(json.loads(next(iter(methods.values()))["fingerprint"]))
-                    for seed, methods in whole.items()
-                },
+                facts={seed: Facts.from_fingerprint(found) for seed, found in fingerprints.items()},
+                images=next(iter(fingerprints.values()))["profile"]["images_per_split"],
                 trainer_versions=frozenset(
                     row["trainer_version"] for methods in whole.values() for row in methods.values()
                 ),

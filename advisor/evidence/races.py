@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from advisor._version import __version__
 from advisor.evidence.cells import StudyCell
-from advisor.evidence.scoring import typical_seconds
 from advisor.evidence.study import choose_datasets, draw, measure_images, planned_runs
 from advisor.race import Race, run_race
 from advisor.recommendation import plan_for
@@ -99,15 +99,16 @@ def race_worth(rows: Iterable[Mapping[str, str]], cells: Sequence[StudyCell]) ->
 
     Returns:
         For each race: `dataset`, `size`, `winner`, whether it was `decided`, `gain`, and `share_of_time`: the time of
-        the race divided by the typical training time of `retrain_all` with its network.
+        the race divided by the median training time of `retrain_all` with its network.
     """
     known = {(cell.dataset, cell.size, seed, cell.backbone): cell for cell in cells for seed in cell.seeds}
+    # Other programs ran beside some trainings.
+    usual = {network: _median_seconds(cells, network) for network in {cell.backbone for cell in cells}}
     found = []
     for row in rows:
         cell = known.get((row["dataset"], row["size"], row["seed"], row["backbone"]))
         if cell is not None:
             reached = cell.accuracy[row["seed"]]
-            seconds = typical_seconds(cells, cell.backbone)[ADVISED]
             found.append(
                 {
                     "dataset": row["dataset"],
@@ -115,10 +116,14 @@ def race_worth(rows: Iterable[Mapping[str, str]], cells: Sequence[StudyCell]) ->
                     "winner": row["winner"],
                     "decided": row["decided"] == "True",
                     "gain": 100 * (reached[row["winner"]] - reached[ADVISED]),
-                    "share_of_time": float(row["race_seconds"]) / seconds,
+                    "share_of_time": float(row["race_seconds"]) / usual[cell.backbone],
                 }
             )
     return found
+
+
+def _median_seconds(cells: Sequence[StudyCell], network: str) -> float:
+    return median(row[ADVISED] for cell in cells if cell.backbone == network for row in cell.seconds.values())
 
 
 def _race(data: ImageDataset, network: PretrainedNetwork, seed: int, limit: float) -> Race:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from advisor.calibration import StudiedCell, studied_cells
-from advisor.decision import Seconds, confidence, decide
+from advisor.decision import confidence, decide
 from advisor.evidence.cells import StudyCell
+from advisor.evidence.costs import typical_seconds
 from advisor.expectation import Expectation, expect
 from advisor.likeness import LIKENESS, Likeness
 from advisor.preferences import BALANCED, PREFERENCES
@@ -40,12 +41,12 @@ class Judgment:
         regret: Accuracy of the best recipe minus that of the policy, mean over seeds, a fraction. The best recipe is
             chosen on the other seeds (cross-fitted), since the maximum of four noisy numbers is biased upwards.
         tolerance: The larger of one point and the standard error of the regret over seeds.
-        seconds: Mean training time of what the policy chose.
+        seconds: Mean training time of what the policy chose, on a typical machine. `None` for a baseline.
     """
 
     regret: float
     tolerance: float
-    seconds: float
+    seconds: float | None
 
     @property
     def right(self) -> bool:
@@ -60,20 +61,21 @@ def judge(cell: StudyCell, chosen: Chosen) -> Judgment | None:
         cell: The cell. With only one seed, the best recipe is chosen on that seed, and the regret is biased upwards.
         chosen: What the policy chooses for each seed.
     """
+    took = typical_seconds(cell)
     regrets, seconds = [], []
     for seed, method in chosen.items():
-        reached, took = cell.accuracy[seed], cell.seconds[seed]
-        if method == RANDOM:
-            regrets.append(reached[_best(cell, seed)] - float(np.mean([reached[name] for name in RECIPES])))
-            seconds.append(float(np.mean([took[name] for name in RECIPES])))
-        elif method in reached:
-            regrets.append(reached[_best(cell, seed)] - reached[method])
-            seconds.append(took[method])
+        reached = cell.accuracy[seed]
+        if method == RANDOM or method in reached:
+            names = list(RECIPES) if method == RANDOM else [method]
+            regrets.append(reached[_best(cell, seed)] - float(np.mean([reached[name] for name in names])))
+            seconds += [took[name] for name in names if name in took]
     if not regrets:
         return None
     error = float(np.std(regrets, ddof=1) / math.sqrt(len(regrets))) if len(regrets) > 1 else 0.0
     return Judgment(
-        regret=float(np.mean(regrets)), tolerance=max(SMALLEST_TOLERANCE, error), seconds=float(np.mean(seconds))
+        regret=float(np.mean(regrets)),
+        tolerance=max(SMALLEST_TOLERANCE, error),
+        seconds=float(np.mean(seconds)) if seconds else None,
     )
 
 
@@ -102,12 +104,6 @@ def _require(judgment: Judgment | None) -> Judgment:
     return judgment
 
 
-def typical_seconds(cells: Sequence[StudyCell], network: str) -> Seconds:
-    """Returns the median training time of each recipe with a network: other programs ran beside some trainings."""
-    rows = [row for cell in cells if cell.backbone == network for row in cell.seconds.values()]
-    return {name: float(np.median([row[name] for row in rows])) for name in RECIPES}
-
-
 class Expectations:
     """What the advice expects in each cell and seed, without the part of the study that is left out.
 
@@ -126,7 +122,6 @@ class Expectations:
         rows: Sequence[Likeness] = LIKENESS,
     ) -> None:
         self.cells = cells
-        self.seconds = {cell.backbone: typical_seconds(cells, cell.backbone) for cell in cells}
         self.found: list[dict[str, Expectation]] = []
         for cell in cells:
             kept = [row for row in study if not LEFT_OUT[left_out](row, cell)]
@@ -137,10 +132,7 @@ class Expectations:
     def advised(self, prefer: str) -> list[dict[str, str]]:
         """Returns for each cell what is advised for each seed; nothing where all of the study is left out."""
         return [
-            {
-                seed: decide(cell.facts[seed], row, self.seconds[cell.backbone], prefer).recipe
-                for seed, row in found.items()
-            }
+            {seed: decide(cell.facts[seed], row, typical_seconds(cell), prefer).recipe for seed, row in found.items()}
             for cell, found in zip(self.cells, self.found, strict=True)
         ]
 
@@ -222,13 +214,14 @@ def _entry(
     differences = regrets - 100 * np.array([advice[place].regret for place in judged])
     datasets = [cells[place].dataset for place in judged]
     worst = cells[list(judged)[int(regrets.argmax())]]
+    seconds = [row.seconds for row in judged.values() if row.seconds is not None]
     return {
         "mean_regret": float(regrets.mean()),
         "interval": _interval(regrets, datasets, seed),
         "within": float(np.mean([row.right for row in judged.values()])),
         "worst_regret": float(regrets.max()),
         "worst_cell": f"{worst.dataset}, {worst.size}, {worst.backbone}",
-        "mean_seconds": float(np.mean([row.seconds for row in judged.values()])),
+        "mean_seconds": float(np.mean(seconds)) if seconds else None,
         "num_cells": len(judged),
         "difference": {"mean": float(differences.mean()), "interval": _interval(differences, datasets, seed)},
     }
@@ -345,15 +338,18 @@ def places(
     """Returns for each recipe, on one network: how often it is best, the cheapest good one, and advised.
 
     `best` and `cheapest` are judged by the mean over seeds; `cheapest` is the cheapest within half a point of the best,
-    by the typical times of the network.
+    by the times of its cell on a typical machine.
     """
     there = [place for place, cell in enumerate(cells) if cell.backbone == network]
     means = [cells[place].mean_accuracy for place in there]
-    seconds, tolerance = typical_seconds(cells, network), PREFERENCES[BALANCED].tolerance
+    tolerance = PREFERENCES[BALANCED].tolerance
     best = [max(row, key=row.__getitem__) for row in means]
     cheapest = [
-        min((name for name in row if row[name] >= max(row.values()) - tolerance), key=seconds.__getitem__)
-        for row in means
+        min(
+            (name for name in row if row[name] >= max(row.values()) - tolerance),
+            key=typical_seconds(cells[place]).__getitem__,
+        )
+        for place, row in zip(there, means, strict=True)
     ]
     found = {}
     for name in RECIPES:

@@ -192,7 +192,7 @@ def summary_table(found: Mapping[str, Any]) -> str:
     for name, row in sorted(pooled.items(), key=lambda pair: pair[1]["mean_regret"]):
         regrets = [found["policies"][network].get(name) for network in networks]
         values = ["–" if entry is None else f"{entry['mean_regret']:.2f}" for entry in regrets]
-        lines.append([policy_name(name), *values, f"{row['mean_seconds']:.0f} s"])
+        lines.append([policy_name(name), *values, _seconds(row["mean_seconds"])])
     counts = [str(found["policies"][network]["textbook"]["num_cells"]) for network in networks]
     return f"{_table(header, [*lines, ['cells', *counts, '']])}\n"
 
@@ -210,7 +210,7 @@ def policies_table(found: Mapping[str, Any], network: str = POOLED) -> str:
             _span(row["interval"]),
             f"{row['within']:.0%}",
             f"{row['worst_regret']:.1f} ({row['worst_cell']})",
-            f"{row['mean_seconds']:.0f} s",
+            _seconds(row["mean_seconds"]),
             f"{row['difference']['mean']:+.2f} ({_span(row['difference']['interval'])})",
             str(row["num_cells"]),
         ]
@@ -348,6 +348,10 @@ def races_table(races: Sequence[Mapping[str, Any]]) -> str:
 def policy_name(name: str) -> str:
     """Returns the name of a policy in tables and figures."""
     return _POLICIES.get(name, f"always `{name.removeprefix('always_')}`")
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f} s"
 
 
 def _span(interval: Sequence[float]) -> str:

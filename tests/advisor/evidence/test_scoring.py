@@ -127,7 +127,7 @@ def test_the_same_rows_give_the_same_score(cells, scored):
     assert score(cells, study=[studied(cell) for cell in cells]) == scored
 
 
-def test_the_advice_keeps_what_it_promises_on_the_study():
+def test_the_advice_keeps_what_it_promises_on_the_study(few_images):
     """Each dataset is judged without its own cells: better than the textbook, and near the best fixed recipe."""
     shipped = study_score(ROOT)
     assert shipped["num_datasets"] >= 30

@@ -192,7 +192,7 @@ def test_a_table_of_nothing_is_refused():
         methods_table([_row("head_only", 0, 0.5)])
 
 
-def test_the_page_shows_what_the_results_say():
+def test_the_page_shows_what_the_results_say(few_images):
     """Each table between two markers is what the command writes from the results in this clone; none is missing."""
     found, shown = tables(ROOT), set()
     for name in PAGES:
@@ -203,7 +203,7 @@ def test_the_page_shows_what_the_results_say():
     assert shown == set(found)
 
 
-def test_the_page_is_filled_in_a_clone(tmp_path):
+def test_the_page_is_filled_in_a_clone(tmp_path, few_images):
     """Tables in both pages and the figures; any other folder is refused and stays as it is."""
     with pytest.raises(UserError, match="Expected a clone of the project"):
         write_page(tmp_path)
@@ -231,7 +231,7 @@ def test_the_page_is_filled_in_a_clone(tmp_path):
     assert written[2].read_text() == f"<!-- summary -->\n{found['summary']}<!-- /summary -->\nSee the evidence.\n"
 
 
-def test_the_figures_are_drawn_from_a_score(tmp_path):
+def test_the_figures_are_drawn_from_a_score(tmp_path, few_images):
     """The same score gives the same files; without matplotlib a sentence says what is missing."""
     drawn = draw_figures(study_score(ROOT), tmp_path / "one")
     again = draw_figures(study_score(ROOT), tmp_path / "two")
