@@ -85,8 +85,8 @@ CAUTIONS: tuple[CautionRow, ...] = (
     CautionRow(
         code="no_depth_curve",
         applies=lambda f: math.isnan(f["head_accuracy"]),
-        message="A class has only one image for training and validation, so no image can be held out. The accuracy of "
-        "a new head is unknown; size and similarity decide without it.",
+        message="Too few images for training and validation: no image can be held out. The accuracy of a new head is "
+        "unknown; size and similarity decide without it.",
         source="profile",
     ),
     CautionRow(

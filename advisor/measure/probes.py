@@ -37,7 +37,7 @@ class DepthCurve:
         chance: Share of the most frequent class, the accuracy of always predicting it.
         best_stage: The stage with the highest accuracy; the shallowest of several.
         chosen_stage: The shallowest stage that is worse than the best by at most one standard error.
-        num_images: Number of images.
+        num_images: Number of images that were held out: all but the only image of a class.
     """
 
     stages: tuple[str, ...]
@@ -102,7 +102,7 @@ def measure_depth_curve(
         cache: Whether frozen features are cached on disk.
 
     Returns:
-        A `DepthCurve`, or `None` where a class has only one image, so that no image can be held out.
+        A `DepthCurve`, or `None` unless two classes have two images, so that images can be held out.
 
     Reference:
         Alain & Bengio 2016, Understanding intermediate layers using linear classifier probes. The stage is chosen by
@@ -132,9 +132,10 @@ class Probe:
     Attributes:
         images: The training and validation images that were used.
         features: Their features at every stage, from the input on: `{stage: (num_images, channels)}`.
-        curve: How well each stage separates the classes; `None` where a class has only one image.
+        curve: How well each stage separates the classes; `None` where no image could be held out.
         probabilities: Held-out probability of each class for each image, from the features of the last stage, shape
-            `(num_images, num_classes)`; `None` where a class has only one image.
+            `(num_images, num_classes)`; zero for the only image of a class, and `None` where no image could be held
+            out.
         tested: Test images that went through the same network. They only serve to check the split.
         tested_features: Their features at every stage.
     """
@@ -174,6 +175,7 @@ def probe(
     folds = make_folds(images.labels, seed)
     judged = list(features) if every_stage else list(features)[-1:]
     found = {}
+    held = np.sort(np.concatenate([part for _, part in folds])) if folds else np.array([], dtype=int)
     if folds:
         with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
             results = pool.map(lambda stage: cross_validate(features[stage], images.labels, folds), reversed(judged))
@@ -184,8 +186,8 @@ def probe(
         curve=None
         if not folds
         else choose_depth(
-            {stage: held_out.correct for stage, held_out in found.items()},
-            chance=float(np.bincount(images.labels).max() / len(images)),
+            {stage: held_out.correct[held] for stage, held_out in found.items()},
+            chance=float(np.bincount(images.labels[held]).max() / len(held)),
         ),
         probabilities=found[judged[-1]].probabilities if folds else None,
         tested=tested,

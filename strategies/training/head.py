@@ -12,7 +12,7 @@ import numpy as np
 from strategies.plans.plan import STRENGTHS
 from strategies.training.softmax import SoftmaxRegression
 
-FEWEST_IMAGES_STRENGTH = 10.0  # used where a class has only one image, so that cross-validation is impossible
+FEWEST_IMAGES_STRENGTH = 10.0  # used where no two classes have two images, so that cross-validation is impossible
 MAX_FOLDS = 5
 MOST_NUMBERS = 2**26  # probabilities in memory at once; beyond that, folds are fitted in groups
 
@@ -91,21 +91,28 @@ def cross_validate(
 
 
 def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns up to five stratified folds; fewer where a class has fewer images, and none where a class has one.
+    """Returns up to five stratified folds; fewer where a class has fewer images.
 
-    They are equal to those of scikit-learn's `StratifiedKFold(shuffle=True)`.
+    They are equal to those of scikit-learn's `StratifiedKFold(shuffle=True)`. The only image of a class is never held
+    out: it is a training image of every fold.
 
     Args:
         labels: Class indices, shape `(num_images,)`.
         seed: Seed of the shuffle.
 
     Returns:
-        Pairs of index arrays: training images, held-out images.
+        Pairs of index arrays: training images, held-out images. None unless two classes have two images.
     """
+    counts = np.bincount(labels)
+    several = np.flatnonzero(counts[labels] > 1)
+    if len(several) < len(labels):
+        single = np.setdiff1d(np.arange(len(labels)), several)
+        inner = make_folds(labels[several], seed) if len(several) else []
+        return [(np.sort([*single, *several[train]]), several[held]) for train, held in inner]
     found, first = np.unique(labels, return_index=True)
-    most = min(MAX_FOLDS, int(np.bincount(labels)[found].min()))
-    if most < 2:
+    if len(found) < 2:
         return []
+    most = min(MAX_FOLDS, int(counts[found].min()))
     by_appearance = found[np.argsort(first)]
     ranks = np.sort(np.argsort(np.argsort(first))[np.searchsorted(found, labels)])
     generator, fold_of = np.random.RandomState(seed), np.empty(len(labels), dtype=int)

@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor.measure.probes import choose_depth, measure_depth_curve
+from advisor.measure.probes import choose_depth, measure_depth_curve, probe
+from strategies.data.loading import load_dataset
+from strategies.features.extraction import stage_extractor
+from strategies.networks.network import PretrainedNetwork
 
 
 def _hits(share):
@@ -37,7 +40,7 @@ def test_the_chosen_stage_is_never_deeper_than_the_best(hits):
 
 
 def test_color_is_separable_at_the_first_stage_of_a_random_network():
-    """Dark and light images need no depth; a class with one image cannot be measured."""
+    """Dark and light images need no depth; the only image of a class is left out of the measure."""
     generator = np.random.default_rng(0)
     images = np.concatenate([generator.integers(low, low + 60, (20, 32, 32, 3)) for low in (0, 190)]).astype("uint8")
     labels = np.repeat(["dark", "light"], 20)
@@ -46,6 +49,21 @@ def test_color_is_separable_at_the_first_stage_of_a_random_network():
     assert curve.accuracy[0] > 0.9
     assert (curve.chance, curve.num_images) == (0.5, 40)
     assert measure_depth_curve((images, labels), max_images=10, **options).num_images == 10
+
+
+def test_the_only_image_of_a_class_is_learned_from_and_not_judged():
+    """The accuracy is that of the images that could be held out; the class of the other is known to the classifier."""
+    generator = np.random.default_rng(0)
+    images = np.concatenate([generator.integers(low, low + 60, (12, 32, 32, 3)) for low in (0, 190)]).astype("uint8")
+    dataset = load_dataset((images, ["dark"] * 10 + ["rare"] * 2 + ["light"] * 12)).subset(
+        [index for index in range(24) if index != 11]
+    )
+    network = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="random")
+    probed = probe(dataset, stage_extractor(network, ["stem", "stage1"], cache=None), seed=0)
+    assert probed.curve.num_images == 22
+    assert probed.curve.accuracy[0] > 0.9
+    assert probed.probabilities.shape == (23, 3)
+    assert not probed.probabilities[10].any()
 
 
 @pytest.mark.parametrize("name", ["flowers5", "skin7"])

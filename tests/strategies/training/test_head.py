@@ -77,18 +77,33 @@ def test_held_out_images_are_not_fitted_on():
 
 
 def test_folds_are_as_many_as_the_smallest_class_allows():
-    """Two images make two folds, one image none."""
+    """Two images make two folds; unless two classes have two images, there is none."""
     assert len(make_folds(np.array([0, 0, 1, 1, 1, 1]), seed=0)) == 2
     assert make_folds(np.array([0, 1, 1]), seed=0) == []
+    assert make_folds(np.array([0, 1, 2]), seed=0) == []
+
+
+def test_the_only_image_of_a_class_is_in_every_fold_to_train_on():
+    """The folds of the other images are as without it; held out, it could only be wrong."""
+    labels = np.array([3, 0, 1, 0, 1, 2, 1, 0, 1])
+    folds = make_folds(labels, seed=0)
+    others = np.array([1, 2, 3, 4, 6, 7, 8])
+    assert len(folds) == 3
+    for (train, held), (_, expected) in zip(folds, make_folds(labels[others], seed=0), strict=True):
+        assert {0, 5} <= set(train)
+        assert held.tolist() == others[expected].tolist()
+        assert sorted([*train, *held]) == list(range(9))
 
 
 @given(arrays("int64", st.integers(4, 60), elements=st.integers(0, 5)), st.integers(0, 9))
 def test_folds_are_those_of_scikit_learn(labels, seed):
     """Class by class, whatever the order, and where classes have gaps in their numbers."""
     counts = np.bincount(labels)
-    if counts[counts > 0].min() < 2:
+    labels = labels[counts[labels] > 1]
+    if len(set(labels)) < 2:
         assert make_folds(labels, seed) == []
         return
+    counts = np.bincount(labels)
     expected = StratifiedKFold(min(5, counts[counts > 0].min()), shuffle=True, random_state=seed)
     folds = make_folds(labels, seed)
     for ours, theirs in zip(folds, expected.split(np.zeros(len(labels)), labels), strict=True):
