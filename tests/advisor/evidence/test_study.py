@@ -23,7 +23,11 @@ from strategies.networks.network import PretrainedNetwork
 from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
 
-NETWORK = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="random")
+
+@pytest.fixture
+def network(small_network):
+    """A network of three layers: what is tested here does not depend on it."""
+    return PretrainedNetwork(**small_network)
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +76,14 @@ def test_groups_named_in_the_table_stay_together(datasets):
 
 def test_a_study_stops_and_continues_at_will(datasets, tmp_path, pretrained_weights):
     """A budget that is used up ends it after the run at hand; the next call runs what is missing, and only that."""
+    network = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="random")
     out = tmp_path / "results.csv"
     methods = ("head_only", "logistic_regression")
     ticks = iter([0, 0, 3600, 3600])
     options = {"sizes": ("20", "1000"), "seeds": 1, "methods": methods}
-    assert run_study(datasets, out, NETWORK, budget_minutes=1, clock=lambda: next(ticks), **options) == 1
-    assert run_study(datasets, out, NETWORK, **options) == 3
-    assert run_study(datasets, out, NETWORK, **options) == 0
+    assert run_study(datasets, out, network, budget_minutes=1, clock=lambda: next(ticks), **options) == 1
+    assert run_study(datasets, out, network, **options) == 3
+    assert run_study(datasets, out, network, **options) == 0
     rows = read_results(out)
     assert tuple(rows[0]) == COLUMNS
     assert {(row["dataset"], row["recipe"]) for row in rows} == {(d, m) for d in ("signs", "spots") for m in methods}
@@ -113,35 +118,36 @@ def test_the_loop_with_batch_norm_held_keeps_the_pretrained_statistics(datasets)
         assert not np.array_equal(*seen[False])
 
 
-def test_an_unknown_method_or_an_empty_folder_is_refused(datasets, tmp_path):
+def test_an_unknown_method_or_an_empty_folder_is_refused(datasets, tmp_path, network):
     """In a sentence."""
     with pytest.raises(UserError, match=METHODS[0]):
-        run_study(datasets, tmp_path / "x.csv", NETWORK, methods=("best",))
+        run_study(datasets, tmp_path / "x.csv", network, methods=("best",))
     with pytest.raises(DatasetError, match="folder of datasets"):
         read_datasets(tmp_path)
 
 
-def test_shares_of_a_study_are_disjoint_and_complete(datasets, tmp_path, pretrained_weights):
+def test_shares_of_a_study_are_disjoint_and_complete(datasets, tmp_path, network, pretrained_weights):
     """Two processes run each cell once, and the datasets that are named alone."""
     options = {"sizes": ("20",), "seeds": 2, "methods": ("head_only",)}
     files = [tmp_path / f"{share}.csv" for share in (1, 2)]
     counts = [
-        run_study(datasets, file, NETWORK, part=(share, 2), **options)
+        run_study(datasets, file, network, part=(share, 2), **options)
         for share, file in zip((1, 2), files, strict=True)
     ]
     assert counts == [2, 2]
     cells = [{(row["dataset"], row["seed"]) for row in read_results(file)} for file in files]
     assert not cells[0] & cells[1]
-    assert run_study(datasets, tmp_path / "one.csv", NETWORK, only=("spots",), **options | {"seeds": 1}) == 1
+    assert run_study(datasets, tmp_path / "one.csv", network, only=("spots",), **options | {"seeds": 1}) == 1
     with pytest.raises(UserError, match="Did you mean 'spots'"):
-        run_study(datasets, tmp_path / "one.csv", NETWORK, only=("spot",), **options)
+        run_study(datasets, tmp_path / "one.csv", network, only=("spot",), **options)
 
 
-def test_a_variant_runs_the_recipe_with_another_batch_norm_policy(datasets, tmp_path, pretrained_weights, monkeypatch):
+def test_a_variant_runs_the_recipe_with_another_batch_norm_policy(
+    datasets, tmp_path, network, pretrained_weights, monkeypatch
+):
     """Both policies are rows of their own, with different results."""
     monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 320)
     out = tmp_path / "results.csv"
-    network = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="random")
     methods = ("retrain_all:inference", "retrain_all:train")
     assert run_study(datasets, out, network, sizes=("20",), seeds=1, only=("spots",), methods=methods) == 2
     rows = read_results(out)
