@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.display.progress import note
+from strategies.display.progress import note, silenced
 from strategies.errors import UserError, in_a_sentence
 from strategies.networks.backend import keras_backend, start_keras
 from strategies.startup import starting, use_threads
@@ -230,12 +230,14 @@ def find_devices() -> Devices:
             f"Expected the JAX backend for data-parallel training, which Keras cannot do with the others. Received: "
             f"{keras_backend()!r}. Install jax, and set the environment variable KERAS_BACKEND to jax."
         )
-    use_threads()
-    with starting():
-        import jax
+    given = _given_variables()
+    from strategies.networks.backend import keras  # and with it JAX, quietly
 
-        from strategies.networks.backend import keras
-    _join_processes(jax, keras)
+    use_threads()
+    import jax
+
+    if given and not jax.distributed.is_initialized():
+        _join_processes(given)
     start_keras()
     distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
     devices = Devices(distribution=distribution)
@@ -248,34 +250,36 @@ def find_devices() -> Devices:
     return devices
 
 
-def _join_processes(jax: Any, keras: Any) -> None:
-    """Joins the processes that the environment names, unless that was done before."""
+def _given_variables() -> dict[str, str]:
+    """Returns the environment variables of Keras that name the processes, after checking them; none for one process."""
     given = {name: os.environ[name] for name in (ADDRESSES, NUM_PROCESSES, PROCESS_ID) if os.environ.get(name)}
-    if not given or jax.distributed.is_initialized():
-        return
-    _check_variables(given)
-    note(f"Waiting for {given[NUM_PROCESSES]} processes at {given[ADDRESSES].split(',')[0]}")
-    try:
-        with starting():
-            keras.distribution.initialize()
-    except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"Expected {given[NUM_PROCESSES]} processes that can be joined before Keras computes anything. Received: "
-            f"{in_a_sentence(error)}. Check the variables KERAS_DISTRIBUTION_..., and call "
-            f"keras.distribution.initialize() at the start of your program."
-        ) from error
-
-
-def _check_variables(given: Mapping[str, str]) -> None:
     missing = [name for name in (ADDRESSES, NUM_PROCESSES, PROCESS_ID) if name not in given]
-    number, count = given.get(PROCESS_ID, "0"), given.get(NUM_PROCESSES, "1")
+    number, count = given.get(PROCESS_ID, ""), given.get(NUM_PROCESSES, "")
+    if not given:
+        return {}
     if missing:
         received = f"none in {missing[0]}"
     elif not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
         received = f"{PROCESS_ID}={number} and {NUM_PROCESSES}={count}"
     else:
-        return
+        return given
     raise UserError(
         f"Expected the address of process 0 in {ADDRESSES}, the number of processes in {NUM_PROCESSES} and the number "
         f"of this one, from 0, in {PROCESS_ID}. Received: {received}. Set all three, or none for a single process."
     )
+
+
+def _join_processes(given: Mapping[str, str]) -> None:
+    from strategies.networks.backend import keras
+
+    with silenced(int(given[PROCESS_ID]) > 0):
+        note(f"Waiting for {given[NUM_PROCESSES]} processes at {given[ADDRESSES].split(',')[0]}")
+    try:
+        with starting():
+            keras.distribution.initialize()
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"Expected {given[NUM_PROCESSES]} processes that can be joined before Keras computes anything. "
+            f"Received: {in_a_sentence(error)}. Check the variables KERAS_DISTRIBUTION_..., and call "
+            f"keras.distribution.initialize() at the start of your program."
+        ) from error
