@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,8 @@ class Devices:
         from jax.experimental import multihost_utils
 
         digest = np.frombuffer(hashlib.sha256(describe().encode()).digest(), dtype="uint8")
-        found = np.asarray(multihost_utils.process_allgather(digest))
+        with self._together():
+            found = np.asarray(multihost_utils.process_allgather(digest))
         if others := np.flatnonzero((found != found[0]).any(axis=1)).tolist():
             raise UserError(
                 f"Expected the same plan, labels and pretrained weights in every process. Received: others in process "
@@ -146,8 +147,21 @@ class Devices:
             replica: From `replica`, compiled within `scope`.
             batch: The part of the batch that belongs to this process, as `Batches` returns it.
         """
-        with self.scope():
+        with self._together(), self.scope():
             return dict(replica.train_on_batch(*batch, return_dict=True))
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Words the errors of what all processes compute together: most often, one of them has ended."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.num_processes == 1:
+                raise
+            raise UserError(
+                f"Expected all {self.num_processes} processes to take part. Received: {in_a_sentence(error)[:200]}. If "
+                f"one has ended, start all of them again with --resume (resume=True)."
+            ) from error
 
     def of_first(self, array: np.ndarray) -> np.ndarray:
         """Returns the array of the first process, in every process: a choice by rounding errors is then the same.
@@ -159,7 +173,8 @@ class Devices:
             return array
         from jax.experimental import multihost_utils
 
-        return np.asarray(multihost_utils.broadcast_one_to_all(array))
+        with self._together():
+            return np.asarray(multihost_utils.broadcast_one_to_all(array))
 
     def write(self, action: Callable[[], None]) -> None:
         """Runs a function that writes files, in the first process only. The others wait for it.

@@ -1,12 +1,15 @@
 """Data-parallel training: on two devices of one process, and in two processes."""
 
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from support import ROOT
 
 from strategies.errors import UserError
 from strategies.training import distribution
@@ -145,7 +148,7 @@ def test_other_backends_are_refused(advisor, photos, tmp_path):
     """In one sentence, before anything is read or written."""
     code, _, shown = advisor("train", photos, "--out", tmp_path / "run", "--data-parallel")
     assert code == 2
-    assert shown.startswith("Expected the JAX backend")
+    assert shown.startswith("advisor: Expected the JAX backend")
     assert shown.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
@@ -170,6 +173,22 @@ def test_processes_that_are_named_incompletely_are_refused(addresses, num_proces
         monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
     with pytest.raises(UserError, match=received):
         find_devices()
+
+
+def test_the_commands_of_the_guide_are_understood(advisor, photos, tmp_path, monkeypatch):
+    """Those of the shell, of Slurm and of Kubernetes; what follows is stopped before it begins."""
+
+    def stop():
+        raise UserError("understood")
+
+    monkeypatch.setattr(distribution, "find_devices", stop)
+    guide = (ROOT / "docs" / "guides" / "data-parallel.md").read_text(encoding="utf-8")
+    commands = {
+        found.strip() for found in re.findall(r"^.*advisor (train .*--data-parallel(?: --resume)?)", guide, re.M)
+    }
+    assert len(commands) == 3
+    for command in commands:
+        assert advisor(*shlex.split(command)) == (2, "", "advisor: understood\n")
 
 
 def test_one_device_is_the_usual_training():
