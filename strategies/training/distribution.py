@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies import errors
 from strategies.display.progress import note, silenced
 from strategies.errors import UserError, in_a_sentence
 from strategies.networks.backend import keras_backend, start_keras
@@ -216,14 +217,15 @@ class Devices:
             try:
                 content = compute()
             except UserError as error:
-                content, problem = str(error).encode(), error
+                content, problem = f"{type(error).__name__}\n{error}".encode(), error
         length, failed = self.of_first(np.array([len(content), problem is not None], dtype="uint32")).tolist()
         buffer = np.zeros(length, dtype="uint8")
         if self.is_first:
             buffer[:] = np.frombuffer(content, dtype="uint8")
         received = self.of_first(buffer).tobytes() if length else b""
         if failed:
-            raise problem or UserError(received.decode())
+            name, _, message = received.decode().partition("\n")
+            raise problem or getattr(errors, name, UserError)(message)
         return received
 
 
