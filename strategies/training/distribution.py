@@ -73,6 +73,26 @@ class Devices:
         counted = [f"{number} {one if number == 1 else many}" for number, one, many in parts]
         return f"Training on {counted[0]} in {counted[1]}"
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Words the errors of what all processes compute together: most often, one of them has ended.
+
+        Raises:
+            UserError: In place of an error of JAX, where there are several processes.
+        """
+        if self.num_processes == 1:
+            yield
+            return
+        import jax
+
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            raise UserError(
+                f"Expected all {self.num_processes} processes to go on. Received: {in_a_sentence(error)[:200]}. If one "
+                f"has ended, start all of them again with --resume (resume=True)."
+            ) from error
+
     def check_batches(self, batch_size: int) -> None:
         """Checks that a batch can be divided equally among the devices.
 
@@ -99,8 +119,7 @@ class Devices:
         from jax.experimental import multihost_utils
 
         digest = np.frombuffer(hashlib.sha256(describe().encode()).digest(), dtype="uint8")
-        with self._together():
-            found = np.asarray(multihost_utils.process_allgather(digest))
+        found = np.asarray(multihost_utils.process_allgather(digest))
         if others := np.flatnonzero((found != found[0]).any(axis=1)).tolist():
             raise UserError(
                 f"Expected the same plan, labels and pretrained weights in every process. Received: others in process "
@@ -148,21 +167,8 @@ class Devices:
             replica: From `replica`, compiled within `scope`.
             batch: The part of the batch that belongs to this process, as `Batches` returns it.
         """
-        with self._together(), self.scope():
+        with self.scope():
             return dict(replica.train_on_batch(*batch, return_dict=True))
-
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Words the errors of what all processes compute together: most often, one of them has ended."""
-        try:
-            yield
-        except RuntimeError as error:
-            if self.num_processes == 1:
-                raise
-            raise UserError(
-                f"Expected all {self.num_processes} processes to take part. Received: {in_a_sentence(error)[:200]}. If "
-                f"one has ended, start all of them again with --resume (resume=True)."
-            ) from error
 
     def of_first(self, array: np.ndarray) -> np.ndarray:
         """Returns the array of the first process, in every process: a choice by rounding errors is then the same.
@@ -174,8 +180,7 @@ class Devices:
             return array
         from jax.experimental import multihost_utils
 
-        with self._together():
-            return np.asarray(multihost_utils.broadcast_one_to_all(array))
+        return np.asarray(multihost_utils.broadcast_one_to_all(array))
 
     def write(self, action: Callable[[], None]) -> None:
         """Runs a function that writes files, in the first process only. The others wait for it.

@@ -99,13 +99,13 @@ def train(
             interrupted run had other images or another plan, or if the disk is full.
         PlanError: If the plan contradicts itself, if its classes are not those of the data, or if training diverged.
         UserError: If `data_parallel` is true and the backend is not JAX, if the processes cannot be joined or have
-            different plans, or if the devices cannot share a batch equally.
+            different plans, if one of them ends, or if the devices cannot share a batch equally.
     """
     check_plan(plan)
     devices = find_devices() if data_parallel else ONE_DEVICE  # before Keras computes anything
     if any(phase.solver != "logistic" for phase in plan.phases):
         devices.check_batches(plan.batch_size)
-    with usual_settings(), silenced(not devices.is_first), ExitStack() as stack:
+    with usual_settings(), silenced(not devices.is_first), devices.together(), ExitStack() as stack:
         if data_parallel:
             note(str(devices))
         folder = Path(run) if run is not None and devices.is_first else None
