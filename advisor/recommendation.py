@@ -101,8 +101,8 @@ class Recommendation(Advice):
         Args:
             run: Folder for the model, the plan, the metrics and the report. With `None` nothing is written.
             command: The command that was typed, to be shown in the report; default: none.
-            **options: Other arguments of `strategies.train`: `overwrite`, `resume`, `callbacks`, `optimizer`, `cache`,
-                `baseline`.
+            **options: Other arguments of `strategies.train`: `overwrite`, `resume`, `callbacks`, `optimizer`,
+                `data_parallel`, `cache`, `baseline`.
 
         Returns:
             A `TrainingResult`: `.model`, `.history`, `.test`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from strategies.errors import UserError
@@ -42,23 +42,34 @@ def use_threads() -> None:
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Hides what a library prints on stderr while the block imports it and runs a first operation."""
+    """Hides what a library prints while the block imports it and runs a first operation."""
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = level or "1"  # TensorFlow reads it once: its INFO lines never appear
-    sys.stderr.flush()
-    stderr = devnull = -1
-    with suppress(OSError):  # the process has no stderr
-        stderr = os.dup(2)
+    with ExitStack() as hidden:
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            hidden.enter_context(_to_nowhere(number, stream))
+        try:
+            yield
+        finally:
+            if level is None:
+                del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+
+
+@contextmanager
+def _to_nowhere(number: int, stream: Any) -> Iterator[None]:
+    """Discards what is written to a file descriptor, also by code that is not Python."""
+    kept = devnull = -1
+    with suppress(OSError, ValueError, AttributeError):  # the process has no such stream
+        stream.flush()
+        kept = os.dup(number)
         devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, 2)
+        os.dup2(devnull, number)
     try:
         yield
     finally:
-        if level is None:
-            del os.environ["TF_CPP_MIN_LOG_LEVEL"]
         if devnull >= 0:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+            os.dup2(kept, number)
+            os.close(kept)
             os.close(devnull)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,8 +23,11 @@ from advisor.cli.options import (
 )
 from advisor.cli.output import print_json, typed_command
 from advisor.preferences import BALANCED, get_preference
-from strategies.display.progress import note
+from strategies.display.progress import note, silenced
 from strategies.errors import PlanError, UserError
+
+if TYPE_CHECKING:
+    from strategies.plans.plan import Plan
 
 
 @with_options
@@ -49,6 +53,14 @@ def train(
     group_by: GroupBy = None,
     cache: Cache = True,
     tensorboard: Annotated[str | None, typer.Option(help="Folder for logs that TensorBoard can show.")] = None,
+    data_parallel: Annotated[
+        bool,
+        typer.Option(
+            "--data-parallel",
+            help="Train on all devices together, in all processes that KERAS_DISTRIBUTION_... name. Needs the JAX "
+            "backend.",
+        ),
+    ] = False,
     *,
     output: OutputOptions,
 ) -> None:
@@ -60,9 +72,11 @@ def train(
     from strategies.networks.backend import start_keras
     from strategies.plans.plan import read_plan
     from strategies.recipes import get_recipe
+    from strategies.training.distribution import ONE_DEVICE, find_devices
     from strategies.training.run_files import PLAN, can_continue, check_run
 
     get_preference(prefer)
+    devices = find_devices() if data_parallel else ONE_DEVICE  # before Keras computes anything
     check_run(out, overwrite=overwrite, resume=resume)
     if resume and plan is None and can_continue(Path(out)):
         plan = str(Path(out) / PLAN)
@@ -77,42 +91,56 @@ def train(
     if wanted is not None:
         if recipe is not None:
             given["recipe"] = recipe
-        for name, value in given.items():
-            if value != getattr(wanted, name):
-                option = name.replace("_", "-")
-                raise PlanError(
-                    f"Expected a plan for --{option} {value}. Received: {plan!r}, a plan for {getattr(wanted, name)}. "
-                    f"Leave out --{option}, or create a new plan with 'advisor recommend'."
-                )
+        _check_plan_is_for(wanted, str(plan), given)
         given = {name: getattr(wanted, name) for name in options}
     if given.get("backbone") is not None:  # refuses an unknown backbone before any image is read
         get_backbone(given["backbone"])
     if recipe is not None:
         get_recipe(recipe)
-    advice = advise(
-        images.load(),
-        **given,
-        recipe=recipe,
-        prefer=prefer,
-        max_unreadable=max_unreadable,
-        group_by=group_by,
-        every_image=True,
-        cache=cache,
-    )
-    if wanted is not None:
-        advice = advice.with_plan(wanted)
-    start_keras()
-    note(f"Training {advice.plan.recipe} with {advice.plan.network}")
-    callbacks = []
-    if tensorboard is not None:
-        from strategies.networks.backend import keras
+    with silenced(not devices.is_first):
+        advice = advise(
+            images.load(),
+            **given,
+            recipe=recipe,
+            prefer=prefer,
+            max_unreadable=max_unreadable,
+            group_by=group_by,
+            every_image=True,
+            cache=cache,
+        )
+        if wanted is not None:
+            advice = advice.with_plan(wanted)
+        start_keras()
+        note(f"Training {advice.plan.recipe} with {advice.plan.network}")
+        callbacks = []
+        if tensorboard is not None and devices.is_first:
+            from strategies.networks.backend import keras
 
-        callbacks.append(keras.callbacks.TensorBoard(tensorboard))
-    result = advice.train(
-        out, command=typed_command(), overwrite=overwrite, resume=resume, cache=cache, callbacks=callbacks
-    )
-    note(f"Wrote the model, its plan, its metrics and report.html to {out}")
+            callbacks.append(keras.callbacks.TensorBoard(tensorboard))
+        result = advice.train(
+            out,
+            command=typed_command(),
+            overwrite=overwrite,
+            resume=resume,
+            cache=cache,
+            callbacks=callbacks,
+            data_parallel=data_parallel,
+        )
+        note(f"Wrote the model, its plan, its metrics and report.html to {out}")
+    if not devices.is_first:
+        return
     if output.as_json:
         print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
     else:
         show(result_parts(result), quiet=output.quiet)
+
+
+def _check_plan_is_for(plan: Plan, path: str, given: Mapping[str, Any]) -> None:
+    """Checks that a plan is for what the options of the command name."""
+    for name, value in given.items():
+        if value != getattr(plan, name):
+            option = name.replace("_", "-")
+            raise PlanError(
+                f"Expected a plan for --{option} {value}. Received: {path!r}, a plan for {getattr(plan, name)}. "
+                f"Leave out --{option}, or create a new plan with 'advisor recommend'."
+            )

@@ -44,6 +44,7 @@ class Batches:
         seed: Numbers that select the stream, such as the plan's seed and the number of the phase.
         augmentation: `{"horizontal_flip": bool, "shift": share of the side}`; `None` leaves the images as they are.
         sample_weights: Weight of each input in the loss, or `None`.
+        part: `(place, number)`: of this number of equal parts of each batch, `batch` returns the one in this place.
     """
 
     def __init__(
@@ -55,21 +56,25 @@ class Batches:
         seed: Sequence[int],
         augmentation: Mapping[str, Any] | None = None,
         sample_weights: np.ndarray | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self._inputs, self._targets = inputs, targets
         self._batch_size, self._seed = batch_size, list(seed)
         self._augmentation, self._sample_weights = augmentation, sample_weights
+        place, number = part
+        self._rows = slice(place * batch_size // number, (place + 1) * batch_size // number)
 
     def batch(self, number: int) -> tuple[np.ndarray, ...]:
-        """Returns a batch: inputs, targets and, where there are any, sample weights.
+        """Returns a batch, or its part: inputs, targets and, where there are any, sample weights.
 
         Args:
             number: Its place in the stream, from 0.
         """
-        chosen = self._indices(number)
+        chosen = self._indices(number)[self._rows]
         images = self._inputs[chosen]
         if self._augmentation is not None:
-            images = augment(images, np.random.default_rng([*self._seed, 1, number]), **self._augmentation)
+            generator = np.random.default_rng([*self._seed, 1, number])
+            images = augment(images, generator, of=(self._rows.start, self._batch_size), **self._augmentation)
         batch = (images.astype("float32"), self._targets[chosen])
         return batch if self._sample_weights is None else (*batch, self._sample_weights[chosen])
 
@@ -84,7 +89,12 @@ class Batches:
 
 
 def augment(
-    images: np.ndarray, generator: np.random.Generator, *, horizontal_flip: bool = True, shift: float = 0.1
+    images: np.ndarray,
+    generator: np.random.Generator,
+    *,
+    horizontal_flip: bool = True,
+    shift: float = 0.1,
+    of: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Flips and shifts each image at random. A shift fills the gap with a mirror image of the border.
 
@@ -93,19 +103,23 @@ def augment(
         generator: Source of the random numbers.
         horizontal_flip: Whether each image is mirrored left to right with probability 1/2.
         shift: Largest shift in each direction, as a share of the side.
+        of: `(first, size)` if the images are those from number `first` on of a batch of this size. They are then
+            changed as they are with the whole batch.
 
     Returns:
         New images of the same shape and type.
     """
     images = images.copy()
+    first, size = of or (0, len(images))
+    rows = slice(first, first + len(images))
     if horizontal_flip:
-        flipped = generator.random(len(images)) < 0.5
+        flipped = (generator.random(size) < 0.5)[rows]
         images[flipped] = images[flipped, :, ::-1]
     margin = round(shift * images.shape[1])
     if margin:
         height, width = images.shape[1:3]
         padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
-        corners = generator.integers(0, 2 * margin + 1, size=(len(images), 2))
+        corners = generator.integers(0, 2 * margin + 1, size=(size, 2))[rows]
         for image, source, (top, left) in zip(images, padded, corners, strict=True):
             image[:] = source[top : top + height, left : left + width]
     return images

@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,10 +66,9 @@ class Checkpoint:
         if self._path is None or not self._path.is_file():
             return None
         try:
-            with np.load(self._path, allow_pickle=False) as file:
-                values = json.loads(str(file["values"]))
-                identity, counts = values.pop("identity"), values.pop("counts")
-                groups = {name: [file[f"{name}/{index}"] for index in range(count)] for name, count in counts.items()}
+            with self._path.open("rb") as file:
+                state = unpack(file)
+            identity = state.values["identity"]
         except Exception as error:  # a damaged archive raises errors of a dozen types
             raise OutputError(
                 f"Expected a checkpoint that can be read. Received: {str(self._path)!r} "
@@ -80,7 +79,7 @@ class Checkpoint:
                 f"Expected the same images, plan and software versions as when the run in {self._path.parent} was "
                 f"started. Received: different ones. Use the same ones, or start a new run in another folder."
             )
-        return State(arrays=groups, values=values)
+        return state
 
     def write(self, state: State) -> None:
         """Replaces the state on disk in one step, so that an interruption leaves the previous state intact.
@@ -90,14 +89,25 @@ class Checkpoint:
         """
         if self._path is None:
             return
-        values = {
-            **state.values,
-            "identity": self._identity,
-            "counts": {name: len(group) for name, group in state.arrays.items()},
-        }
-        arrays = {f"{name}/{index}": array for name, group in state.arrays.items() for index, array in enumerate(group)}
+        identified = replace(state, values={**state.values, "identity": self._identity})
         with replacing(self._path, again=CONTINUE) as temporary, temporary.open("wb") as file:
-            np.savez(file, **{"values": np.array(json.dumps(values)), **arrays})  # type: ignore[arg-type]
+            pack(identified, file)
+
+
+def pack(state: State, file: IO[bytes]) -> None:
+    """Writes a state to a file in NumPy's format `.npz`."""
+    values = {**state.values, "counts": {name: len(group) for name, group in state.arrays.items()}}
+    arrays = {f"{name}/{index}": array for name, group in state.arrays.items() for index, array in enumerate(group)}
+    np.savez(file, **{"values": np.array(json.dumps(values)), **arrays})  # type: ignore[arg-type]
+
+
+def unpack(file: IO[bytes]) -> State:
+    """Returns the state that `pack` wrote to a file. No data is run as code."""
+    with np.load(file, allow_pickle=False) as arrays:
+        values = json.loads(str(arrays["values"]))
+        counts = values.pop("counts")
+        groups = {name: [arrays[f"{name}/{index}"] for index in range(count)] for name, count in counts.items()}
+    return State(arrays=groups, values=values)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from strategies.networks.backend import keras, use_xla
 from strategies.plans.phase import Phase, steps_per_evaluation
 from strategies.plans.plan import Plan, class_weights
 from strategies.training.calibration import softmax
-from strategies.training.checkpoint import Checkpoint, State, assign, values_of, variables
+from strategies.training.checkpoint import Checkpoint, State, values_of, variables
+from strategies.training.distribution import Devices
 from strategies.training.head import fit_head
 from strategies.training.model import CutModel, StagedModel
 from strategies.training.optimizers import Schedule, make_optimizer
@@ -56,6 +57,7 @@ class TrainingRun:
         optimizer: Optimizer of the user, which replaces that of the plan. `None` uses that of the plan.
         cache: Where frozen features are kept, or `None`.
         checkpoint: Where the state of the training is kept.
+        devices: The devices that share each batch.
         decided: In a refit, what the validation images have decided. `None` before.
     """
 
@@ -67,6 +69,7 @@ class TrainingRun:
     optimizer: keras.optimizers.Optimizer | None
     cache: FeatureCache | None
     checkpoint: Checkpoint
+    devices: Devices
     decided: Decided | None = None
 
     @property
@@ -131,13 +134,14 @@ def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
     if resumed is not None:
         progress = replace(start, **{name: resumed.values[name] for name in ("epoch", "stopped", "accumulate")})
     while True:
-        schedule = _compile(run, trained, phase, progress.accumulate)
+        replica = run.devices.replica(trained)
+        schedule = _compile(run, replica, phase, progress.accumulate)
         if resumed is not None and progress.epoch > start.epoch:
-            assign(trained.optimizer.variables, resumed.arrays["optimizer"])
+            run.devices.load(replica.optimizer.variables, resumed.arrays["optimizer"])
         try:
-            return _fit(run, trained, progress, inputs, labels, schedule)
+            return _fit(run, trained, replica, progress, inputs, labels, schedule)
         except Exception as error:  # each backend raises another type
-            if not is_out_of_memory(error) or 2 * progress.accumulate > run.plan.batch_size:
+            if not is_out_of_memory(error) or not _can_halve(run, progress.accumulate):
                 raise
         progress = replace(start, accumulate=2 * progress.accumulate)
         note(
@@ -152,6 +156,10 @@ def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
 
 def save_state(run: TrainingRun, progress: Progress, optimizer: Sequence[Any]) -> None:
     """Saves the state of a training to its run folder, if it has one."""
+    run.devices.write(lambda: _write_state(run, progress, optimizer))
+
+
+def _write_state(run: TrainingRun, progress: Progress, optimizer: Sequence[Any]) -> None:
     if not run.checkpoint.keeps:
         return
     arrays = {
@@ -181,6 +189,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def _can_halve(run: TrainingRun, accumulate: int) -> bool:
+    """Returns whether batches can be smaller still. Other processes would not know of it: they have memory left."""
+    size = run.plan.batch_size // (2 * accumulate)
+    return run.devices.num_processes == 1 and size > 0 and size % run.devices.num_devices == 0
+
+
 def _solve_head(
     run: TrainingRun, number: int, features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> None:
@@ -188,34 +202,37 @@ def _solve_head(
     kernel, bias = fit_head(
         features["train"], labels["train"], len(plan.class_names), seed=plan.seed, class_weights=class_weights(plan)
     )
+    kernel = run.devices.of_first(kernel)
     run.model.get_layer(CLASSIFIER).set_weights([kernel, bias])
     probabilities = {part: softmax(features[part] @ kernel + bias) for part in ("train", "val") if len(labels[part])}
     measures = split_measures(probabilities["train"], labels["train"])
-    run.recorder.add(plan.phases[number], 0, measures, probabilities.get("val"))
+    judged = run.devices.of_first(probabilities["val"]) if "val" in probabilities else None
+    run.recorder.add(plan.phases[number], 0, measures, judged)
 
 
-def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: int) -> Schedule | None:
+def _compile(run: TrainingRun, replica: keras.Model, phase: Phase, accumulate: int) -> Schedule | None:
     """Compiles the trained part. Only now do changes of `trainable` take effect.
 
     Returns:
         The schedule of the learning rates. `None` with an optimizer of the user, which has its own.
     """
     plan = run.plan
-    optimizer = make_optimizer(
-        phase.solver,
-        run.staged.learning_rates(phase),
-        trained.trainable_weights,
-        weight_decay=phase.weight_decay,
-        own=run.optimizer,
-        accumulate=accumulate,
-    )
-    trained.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
-        # Metric objects, not names: Keras would create those in the first step, which TensorFlow then traces twice.
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), BalancedAccuracy(len(plan.class_names))],
-        jit_compile=use_xla(),
-    )
+    with run.devices.scope():
+        optimizer = make_optimizer(
+            phase.solver,
+            run.staged.learning_rates(phase),
+            replica.trainable_weights,
+            weight_decay=phase.weight_decay,
+            own=run.optimizer,
+            accumulate=accumulate,
+        )
+        replica.compile(
+            optimizer=optimizer,
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
+            # Metric objects, not names: Keras would create those in the first step, which TensorFlow then traces twice.
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), BalancedAccuracy(len(plan.class_names))],
+            jit_compile=use_xla(),
+        )
     if run.optimizer is not None:
         return None
     return Schedule(optimizer, steps=phase.steps, warmup=phase.warmup)
@@ -224,6 +241,7 @@ def _compile(run: TrainingRun, trained: keras.Model, phase: Phase, accumulate: i
 def _fit(
     run: TrainingRun,
     trained: keras.Model,
+    replica: keras.Model,
     progress: Progress,
     inputs: Mapping[str, Any],
     labels: Mapping[str, np.ndarray],
@@ -242,20 +260,21 @@ def _fit(
         seed=(plan.seed, number),
         augmentation=plan.augmentation if phase.augmented and plan.augmentation else None,
         sample_weights=None if weights is None else weights[labels["train"]],
+        part=(run.devices.process, run.devices.num_processes),
     )
     lines = _ProgressLine(f"Phase {number + 1} of {len(plan.phases)}, {phase.name}", phase.steps * accumulate)
     epochs, last = progress.epoch, progress.epochs_before + math.ceil(phase.steps / per_epoch)
     callbacks = keras.callbacks.CallbackList(
-        [lines, *run.callbacks, _StateSaver(run, progress)], model=trained, epochs=last, verbose=0
+        [lines, *run.callbacks, _StateSaver(run, progress)], model=replica, epochs=last, verbose=0
     )
     done = (epochs - progress.epochs_before) * per_epoch * accumulate  # batches of this phase
-    trained.stop_training = False
+    replica.stop_training = False
     callbacks.on_train_begin()
     with ThreadPoolExecutor(max_workers=1) as ahead:  # the next batch is prepared during the current step
         batch = ahead.submit(batches.batch, done)
-        while epochs < last and not trained.stop_training:
+        while epochs < last and not replica.stop_training:
             callbacks.on_epoch_begin(epochs)
-            trained.reset_metrics()
+            replica.reset_metrics()
             logs: dict[str, float] = {}
             for index in range(min(per_epoch * accumulate, phase.steps * accumulate - done)):
                 if schedule is not None:
@@ -263,18 +282,19 @@ def _fit(
                 callbacks.on_train_batch_begin(index)
                 done += 1
                 current, batch = batch.result(), ahead.submit(batches.batch, done)
-                logs = trained.train_on_batch(*current, return_dict=True)
+                logs = run.devices.train_on_batch(replica, current)
                 callbacks.on_train_batch_end(index, logs)
-                if trained.stop_training:
+                if replica.stop_training:
                     break
+            run.devices.collect(replica, trained)
             if done == phase.steps * accumulate:
                 _blend(run.model, progress.before, phase.blend)
             probabilities = None
             if len(labels["val"]):
                 with silenced():
-                    probabilities = forward(trained, inputs["val"])[0]
+                    probabilities = run.devices.of_first(forward(trained, inputs["val"])[0])
             logs = run.recorder.add(phase, done // accumulate, logs, probabilities, smoothing=plan.label_smoothing)
-            trained.stop_training = trained.stop_training or run.recorder.diverged
+            replica.stop_training = replica.stop_training or run.recorder.diverged
             callbacks.on_epoch_end(epochs, logs)
             epochs += 1
     callbacks.on_train_end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +15,12 @@ import numpy as np
 
 from strategies.data.dataset import SPLITS, ImageDataset
 from strategies.data.decoding import note_range
+from strategies.data.digests import weights_digest
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import Pixels
 from strategies.data.splits import split_dataset
 from strategies.data.value_range import with_range
+from strategies.display.progress import note, silenced
 from strategies.errors import DatasetError, PlanError
 from strategies.features.cache import default_cache
 from strategies.features.forward import forward
@@ -28,6 +31,7 @@ from strategies.plans.plan import Plan, check_class_names, check_plan
 from strategies.training.baseline import measure_baseline
 from strategies.training.calibration import fit_temperature
 from strategies.training.checkpoint import Checkpoint, State, assign, locked, variables
+from strategies.training.distribution import ONE_DEVICE, Devices, find_devices
 from strategies.training.metrics import evaluate_predictions
 from strategies.training.model import StagedModel, resolve_precision
 from strategies.training.phases import Decided, Progress, TrainingRun, run_phase, save_state
@@ -38,7 +42,6 @@ from strategies.training.run_files import REFIT, begin, can_continue, check_run,
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
 
-@usual_settings()
 def train(
     plan: Plan,
     data: Any,
@@ -48,6 +51,7 @@ def train(
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     optimizer: keras.optimizers.Optimizer | None = None,
+    data_parallel: bool = False,
     cache: bool = True,
     baseline: bool = True,
     on_phase_end: PhaseHook | None = None,
@@ -74,6 +78,11 @@ def train(
         optimizer: Your own optimizer, used in every phase that is trained by steps. Each phase gets a new copy of it:
             with its own learning rate for the stages with the highest rate in the plan, and with proportionally lower
             rates for the others. Default: the optimizer of the plan.
+        data_parallel: Whether all devices train together, each on an equal part of every batch: those of this process,
+            or of all processes that the environment variables of `keras.distribution.initialize` name. It needs the
+            JAX backend. The result is that of one device, except for rounding. Only the first process writes to the
+            run folder and calls `on_end`. Callbacks and `on_phase_end` are called in every process, and have to do the
+            same in each.
         cache: Whether features of the frozen part are kept on disk and read from there.
         baseline: Whether to fit a new head alone too, to measure the gain of the recipe over it.
         on_phase_end: Called as `on_phase_end(phase, model, weights_at_start)` at the end of each phase, before it
@@ -89,19 +98,24 @@ def train(
         OutputError: If the folder holds files and `overwrite` is false, if another process is writing to it, if the
             interrupted run had other images or another plan, or if the disk is full.
         PlanError: If the plan contradicts itself, if its classes are not those of the data, or if training diverged.
+        UserError: If `data_parallel` is true and the backend is not JAX, if the processes cannot be joined or have
+            different plans, if one of them ends, or if the devices cannot share a batch equally.
     """
     check_plan(plan)
-    folder = None if run is None else check_run(run, overwrite=overwrite, resume=resume)
-    if folder is not None:
-        make_folder(folder)
-    with locked(folder):
+    devices = find_devices() if data_parallel else ONE_DEVICE  # before Keras computes anything
+    if any(phase.solver != "logistic" for phase in plan.phases):
+        devices.check_batches(plan.batch_size)
+    with usual_settings(), silenced(not devices.is_first), devices.together(), ExitStack() as stack:
+        if data_parallel:
+            note(str(devices))
+        folder = Path(run) if run is not None and devices.is_first else None
+        devices.write(lambda: _claim(folder, stack, overwrite=overwrite, resume=resume))
         started = time.perf_counter()
         parts = _split(plan, data)
-        training = _prepare(plan, parts, folder, callbacks, optimizer, cache)
+        training = _prepare(plan, parts, folder, callbacks, optimizer, cache, devices)
         fresh = folder is None or not (resume and can_continue(folder))
-        state = None if fresh else training.checkpoint.read()
-        if folder is not None:
-            begin(folder, plan, fresh=fresh)
+        state = devices.state(lambda: None if fresh else training.checkpoint.read())
+        devices.write(lambda: None if folder is None else begin(folder, plan, fresh=fresh))
         untrained = training.staged.snapshot() if plan.refit else {}
         course = Course()
         if state is None or state.values["decided"] is None:
@@ -113,13 +127,24 @@ def train(
             training = _on_all_images(training, parts, decided, untrained)
             course = _run_phases(training, course, state, on_phase_end)
         result = _judge(training, plan, decided, parts["test"].names, course.trainable, started, baseline)
-        if folder is not None:
-            result.save(folder)
-        if on_end is not None:
-            on_end(result)
-        if folder is not None:
-            finish(folder)
+        devices.write(lambda: _save(result, folder, on_end))
     return result
+
+
+def _claim(folder: Path | None, stack: ExitStack, *, overwrite: bool, resume: bool) -> None:
+    """Checks a run folder, creates it, and locks it until the stack is left."""
+    if folder is not None:
+        make_folder(check_run(folder, overwrite=overwrite, resume=resume))
+        stack.enter_context(locked(folder))
+
+
+def _save(result: TrainingResult, folder: Path | None, on_end: Callable[[TrainingResult], None] | None) -> None:
+    if folder is not None:
+        result.save(folder)
+    if on_end is not None:
+        on_end(result)
+    if folder is not None:
+        finish(folder)
 
 
 def _split(plan: Plan, data: Any) -> dict[str, ImageDataset]:
@@ -146,12 +171,17 @@ def _prepare(
     callbacks: Sequence[keras.callbacks.Callback],
     optimizer: keras.optimizers.Optimizer | None,
     cache: bool,
+    devices: Devices,
 ) -> TrainingRun:
     """Seeds the random generators, builds the model, and collects what all phases share."""
     keras.utils.set_random_seed(plan.seed)
     pixels = {name: Pixels(part.items, plan.image_size) for name, part in parts.items()}
+    staged = StagedModel.build(plan, precision=resolve_precision(plan.precision))
+    devices.check_same(
+        lambda: plan.digest() + weights_digest([*(part.labels for part in parts.values()), *staged.snapshot().values()])
+    )
     return TrainingRun(
-        staged=StagedModel.build(plan, precision=resolve_precision(plan.precision)),
+        staged=staged,
         pixels=pixels,
         labels={name: part.labels for name, part in parts.items()},
         recorder=Recorder(plan.metric, parts["val"].labels),
@@ -159,6 +189,7 @@ def _prepare(
         optimizer=optimizer,
         cache=default_cache() if cache else None,
         checkpoint=Checkpoint(folder, _identity(plan, pixels, parts) if folder is not None else {}),
+        devices=devices,
     )
 
 
@@ -344,6 +375,6 @@ def _probabilities(finished: StagedModel, run: TrainingRun, part: str, descripti
     plan = run.plan
     cut = finished.cut(plan.phases[-1]) if len(plan.phases) == 1 else None
     if cut is None:
-        return forward(finished.model, run.pixels[part], description=description)[0]
+        return run.devices.of_first(forward(finished.model, run.pixels[part], description=description)[0])
     features = cut.features(run.pixels[part], cache=run.cache, precision="float32", description=description)
-    return forward(cut.trained, features, description=description)[0]
+    return run.devices.of_first(forward(cut.trained, features, description=description)[0])

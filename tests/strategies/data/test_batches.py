@@ -40,6 +40,16 @@ def test_weights_of_images_come_with_their_images():
     assert weights.tolist() == [1.0 if target == 0 else 3.0 for target in targets]
 
 
+def test_the_parts_of_a_batch_make_up_the_batch():
+    """Each process draws the augmentation of the whole batch, and takes its own rows."""
+    options = {"augmentation": {"horizontal_flip": True, "shift": 0.25}, "sample_weights": np.arange(10.0)}
+    whole, first, second = (_stream(**options, part=part) for part in ((0, 1), (0, 2), (1, 2)))
+    for number in range(3):
+        for entire, *parts in zip(whole.batch(number), first.batch(number), second.batch(number), strict=True):
+            assert len(parts[0]) == 2
+            assert (np.concatenate(parts) == entire).all()
+
+
 def test_views_are_augmented_copies_that_depend_on_their_seed_alone(photos):
     """One copy of each image, equal for equal seeds. Their cache key differs from that of the images."""
     pixels = Pixels(sorted((photos / "china").glob("*.png")), 32)
