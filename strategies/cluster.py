@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -325,7 +326,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def _quiet_context(data: Any) -> Any:
-    context = data.DataContext.get_current().copy()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # about Ray's own old settings
+        context = data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -35,10 +35,8 @@ def scan_images(
     Returns:
         For each image its statistics, or the reason why it cannot be read; in the order of `items`.
     """
-    # On a cluster, pixels stay with the workers.
-    measure = measure_image if is_on_ray() else partial(measure_image, pixel_cache=pixel_cache)
     if cache is None or not cache.max_bytes:
-        return list(map_images(measure, items, "Reading images"))
+        return _measured(items, pixel_cache)
     digests = list(map_images(_digest, items, "Reading files"))
     if pixel_cache is not None:
         pixel_cache.put_digests(items, digests)
@@ -51,9 +49,15 @@ def scan_images(
     arrays = cache.load(key)
     if arrays is not None:
         return _unpack(items, digests, arrays)
-    statistics = list(map_images(measure, items, "Reading images"))
+    statistics = _measured(items, pixel_cache)
     cache.store(key, _pack(statistics))
     return statistics
+
+
+def _measured(items: Sequence[Any], pixel_cache: PixelCache | None) -> list[ImageStatistics | UnreadableImage]:
+    # On a cluster, pixels stay with the workers.
+    measure = measure_image if is_on_ray() else partial(measure_image, pixel_cache=pixel_cache)
+    return list(map_images(measure, items, "Reading images"))
 
 
 def _digest(item: Any) -> bytes:
