@@ -1,9 +1,9 @@
 """Measures work on Ray: python benchmarks/cluster.py DATASET [--row equal] [--images 20000] [--workers 2]
 
-DATASET is a class folder. Each row runs in processes of its own, and prints what it measured. `equal`: profile, advice on
-every image and predictions, with and without Ray. `speed`: a frozen pass on one worker and on several. `memory`: the
-largest memory of this process's part for two numbers of images. `loss`: a worker is killed in the middle of a pass.
-`compare`: all four recipes side by side. Needs Ray and OpenVINO (`pip install '.[ray,openvino]'`).
+DATASET is a class folder. Each row runs in processes of its own, and prints what it measured. `equal`: profile, advice
+on every image and predictions, with and without Ray. `speed`: a frozen pass on one worker and on several. `memory`:
+the largest memory of the process that is started, for two numbers of images. `loss`: a worker is killed in the middle
+of a pass. `compare`: all four recipes side by side. Needs Ray and OpenVINO (`pip install '.[ray,openvino]'`).
 """
 
 import argparse

@@ -36,6 +36,7 @@ LONG = (
     "test_json_is_the_only_thing_on_stdout",
     "test_the_demo_trains_on_digits",
     "test_frozen_features_are_read_from_the_cache_the_second_time",
+    "test_the_advice_on_object_storage_is_that_of_the_folder",
 )
 # Fixtures that train that long: each test that uses them may be the one that waits.
 LONG_FIXTURES = {"runs", "comparison", "trained"}

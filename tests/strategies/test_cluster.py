@@ -15,14 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import advisor as advice
 import strategies
 from advisor.evidence.study import run_study
 from advisor.race import run_race
-from strategies.cluster import is_on_ray, map_images, map_parts, on_ray, run_all
+from strategies.cluster import is_on_ray, map_images, on_ray, run_all
 from strategies.data.decoding import decode_image
 from strategies.data.encoded import UnreadableImage
-from strategies.errors import UserError
 from strategies.networks.network import PretrainedNetwork
 
 REGION = "us-east-1"
@@ -81,34 +79,31 @@ def test_features_are_the_same_to_the_last_bit(cluster, sources, small_network, 
     assert not is_on_ray()
 
 
-def test_an_unreadable_image_is_named_as_without_a_cluster(cluster, photos, tmp_path):
-    """With its path as it was given, and the reason."""
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(next(photos.rglob("*.png")).read_bytes()[:500])
-    items = [*photos.rglob("*.png"), broken]
-    found = []
-    for ray in (None, "auto"):
-        with on_ray(ray), pytest.raises(UnreadableImage, match="truncated") as raised:
-            list(map_images(partial(decode_image, image_size=32), items, "Decoding"))
-        found.append((str(raised.value), raised.value.path, raised.value.reason))
-    assert found[0] == found[1]
-
-
-def test_the_advice_is_the_same(cluster, photos, tmp_path, pretrained_weights, monkeypatch):
-    """Every number of it; and what the workers measured is in the cache under the same keys as without a cluster."""
+def test_the_advice_on_object_storage_is_that_of_the_folder(
+    cluster, photos, tmp_path, pretrained_weights, monkeypatch, advisor
+):
+    """Every number; and what the workers read from S3 is in the cache under the same keys as without a cluster."""
+    s3fs = pytest.importorskip("s3fs")
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "photos" / "china" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    options = {"backbone": "MobileNetV2-0.35", "image_size": 96, "every_image": True, "max_unreadable": 0.1}
+    files = s3fs.S3FileSystem()
+    files.mkdir("bucket")
+    files.put(str(tmp_path / "photos"), "bucket/photos", recursive=True)
+    options = ["--backbone", "MobileNetV2-0.35", "--image-size", 96, "--every-image", "--max-unreadable", 0.1, "--json"]
     found, kept = [], []
-    for ray in (None, "auto"):
-        monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path / f"cache_{ray}"))
+    for name, source in (("alone", [tmp_path / "photos"]), ("together", ["s3://bucket/photos", "--ray", "auto"])):
+        monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path / name))
         monkeypatch.setattr("strategies.features.extractor._REMEMBERED", {})
-        found.append(advice.recommend(tmp_path / "photos", ray=ray, **options))
-        kept.append({path.name for path in (tmp_path / f"cache_{ray}").iterdir()})
-    alone, together = found
-    assert together.fingerprint() == alone.fingerprint()
-    assert together.plan == alone.plan
-    assert kept[0] == kept[1]
+        code, out, err = advisor("recommend", *source, *options)
+        assert code == 0
+        assert "secret-of-the-tester" not in out + err
+        advice = json.loads(out)
+        advice["fingerprint"]["profile"]["source"] = ""
+        found.append(advice)
+        kept.append({path.name for path in (tmp_path / name).iterdir()})
+    assert found[0]["fingerprint"]["profile"]["unreadable"][0]["path"] == "china/broken.png"
+    assert found[1] == found[0]
+    assert kept[1] == kept[0]
 
 
 def test_predictions_are_the_same(cluster, small_run, photos, tmp_path, advisor):
@@ -121,19 +116,6 @@ def test_predictions_are_the_same(cluster, small_run, photos, tmp_path, advisor)
     assert alone[0] == together[0] == 0
     assert together[1] == alone[1]
     assert "1 of 41 images cannot be read" in together[2]
-
-
-def test_images_in_object_storage_are_read_by_the_workers(cluster, photos, tmp_path, advisor):
-    """An S3 bucket gives the profile of the folder; the credentials come from the environment."""
-    s3fs = pytest.importorskip("s3fs")
-    files = s3fs.S3FileSystem()
-    files.mkdir("bucket")
-    files.put(str(photos), "bucket/photos", recursive=True)
-    expected = advice.profile_images(photos).to_dict()
-    code, out, err = advisor("profile", "s3://bucket/photos", "--ray", "auto", "--json")
-    assert code == 0
-    assert {**json.loads(out)["profile"], "source": ""} == {**expected, "source": ""}
-    assert "secret-of-the-tester" not in out + err
 
 
 def _plans(dataset, recipes=("head_only", "fine_tune_all", "retrain_all")):
@@ -190,16 +172,15 @@ def test_what_a_lost_worker_did_is_done_again(cluster, tmp_path):
     assert list(run_all(abs, [-1, -2])) == [(0, 1), (1, 2)]
 
 
-def test_an_error_of_a_worker_is_that_of_this_process(cluster):
-    """It has its own type and sentence."""
-
-    def refuse(_):
-        raise UserError("Expected something else.")
-
+def test_an_error_of_a_worker_is_that_of_this_process(cluster, photos, tmp_path):
+    """With its own type and sentence: an unreadable image has its path and the reason."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(next(photos.rglob("*.png")).read_bytes()[:500])
     with on_ray("auto"):
-        for work in (map_parts(refuse, [1, 2], ""), run_all(refuse, [1, 2])):
-            with pytest.raises(UserError, match=r"^Expected something else\.$"):
-                list(work)
+        for results in (map_images(decode_image, [broken], ""), run_all(decode_image, [broken])):
+            with pytest.raises(UnreadableImage, match="truncated") as raised:
+                list(results)
+            assert raised.value.path == str(broken)
 
 
 def test_a_killed_command_leaves_no_file(cluster, small_run, photos, tmp_path):
