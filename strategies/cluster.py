@@ -102,7 +102,12 @@ def _in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> list[An
 
 
 def map_parts(
-    function: Callable[[Sequence[Any]], Any], items: Sequence[Any], description: str, *, gpu: bool = False
+    function: Callable[[Sequence[Any]], Any],
+    items: Sequence[Any],
+    description: str,
+    *,
+    size: int | None = None,
+    gpu: bool = False,
 ) -> Iterator[Any]:
     """Calls a function with parts of the images on the workers of a cluster. Yields the results in order.
 
@@ -113,13 +118,14 @@ def map_parts(
         function: Function of a part of `items`. Each worker gets it once.
         items: As `ImageDataset.items` holds them. Files are read by the workers, which need access to them.
         description: Label of the progress bar.
+        size: Number of images in a part. Default: a multiple of `STEP` that keeps all workers busy, at most `MAX_PART`.
         gpu: Whether each worker takes a GPU, where the cluster has any.
     """
     import pyarrow
     import ray
 
     workers, resources = _workers(gpu)
-    size = _part_size(items, workers)
+    size = size or _part_size(items, workers)
     starts = range(0, len(items), size)
     data = _import_ray_data()
     rows = (pyarrow.table({"part": [ray.cloudpickle.dumps(list(items[start : start + size]))]}) for start in starts)

@@ -127,7 +127,8 @@ def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
     """Yields the probabilities of one part of the images after the other, from this process or from a cluster."""
     compute = partial(_predict_part, run.model, run.image_size, run.image_bits)
     if is_on_ray():
-        yield from map_parts(compute, items, "Predicting", gpu=True)
+        # The same parts, since an image that cannot be read shifts those behind it to other batches.
+        yield from map_parts(compute, items, "Predicting", size=PART, gpu=True)
         return
     for start in range(0, len(items), PART):
         part = items[start : start + PART]
