@@ -64,15 +64,16 @@ def on_ray(address: str | None = LOCAL) -> Iterator[None]:
         return
     ray = _import_ray()
     connected = ray.is_initialized()
-    if not connected:
-        _connect(ray, address)
-    token = _ACTIVE.set(True)
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
+    with _messages_on_stderr(ray):
         if not connected:
-            ray.shutdown()
+            _connect(ray, address)
+        token = _ACTIVE.set(True)
+        try:
+            yield
+        finally:
+            _ACTIVE.reset(token)
+            if not connected:
+                ray.shutdown()
 
 
 def is_on_ray() -> bool:
@@ -315,6 +316,18 @@ def _connect(ray: Any, address: str) -> None:
                 f"Expected 'local', 'auto' or the address of a Ray cluster. Received: {address!r} "
                 f"({in_a_sentence(error)}). Start a cluster with 'ray start --head', or use 'local'."
             ) from error
+
+
+@contextmanager
+def _messages_on_stderr(ray: Any) -> Iterator[None]:
+    """Ray prints on stdout that a worker was lost, where a command prints its result. It has no setting for that."""
+    module = ray._private.worker
+    real = module.print_to_stdstream
+    module.print_to_stdstream = lambda data, **options: real({**data, "is_err": True}, **options)
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = real
 
 
 @contextmanager

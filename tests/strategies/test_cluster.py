@@ -161,12 +161,13 @@ def _dying_once(mark):
     return square
 
 
-def test_what_a_lost_worker_did_is_done_again(cluster, tmp_path):
-    """With the same results, in the same order for images; a function without a cluster is the plain loop."""
+def test_what_a_lost_worker_did_is_done_again(cluster, tmp_path, capsys):
+    """With the same results, in the same order for images; what Ray says about it is not on stdout."""
     numbers, expected = list(range(300)), [number**2 for number in range(300)]
     with on_ray("auto"):
         assert list(map_images(_dying_once(tmp_path / "images"), numbers, "")) == expected
         assert dict(run_all(_dying_once(tmp_path / "tasks"), numbers[30:50])) == dict(enumerate(expected[30:50]))
+    assert capsys.readouterr().out == ""
     assert (tmp_path / "images").exists()
     assert (tmp_path / "tasks").exists()
     assert list(run_all(abs, [-1, -2])) == [(0, 1), (1, 2)]
