@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,13 @@ from advisor.results import (
     metrics_of,
     read_results,
 )
+from strategies.cluster import on_ray, run_all
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset, with_groups
 from strategies.display.progress import note
 from strategies.errors import UserError
+from strategies.networks.backbones import Backbone, get_backbone, know_backbone
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
 from strategies.plans.plan import Plan
@@ -90,6 +93,7 @@ def compare_recipes(
     cache: bool = True,
     minutes: float | None = None,
     out: str | Path | None = None,
+    ray: str | None = None,
     **columns: Any,
 ) -> Comparison:
     """Trains all four recipes on your images and tells what following the advice costs or gains.
@@ -111,6 +115,9 @@ def compare_recipes(
         out: CSV file to which one row per recipe is appended as soon as it is trained, in the format of the study. A
             shortened recipe is named as a variant: `retrain_all:budget0.25`. If an interrupted comparison is started
             again, rows that the file has already are not appended again.
+        ray: The Ray cluster whose workers measure the images and train the recipes side by side: `"local"`, `"auto"` or
+            an address; see `strategies.on_ray`. The times of the recipes are then those of trainings that share a
+            machine. `minutes` counts the time of all trainings, as if they followed each other. Default: none.
         **columns: As in `recommend`.
 
     Returns:
@@ -132,27 +139,34 @@ def compare_recipes(
     results = None if out is None else Path(out)
     if results is not None:
         check_results(results)
-    network = choose_network(backbone, weights).network
-    listed = load_dataset(source, **columns)
-    share = 1.0
-    if minutes is not None:
-        network = network.at(image_size or fitting_size(network, listed.items))
-        share = _fit(with_groups(listed, group_by), network, seed, minutes)
-    advice = recommend(
-        listed,
-        backbone=backbone,
-        weights=weights,
-        image_size=image_size,
-        seed=seed,
-        max_unreadable=max_unreadable,
-        group_by=group_by,
-        every_image=True,
-        cache=cache,
-    )
+    with on_ray(ray):
+        network = choose_network(backbone, weights).network
+        listed = load_dataset(source, **columns)
+        share = 1.0
+        if minutes is not None:
+            network = network.at(image_size or fitting_size(network, listed.items))
+            share = _fit(with_groups(listed, group_by), network, seed, minutes)
+        advice = recommend(
+            listed,
+            backbone=backbone,
+            weights=weights,
+            image_size=image_size,
+            seed=seed,
+            max_unreadable=max_unreadable,
+            group_by=group_by,
+            every_image=True,
+            cache=cache,
+        )
+        return Comparison(advice=advice, outcomes=_outcomes(advice, share, results))
+
+
+def _outcomes(advice: Recommendation, share: float, results: Path | None) -> tuple[Outcome, ...]:
+    """Trains every recipe, and appends the row of each to the file of results as soon as it is trained."""
     plan, data, curve = advice.plan, advice.dataset, advice.depth_curve
-    score = advice.similarity.score
     plans = [
-        plan if name == plan.recipe else plan_for(name, plan.network, data, curve, similarity=score, seed=seed)
+        plan
+        if name == plan.recipe
+        else plan_for(name, plan.network, data, curve, similarity=advice.similarity.score, seed=plan.seed)
         for name in RECIPES
     ]
     keys = [_key(advice, candidate, share) for candidate in plans]
@@ -160,15 +174,23 @@ def compare_recipes(
         check_results(results, keys)
     num_images = sum(part != "test" for part in data.split or ())
     fingerprint = make_fingerprint(advice.profile, advice.similarity, curve)
-    outcomes = []
-    for key, candidate in zip(keys, plans, strict=True):
-        outcome = _carry_out(candidate, share, advice)
-        outcomes.append(outcome)
+    found: dict[int, Outcome] = {}
+    carry_out = partial(_carry_out, share, data, get_backbone(plan.backbone))
+    for number, outcome in run_all(carry_out, _noted(plans, share), at_once=len(plans)):
+        found[number] = outcome
         if results is not None:  # at once, so that an interruption loses one training at most
-            row = make_row(key, outcome.metrics, num_images=num_images, fingerprint=fingerprint)
-            if tuple(map(str, key)) not in known_keys(read_results(results)):
+            row = make_row(keys[number], outcome.metrics, num_images=num_images, fingerprint=fingerprint)
+            if tuple(map(str, keys[number])) not in known_keys(read_results(results)):
                 append_rows(results, [row])
-    return Comparison(advice=advice, outcomes=tuple(outcomes))
+    return tuple(found[number] for number in range(len(plans)))
+
+
+def _noted(plans: Iterable[Plan], share: float) -> Iterator[Plan]:
+    """Yields the plans, and says which one is about to be trained."""
+    for plan in plans:
+        part = _share_of(plan, share)
+        note(f"Training {plan.recipe}" + ("" if part == 1 else f", {part:.0%} of its steps"))
+        yield plan
 
 
 def fit_budget(costs: Sequence[PlanCost], minutes: float, *, untimed: int = 0) -> float:
@@ -212,12 +234,12 @@ def _fit(listed: ImageDataset, network: PretrainedNetwork, seed: int, minutes: f
     return share
 
 
-def _carry_out(plan: Plan, share: float, advice: Recommendation) -> Outcome:
+def _carry_out(share: float, data: ImageDataset, backbone: Backbone, plan: Plan) -> Outcome:
     from strategies.training.trainer import train
 
+    know_backbone(backbone)
     share = _share_of(plan, share)
-    note(f"Training {plan.recipe}" + ("" if share == 1 else f", {share:.0%} of its steps"))
-    data, short = advice.dataset, with_budget(plan, share)
+    short = with_budget(plan, share)
     result = train(short, data, cache=False, baseline=False)
     truth = data.labels[np.array(data.split) == "test"]
     return Outcome(

@@ -6,16 +6,19 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from advisor.measure.profile import clusters
+from strategies.cluster import map_images, run_all
 from strategies.data.dataset import ImageDataset
 from strategies.data.digests import content_digest
 from strategies.data.splits import components, group_links, split_dataset
 from strategies.display.progress import note
 from strategies.errors import DatasetError, PlanError, UserError, few
+from strategies.networks.backbones import Backbone, get_backbone, know_backbone
 from strategies.plans.plan import Plan, check_class_names
 from strategies.plans.planning import SHARES, with_budget
 from strategies.training.metrics import paired_difference
@@ -174,7 +177,7 @@ def run_race(dataset: ImageDataset, plans: Sequence[Plan], *, limit: float = 0.5
     _check(dataset, plans, limit)
     started = time.perf_counter()
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test"))
-    copies = clusters([content_digest(item) for item in learning.items])
+    copies = clusters(list(map_images(content_digest, learning.items, "Reading files")))
     units = np.array(components(len(learning), [*copies, *group_links(learning)]))
     seed, advised = plans[0].seed, plans[0].recipe
     folds = _folds(learning, units, seed)
@@ -187,9 +190,10 @@ def run_race(dataset: ImageDataset, plans: Sequence[Plan], *, limit: float = 0.5
         split[held] = "test"
         # The trainer judges each phase by validation images, which it takes from those not held out.
         fold = split_dataset(replace(learning, split=tuple(split.tolist())), seed=seed, duplicates=copies)
-        for name in standing:
-            note(f"Race, round {number} of {len(folds)}: {name}")
-            correct[name][held] = _predict(short[name], fold, cache) == learning.labels[held]
+        predict = partial(_predict, fold, get_backbone(plans[0].backbone), cache)
+        racing = [short[name] for name in standing]
+        for index, predicted in run_all(predict, _noted(racing, number, len(folds)), at_once=len(racing)):
+            correct[standing[index]][held] = predicted == learning.labels[held]
         seen = np.concatenate([seen, held])
         accuracy = {name: float(correct[name][held].mean()) for name in standing}
         dropped = None
@@ -294,9 +298,17 @@ def _check(dataset: ImageDataset, plans: Sequence[Plan], limit: float) -> None:
         )
 
 
-def _predict(plan: Plan, fold: ImageDataset, cache: bool) -> np.ndarray:
+def _noted(plans: Sequence[Plan], number: int, num_rounds: int) -> Iterator[Plan]:
+    """Yields the plans of a round, and says which one is about to be trained."""
+    for plan in plans:
+        note(f"Race, round {number} of {num_rounds}: {plan.recipe}")
+        yield plan
+
+
+def _predict(fold: ImageDataset, backbone: Backbone, cache: bool, plan: Plan) -> np.ndarray:
     from strategies.training.trainer import train
 
+    know_backbone(backbone)
     return train(plan, fold, cache=cache, baseline=False).predicted
 
 

@@ -22,6 +22,7 @@ from advisor.report.files import save_advice, save_training
 from advisor.report.html import advice_fragment
 from advisor.report.text import summarize
 from advisor.rules import Facts, textbook_answers
+from strategies.cluster import on_ray
 from strategies.data.dataset import SPLITS, ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.splits import with_groups
@@ -131,6 +132,7 @@ def recommend(
     group_by: str | None = None,
     every_image: bool = False,
     cache: bool = True,
+    ray: str | None = None,
     **columns: Any,
 ) -> Recommendation:
     """Measures your labeled images and recommends one of the four transfer-learning recipes.
@@ -162,6 +164,8 @@ def recommend(
         every_image: Whether all images are checked, as 'advisor train' does. Otherwise, above 20,000 images, a random
             sample of 20,000 with every class in it is checked. All images count toward the size in either case.
         cache: Whether frozen features are cached on disk.
+        ray: The Ray cluster whose workers read and measure the images, and train the recipes of a race side by side:
+            `"local"`, `"auto"` or an address; see `strategies.on_ray`. Default: none.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`, `encoding`; for
             folders: `follow_links`.
 
@@ -182,41 +186,46 @@ def recommend(
     get_preference(prefer)
     if recipe is not None:
         get_recipe(recipe)
-    choice = choose_network(backbone, weights)
-    dataset = with_groups(load_dataset(source, **columns), group_by)
-    network = choice.network.at(image_size or fitting_size(choice.network, dataset.items))
-    measured = measure(dataset, network, seed=seed, max_unreadable=max_unreadable, every_image=every_image, cache=cache)
-    facts, plans = facts_of(measured), _plans(measured, seed)
-    feature_cache = default_cache() if cache else None
-    if race or timed:
-        start_keras()
-    expected = expect(facts)
-    costs = _costs(plans, measured.dataset, timed=timed, cache=feature_cache)
-    decision = decide(facts, expected, _typical_seconds(plans, measured.dataset, feature_cache), prefer)
-    result = None
-    if race:
-        result = run_race(measured.dataset, [plans[name] for name in plausible(expected, decision.recipe)], cache=cache)
-        decision = after_race(decision, result, expected)
-    plan = plans[recipe or decision.recipe]
-    advice = Recommendation(
-        plan=replace(plan, parameters=count_parameters(plan, feature_cache)),
-        recipe=decision.recipe,
-        prefer=prefer,
-        answers=textbook_answers(facts),
-        expected=expected,
-        costs=costs,
-        confidence=decision.confidence,
-        runner_up=decision.runner_up,
-        cheapest=decision.cheapest,
-        because=decision.because,
-        cautions=find_cautions(_caution_facts(measured, facts, choice.note), measured.profile.findings),
-        profile=measured.profile,
-        similarity=measured.similarity,
-        depth_curve=measured.depth_curve,
-        race=result,
-        dataset=measured.dataset,
-    )
-    return replace(advice, plan=replace(advice.plan, advice=advice.decision()))
+    with on_ray(ray):
+        choice = choose_network(backbone, weights)
+        dataset = with_groups(load_dataset(source, **columns), group_by)
+        network = choice.network.at(image_size or fitting_size(choice.network, dataset.items))
+        measured = measure(
+            dataset, network, seed=seed, max_unreadable=max_unreadable, every_image=every_image, cache=cache
+        )
+        facts, plans = facts_of(measured), _plans(measured, seed)
+        feature_cache = default_cache() if cache else None
+        if race or timed:
+            start_keras()
+        expected = expect(facts)
+        costs = _costs(plans, measured.dataset, timed=timed, cache=feature_cache)
+        decision = decide(facts, expected, _typical_seconds(plans, measured.dataset, feature_cache), prefer)
+        result = None
+        if race:
+            result = run_race(
+                measured.dataset, [plans[name] for name in plausible(expected, decision.recipe)], cache=cache
+            )
+            decision = after_race(decision, result, expected)
+        plan = plans[recipe or decision.recipe]
+        advice = Recommendation(
+            plan=replace(plan, parameters=count_parameters(plan, feature_cache)),
+            recipe=decision.recipe,
+            prefer=prefer,
+            answers=textbook_answers(facts),
+            expected=expected,
+            costs=costs,
+            confidence=decision.confidence,
+            runner_up=decision.runner_up,
+            cheapest=decision.cheapest,
+            because=decision.because,
+            cautions=find_cautions(_caution_facts(measured, facts, choice.note), measured.profile.findings),
+            profile=measured.profile,
+            similarity=measured.similarity,
+            depth_curve=measured.depth_curve,
+            race=result,
+            dataset=measured.dataset,
+        )
+        return replace(advice, plan=replace(advice.plan, advice=advice.decision()))
 
 
 def facts_of(measured: Measurements) -> Facts:

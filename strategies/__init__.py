@@ -21,6 +21,7 @@ _EXPORTS = {
     "gradcam": "strategies.runs.heatmaps",
     "load_dataset": "strategies.data.loading",
     "make_plan": "strategies.plans.planning",
+    "on_ray": "strategies.cluster",
     "overlay": "strategies.runs.heatmaps",
     "predict": "strategies.runs.prediction",
     "read_plan": "strategies.plans.plan",

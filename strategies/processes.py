@@ -1,4 +1,4 @@
-"""Starts Python in a new process. It runs no code from the current folder, and it ends when this process ends."""
+"""Starts Python in a new process, which runs no code from the current folder; and the cores that a process may use."""
 
 from __future__ import annotations
 
@@ -12,6 +12,27 @@ from subprocess import PIPE
 from typing import IO, Any
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+
+
+class _Share:
+    """The cores that this process may use; `None` for all of the machine."""
+
+    cores: int | None = None
+
+
+def num_cores() -> int:
+    """Returns how many cores this process may use: those of the machine, or the share of a worker of a cluster."""
+    return _Share.cores or os.cpu_count() or 1
+
+
+def limited_cores() -> int | None:
+    """Returns the share of a worker of a cluster; `None` where a process may use every core."""
+    return _Share.cores
+
+
+def limit_cores(number: int) -> None:
+    """Gives this process, a worker of a cluster, a share of the cores."""
+    _Share.cores = number
 
 
 def start_python(

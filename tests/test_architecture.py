@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-HEAVY = {"tensorflow", "keras", "sklearn", "pandas", "torch", "jax", "matplotlib", "pyarrow", "fsspec", "datasets"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "sklearn",
+    "pandas",
+    "torch",
+    "jax",
+    "matplotlib",
+    "pyarrow",
+    "fsspec",
+    "datasets",
+    "ray",
+}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +71,7 @@ WINGS = (
     "strategies.features",
     "strategies.networks",
     "strategies.data",
+    "strategies.cluster",
     "strategies.display",
     "strategies.recipes",
     "strategies.files",

@@ -17,6 +17,7 @@ from advisor.cli.options import (
     OutputOptions,
     Overwrite,
     Prefer,
+    RayAddress,
     Seed,
     with_options,
 )
@@ -43,7 +44,11 @@ def recommend(
     overwrite: Overwrite = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
+    every_image: Annotated[
+        bool, typer.Option("--every-image", help="Check all images, also where there are more than 20,000.")
+    ] = False,
     cache: Cache = True,
+    ray: RayAddress = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print all numbers, the freeze map and all cautions.")
     ] = False,
@@ -75,7 +80,9 @@ def recommend(
         seed=seed,
         max_unreadable=max_unreadable,
         group_by=group_by,
+        every_image=every_image,
         cache=cache,
+        ray=ray,
     )
     if out is not None:
         advice.save(out, overwrite=overwrite, command=typed_command())
@@ -103,6 +110,7 @@ def compare(
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
+    ray: RayAddress = None,
     *,
     output: OutputOptions,
 ) -> None:
@@ -135,6 +143,7 @@ def compare(
         max_unreadable=max_unreadable,
         group_by=group_by,
         cache=cache,
+        ray=ray,
         minutes=minutes,
         out=out,
     )

@@ -12,6 +12,7 @@ from advisor.cli.options import (
     ImageOptions,
     MaxUnreadable,
     OutputOptions,
+    RayAddress,
     Seed,
     with_options,
 )
@@ -25,6 +26,7 @@ def profile(
     seed: Seed = 0,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
+    ray: RayAddress = None,
     *,
     output: OutputOptions,
 ) -> None:
@@ -33,7 +35,7 @@ def profile(
     from advisor.report.terminal import show
     from advisor.report.text import profile_parts
 
-    found = profile_images(images.load(), seed=seed, max_unreadable=max_unreadable, group_by=group_by)
+    found = profile_images(images.load(), seed=seed, max_unreadable=max_unreadable, group_by=group_by, ray=ray)
     if output.as_json:
         print_json({"profile": found.to_dict()})
     else:
@@ -52,6 +54,7 @@ def check(
         str | None, typer.Option(help="New CSV file for the suspects, with the columns path, finding and detail.")
     ] = None,
     cache: Cache = True,
+    ray: RayAddress = None,
     *,
     output: OutputOptions,
 ) -> None:
@@ -69,7 +72,7 @@ def check(
 
     if out is not None:
         check_new_file(out)
-    found = check_images(images.load(), group_by=group_by, seed=seed, cache=cache)
+    found = check_images(images.load(), group_by=group_by, seed=seed, cache=cache, ray=ray)
     if out is not None:
         save_suspects(found.findings, out)
         note(f"Wrote {sum(len(finding.suspects) for finding in found.findings):,} suspects to {out}")

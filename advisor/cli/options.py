@@ -48,6 +48,15 @@ GroupBy = Annotated[
     ),
 ]
 MaxUnreadable = Annotated[float, typer.Option(help="Largest share of files that may be unreadable.", min=0, max=1)]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Let the workers of a Ray cluster do the work: 'local' for the cores of this machine, 'auto', or the "
+        "address of a cluster.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, and nothing else.")]
 
 

@@ -10,8 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from advisor.cli.options import AsJson, ImageOptions, MaxUnreadable, Out, OutputOptions, Overwrite, Run, with_options
+from advisor.cli.options import (
+    AsJson,
+    ImageOptions,
+    MaxUnreadable,
+    Out,
+    OutputOptions,
+    Overwrite,
+    RayAddress,
+    Run,
+    with_options,
+)
 from advisor.cli.output import print_json, takes_unicode
+from strategies.cluster import on_ray
 from strategies.display.progress import note
 from strategies.errors import UserError, few
 from strategies.networks.backend import start_keras
@@ -78,6 +89,7 @@ def predict(
         str | None,
         typer.Option(help="New file to write to instead of stdout. Its suffix, .csv or .json, sets the format."),
     ] = None,
+    ray: RayAddress = None,
 ) -> None:
     """Predict the class of images with a trained model, as a table, CSV or JSON."""
     from advisor.report import predictions
@@ -91,6 +103,7 @@ def predict(
     paths = find_images(images)
     suffix = "" if out is None else Path(out).suffix.lower()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(on_ray(ray))
         stream = sys.stdout if out is None else stack.enter_context(new_file(out))
         start_keras()
         unreadable: list[str] = []

@@ -12,6 +12,7 @@ from typing import Any
 from advisor.evidence.study import DEFAULT_METHODS, run_study
 from advisor.evidence.tables import compare_methods, methods_table, score_tables
 from advisor.results import read_results
+from strategies.cluster import on_ray
 from strategies.errors import UserError
 from strategies.files import write_text
 from strategies.networks.network import PretrainedNetwork
@@ -31,6 +32,7 @@ def main() -> None:
     cells.add_argument("--weights", default="imagenet")
     cells.add_argument("--image-size", type=int, default=96)
     cells.add_argument("--budget-minutes", type=float)
+    cells.add_argument("--ray", metavar="ADDRESS", help="run on the workers of a Ray cluster: 'local' for this machine")
     run = commands.add_parser(
         "run", parents=[cells], help="run what is missing, and append a row for each finished run"
     )
@@ -74,7 +76,8 @@ def main() -> None:
     ruler.add_argument("--image-size", type=int, default=128)
     given = parser.parse_args()
     try:
-        COMMANDS[given.command](given)
+        with on_ray(getattr(given, "ray", None)):
+            COMMANDS[given.command](given)
     except UserError as error:
         print(f"advisor-evidence: {error}", file=sys.stderr)
         sys.exit(2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,6 +17,7 @@ from advisor.evidence.study import choose_datasets, draw, measure_images, planne
 from advisor.race import Race, run_race
 from advisor.recommendation import plan_for
 from advisor.results import KEY, append_rows, known_keys, read_results
+from strategies.cluster import run_all
 from strategies.data.dataset import ImageDataset
 from strategies.errors import DatasetError
 from strategies.networks.network import PretrainedNetwork
@@ -70,22 +72,26 @@ def run_races(
     done = known_keys(read_results(out), CELL)
     studied = None if rows is None else known_keys(rows, CELL)
     started, count = clock(), 0
-    for dataset, size, seed, _ in planned_runs(chosen, sizes, seeds, ("race",)):
-        if budget_minutes is not None and clock() - started > budget_minutes * 60:
-            break
-        cell = (dataset, size, str(seed), network.backbone, str(network.image_size))
-        if cell in done or (studied is not None and cell not in studied):
+    cells: list[tuple[str, ...]] = []  # those that were started, in the order of their numbers
+
+    def missing() -> Iterator[tuple[ImageDataset, int]]:
+        for dataset, size, seed, _ in planned_runs(chosen, sizes, seeds, ("race",)):
+            if budget_minutes is not None and clock() - started > budget_minutes * 60:
+                return
+            cell = (dataset, size, str(seed), network.backbone, str(network.image_size))
+            if cell in done or (studied is not None and cell not in studied):
+                continue
+            data = draw(chosen[dataset], None if size == "full" else int(size), seed)
+            if data is not None:
+                print(f"{dataset}, {size} images, seed {seed}: race", file=sys.stderr, flush=True)
+                cells.append(cell)
+                yield data, seed
+
+    for number, race in run_all(partial(_race, network, limit), missing()):
+        if isinstance(race, DatasetError):  # a class with a single image
+            print(f"left out: {race}", file=sys.stderr)
             continue
-        data = draw(chosen[dataset], None if size == "full" else int(size), seed)
-        if data is None:
-            continue
-        print(f"{dataset}, {size} images, seed {seed}: race", file=sys.stderr, flush=True)
-        try:
-            race = _race(data, network, seed, limit)
-        except DatasetError as error:  # a class with a single image
-            print(f"left out: {error}", file=sys.stderr)
-            continue
-        append_rows(out, [_row(cell, race)], COLUMNS)
+        append_rows(out, [_row(cells[number], race)], COLUMNS)
         count += 1
     return count
 
@@ -126,10 +132,16 @@ def _median_seconds(cells: Sequence[StudyCell], network: str) -> float:
     return median(row[ADVISED] for cell in cells if cell.backbone == network for row in cell.seconds.values())
 
 
-def _race(data: ImageDataset, network: PretrainedNetwork, seed: int, limit: float) -> Race:
-    measured = measure_images(data, network, seed)
-    plans = [plan_for(name, network, data, measured.curve, similarity=measured.similarity, seed=seed) for name in ORDER]
-    return run_race(data, plans, limit=limit)
+def _race(network: PretrainedNetwork, limit: float, task: tuple[ImageDataset, int]) -> Race | DatasetError:
+    data, seed = task
+    try:
+        measured = measure_images(data, network, seed)
+        plans = [
+            plan_for(name, network, data, measured.curve, similarity=measured.similarity, seed=seed) for name in ORDER
+        ]
+        return run_race(data, plans, limit=limit)
+    except DatasetError as error:
+        return error
 
 
 def _row(cell: Sequence[str], race: Race) -> dict[str, Any]:

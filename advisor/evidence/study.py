@@ -6,8 +6,8 @@ import csv
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from advisor.measure.profile import profile_dataset
 from advisor.measure.similarity import measure_similarity
 from advisor.recommendation import plan_for
 from advisor.results import VARIANT, append_rows, known_keys, make_fingerprint, make_row, metrics_of, read_results
+from strategies.cluster import run_all
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.splits import split_dataset, with_groups
@@ -146,6 +147,41 @@ def measure_images(data: ImageDataset, network: PretrainedNetwork, seed: int) ->
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell of the study: the images that are drawn for one dataset, size and seed, `None` if it has too few."""
+
+    folder: Path
+    dataset: str
+    size: str
+    seed: int
+    network: PretrainedNetwork
+    data: ImageDataset | None = field(compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One method on one cell, and the key of its row."""
+
+    key: tuple[str, ...]
+    cell: Cell
+    method: str
+
+
+def carry_out(run: Run) -> dict[str, Any]:
+    """Carries out a run and returns its row. The cell is measured once for the runs that follow each other."""
+    measured = _measured(run.cell)
+    metrics = run_method(run.method, measured, run.cell.network, run.cell.seed)
+    num_images = sum(name != "test" for name in measured.data.split or ())
+    return make_row(run.key, metrics, num_images=num_images, fingerprint=measured.fingerprint)
+
+
+@lru_cache(maxsize=1)
+def _measured(cell: Cell) -> MeasuredImages:
+    assert cell.data is not None
+    return measure_images(cell.data, cell.network, cell.seed)
+
+
 def run_method(name: str, cell: MeasuredImages, network: PretrainedNetwork, seed: int) -> dict[str, Any]:
     """Runs one recipe or baseline on one cell and returns its metrics."""
     if name in BASELINES:
@@ -221,23 +257,27 @@ def run_study(
     done = known_keys(read_results(out))
     places: dict[tuple[str, str, int], int] = {}
     started, count = clock(), 0
-    cell: MeasuredImages | None = None
-    place: tuple[str, str, int] | None = None
-    for dataset, size, seed, method in planned_runs(chosen, sizes, seeds, methods):
-        if budget_minutes is not None and clock() - started > budget_minutes * 60:
-            break
-        key = (dataset, size, str(seed), network.backbone, str(network.image_size), method)
-        in_part = places.setdefault((dataset, size, seed), len(places)) % part[1] == part[0] - 1
-        if key in done or not in_part:
-            continue
-        if place != (dataset, size, seed):
-            place, data = (dataset, size, seed), draw(chosen[dataset], None if size == "full" else int(size), seed)
-            cell = None if data is None else measure_images(data, network, seed)
-        if cell is None:
-            continue
-        print(f"{dataset}, {size} images, seed {seed}: {method}", file=sys.stderr, flush=True)
-        metrics = run_method(method, cell, network, seed)
-        num_images = sum(name != "test" for name in cell.data.split or ())
-        append_rows(out, [make_row(key, metrics, num_images=num_images, fingerprint=cell.fingerprint)])
-        count += 1
+
+    def missing() -> Iterator[Run]:
+        cell: Cell | None = None
+        for dataset, size, seed, method in planned_runs(chosen, sizes, seeds, methods):
+            if budget_minutes is not None and clock() - started > budget_minutes * 60:
+                return
+            key = (dataset, size, str(seed), network.backbone, str(network.image_size), method)
+            in_part = places.setdefault((dataset, size, seed), len(places)) % part[1] == part[0] - 1
+            if key in done or not in_part:
+                continue
+            if cell is None or (cell.dataset, cell.size, cell.seed) != (dataset, size, seed):
+                data = draw(chosen[dataset], None if size == "full" else int(size), seed)
+                cell = Cell(folder=folder, dataset=dataset, size=size, seed=seed, network=network, data=data)
+            if cell.data is not None:
+                print(f"{dataset}, {size} images, seed {seed}: {method}", file=sys.stderr, flush=True)
+                yield Run(key=key, cell=cell, method=method)
+
+    try:
+        for _, row in run_all(carry_out, missing()):
+            append_rows(out, [row])
+            count += 1
+    finally:
+        _measured.cache_clear()
     return count

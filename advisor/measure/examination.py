@@ -13,6 +13,7 @@ from advisor.measure.sampling import sample
 from advisor.measure.similarity import default_ruler
 from advisor.quality.checks import CHECKS, Finding, Suspect, make_finding
 from advisor.quality.features import label_mistakes, lookalikes, split_gap
+from strategies.cluster import on_ray
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import PixelCache
@@ -98,7 +99,13 @@ def _findings(probed: Probe, seed: int) -> list[Finding]:
 
 
 def check_images(
-    source: Any, *, group_by: str | None = None, seed: int = 0, cache: bool = True, **columns: Any
+    source: Any,
+    *,
+    group_by: str | None = None,
+    seed: int = 0,
+    cache: bool = True,
+    ray: str | None = None,
+    **columns: Any,
 ) -> DatasetProfile:
     """Checks the quality of a dataset: copies, leaks, unusual images, likely wrong labels.
 
@@ -111,6 +118,7 @@ def check_images(
         group_by: As in `advisor.recommend`.
         seed: Seed of the split and of the samples.
         cache: Whether frozen features are cached on disk.
+        ray: As in `advisor.recommend`.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`, `encoding`; for
             folders: `follow_links`.
 
@@ -126,16 +134,17 @@ def check_images(
         >>> [(finding.code, finding.count) for finding in profile.findings]  # doctest: +SKIP
         [('near_copies', 12), ('label_mistakes', 3)]
     """
-    dataset = with_groups(load_dataset(source, **columns), group_by)
-    profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0, cache=cache)
-    extractor = stage_extractor(default_ruler(), cache=default_cache() if cache else None)
-    checked, _ = examine(
-        profile,
-        dataset,
-        extractor,
-        max_images=MAX_CHECKED,
-        max_tested=MAX_CHECKED,
-        seed=seed,
-        every_stage=False,
-    )
-    return checked
+    with on_ray(ray):
+        dataset = with_groups(load_dataset(source, **columns), group_by)
+        profile, dataset = profile_dataset(dataset, seed=seed, max_unreadable=1.0, cache=cache)
+        extractor = stage_extractor(default_ruler(), cache=default_cache() if cache else None)
+        checked, _ = examine(
+            profile,
+            dataset,
+            extractor,
+            max_images=MAX_CHECKED,
+            max_tested=MAX_CHECKED,
+            seed=seed,
+            every_stage=False,
+        )
+        return checked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from strategies.features.extractor import FeatureExtractor
 from strategies.networks.backbones import get_backbone, resolve_weights
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import native_size
+from strategies.processes import num_cores
 
 MAX_IMAGES = 1_000
 
@@ -177,7 +177,7 @@ def probe(
     found = {}
     held = np.sort(np.concatenate([part for _, part in folds])) if folds else np.array([], dtype=int)
     if folds:
-        with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        with one_thread(), ThreadPoolExecutor(num_cores()) as pool:
             results = pool.map(lambda stage: cross_validate(features[stage], images.labels, folds), reversed(judged))
             found = dict(zip(judged, reversed(list(results)), strict=True))  # the widest stage takes longest: first
     return Probe(

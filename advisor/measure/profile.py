@@ -16,6 +16,7 @@ from advisor.quality.checks import CHECK_OF, Finding, Suspect, make_finding
 from advisor.quality.image_statistics import ImageStatistics
 from advisor.quality.scan import scan_images
 from advisor.quality.suspects import copy_suspects, near_links, nested_suspects, picture_suspects
+from strategies.cluster import on_ray
 from strategies.data.dataset import SPLITS, ImageDataset, check_classes, check_unreadable, few_unreadable
 from strategies.data.encoded import UnreadableImage
 from strategies.data.loading import load_dataset
@@ -107,7 +108,13 @@ class DatasetProfile:
 
 
 def profile_images(
-    source: Any, *, seed: int = 0, max_unreadable: float = 0.05, group_by: str | None = None, **columns: Any
+    source: Any,
+    *,
+    seed: int = 0,
+    max_unreadable: float = 0.05,
+    group_by: str | None = None,
+    ray: str | None = None,
+    **columns: Any,
 ) -> DatasetProfile:
     """Reads every image once and reports the size, balance, resolution and quality of the dataset.
 
@@ -118,6 +125,7 @@ def profile_images(
         seed: Seed of the split.
         max_unreadable: Largest share of files that may be unreadable.
         group_by: As in `advisor.recommend`.
+        ray: As in `advisor.recommend`.
         **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`, `encoding`; for
             folders: `follow_links`.
 
@@ -134,8 +142,9 @@ def profile_images(
         >>> profile.num_images, profile.images_per_class, profile.images_per_split
         (20, {'cat': 10, 'dog': 10}, {'train': 12, 'val': 4, 'test': 4})
     """
-    dataset = with_groups(load_dataset(source, **columns), group_by)
-    return profile_dataset(dataset, seed=seed, max_unreadable=max_unreadable)[0]
+    with on_ray(ray):
+        dataset = with_groups(load_dataset(source, **columns), group_by)
+        return profile_dataset(dataset, seed=seed, max_unreadable=max_unreadable)[0]
 
 
 def profile_dataset(

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from advisor.quality.image_statistics import MEASURED_SIZE, ImageStatistics, measure_image
+from strategies.cluster import is_on_ray, map_images
 from strategies.data.decoding import PIXELS_VERSION
 from strategies.data.digests import content_digest
 from strategies.data.encoded import Encoded, UnreadableImage
 from strategies.data.pixels import PixelCache
-from strategies.display.progress import track
 from strategies.features.cache import FeatureCache, make_key
 
 STATISTICS_VERSION = 3  # to be raised whenever `ImageStatistics` changes
@@ -37,30 +35,29 @@ def scan_images(
     Returns:
         For each image its statistics, or the reason why it cannot be read; in the order of `items`.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        if cache is None or not cache.max_bytes:
-            return list(
-                track(
-                    pool.map(partial(measure_image, pixel_cache=pixel_cache), items), "Reading images", total=len(items)
-                )
-            )
-        digests = list(track(pool.map(_digest, items), "Reading files", total=len(items)))
-        if pixel_cache is not None:
-            pixel_cache.put_digests(items, digests)
-        key = make_key(
-            looks=STATISTICS_VERSION,
-            look_size=MEASURED_SIZE,
-            pixels_version=PIXELS_VERSION,
-            images=hashlib.sha256(b"".join(digests)).digest(),
-        )
-        arrays = cache.load(key)
-        if arrays is not None:
-            return _unpack(items, digests, arrays)
-        statistics = list(
-            track(pool.map(partial(measure_image, pixel_cache=pixel_cache), items), "Reading images", total=len(items))
-        )
+    if cache is None or not cache.max_bytes:
+        return _measured(items, pixel_cache)
+    digests = list(map_images(_digest, items, "Reading files"))
+    if pixel_cache is not None:
+        pixel_cache.put_digests(items, digests)
+    key = make_key(
+        looks=STATISTICS_VERSION,
+        look_size=MEASURED_SIZE,
+        pixels_version=PIXELS_VERSION,
+        images=hashlib.sha256(b"".join(digests)).digest(),
+    )
+    arrays = cache.load(key)
+    if arrays is not None:
+        return _unpack(items, digests, arrays)
+    statistics = _measured(items, pixel_cache)
     cache.store(key, _pack(statistics))
     return statistics
+
+
+def _measured(items: Sequence[Any], pixel_cache: PixelCache | None) -> list[ImageStatistics | UnreadableImage]:
+    # On a cluster, pixels stay with the workers.
+    measure = measure_image if is_on_ray() else partial(measure_image, pixel_cache=pixel_cache)
+    return list(map_images(measure, items, "Reading images"))
 
 
 def _digest(item: Any) -> bytes:

@@ -6,7 +6,6 @@ import ctypes
 import io
 import logging
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -26,6 +25,7 @@ from strategies.data.upright import Upright, is_deep, upright
 from strategies.data.value_range import FULL_RANGE, range_of
 from strategies.display.progress import note, track
 from strategies.errors import in_a_sentence
+from strategies.processes import num_cores
 
 # The first bytes decide the format, not the name. Pillow knows forty more formats; for some it starts other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []))
@@ -216,7 +216,7 @@ def find_range(items: Sequence[Any]) -> int:
     Args:
         items: As `ImageDataset.items` holds them.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         spread = items[:: max(1, math.ceil(len(items) / MAX_PEEKED))]
         if not any(pool.map(_bits, spread)):
             return FULL_RANGE
@@ -266,7 +266,7 @@ def decode_images(
         UnreadableImage: If a file cannot be decoded.
     """
     pixels = np.empty((len(items), image_size, image_size, 3), dtype="uint8")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         decoded = pool.map(lambda item: decode_image(item, image_size), items)
         for index, image in enumerate(track(decoded, description, total=len(items))):
             pixels[index] = image
@@ -293,7 +293,7 @@ def decode_readable(
         except UnreadableImage as error:
             return error.reason
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         decoded = list(pool.map(decode, items))
     pixels = [result for result in decoded if isinstance(result, np.ndarray)]
     unreadable = {index: result for index, result in enumerate(decoded) if isinstance(result, str)}

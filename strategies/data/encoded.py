@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from strategies.errors import DatasetError, in_a_sentence
@@ -20,7 +21,8 @@ class Encoded:
 
     Attributes:
         name: Its name in error messages.
-        read: Returns the bytes. It is called each time they are needed, from several threads.
+        read: Returns the bytes. It is called each time they are needed, from several threads, and on a cluster by
+            other processes: see `Local`.
         bits: How many bits the values have if the image is of 16 bits; see `strategies.data.value_range`.
 
     Example:
@@ -33,6 +35,31 @@ class Encoded:
     name: str
     read: Callable[[], bytes] = field(repr=False)
     bits: int = 16
+
+
+@dataclass(frozen=True)
+class Local:
+    """A way to read bytes that only this process has. Sent to another process, it takes the bytes along.
+
+    Attributes:
+        read: Returns the bytes.
+    """
+
+    read: Callable[[], bytes]
+
+    def __call__(self) -> bytes:
+        """Returns the bytes."""
+        return self.read()
+
+    def __reduce__(self) -> tuple[type[partial[bytes]], tuple[object, object]]:
+        try:
+            return partial, (bytes, self.read())
+        except Exception as error:  # the process that needs the bytes reports it
+            return partial, (_refuse, in_a_sentence(error))
+
+
+def _refuse(reason: str) -> bytes:
+    raise OSError(reason)
 
 
 def open_encoded(item: Path | str | Encoded) -> io.BytesIO | io.BufferedReader:
@@ -63,6 +90,9 @@ class UnreadableImage(DatasetError):  # noqa: N818
             f"Expected an image that can be decoded. Received: {str(path)!r} ({reason}). Fix or remove the file."
         )
         self.path, self.reason = str(path), reason
+
+    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
+        return UnreadableImage, (self.path, self.reason)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -12,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from strategies.cluster import map_images
 from strategies.data.decoding import decode_image
 from strategies.data.digests import content_digest
 from strategies.data.encoded import Encoded
+from strategies.processes import num_cores
 
 MAX_BYTES = 2 * 2**30  # of decoded images that one `Pixels` keeps
 MAX_CACHE_BYTES = 2**29  # of all images in one `PixelCache`
@@ -44,10 +45,12 @@ class PixelCache:
         pairs = zip(items, digests, strict=True)
         self._digests |= {item: digest for item, digest in pairs if not isinstance(item, np.ndarray)}
 
-    def digest(self, item: Path | Encoded | np.ndarray) -> bytes:
-        """Returns the kept digest, or computes it; see `content_digest`."""
-        kept = None if isinstance(item, np.ndarray) else self._digests.get(item)
-        return content_digest(item) if kept is None else kept
+    def digests(self, items: Sequence[Path | Encoded | np.ndarray]) -> list[bytes]:
+        """Returns the digest of each item, kept or computed; see `content_digest`."""
+        found = [None if isinstance(item, np.ndarray) else self._digests.get(item) for item in items]
+        missing = [item for item, digest in zip(items, found, strict=True) if digest is None]
+        computed = map_images(content_digest, missing, "Reading files") if missing else iter(())
+        return [next(computed) if digest is None else digest for digest in found]
 
     def decode(self, item: Path | Encoded | np.ndarray, image_size: int) -> np.ndarray:
         """Returns the kept pixels, or decodes them; see `decode_image`."""
@@ -68,28 +71,28 @@ class Pixels:
     """
 
     def __init__(self, items: Sequence[Any], image_size: int, pixel_cache: PixelCache | None = None) -> None:
-        self._items, self._size, self._pixel_cache = items, image_size, pixel_cache or PixelCache([], 0)
+        self.items, self.image_size, self._pixel_cache = items, image_size, pixel_cache or PixelCache([], 0)
         self._kept: dict[int, np.ndarray] = {}
         self._max_kept = MAX_BYTES // (image_size * image_size * 3)
-        self._pool = ThreadPoolExecutor(os.cpu_count())
+        self._pool = ThreadPoolExecutor(num_cores())
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     def identity(self) -> dict[str, Any]:
         """Returns what identifies these images, for a cache key: their content, number and size."""
         digest = hashlib.sha256(b"".join(self.digests)).digest()
-        return {"images": digest, "num_images": len(self._items), "image_size": self._size}
+        return {"images": digest, "num_images": len(self.items), "image_size": self.image_size}
 
     @cached_property
     def digests(self) -> list[bytes]:
         """Content digest of each image; see `content_digest`."""
-        return list(self._pool.map(self._pixel_cache.digest, self._items))
+        return self._pixel_cache.digests(self.items)
 
     def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
-        indices = np.arange(len(self._items))[key].tolist()
+        indices = np.arange(len(self.items))[key].tolist()
         missing = sorted({index for index in indices if index not in self._kept})
-        decoded = self._pool.map(lambda index: self._pixel_cache.decode(self._items[index], self._size), missing)
+        decoded = self._pool.map(lambda index: self._pixel_cache.decode(self.items[index], self.image_size), missing)
         fresh = dict(zip(missing, decoded, strict=True))
         for index in missing[: max(0, self._max_kept - len(self._kept))]:
             self._kept[index] = fresh[index]
@@ -101,6 +104,16 @@ class PixelSubset:
 
     def __init__(self, pixels: Pixels, indices: Sequence[int]) -> None:
         self._pixels, self._indices = pixels, np.array(indices)
+
+    @property
+    def items(self) -> list[Any]:
+        """The items of these images."""
+        return [self._pixels.items[index] for index in self._indices.tolist()]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square in pixels."""
+        return self._pixels.image_size
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -14,6 +14,7 @@ from strategies.display.progress import track
 from strategies.errors import UserError
 from strategies.features.forward import BATCH_SIZE
 from strategies.networks.backend import has_gpu, start_keras
+from strategies.processes import limited_cores
 
 if TYPE_CHECKING:
     from strategies.data.batches import AugmentedViews
@@ -93,9 +94,15 @@ class OpenVino:
         core = import_openvino().Core()
         network = core.read_model(structure.tobytes(), weights.tobytes())
         # Without this hint, some CPUs compute in bfloat16.
-        hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+        hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+        if (cores := limited_cores()) is not None:
+            hints["INFERENCE_NUM_THREADS"] = cores  # the number changes no bit of the result
+        self._arguments = structure, weights, widths
         self._network, self._widths = core.compile_model(network, "CPU", hints), widths
         self._num_requests = int(self._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+
+    def __reduce__(self) -> tuple[type[OpenVino], tuple[np.ndarray, ...]]:
+        return OpenVino, self._arguments  # another process compiles it for its own cores
 
     def __call__(
         self, inputs: np.ndarray | Pixels | PixelSubset | AugmentedViews, description: str

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies.data.decoding import decode_images, note_range
+from strategies.cluster import on_ray
+from strategies.data.decoding import note_range
 from strategies.data.loading import load_images
 from strategies.data.pixels import PixelCache, Pixels
 from strategies.data.value_range import FULL_RANGE, with_range
 from strategies.errors import unknown_name
 from strategies.features.cache import FeatureCache, default_cache
 from strategies.features.extractor import FeatureExtractor
-from strategies.features.forward import forward
+from strategies.features.forward import forward, run_pass
 from strategies.networks.backbones import get_backbone, resolve_weights
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.pretrained import build_network
@@ -35,6 +36,7 @@ def extract_features(
     pool: bool = True,
     cache: bool = True,
     image_bits: int = FULL_RANGE,
+    ray: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Computes features of images at chosen stages of a pretrained backbone, for a model of your own.
 
@@ -52,6 +54,8 @@ def extract_features(
         pool: Whether to average the features over the image plane. `False` returns feature maps.
         cache: Whether to store pooled features on disk and to read them from there.
         image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16.
+        ray: The Ray cluster whose workers decode and compute: `"local"`, `"auto"` or an address; see
+            `strategies.on_ray`. Default: none.
 
     Returns:
         `{stage: array}`; the shape is `(num_images, channels)` if pooled, otherwise `(num_images, height, width,
@@ -79,18 +83,19 @@ def extract_features(
     for name in wanted:
         if name not in known:
             raise unknown_name(f"stage of {row.name}", name, known)
-    items = load_images(images).items
-    note_range(items, image_bits)
-    items = with_range(items, image_bits)
-    if pool:
-        extractor = stage_extractor(network, wanted, cache=default_cache() if cache else None)
-        return extract_stages(extractor, items)
-    from strategies.networks.backend import keras
+    with on_ray(ray):
+        items = load_images(images).items
+        note_range(items, image_bits)
+        items = with_range(items, image_bits)
+        if pool:
+            extractor = stage_extractor(network, wanted, cache=default_cache() if cache else None)
+            return extract_stages(extractor, items)
+        from strategies.networks.backend import keras
 
-    built = build_network(network)
-    model = keras.Model(built.input, _maps(built, network, wanted))
-    values = forward(model, decode_images(items, network.image_size), description="Extracting features")
-    return dict(zip(wanted, values, strict=True))
+        built = build_network(network)
+        model = keras.Model(built.input, _maps(built, network, wanted))
+        values = run_pass(partial(forward, model), Pixels(items, network.image_size), "Extracting features")
+        return dict(zip(wanted, values, strict=True))
 
 
 def extract_stages(

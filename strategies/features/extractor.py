@@ -20,7 +20,7 @@ from strategies.display.progress import note
 from strategies.features.background import BackgroundJob
 from strategies.features.cache import FeatureCache, cached, make_key
 from strategies.features.engines import IMAGES_PER_REQUEST, OpenVino, choose_engine, import_openvino
-from strategies.features.forward import forward
+from strategies.features.forward import Engine, forward, run_pass
 from strategies.features.transposes import sink_transposes
 from strategies.networks.backend import keras_backend, usual_settings
 from strategies.networks.network import PretrainedNetwork
@@ -149,10 +149,9 @@ class FeatureExtractor:
     @cached_property
     def _pass(self) -> Pass:
         """The function that runs the network on images."""
-        if self._converted is not None:
-            return OpenVino(*self._converted[:3])
-        model, _ = self._built
-        return lambda inputs, description: forward(model, inputs, description=description)
+        converted = self._converted
+        engine: Engine = partial(forward, self._built[0]) if converted is None else OpenVino(*converted[:3])
+        return partial(run_pass, engine)
 
     @cached_property
     def _converted(self) -> list[np.ndarray] | None:

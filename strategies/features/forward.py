@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.cluster import is_on_ray, map_parts
 from strategies.data.decoding import PIXELS_VERSION
 from strategies.data.digests import weights_digest
 from strategies.data.pixels import Pixels, PixelSubset
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from strategies.data.batches import AugmentedViews
 
 BATCH_SIZE = 32  # images per forward pass, everywhere
+Engine = Callable[..., list[np.ndarray]]  # (inputs, description) -> an array for each output; it can be pickled
 
 
 def forward(
@@ -55,6 +58,27 @@ def forward(
     finally:
         model.jit_compile = jit_compile  # the caller's setting
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def run_pass(engine: Engine, inputs: Any, description: str) -> list[np.ndarray]:
+    """Runs a frozen network over images: in this process, or on the workers of a cluster, with the same results.
+
+    On a cluster, each worker gets the engine once, and decodes its parts of the images itself.
+
+    Args:
+        engine: A `functools.partial` of `forward` with a model, or an `OpenVino`.
+        inputs: Images. Arrays and augmented views are always computed in this process.
+        description: Label of the progress bar.
+    """
+    if not is_on_ray() or not isinstance(inputs, Pixels | PixelSubset) or not len(inputs):
+        return engine(inputs, description=description)
+    run_part = partial(_run_part, engine, inputs.image_size)
+    parts = map_parts(run_part, inputs.items, description, gpu=isinstance(engine, partial))
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _run_part(engine: Engine, image_size: int, items: Sequence[Any]) -> list[np.ndarray]:
+    return engine(Pixels(items, image_size), description="")
 
 
 def cached_forward(

@@ -355,6 +355,12 @@ def get_backbone(name: str) -> Backbone:
     return row
 
 
+def know_backbone(row: Backbone) -> None:
+    """Makes a user's own backbone known here, in a worker of a cluster: the process that added it sends the row."""
+    if row.model is not None:
+        BACKBONES[row.name] = row
+
+
 def resolve_weights(backbone: Backbone, weights: str) -> str:
     """Replaces `"auto"` by the weights that it means: `"own"` for a user's own model, `"imagenet"` for others.
 

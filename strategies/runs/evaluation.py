@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from strategies.data.value_range import with_range
 from strategies.display.progress import track
 from strategies.errors import DatasetError, few
 from strategies.features.forward import forward
+from strategies.processes import num_cores
 from strategies.runs.run_folder import RunFolder, read_metrics, read_run
 from strategies.training.metrics import Evaluation, evaluate_predictions
 from strategies.training.run_files import METRICS
@@ -130,7 +130,7 @@ def _labels_of_run(dataset: ImageDataset, class_names: tuple[str, ...]) -> np.nd
 def _without_unreadable(
     dataset: ImageDataset, labels: np.ndarray, max_unreadable: float, image_size: int, pixel_cache: PixelCache
 ) -> tuple[ImageDataset, np.ndarray, tuple[dict[str, str], ...]]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         found = pool.map(lambda item: _why_unreadable(item, image_size, pixel_cache), dataset.items)
         reasons = list(track(found, "Reading images", total=len(dataset)))
     unreadable = tuple(

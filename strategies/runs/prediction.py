@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from strategies.cluster import is_on_ray, map_parts, on_ray
 from strategies.data.decoding import decode_readable
 from strategies.data.sources.arrays import check_arrays, is_one_image, numbered
 from strategies.data.sources.folders import Listing, list_folder
@@ -23,13 +25,18 @@ from strategies.errors import DatasetError
 from strategies.runs.run_folder import RunFolder, read_run
 
 if TYPE_CHECKING:
+    import keras
     import pandas as pd
 
 PART = 512  # images in memory at once
+# Probabilities of the images that can be decoded, and for each of the others, by its number, the reason.
+Predicted = tuple[np.ndarray, dict[int, str]]
 TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".xls")
 
 
-def predict(run: str | Path | RunFolder, images: Any, *, all_classes: bool = False) -> pd.DataFrame:
+def predict(
+    run: str | Path | RunFolder, images: Any, *, all_classes: bool = False, ray: str | None = None
+) -> pd.DataFrame:
     """Predicts the class of each image with the model of a run.
 
     Images are decoded and resized as in training and evaluation, so the test images of the run give its test accuracy.
@@ -41,6 +48,8 @@ def predict(run: str | Path | RunFolder, images: Any, *, all_classes: bool = Fal
             `"image 0"` and so on. In folders and patterns, only images by their name are used, and links are not
             followed out of the folder. A file that is named directly is used whatever its extension.
         all_classes: Whether to return the probability of every class.
+        ray: The Ray cluster whose workers decode and predict: `"local"`, `"auto"` or an address; see
+            `strategies.on_ray`. Default: none.
 
     Returns:
         A DataFrame with one row per image, in the given order; the files of a folder are sorted. Columns: `path`,
@@ -70,13 +79,15 @@ def predict(run: str | Path | RunFolder, images: Any, *, all_classes: bool = Fal
     """
     import pandas as pd
 
-    return pd.concat(predict_in_parts(run, images, all_classes=all_classes), ignore_index=True)
+    with on_ray(ray):
+        return pd.concat(predict_in_parts(run, images, all_classes=all_classes), ignore_index=True)
 
 
 def predict_in_parts(run: str | Path | RunFolder, images: Any, *, all_classes: bool = False) -> Iterator[pd.DataFrame]:
     """Like `predict`, but yields the rows in DataFrames of at most 512, so that memory use stays bounded.
 
-    The run and the paths are checked at once. Unreadable files are found while decoding.
+    The run and the paths are checked at once. Unreadable files are found while decoding. For a Ray cluster, take all
+    parts inside a block `with strategies.on_ray(...)`.
     """
     run, pictures = read_run(run), _in_memory(images)
     items: Sequence[Any] = pictures or find_images(images)
@@ -98,39 +109,58 @@ def _in_memory(images: Any) -> list[np.ndarray]:
 
 
 def _parts(run: RunFolder, items: Sequence[Any], names: Sequence[str], all_classes: bool) -> Iterator[pd.DataFrame]:
-    first_reason, num_readable = "", 0
-    for start in range(0, len(items), PART):
-        part = items[start : start + PART]
-        pixels, unreadable = decode_readable(with_range(part, run.image_bits), run.image_size)
-        num_readable += len(pixels)
+    first_reason, num_readable, start = "", 0, 0
+    for values, unreadable in _computed(run, items):
+        end = start + len(values) + len(unreadable)
+        num_readable += len(values)
         first_reason = first_reason or next(iter(unreadable.values()), "")
-        if start + PART >= len(items) and not num_readable:
+        if end == len(items) and not num_readable:
             raise DatasetError(
                 f"Expected images that can be decoded. Received: {len(items):,} images that cannot, for example "
                 f"{names[0]!r} ({first_reason}). Fix or replace them."
             )
-        shown = f"Images {start + 1:,} to {start + len(part):,} of {len(items):,}"
-        yield _frame(run, names[start : start + PART], pixels, unreadable, all_classes, shown)
+        yield _frame(run.class_names, names[start:end], values, unreadable, all_classes)
+        start = end
+
+
+def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
+    """Yields the probabilities of one part of the images after the other, from this process or from a cluster."""
+    compute = partial(_predict_part, run.model, run.image_size, run.image_bits)
+    if is_on_ray():
+        # The same parts, since an image that cannot be read shifts those behind it to other batches.
+        yield from map_parts(compute, items, "Predicting", size=PART, gpu=True)
+        return
+    for start in range(0, len(items), PART):
+        part = items[start : start + PART]
+        yield compute(part, description=f"Images {start + 1:,} to {start + len(part):,} of {len(items):,}")
+
+
+def _predict_part(
+    model: keras.Model, image_size: int, image_bits: int, items: Sequence[Any], description: str = ""
+) -> Predicted:
+    from strategies.features.forward import forward
+
+    pixels, unreadable = decode_readable(with_range(items, image_bits), image_size)
+    if not len(pixels):
+        return np.empty((0, model.output_shape[1]), dtype="float32"), unreadable
+    (probabilities,) = forward(model, pixels, description=description)
+    return probabilities, unreadable
 
 
 def _frame(
-    run: RunFolder,
+    class_names: Sequence[str],
     names: Sequence[str],
-    pixels: np.ndarray,
-    unreadable: dict[int, str],
+    values: np.ndarray,
+    unreadable: Mapping[int, str],
     all_classes: bool,
-    description: str,
 ) -> pd.DataFrame:
     import pandas as pd
 
-    from strategies.features.forward import forward
-
-    probabilities = np.full((len(names), len(run.class_names)), np.nan)
+    probabilities = np.full((len(names), len(class_names)), np.nan)
     readable = [index for index in range(len(names)) if index not in unreadable]
-    if readable:
-        (probabilities[readable],) = forward(run.model, pixels, description=description)
+    probabilities[readable] = values
     classes = [
-        None if index in unreadable else run.class_names[probabilities[index].argmax()] for index in range(len(names))
+        None if index in unreadable else class_names[probabilities[index].argmax()] for index in range(len(names))
     ]
     columns: dict[str, Any] = {
         "path": list(names),
@@ -139,7 +169,7 @@ def _frame(
         "unreadable": pd.Series([unreadable.get(index) for index in range(len(names))], dtype="object"),
     }
     if all_classes:
-        columns |= {f"p({name})": column for name, column in zip(run.class_names, probabilities.T, strict=True)}
+        columns |= {f"p({name})": column for name, column in zip(class_names, probabilities.T, strict=True)}
     return pd.DataFrame(columns)
 
 

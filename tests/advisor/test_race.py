@@ -39,7 +39,7 @@ def seen(monkeypatch, wrong):
     """What a race trains: (plan, data) of each training, where known answers stand in for the network."""
     trained = []
 
-    def predict(plan, fold, cache):
+    def predict(fold, backbone, cache, plan):
         trained.append((plan, fold))
         held = np.flatnonzero(np.array(fold.split) == "test")
         return fold.labels[held] ^ np.isin(held, list(wrong.get(plan.recipe, ())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import errno
 import gzip
+import os
 import stat
 import tarfile
 import tempfile
@@ -13,12 +14,12 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from strategies.data.dataset import ImageDataset
-from strategies.data.encoded import MAX_FILE_BYTES, Encoded
+from strategies.data.encoded import MAX_FILE_BYTES, Encoded, Local
 from strategies.data.sources.folders import Listing, by_folder, folders_of
 from strategies.data.sources.paths import ends_in, existing_file
 from strategies.errors import DatasetError, UserError, in_a_sentence
@@ -101,7 +102,7 @@ def list_zip(path: Path, source: str) -> list[Member]:
     with _naming_damage(source):
         file = open_regular(path)
         check_zip(file, source)
-        archive = zipfile.ZipFile(file)
+        archive = OpenZip(file)
         members: list[Member] = []
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
@@ -155,9 +156,10 @@ def list_tar(path: Path, source: str) -> list[Member]:
     """
     with _naming_damage(source):
         packed_file = open_regular(path)
-        file = packed_file if ends_in(path, ".tar") else _unpacked(packed_file, path, source)
+        is_packed = not ends_in(path, ".tar")
+        file = _unpacked(packed_file, path, source) if is_packed else packed_file
         members: list[Member] = []
-        lock, total, end = threading.Lock(), 0, 0
+        shared, total, end = OpenFile(file), 0, 0
         packed = file.seek(0, 2)
         file.seek(0)
         with tarfile.open(fileobj=file, mode="r:") as archive:
@@ -167,9 +169,11 @@ def list_tar(path: Path, source: str) -> list[Member]:
                 LIMITS.check(source, len(members) + 1, total, packed)
                 if not (info.isdir() or info.isreg()) or info.issparse():
                     raise _refused(source, info.name, "a link or a special file")
-                read = partial(read_part, file, lock, info.offset_data, info.size)
-                item = None if info.isdir() else Encoded(f"{source}: {info.name}", read)
-                members.append(Member(_safe_name(info.name, source), info.size, item))
+                read = partial(shared.read, info.offset_data, info.size)
+                # No other process has the temporary file that a packed one is unpacked to.
+                item = Encoded(f"{source}: {info.name}", Local(read) if is_packed else read)
+                name = _safe_name(info.name, source)
+                members.append(Member(name, info.size, None if info.isdir() else item))
         _check_end(file, end, len(members))
     return _sorted(members)
 
@@ -211,11 +215,41 @@ def _check_end(file: BinaryIO, end: int, count: int) -> None:
         raise ValueError(f"{what} at byte {end:,}, after {count:,} members")
 
 
-def read_part(file: BinaryIO, lock: threading.Lock, offset: int, size: int) -> bytes:
-    """Returns `size` bytes of an open file that several threads share, from `offset` on."""
-    with lock:
-        file.seek(offset)
-        return file.read(size)
+class OpenFile:
+    """An open file that threads share. Another process that gets it opens the file itself.
+
+    Args:
+        file: The file, open for reading.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._lock = file, threading.Lock()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Returns `size` bytes from `offset` on."""
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(size)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return _open_file, (os.path.abspath(self._file.name),)
+
+
+class OpenZip(zipfile.ZipFile):
+    """An open zip file. Another process that gets it opens the file itself."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return _open_zip, (os.path.abspath(str(self.filename)),)
+
+
+@lru_cache(maxsize=8)  # a worker of a cluster gets many parts of the same files
+def _open_file(path: str) -> OpenFile:
+    return OpenFile(open_regular(path))
+
+
+@lru_cache(maxsize=1)
+def _open_zip(path: str) -> OpenZip:
+    return OpenZip(open_regular(path))
 
 
 def _unpacked(file: BinaryIO, path: Path, source: str) -> Any:

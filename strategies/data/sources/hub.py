@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from strategies.data.dataset import ImageDataset
-from strategies.data.encoded import MAX_FILE_BYTES, Encoded
+from strategies.data.encoded import MAX_FILE_BYTES, Encoded, Local
 from strategies.data.sources.arrays import numbered
 from strategies.data.sources.labels import cell_text, check_filled, encode_labels
 from strategies.errors import DatasetError
@@ -51,7 +51,10 @@ def read_hub_dataset(source: Any) -> ImageDataset:
     encoded = source.select_columns([image]).cast_column(image, type(source.features[image])(decode=False))
     class_names, indices = encode_labels(_names(list(source[label]), source.features[label]))
     names = numbered(range(len(source)))
-    items = [Encoded(f"{_SOURCE}: {name}", partial(_read, encoded, image, row)) for row, name in enumerate(names)]
+    # Another process cannot read a row without the whole dataset.
+    items = [
+        Encoded(f"{_SOURCE}: {name}", Local(partial(_read, encoded, image, row))) for row, name in enumerate(names)
+    ]
     return ImageDataset(class_names=class_names, labels=indices, items=items, names=tuple(names), source=_SOURCE)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any
 
 from strategies.data.dataset import EXTENSIONS, ImageDataset
 from strategies.data.encoded import Encoded, open_encoded
-from strategies.data.sources.archives import Member, list_tar, read_part
+from strategies.data.sources.archives import Member, OpenFile, list_tar
 from strategies.data.sources.labels import cell_text, check_filled, encode_labels
 from strategies.data.sources.paths import is_path
 from strategies.data.sources.patterns import shard_paths
@@ -45,14 +44,15 @@ def read_tfrecord(source: Any) -> ImageDataset:
     paths, text = shard_paths(source), _text(source)
     items, labels, names = [], [], []
     for path in paths:
-        file, lock, offset = open_regular(path), threading.Lock(), 0
+        file, offset = open_regular(path), 0
+        shared = OpenFile(file)
         try:
             # TensorFlow verifies the checksums. The lengths of the earlier records give the start of a record.
             for index, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()):
                 name = f"{path.name}: record {index}"
                 encoded, label = _parse(tf.train.Example.FromString(record), text, name)
                 start = offset + _HEADER + record.find(encoded)
-                items.append(Encoded(f"{path}: record {index}", partial(read_part, file, lock, start, len(encoded))))
+                items.append(Encoded(f"{path}: record {index}", partial(shared.read, start, len(encoded))))
                 labels.append(label)
                 names.append(name)
                 offset += _HEADER + len(record) + _FOOTER
