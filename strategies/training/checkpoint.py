@@ -68,7 +68,8 @@ class Checkpoint:
         try:
             with self._path.open("rb") as file:
                 state = unpack(file)
-            identity = state.values["identity"]
+            values = dict(state.values)
+            identity = values.pop("identity")
         except Exception as error:  # a damaged archive raises errors of a dozen types
             raise OutputError(
                 f"Expected a checkpoint that can be read. Received: {str(self._path)!r} "
@@ -79,7 +80,7 @@ class Checkpoint:
                 f"Expected the same images, plan and software versions as when the run in {self._path.parent} was "
                 f"started. Received: different ones. Use the same ones, or start a new run in another folder."
             )
-        return state
+        return replace(state, values=values)
 
     def write(self, state: State) -> None:
         """Replaces the state on disk in one step, so that an interruption leaves the previous state intact.

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strategies import errors
 from strategies.display.progress import note, silenced
 from strategies.errors import UserError, in_a_sentence
 from strategies.networks.backend import keras_backend, start_keras
@@ -230,7 +229,8 @@ class Devices:
         received = self.of_first(buffer).tobytes() if length else b""
         if failed:
             name, _, message = received.decode().partition("\n")
-            raise problem or getattr(errors, name, UserError)(message)
+            kinds = {kind.__name__: kind for kind in UserError.__subclasses__()}
+            raise problem or kinds.get(name, UserError)(message)
         return received
 
 
