@@ -74,9 +74,16 @@ def speed(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def memory(given: argparse.Namespace) -> dict[str, Any]:
-    """Returns the largest memory of the driver, in MiB, by the number of images."""
+    """Returns the largest memory of the driver, in MiB: of a pass whose results are not kept, and of a profile."""
     sizes = (given.images // 4, given.images)
-    return {str(size): measure(given, "profile", workers=given.workers, images=size)["memory"] for size in sizes}
+    found = {}
+    for name, task, workers in (
+        ("pass", "features", given.workers),
+        ("profile", "profile", given.workers),
+        ("profile without Ray", "profile", 0),
+    ):
+        found[name] = {size: measure(given, task, workers=workers, images=size)["memory"] for size in sizes}
+    return found
 
 
 def loss(given: argparse.Namespace) -> dict[str, Any]:
@@ -122,8 +129,11 @@ def _measured(run: Any, workers: int) -> dict[str, Any]:
     address, started = _start(workers), time.perf_counter()
     value = run(address)
     seconds = time.perf_counter() - started
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"digest": _digest(value), "seconds": round(seconds, 1), "memory": round(used)}
+    return {"digest": _digest(value), "seconds": round(seconds, 1), "memory": _memory()}
+
+
+def _memory() -> int:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def profile(dataset: Path, images: int, workers: int) -> dict[str, Any]:
@@ -210,6 +220,7 @@ def _pass(dataset: Path, images: int, workers: int, meanwhile: Any) -> dict[str,
         "digest": digest.hexdigest(),
         "seconds": round(ends[-1][0] - started, 1),
         "rate": round(count / (ends[-1][0] - ends[first - 1][0]), 1),
+        "memory": _memory(),
     }
 
 

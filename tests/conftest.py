@@ -38,7 +38,6 @@ LONG = (
     "test_frozen_features_are_read_from_the_cache_the_second_time",
     "test_the_advice_on_object_storage_is_that_of_the_folder",
     "test_predictions_are_the_same",
-    "test_runs_of_a_study_side_by_side_give_the_same_rows",
     "test_a_killed_command_leaves_no_file",
 )
 # Fixtures that train that long: each test that uses them may be the one that waits.

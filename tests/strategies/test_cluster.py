@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -12,11 +13,10 @@ import zipfile
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import strategies
-from advisor.evidence.study import run_study
+from advisor.evidence.study import Cell, Run, carry_out
 from advisor.race import run_race
 from strategies.cluster import is_on_ray, map_images, on_ray, run_all
 from strategies.data.decoding import decode_image
@@ -133,20 +133,15 @@ def test_recipes_side_by_side_reach_the_same(cluster, photos, small_network, mon
     assert {**together.to_dict(), "seconds": 0} == {**alone.to_dict(), "seconds": 0}
 
 
-def test_runs_of_a_study_side_by_side_give_the_same_rows(cluster, photos, tmp_path, pretrained_weights):
-    """In any order, except for the time that they took."""
-    folder = tmp_path / "datasets"
-    shutil.copytree(photos, folder / "photos")
+def test_a_run_of_the_study_can_be_sent_to_a_worker(photos):
+    """With its images and its network; cells are told apart by what names them."""
     network = PretrainedNetwork(backbone="MobileNetV2-0.35", image_size=32, weights="imagenet")
-    options = {"sizes": ("full",), "seeds": 2, "methods": ("head_only",)}
-    tables = []
-    for ray in (None, "auto"):
-        with on_ray(ray):
-            assert run_study(folder, tmp_path / f"{ray}.csv", network, **options) == 2
-            assert run_study(folder, tmp_path / f"{ray}.csv", network, **options) == 0
-        table = pd.read_csv(tmp_path / f"{ray}.csv").sort_values("seed", ignore_index=True)
-        tables.append(table.drop(columns=[name for name in table if "seconds" in name]))
-    pd.testing.assert_frame_equal(*tables)
+    data = strategies.split_dataset(strategies.load_dataset(photos), seed=0)
+    cell = Cell(folder=photos.parent, dataset="photos", size="full", seed=0, network=network, data=data)
+    sent = pickle.loads(pickle.dumps(Run(key=("photos", "full"), cell=cell, method="head_only")))
+    assert sent.cell == cell
+    assert sent.cell.data.items == data.items
+    assert pickle.loads(pickle.dumps(carry_out)) is carry_out
 
 
 def _dying_once(mark):
