@@ -30,6 +30,7 @@ from strategies.data.value_range import range_of, with_range
 from strategies.display.progress import track
 from strategies.errors import PlanError
 from strategies.features.cache import FeatureCache, default_cache
+from strategies.networks.backbones import Backbone
 from strategies.networks.backend import start_keras
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
@@ -199,7 +200,7 @@ def recommend(
             start_keras()
         expected = expect(facts)
         costs = _costs(plans, measured.dataset, timed=timed, cache=feature_cache)
-        decision = decide(facts, expected, _typical_seconds(plans, measured.dataset, feature_cache), prefer)
+        decision = decide(facts, expected, estimate_seconds(plans, _per_split(measured.dataset), feature_cache), prefer)
         result = None
         if race:
             result = run_race(
@@ -264,9 +265,16 @@ def _costs(
     return {name: estimate_cost(plan, _per_split(dataset), cache) for name, plan in plans.items()}
 
 
-def _typical_seconds(plans: Mapping[str, Plan], dataset: ImageDataset, cache: FeatureCache | None) -> dict[str, float]:
-    """Returns the time of each recipe on a typical machine, so that the advice is the same on every machine."""
-    images = _per_split(dataset)
+def estimate_seconds(
+    plans: Mapping[str, Plan], images: Mapping[str, int], cache: FeatureCache | None
+) -> dict[str, float]:
+    """Returns the time of each recipe on a typical machine, so that the advice is the same on every machine.
+
+    Args:
+        plans: Recipe -> its plan.
+        images: Number of images in each split.
+        cache: Where the sizes of the stages are stored, as in `estimate_cost`.
+    """
     return {name: estimate_cost(plan, images, cache, machine=TYPICAL).seconds for name, plan in plans.items()}
 
 
@@ -316,9 +324,6 @@ def plan_for(
         seed: Seed of all random choices.
     """
     labels = dataset.labels[np.array(dataset.split) == "train"]
-    cut_stage = None
-    if curve is not None and get_recipe(recipe).keeps == "early":
-        cut_stage = curve.cut(network.row.default_cut)
     return make_plan(
         recipe,
         network.backbone,
@@ -328,10 +333,17 @@ def plan_for(
         image_size=network.image_size,
         weights=network.weights,
         seed=seed,
-        cut_stage=cut_stage,
+        cut_stage=cut_stage(recipe, network.row, curve),
         similarity=similarity,
         image_bits=range_of(dataset.items),
     )
+
+
+def cut_stage(recipe: str, row: Backbone, curve: DepthCurve | None) -> str | None:
+    """Returns the stage after which a recipe cuts a backbone; `None` for the default, or if it keeps all stages."""
+    if curve is None or get_recipe(recipe).keeps != "early":
+        return None
+    return curve.cut(row.default_cut)
 
 
 def _caution_facts(measured: Measurements, facts: Facts, network_note: str) -> dict[str, Any]:

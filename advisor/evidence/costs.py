@@ -6,10 +6,10 @@ from functools import cache as once
 
 from advisor.decision import Seconds
 from advisor.evidence.cells import StudyCell
+from advisor.recommendation import cut_stage, estimate_seconds
 from strategies.networks.backbones import get_backbone
-from strategies.plans.cost import TYPICAL, estimate_cost
 from strategies.plans.planning import make_plan
-from strategies.recipes import RECIPES, get_recipe
+from strategies.recipes import RECIPES
 
 
 @once
@@ -19,20 +19,17 @@ def typical_seconds(cell: StudyCell) -> Seconds:
     Measured times cannot be compared: the trainings of the study ran on several machines, some of them with a GPU, and
     other programs ran beside them.
     """
-    facts, backbone = next(iter(cell.facts.values())), get_backbone(cell.backbone)
-    seconds = {}
-    for name in RECIPES:
-        cut_stage = None
-        if facts.depth_curve is not None and get_recipe(name).keeps == "early":
-            cut_stage = facts.depth_curve.cut(backbone.default_cut)
-        plan = make_plan(
+    facts, row = next(iter(cell.facts.values())), get_backbone(cell.backbone)
+    plans = {
+        name: make_plan(
             name,
-            backbone.name,
+            row.name,
             class_names=[str(number) for number in range(facts.num_classes)],
             num_train=cell.images["train"],
             image_size=cell.image_size,
-            cut_stage=cut_stage,
+            cut_stage=cut_stage(name, row, facts.depth_curve),
             similarity=facts.similarity.score,
         )
-        seconds[name] = estimate_cost(plan, cell.images, machine=TYPICAL).seconds
-    return seconds
+        for name in RECIPES
+    }
+    return estimate_seconds(plans, cell.images, cache=None)

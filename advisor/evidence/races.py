@@ -13,7 +13,7 @@ from typing import Any
 
 from advisor._version import __version__
 from advisor.evidence.cells import StudyCell
-from advisor.evidence.study import choose_datasets, draw, measure_images, planned_runs
+from advisor.evidence.study import choose_datasets, measure_images, missing_runs, planned_runs
 from advisor.race import Race, run_race
 from advisor.recommendation import plan_for
 from advisor.results import KEY, append_rows, known_keys, read_results
@@ -71,22 +71,18 @@ def run_races(
     chosen = choose_datasets(folder, only)
     done = known_keys(read_results(out), CELL)
     studied = None if rows is None else known_keys(rows, CELL)
-    started, count = clock(), 0
     cells: list[tuple[str, ...]] = []  # those that were started, in the order of their numbers
 
-    def missing() -> Iterator[tuple[ImageDataset, int]]:
-        for dataset, size, seed, _ in planned_runs(chosen, sizes, seeds, ("race",)):
-            if budget_minutes is not None and clock() - started > budget_minutes * 60:
-                return
-            cell = (dataset, size, str(seed), network.backbone, str(network.image_size))
-            if cell in done or (studied is not None and cell not in studied):
-                continue
-            data = draw(chosen[dataset], None if size == "full" else int(size), seed)
-            if data is not None:
-                print(f"{dataset}, {size} images, seed {seed}: race", file=sys.stderr, flush=True)
-                cells.append(cell)
-                yield data, seed
+    def is_missing(key: tuple[str, ...]) -> bool:
+        return key[:-1] not in done and (studied is None or key[:-1] in studied)
 
+    def missing() -> Iterator[tuple[ImageDataset, int]]:
+        planned = planned_runs(chosen, sizes, seeds, ("race",))
+        for key, data in missing_runs(planned, chosen, network, is_missing, budget_minutes, clock):
+            cells.append(key[:-1])
+            yield data, int(key[2])
+
+    count = 0
     for number, race in run_all(partial(_race, network, limit), missing()):
         if isinstance(race, DatasetError):  # a class with a single image
             print(f"left out: {race}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -149,14 +149,14 @@ def measure_images(data: ImageDataset, network: PretrainedNetwork, seed: int) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell of the study: the images that are drawn for one dataset, size and seed, `None` if it has too few."""
+    """A cell of the study: the images that are drawn for one dataset, size and seed."""
 
     folder: Path
     dataset: str
     size: str
     seed: int
     network: PretrainedNetwork
-    data: ImageDataset | None = field(compare=False)
+    data: ImageDataset = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,6 @@ def carry_out(run: Run) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _measured(cell: Cell) -> MeasuredImages:
-    assert cell.data is not None
     return measure_images(cell.data, cell.network, cell.seed)
 
 
@@ -219,6 +218,40 @@ def planned_runs(
                     yield dataset, size, seed, method
 
 
+def missing_runs(
+    planned: Iterable[tuple[str, str, int, str]],
+    chosen: Mapping[str, ImageDataset],
+    network: PretrainedNetwork,
+    is_missing: Callable[[tuple[str, ...]], bool],
+    budget_minutes: float | None,
+    clock: Callable[[], float],
+) -> Iterator[tuple[tuple[str, ...], ImageDataset]]:
+    """Yields the key and the drawn images of each run that is missing, and says on stderr that it starts.
+
+    Args:
+        planned: From `planned_runs`.
+        chosen: The datasets, by name. Runs on more images than a dataset has are left out.
+        network: The pretrained network that every run transfers.
+        is_missing: Whether a run is to be started, given its key.
+        budget_minutes: No run starts after this time; `None` for no limit.
+        clock: Returns the time in seconds.
+    """
+    started = clock()
+    place: tuple[str, ...] = ()
+    data: ImageDataset | None = None
+    for dataset, size, seed, method in planned:
+        if budget_minutes is not None and clock() - started > budget_minutes * 60:
+            return
+        key = (dataset, size, str(seed), network.backbone, str(network.image_size), method)
+        if not is_missing(key):
+            continue
+        if place != key[:3]:
+            place, data = key[:3], draw(chosen[dataset], None if size == "full" else int(size), seed)
+        if data is not None:
+            print(f"{dataset}, {size} images, seed {seed}: {method}", file=sys.stderr, flush=True)
+            yield key, data
+
+
 def run_study(
     folder: Path,
     out: Path,
@@ -255,27 +288,22 @@ def run_study(
             raise UserError(f"Expected methods among {known}. Received: {method!r}. Correct it.")
     chosen = choose_datasets(folder, sorted(only))
     done = known_keys(read_results(out))
-    places: dict[tuple[str, str, int], int] = {}
-    started, count = clock(), 0
+    places: dict[tuple[str, ...], int] = {}
 
-    def missing() -> Iterator[Run]:
-        cell: Cell | None = None
-        for dataset, size, seed, method in planned_runs(chosen, sizes, seeds, methods):
-            if budget_minutes is not None and clock() - started > budget_minutes * 60:
-                return
-            key = (dataset, size, str(seed), network.backbone, str(network.image_size), method)
-            in_part = places.setdefault((dataset, size, seed), len(places)) % part[1] == part[0] - 1
-            if key in done or not in_part:
-                continue
-            if cell is None or (cell.dataset, cell.size, cell.seed) != (dataset, size, seed):
-                data = draw(chosen[dataset], None if size == "full" else int(size), seed)
-                cell = Cell(folder=folder, dataset=dataset, size=size, seed=seed, network=network, data=data)
-            if cell.data is not None:
-                print(f"{dataset}, {size} images, seed {seed}: {method}", file=sys.stderr, flush=True)
-                yield Run(key=key, cell=cell, method=method)
+    def is_missing(key: tuple[str, ...]) -> bool:
+        in_part = places.setdefault(key[:3], len(places)) % part[1] == part[0] - 1
+        return in_part and key not in done
 
+    def runs() -> Iterator[Run]:
+        planned = planned_runs(chosen, sizes, seeds, methods)
+        for key, data in missing_runs(planned, chosen, network, is_missing, budget_minutes, clock):
+            dataset, size, seed, *_, method = key
+            cell = Cell(folder=folder, dataset=dataset, size=size, seed=int(seed), network=network, data=data)
+            yield Run(key=key, cell=cell, method=method)
+
+    count = 0
     try:
-        for _, row in run_all(carry_out, missing()):
+        for _, row in run_all(carry_out, runs()):
             append_rows(out, [row])
             count += 1
     finally:

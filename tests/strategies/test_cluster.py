@@ -187,9 +187,10 @@ def test_a_killed_command_leaves_no_file(cluster, small_run, photos, tmp_path):
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 120
-        while not any(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+        while not (begun := any(tmp_path.iterdir())) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         process.kill()
+    assert begun
     assert process.returncode == -signal.SIGKILL
     assert not out.exists()
     with on_ray("auto"):
