@@ -11,8 +11,9 @@ import logging
 import os
 import pickle
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ LOCAL = "local"
 STEP = 32  # images: the batch of a frozen pass, so that every batch is the same as without Ray
 MAX_PART = 512  # images that a worker takes at once
 MAX_PART_BYTES = 64 * 2**20  # of a part of images in memory
+WAITING = 256  # images that are handed to threads in advance
 PARTS_PER_WORKER = 4  # at least, so that no worker waits long for the last part of another
 # Workers compute with the same settings. Credentials are not among them: they never leave a machine.
 PASSED_ON = ("KERAS_BACKEND", "ADVISOR_ENGINE")
@@ -93,13 +95,25 @@ def map_images(function: Callable[[Any], Any], items: Sequence[Any], description
         for results in map_parts(partial(_in_threads, function), items, description):
             yield from results
         return
-    with ThreadPoolExecutor(num_cores()) as pool:
-        yield from track(pool.map(function, items), description, total=len(items))
+    yield from track(_threaded(function, items), description, total=len(items))
 
 
 def _in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    with ThreadPoolExecutor(num_cores()) as pool:
-        return list(pool.map(function, items))
+    return list(_threaded(function, items))
+
+
+def _threaded(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    """Yields the results in order. `Executor.map` would hold a task for each of millions of images from the start."""
+    pool, waiting = ThreadPoolExecutor(num_cores()), deque[Future[Any]]()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= WAITING:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def map_parts(

@@ -15,7 +15,7 @@ LEAST_CORRELATION, LEAST_DETAIL = 0.98, 0.8
 BLOCK = 4  # pixels: detail is the difference from the mean of a square of this side
 FLATTEST = 1.5  # standard deviation of gray levels below which a thumbnail shows nothing to compare
 TURNS, WINDOW = 5, 32
-CHUNK = 8_192  # pairs verified at once, to limit memory
+CHUNK = 1_024  # pairs verified at once, to limit memory
 
 
 def picture_hash(gray: Image.Image) -> int:
