@@ -32,6 +32,8 @@ class Phase:
             cached features.
         blend: Share of the change by this phase that is kept. At its end, the weights are moved back to this point on
             the straight line from its start (0) to its end (1).
+        largest_step: Limit of the learning rate of each kernel: this share of the root mean square of its values at the
+            start of the phase. So no step changes it by much more than that share. `None` for no limit.
         optional: Whether the result of the phase is kept only if it improves the validation metric.
     """
 
@@ -46,6 +48,7 @@ class Phase:
     augmented: bool = False
     views: int = 0
     blend: float = 1.0
+    largest_step: float | None = None
     optional: bool = False
 
     @property

@@ -204,6 +204,8 @@ def _check_phase(plan: Plan, phase: Phase) -> None:
         _refuse(f"learning rates of {label} must be above 0", f"{dict(phase.learning_rate)}")
     if not 0 < phase.blend <= 1:
         _refuse(f"blend of {label} must be above 0 and at most 1", f"blend={phase.blend!r}")
+    if phase.largest_step is not None and not (math.isfinite(phase.largest_step) and phase.largest_step > 0):
+        _refuse(f"largest_step of {label} must be above 0, or null for no limit", f"{phase.largest_step!r}")
     for stage, policy in phase.batch_norm.items():
         if stage not in phase.trains and policy["mode"] == "train":
             _refuse(

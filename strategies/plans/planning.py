@@ -28,6 +28,9 @@ NEAR, NEAR_RATE, NEAR_IMAGES = 0.70, 1e-4, 100
 # Peak learning rates of phases that train the BatchNorm of new layers. It keeps the features in the range that the
 # classifier knows, so that changes may be larger.
 NORMED_FAR_RATE, NORMED_NEAR_RATE = 1e-3, 4e-4
+# Networks differ in the size of their weights: a rate that suits one would break another. So no step changes a kernel
+# by more than this share of the root mean square of its values.
+LARGEST_STEP = 0.01
 # With fewer training images than this, steps are of 16 images. Where BatchNorm is held, only a share of the change by a
 # phase is kept then, at a rate that is higher in return.
 VERY_FEW_IMAGES, FAR_SHARE, NEAR_SHARE = 200, 0.75, 0.5
@@ -236,6 +239,7 @@ def _make_phase(
         steps=number,
         augmented=phase.augmented,
         blend=blend,
+        largest_step=LARGEST_STEP if phase.normed else None,
         optional=phase.optional,
     )
 

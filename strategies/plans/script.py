@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TEMPLATE = "train.py.jinja"
 LONGEST = 120  # lines
 WIDTH, MOST_LINES = 120, 8  # characters per line; lines per list: a list that needs more lines is put on one
+LONG_NAME = 60  # characters: an optimizer that needs more gets a line of its own
 # For each solver: its Keras class, the class without weight decay, and further arguments.
 _OPTIMIZERS = {
     "adamw": ("keras.optimizers.AdamW", "keras.optimizers.Adam", ""),
@@ -91,7 +92,8 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
     from_file = plan.weights not in ("imagenet", "random") or bool(backbone.package)
     weights = class_weights(plan)
     columns = _columns(plan)
-    optimizer, base = _optimizer(plan, several_rates="peak" not in columns)
+    several_rates = "peak" not in columns or "limit" in columns
+    optimizer, base = _optimizer(plan, several_rates=several_rates)
     return _template().render(
         plan=plan,
         largest=2**plan.image_bits - 1 if plan.image_bits < FULL_RANGE else 0,
@@ -117,11 +119,11 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         margin=round(plan.augmentation.get("shift", 0.1) * plan.image_size),
         exact=any(phase.solver == "logistic" for phase in plan.phases),
         by_steps=bool(_by_steps(plan)),
-        several_rates="peak" not in columns,
+        several_rates=several_rates,
         optimizer=optimizer,
         base=base,
         loss=_loss(plan),
-        long_compile=bool(plan.label_smoothing) or {"sgd", "peak"} & {*columns} != {"peak"},
+        long_compile=bool(plan.label_smoothing) or len(optimizer) > LONG_NAME,
         classifier=CLASSIFIER,
         strengths=[strength / (2 if len(plan.class_names) == 2 else 1) for strength in STRENGTHS],
         columns=columns,
@@ -150,6 +152,7 @@ def _columns(plan: Plan) -> list[str]:
     flags = {
         "augmented": bool(plan.augmentation) and any(phase.augmented or phase.views for phase in phases),
         "blend": any(phase.blend < 1 for phase in phases),
+        "limit": any(phase.largest_step for phase in phases),
         "optional": any(phase.optional for phase in phases),
         "sgd": len({phase.solver for phase in phases}) > 1,
     }
@@ -173,6 +176,7 @@ def _row(phase: Phase, columns: Sequence[str], most_lines: int) -> str:
         # Where the plan adds augmented copies of the images, the script augments them in each step.
         "augmented": phase.augmented or phase.views > 0,
         "blend": phase.blend,
+        "limit": phase.largest_step or 1e9,
         "optional": phase.optional,
         "sgd": phase.solver == "sgd",
     }

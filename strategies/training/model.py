@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,10 +122,15 @@ class StagedModel:
                 if layer.trainable:
                     layer.momentum = policy["momentum"]
 
-    def learning_rates(self, phase: Phase) -> dict[str, float]:
-        """Returns the peak learning rate of every trainable weight, by path."""
+    def learning_rates(self, phase: Phase, before: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Returns the peak learning rate of every trainable weight, by path.
+
+        Args:
+            phase: The phase.
+            before: The weights at its start, from `snapshot`. They limit the rates where the phase has a largest step.
+        """
         return {
-            weight.path: phase.learning_rate[stage]
+            weight.path: _limited(phase.learning_rate[stage], before[weight.path], phase.largest_step)
             for stage, names in self.layers.items()
             if stage in phase.trains
             for name in names
@@ -258,3 +264,14 @@ class CutModel:
             description=description,
         )
         return features
+
+
+def _limited(rate: float, values: np.ndarray, largest_step: float | None) -> float:
+    """Returns the learning rate of a weight. In every step, Adam changes each of its values by about that much.
+
+    Limits are rounded to a quarter of a power of two, so that one optimizer serves many kernels.
+    """
+    if largest_step is None or values.ndim < 2:
+        return rate
+    share = largest_step * float(np.sqrt(np.mean(np.square(values, dtype="float64")))) / rate
+    return rate if share >= 1 else rate * 2 ** (round(4 * math.log2(max(share, 2**-10))) / 4)

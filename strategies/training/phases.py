@@ -135,7 +135,7 @@ def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
         progress = replace(start, **{name: resumed.values[name] for name in ("epoch", "stopped", "accumulate")})
     while True:
         replica = run.devices.replica(trained)
-        schedule = _compile(run, replica, phase, progress.accumulate)
+        schedule = _compile(run, replica, phase, progress)
         if resumed is not None and progress.epoch > start.epoch:
             run.devices.load(replica.optimizer.variables, resumed.arrays["optimizer"])
         try:
@@ -210,7 +210,7 @@ def _solve_head(
     run.recorder.add(plan.phases[number], 0, measures, judged)
 
 
-def _compile(run: TrainingRun, replica: keras.Model, phase: Phase, accumulate: int) -> Schedule | None:
+def _compile(run: TrainingRun, replica: keras.Model, phase: Phase, progress: Progress) -> Schedule | None:
     """Compiles the trained part. Only now do changes of `trainable` take effect.
 
     Returns:
@@ -220,11 +220,11 @@ def _compile(run: TrainingRun, replica: keras.Model, phase: Phase, accumulate: i
     with run.devices.scope():
         optimizer = make_optimizer(
             phase.solver,
-            run.staged.learning_rates(phase),
+            run.staged.learning_rates(phase, progress.before),
             replica.trainable_weights,
             weight_decay=phase.weight_decay,
             own=run.optimizer,
-            accumulate=accumulate,
+            accumulate=progress.accumulate,
         )
         replica.compile(
             optimizer=optimizer,
