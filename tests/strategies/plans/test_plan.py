@@ -95,6 +95,7 @@ def _phase(index, key, value):
         (_set("image_bits", 11), "image_bits"),
         (_phase(1, "blend", 0), "blend"),
         (_phase(1, "blend", 1.5), "blend"),
+        (_phase(1, "largest_step", 0), "largest_step"),
         (lambda plan: plan.pop("phases"), "phases"),
     ],
 )

@@ -80,9 +80,10 @@ def test_a_phase_that_trains_batch_norm_has_a_higher_rate_and_keeps_all_of_its_c
         for backbone in ("MobileNetV2", "VGG16")
         for recipe in ("retrain_all", "fine_tune_all")
     )
-    assert (set(normed.learning_rate.values()), normed.blend) == ({1e-3}, 1.0)
+    assert (set(normed.learning_rate.values()), normed.blend, normed.largest_step) == ({1e-3}, 1.0, 0.01)
     assert set(tuned.learning_rate.values()) == {float(f"{4e-4 / tuned.blend:.3g}")}
     assert (plain.learning_rate, plain.blend, plain.batch_norm) == (plain_tuned.learning_rate, plain_tuned.blend, {})
+    assert tuned.largest_step is plain.largest_step is None
 
 
 @pytest.mark.parametrize("recipe", ["fine_tune_all", "keep_early_layers", "retrain_all"])

@@ -1,6 +1,7 @@
 """The model of a plan: its layers by stage, what a phase freezes, and no change to the process that builds it."""
 
 import random
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -97,6 +98,23 @@ def test_a_frozen_weight_that_has_changed_is_named():
     frozen.set_weights([weight + 1 for weight in frozen.get_weights()])
     with pytest.raises(RuntimeError, match=r"conv1/kernel in phase 'head'"):
         staged.check_frozen(phase, before)
+
+
+def test_no_step_changes_a_kernel_by_more_than_its_share():
+    """Rates are limited by the size of a kernel at the start of the phase; those of vectors are not."""
+    plan = make_plan(
+        "fine_tune_all", "MobileNet-0.25", class_names=["a", "b"], num_train=80, image_size=32, weights="random"
+    )
+    staged, whole = StagedModel.build(plan), plan.phases[1]
+    staged.start_phase(whole)
+    before = staged.snapshot()
+    before = {path: np.full_like(values, 0.02 if path == "conv1/kernel" else 1.0) for path, values in before.items()}
+    (rate,) = set(whole.learning_rate.values())
+    assert set(staged.learning_rates(whole, before).values()) == {rate}
+    limited = staged.learning_rates(replace(whole, largest_step=rate), before)
+    assert limited["classifier/kernel"] == limited["classifier/bias"] == rate
+    assert limited["conv1/kernel"] == pytest.approx(0.02 * rate, rel=0.1)
+    assert sum(value < rate for value in limited.values()) == 1
 
 
 def test_a_model_is_cut_only_where_the_whole_backbone_is_frozen():
