@@ -274,6 +274,7 @@ def work(dataset: Path, images: int, workers: int) -> dict[str, Any]:
     from advisor.quality.scan import scan_images
     from strategies.data.loading import load_images
     from strategies.data.pixels import Pixels
+    from strategies.features.cache import default_cache
     from strategies.features.extraction import stage_extractor
     from strategies.networks.backbones import get_backbone
     from strategies.networks.network import PretrainedNetwork
@@ -293,9 +294,8 @@ def work(dataset: Path, images: int, workers: int) -> dict[str, Any]:
         found["profile"] = rate(scan_images)
         for name in MEASURED:
             size = get_backbone(name).image_size
-            extractor = stage_extractor(
-                PretrainedNetwork(backbone=name, weights="imagenet", image_size=size), cache=None
-            )
+            network = PretrainedNetwork(backbone=name, weights="imagenet", image_size=size)
+            extractor = stage_extractor(network, cache=default_cache())  # where the converted network is kept
             found[name] = rate(lambda part, run=extractor.run, size=size: run(Pixels(part, size), description="Pass"))
     return found
 
