@@ -3,7 +3,8 @@
 DATASET is a class folder. Each row runs in processes of its own, and prints what it measured. `equal`: profile, advice
 on every image and predictions, with and without Ray. `speed`: a frozen pass on one worker and on several. `memory`:
 the largest memory of the process that is started, for two numbers of images. `loss`: a worker is killed in the middle
-of a pass. `compare`: all four recipes side by side. Needs Ray and OpenVINO (`pip install '.[ray,openvino]'`).
+of a pass. `compare`: all four recipes side by side. `rates`: images per second of processor time,
+without Ray, of copies of the images at 500 x 375 px. Needs Ray and OpenVINO (`pip install '.[ray,openvino]'`).
 """
 
 import argparse
@@ -23,7 +24,10 @@ from typing import Any
 import numpy as np
 
 BACKBONE, IMAGE_SIZE = "MobileNetV2-0.35", 96
-ROWS = ("equal", "speed", "memory", "loss", "compare")
+ROWS = ("equal", "speed", "memory", "loss", "compare", "rates")
+MEASURED = ("MobileNetV2-0.35", "EfficientNetLite0")  # at their own size, for `rates`
+PHOTO, QUALITY = (500, 375), 85  # of the copies
+FIRST = 64  # images that are not counted: what is computed once is done then
 
 
 def main() -> None:
@@ -100,7 +104,12 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
     return {"same": same, "alone": alone, "together": together, "ratio": alone["trained"] / together["trained"]}
 
 
-ROW_OF = {"equal": equal, "speed": speed, "memory": memory, "loss": loss, "compare": compare}
+def rates(given: argparse.Namespace) -> dict[str, Any]:
+    """Returns the images per second of processor time of the statistics and of frozen passes."""
+    return measure(given, "rates", workers=0)
+
+
+ROW_OF = {"equal": equal, "speed": speed, "memory": memory, "loss": loss, "compare": compare, "rates": rates}
 
 
 def _digest(value: Any) -> str:
@@ -258,7 +267,41 @@ def recipes(dataset: Path, images: int, workers: int) -> dict[str, Any]:
     return {"digest": _digest(reached), "seconds": round(seconds, 1), "trained": round(times[1] - times[0], 1)}
 
 
+def work(dataset: Path, images: int, workers: int) -> dict[str, Any]:
+    """The images per second of processor time: of the statistics of `profile`, and of frozen passes."""
+    from PIL import Image
+
+    from advisor.quality.scan import scan_images
+    from strategies.data.loading import load_images
+    from strategies.data.pixels import Pixels
+    from strategies.features.cache import default_cache
+    from strategies.features.extraction import stage_extractor
+    from strategies.networks.backbones import get_backbone
+    from strategies.networks.network import PretrainedNetwork
+
+    def rate(run: Any) -> float:
+        run(items[:FIRST])
+        started = time.process_time()
+        run(items[FIRST:])
+        return round((len(items) - FIRST) / (time.process_time() - started), 1)
+
+    with tempfile.TemporaryDirectory() as folder:
+        items = [Path(folder, f"{number}.jpg") for number in range(min(images, 1_000))]
+        for path, item in zip(items, load_images(dataset).items, strict=False):
+            Image.open(item).convert("RGB").resize(PHOTO, Image.Resampling.BICUBIC).save(path, quality=QUALITY)
+        items = [path for path in items if path.exists()]
+        found = {"kilobytes": round(sum(path.stat().st_size for path in items) / len(items) / 1e3, 1)}
+        found["profile"] = rate(scan_images)
+        for name in MEASURED:
+            size = get_backbone(name).image_size
+            network = PretrainedNetwork(backbone=name, weights="imagenet", image_size=size)
+            extractor = stage_extractor(network, cache=default_cache())  # where the converted network is kept
+            found[name] = rate(lambda part, run=extractor.run, size=size: run(Pixels(part, size), description="Pass"))
+    return found
+
+
 TASKS = {
+    "rates": work,
     "profile": profile,
     "recommend": recommend,
     "predict": predict,

@@ -36,9 +36,6 @@ LONG = (
     "test_json_is_the_only_thing_on_stdout",
     "test_the_demo_trains_on_digits",
     "test_frozen_features_are_read_from_the_cache_the_second_time",
-    "test_the_advice_on_object_storage_is_that_of_the_folder",
-    "test_predictions_are_the_same",
-    "test_a_killed_command_leaves_no_file",
 )
 # Fixtures that train that long: each test that uses them may be the one that waits.
 LONG_FIXTURES = {"runs", "comparison", "trained"}
@@ -111,6 +108,7 @@ def pytest_configure(config):
     """Uses the bundled weights instead of ImageNet weights that are not in Keras' cache."""
     config.addinivalue_line("markers", "weights: needs pretrained weights, from ImageNet or bundled")
     config.addinivalue_line("markers", "long: takes 15 seconds or more")
+    config.addinivalue_line("markers", "slow: takes minutes, and has a command of its own: pytest -m slow")
     if not REAL_WEIGHTS and STAND_IN not in os.environ:
         home = Path(tempfile.mkdtemp(prefix="advisor-test-keras-"))
         (home / "models").mkdir()
@@ -151,7 +149,8 @@ def pytest_collection_modifyitems(items):
         fixtures = set(getattr(item, "fixturenames", ()))
         if {"pretrained_weights", "imagenet_weights"} & fixtures:
             item.add_marker("weights")
-        if getattr(item, "originalname", item.name) in LONG or LONG_FIXTURES & fixtures:
+        named = getattr(item, "originalname", item.name) in LONG
+        if named or LONG_FIXTURES & fixtures or item.get_closest_marker("slow"):
             item.add_marker("long")
 
 

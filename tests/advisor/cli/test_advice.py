@@ -35,9 +35,10 @@ def test_verbose_prints_all_numbers(advisor, photos, pretrained_weights):
     assert "speed: the cheapest within two points" in out
 
 
-def test_json_is_the_only_thing_on_stdout(advisor, photos, pretrained_weights, tmp_path):
+def test_json_is_the_only_thing_on_stdout(advisor, photos, small_network, tmp_path):
     """`{version, fingerprint, plan}`, and after training `metrics`; all by their schemas. Times where asked for."""
-    code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE, "--image-size", "32", "--time", "--json")
+    network = ("--backbone", "small", "--weights", "own", "--image-size", "32")
+    code, out, _ = advisor("recommend", photos, *network, "--time", "--json")
     values = json.loads(out)
     assert code == 0
     assert set(values) == {"version", "fingerprint", "plan"}
@@ -45,7 +46,7 @@ def test_json_is_the_only_thing_on_stdout(advisor, photos, pretrained_weights, t
     costs = plan_from_dict(values["plan"]).advice["costs"]
     assert costs["head_only"]["seconds_per_epoch"] is None
     assert 0 < costs["retrain_all"]["seconds_per_epoch"] < costs["retrain_all"]["seconds"]
-    arguments = ("train", photos, "--backbone", BACKBONE, "--recipe", "head_only", "--out", tmp_path / "run", "--json")
+    arguments = ("train", photos, *network, "--recipe", "head_only", "--out", tmp_path / "run", "--json")
     code, out, err = advisor(*arguments)
     values = json.loads(out)
     assert code == 0, err

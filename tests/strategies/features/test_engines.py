@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from support import needs_openvino
+from support import deep_are_slow, needs_openvino
 
 from strategies.data.decoding import decode_images
 from strategies.errors import UserError
@@ -32,7 +32,9 @@ def test_a_short_batch_is_filled_with_its_first_image():
 
 
 @needs_openvino
-@pytest.mark.parametrize("backbone", ["MobileNetV2-0.35", "MobileNetV3Small-0.75", "EfficientNetV2B0", "DenseNet121"])
+@pytest.mark.parametrize(
+    "backbone", deep_are_slow(["MobileNetV2-0.35", "MobileNetV3Small-0.75", "EfficientNetV2B0", "DenseNet121"])
+)
 def test_openvino_gives_the_output_of_keras(backbone, photos, tmp_path):
     """At every stage, also where the last batch is not full; to a ten-thousandth of the largest value."""
     row, weights = get_backbone(backbone), tmp_path / "random.weights.h5"

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from support import deep_are_slow
 
 from strategies.errors import UnknownNameError, UserError, WeightsError
 from strategies.networks.backbones import BACKBONES, OUTPUT, Backbone, get_backbone, stages_at
@@ -98,7 +99,7 @@ def assert_close(values: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=deep_are_slow(FAMILIES))
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A file of random weights of a plain Keras network, the model built with it, and its output for some pixels."""
     row = BACKBONES[request.param]
@@ -113,7 +114,7 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     keras.utils.clear_session()
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", deep_are_slow(BACKBONES))
 def test_every_row_matches_its_network(name: str) -> None:
     """The ends of stages exist, every layer has a stage, and the columns of the row match the network."""
     row = BACKBONES[name]
@@ -150,7 +151,7 @@ def test_every_row_names_the_file_that_keras_asks_for(
     assert f"{asked[0]} into {empty_cache}" in str(error.value)
 
 
-@pytest.mark.parametrize("name", FIRST_ROWS)
+@pytest.mark.parametrize("name", deep_are_slow(FIRST_ROWS))
 def test_too_small_images_are_refused_where_keras_refuses_them(name: str) -> None:
     """`min_image_size` is the smallest size that the constructor accepts."""
     row = BACKBONES[name]

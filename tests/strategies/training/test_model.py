@@ -6,6 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from support import deep_are_slow
 
 import strategies
 from strategies.networks.backbones import BACKBONES
@@ -18,7 +19,7 @@ ONE_PER_CONSTRUCTOR = list({row.constructor: row.name for row in reversed(BACKBO
 FAMILIES = [name for name in ONE_PER_CONSTRUCTOR if name not in ("EfficientNetB1", "EfficientNetB2", "EfficientNetB3")]
 
 
-@pytest.mark.parametrize("backbone", FAMILIES)
+@pytest.mark.parametrize("backbone", deep_are_slow(FAMILIES))
 def test_every_recipe_builds_on_every_family_and_sets_what_its_freeze_map_says(backbone):
     """For one row of each constructor: the layers that may move are exactly those of the stages that train."""
     row = BACKBONES[backbone]
