@@ -41,14 +41,17 @@ LONG = (
 # smaller network. Some only with some of their parameters; `support.DEEP` adds networks of many layers.
 SLOW = (
     "test_a_converted_model_agrees_on_real_test_images",
+    "test_200_images_are_enough_for_a_stable_score",
     "test_a_notebook_runs_from_start_to_end[02_train]",
     "test_a_notebook_runs_from_start_to_end[03_compare]",
+    "test_a_race_of_all_recipes_on_real_images",
     "test_a_script_reads_a_network_that_is_not_part_of_keras",
     "test_an_export_agrees_with_the_model_on_photos[savedmodel]",
     "test_an_interrupted_run_continues_to_the_same_result[fine_tune_all-changes6-5]",
     "test_another_backend_gives_the_same_maps",
     "test_blur_and_noise_lower_the_score_step_by_step",
     "test_each_recipe_does_to_it_what_its_freeze_map_says[fine_tune_all-nested]",
+    "test_each_recipe_does_to_it_what_its_freeze_map_says[keep_early_layers-nested]",
     "test_each_recipe_does_to_it_what_its_freeze_map_says[retrain_all-nested]",
     "test_each_recipe_does_to_the_real_model_what_its_freeze_map_says[fine_tune_all-flowers5-network1]",
     "test_each_recipe_does_to_the_real_model_what_its_freeze_map_says[keep_early_layers-skin7-network4]",
