@@ -28,7 +28,6 @@ LONG = (
     "test_all_four_recipes_are_carried_out_on_one_split",
     "test_the_rows_are_those_of_the_study",
     "test_a_study_stops_and_continues_at_will",
-    "test_shares_of_a_study_are_disjoint_and_complete",
     "test_a_variant_runs_the_recipe_with_another_batch_norm_policy",
     "test_an_export_agrees_with_the_model_on_photos",
     "test_a_script_does_what_the_plan_says",
@@ -37,8 +36,8 @@ LONG = (
     "test_the_demo_trains_on_digits",
     "test_frozen_features_are_read_from_the_cache_the_second_time",
 )
-# Tests that have a command of their own, `pytest -m slow`: what they show, another test shows at a smaller size or of a
-# smaller network. Some only with some of their parameters; `support.DEEP` adds networks of many layers.
+# Tests that have a command of their own, `pytest -m slow`, some with some of their parameters only. Most of them show
+# on more what another test shows on less. Only they test work on a cluster, and the networks of `support.DEEP`.
 SLOW = (
     "test_a_converted_model_agrees_on_real_test_images",
     "test_200_images_are_enough_for_a_stable_score",
