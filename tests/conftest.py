@@ -35,6 +35,13 @@ LONG = (
     "test_json_is_the_only_thing_on_stdout",
     "test_the_demo_trains_on_digits",
     "test_frozen_features_are_read_from_the_cache_the_second_time",
+    "test_races_stop_and_continue_at_will",
+    "test_any_number_of_images_passes_in_parts",
+    "test_out_is_a_new_file_whose_ending_says_the_format",
+    "test_a_run_is_evaluated_on_other_images",
+    "test_an_onnx_file_holds_its_class_names",
+    "test_an_output_folder_must_be_new_and_nothing_else_is_touched",
+    "test_the_report_gets_a_section_on_exports",
 )
 # Tests that have a command of their own, `pytest -m slow`, some with some of their parameters only. Most of them show
 # on more what another test shows on less. Only they test work on a cluster, and the networks of `support.DEEP`.
@@ -43,6 +50,7 @@ SLOW = (
     "test_200_images_are_enough_for_a_stable_score",
     "test_a_notebook_runs_from_start_to_end[02_train]",
     "test_a_notebook_runs_from_start_to_end[03_compare]",
+    "test_a_notebook_runs_from_start_to_end[05_own_backbone]",
     "test_a_race_of_all_recipes_on_real_images",
     "test_a_script_reads_a_network_that_is_not_part_of_keras",
     "test_an_export_agrees_with_the_model_on_photos[savedmodel]",
