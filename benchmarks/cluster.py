@@ -3,15 +3,19 @@
 DATASET is a class folder. Each row runs in processes of its own, and prints what it measured. `equal`: profile, advice
 on every image and predictions, with and without Ray. `speed`: a frozen pass on one worker and on several. `memory`:
 the largest memory of the process that is started, for two numbers of images. `loss`: a worker is killed in the middle
-of a pass. `compare`: all four recipes side by side. `rates`: images per second of processor time,
-without Ray, of copies of the images at 500 x 375 px. Needs Ray and OpenVINO (`pip install '.[ray,openvino]'`).
+of a pass. `storage`: profile and advice on 2,000 images of an S3 server on this machine with Ray, and on the same files
+without it. `compare`: all four recipes side by side. `rates`: images per second of processor time, without Ray, of
+copies of the images at 500 x 375 px. Needs Ray and OpenVINO (`pip install '.[ray,openvino]'`), and for `storage` also
+`pip install s3fs 'moto[server]'`.
 """
 
 import argparse
 import hashlib
 import json
+import logging
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +28,8 @@ from typing import Any
 import numpy as np
 
 BACKBONE, IMAGE_SIZE = "MobileNetV2-0.35", 96
-ROWS = ("equal", "speed", "memory", "loss", "compare", "rates")
+ROWS = ("equal", "speed", "memory", "loss", "storage", "compare", "rates")
+STORED = 2_000  # images on the S3 server
 MEASURED = ("MobileNetV2-0.35", "EfficientNetLite0")  # at their own size, for `rates`
 PHOTO, QUALITY = (500, 375), 85  # of the copies
 FIRST = 64  # images that are not counted: what is computed once is done then
@@ -33,7 +38,7 @@ FIRST = 64  # images that are not counted: what is computed once is done then
 def main() -> None:
     """Runs the rows, each measurement in a process of its own with a cache of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", type=Path)
+    parser.add_argument("dataset")
     parser.add_argument("--row", choices=ROWS, action="append", help="default: all")
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
@@ -46,13 +51,15 @@ def main() -> None:
         print(f"{row}: {json.dumps(ROW_OF[row](given), indent=1)}", flush=True)
 
 
-def measure(given: argparse.Namespace, task: str, *, workers: int, images: int | None = None) -> dict[str, Any]:
+def measure(
+    given: argparse.Namespace, task: str, *, workers: int, images: int | None = None, dataset: str | None = None
+) -> dict[str, Any]:
     """Runs a task in a new process; with no workers, without Ray."""
     options = ["--images", str(images or given.images), "--workers", str(workers), "--task", task]
     with tempfile.TemporaryDirectory(prefix="advisor-cluster-") as cache:
         environment = {**os.environ, "ADVISOR_CACHE": cache, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
         done = subprocess.run(
-            [sys.executable, __file__, str(given.dataset), *options],
+            [sys.executable, __file__, dataset or given.dataset, *options],
             env=environment,
             stdout=subprocess.PIPE,
             check=True,
@@ -97,6 +104,35 @@ def loss(given: argparse.Namespace) -> dict[str, Any]:
     return {"killed": interrupted["killed"], "same": same}
 
 
+def storage(given: argparse.Namespace) -> dict[str, Any]:
+    """Returns whether every number is the same from object storage with Ray and from files without it."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark"}
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="advisor-cluster-") as folder:
+        chosen = _some(given.dataset, min(given.images, STORED))
+        for name, item in zip(chosen.names, chosen.items, strict=True):
+            Path(folder, "photos", name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(item, Path(folder, "photos", name))
+        files = s3fs.S3FileSystem()
+        files.mkdir("bucket")
+        files.put(f"{folder}/photos", "bucket/photos", recursive=True)
+        for task in ("profile", "recommend"):
+            alone = measure(given, task, workers=0, dataset=f"{folder}/photos")
+            together = measure(given, task, workers=given.workers, dataset="s3://bucket/photos")
+            same = alone["digest"] == together["digest"]
+            found[task] = {"same": same, "seconds": alone["seconds"], "seconds_from_s3": together["seconds"]}
+    server.stop()
+    return {"images": len(chosen), **found}
+
+
 def compare(given: argparse.Namespace) -> dict[str, Any]:
     """Returns the seconds of all four trainings one after the other and side by side."""
     alone, together = (measure(given, "recipes", workers=workers) for workers in (0, given.workers))
@@ -109,7 +145,15 @@ def rates(given: argparse.Namespace) -> dict[str, Any]:
     return measure(given, "rates", workers=0)
 
 
-ROW_OF = {"equal": equal, "speed": speed, "memory": memory, "loss": loss, "compare": compare, "rates": rates}
+ROW_OF = {
+    "equal": equal,
+    "speed": speed,
+    "memory": memory,
+    "loss": loss,
+    "storage": storage,
+    "compare": compare,
+    "rates": rates,
+}
 
 
 def _digest(value: Any) -> str:
@@ -126,7 +170,7 @@ def _start(workers: int) -> str | None:
     return "auto"
 
 
-def _some(dataset: Path, images: int) -> Any:
+def _some(dataset: str, images: int) -> Any:
     """Returns the dataset, or evenly spaced images of it."""
     import strategies
 
@@ -145,33 +189,36 @@ def _memory() -> int:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def profile(dataset: Path, images: int, workers: int) -> dict[str, Any]:
+def profile(dataset: str, images: int, workers: int) -> dict[str, Any]:
     """The statistics of every image."""
     import advisor
 
-    return _measured(lambda ray: advisor.profile_images(_some(dataset, images), ray=ray).to_dict(), workers)
+    return _measured(
+        lambda ray: _of_the_images(advisor.profile_images(_some(dataset, images), ray=ray).to_dict()), workers
+    )
 
 
-def recommend(dataset: Path, images: int, workers: int) -> dict[str, Any]:
+def recommend(dataset: str, images: int, workers: int) -> dict[str, Any]:
     """The advice on every image."""
     import advisor
 
     def run(ray: str | None) -> Any:
         options = {"backbone": BACKBONE, "image_size": IMAGE_SIZE, "every_image": True}
         advice = advisor.recommend(_some(dataset, images), ray=ray, **options)
-        return _without_times([advice.fingerprint(), advice.plan.to_dict()])
+        return _of_the_images([advice.fingerprint(), advice.plan.to_dict()])
 
     return _measured(run, workers)
 
 
-def _without_times(value: Any) -> Any:
-    """Leaves out what depends on how busy the machine is, also without Ray."""
+def _of_the_images(value: Any) -> Any:
+    """Leaves out what depends on how busy the machine is, also without Ray, and where the images are."""
     if isinstance(value, dict):
-        return {name: _without_times(part) for name, part in value.items() if "seconds" not in name}
-    return [_without_times(part) for part in value] if isinstance(value, list | tuple) else value
+        left_out = ("seconds", "source")
+        return {name: _of_the_images(part) for name, part in value.items() if not any(map(name.count, left_out))}
+    return [_of_the_images(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def predict(dataset: Path, images: int, workers: int) -> dict[str, Any]:
+def predict(dataset: str, images: int, workers: int) -> dict[str, Any]:
     """The predictions of a model that was trained for a moment."""
     import strategies
 
@@ -186,12 +233,12 @@ def predict(dataset: Path, images: int, workers: int) -> dict[str, Any]:
         return _measured(run, workers)
 
 
-def features(dataset: Path, images: int, workers: int) -> dict[str, Any]:
+def features(dataset: str, images: int, workers: int) -> dict[str, Any]:
     """A frozen pass; its rate is that of all parts but the first, so the start of the workers does not count."""
     return _pass(dataset, images, workers, lambda: None)
 
 
-def killed(dataset: Path, images: int, workers: int) -> dict[str, Any]:
+def killed(dataset: str, images: int, workers: int) -> dict[str, Any]:
     """The same, while one worker is killed."""
     victims: list[int] = []
 
@@ -210,7 +257,7 @@ def _is_worker(process: Any) -> bool:
     return own and "MapWorker" in " ".join(process.info["cmdline"] or [process.info["name"]])
 
 
-def _pass(dataset: Path, images: int, workers: int, meanwhile: Any) -> dict[str, Any]:
+def _pass(dataset: str, images: int, workers: int, meanwhile: Any) -> dict[str, Any]:
     from strategies import cluster
     from strategies.features.cache import default_cache
     from strategies.features.extraction import stage_extractor
@@ -240,7 +287,7 @@ def _pass(dataset: Path, images: int, workers: int, meanwhile: Any) -> dict[str,
     }
 
 
-def recipes(dataset: Path, images: int, workers: int) -> dict[str, Any]:
+def recipes(dataset: str, images: int, workers: int) -> dict[str, Any]:
     """All four recipes on some of the images, at most 400."""
     import advisor
     from strategies.cluster import on_ray
@@ -267,7 +314,7 @@ def recipes(dataset: Path, images: int, workers: int) -> dict[str, Any]:
     return {"digest": _digest(reached), "seconds": round(seconds, 1), "trained": round(times[1] - times[0], 1)}
 
 
-def work(dataset: Path, images: int, workers: int) -> dict[str, Any]:
+def work(dataset: str, images: int, workers: int) -> dict[str, Any]:
     """The images per second of processor time: of the statistics of `profile`, and of frozen passes."""
     from PIL import Image
 

@@ -3,8 +3,8 @@
 DATASET is a class folder. Each recipe is trained by one process, by two processes that share each batch, and by two
 that are killed with SIGKILL in the middle and continued. Prints for each recipe whether both processes hold equal
 weights, whether frozen weights are the pretrained ones to the last bit, whether the continued run equals the whole one,
-and how far the metrics are from those of one process. Exit code 1 if a weight differs. Needs JAX
-(`pip install '.[test]'`).
+and how far the metrics are from those of one process. Exit code 1 if a weight differs, or if a training ended before it
+was killed. Needs JAX (`pip install '.[test]'`).
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="advisor-parallel-") as name:
             found = compare(given, recipe, Path(name))
         print(f"{recipe}: {json.dumps(found)}", flush=True)
-        equal &= found["ranks_equal"] and found["frozen_equal"] and found["resumed_equal"]
+        equal &= all(found[name] for name in ("ranks_equal", "frozen_equal", "was_killed", "resumed_equal"))
     sys.exit(not equal)
 
 
@@ -114,12 +114,8 @@ def start(
     if num_processes > 1:
         environment["KERAS_DISTRIBUTION_JOB_ADDRESSES"] = address
         environment["KERAS_DISTRIBUTION_NUM_PROCESSES"] = str(num_processes)
-    return [
-        subprocess.Popen(command, env={**environment, "KERAS_DISTRIBUTION_PROCESS_ID": str(rank)})
-        if num_processes > 1
-        else subprocess.Popen(command, env=environment)
-        for rank in range(num_processes)
-    ]
+    ranks = ({**environment, "KERAS_DISTRIBUTION_PROCESS_ID": str(rank)} for rank in range(num_processes))
+    return [subprocess.Popen(command, env=each) for each in (ranks if num_processes > 1 else [environment])]
 
 
 def wait(processes: list[subprocess.Popen[bytes]]) -> None:

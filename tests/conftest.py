@@ -28,7 +28,6 @@ LONG = (
     "test_all_four_recipes_are_carried_out_on_one_split",
     "test_the_rows_are_those_of_the_study",
     "test_a_study_stops_and_continues_at_will",
-    "test_shares_of_a_study_are_disjoint_and_complete",
     "test_a_variant_runs_the_recipe_with_another_batch_norm_policy",
     "test_an_export_agrees_with_the_model_on_photos",
     "test_a_script_does_what_the_plan_says",
@@ -36,7 +35,46 @@ LONG = (
     "test_json_is_the_only_thing_on_stdout",
     "test_the_demo_trains_on_digits",
     "test_frozen_features_are_read_from_the_cache_the_second_time",
+    "test_races_stop_and_continue_at_will",
+    "test_any_number_of_images_passes_in_parts",
+    "test_out_is_a_new_file_whose_ending_says_the_format",
+    "test_a_run_is_evaluated_on_other_images",
+    "test_an_onnx_file_holds_its_class_names",
+    "test_an_output_folder_must_be_new_and_nothing_else_is_touched",
+    "test_the_report_gets_a_section_on_exports",
 )
+# Tests that have a command of their own, `pytest -m slow`, some with some of their parameters only. Most of them show
+# on more what another test shows on less. Only they test work on a cluster, and the networks of `support.DEEP`.
+SLOW = (
+    "test_a_converted_model_agrees_on_real_test_images",
+    "test_200_images_are_enough_for_a_stable_score",
+    "test_a_notebook_runs_from_start_to_end[02_train]",
+    "test_a_notebook_runs_from_start_to_end[03_compare]",
+    "test_a_notebook_runs_from_start_to_end[05_own_backbone]",
+    "test_a_race_of_all_recipes_on_real_images",
+    "test_a_script_reads_a_network_that_is_not_part_of_keras",
+    "test_an_export_agrees_with_the_model_on_photos[savedmodel]",
+    "test_an_interrupted_run_continues_to_the_same_result[fine_tune_all-changes6-5]",
+    "test_another_backend_gives_the_same_maps",
+    "test_blur_and_noise_lower_the_score_step_by_step",
+    "test_each_recipe_does_to_it_what_its_freeze_map_says[fine_tune_all-nested]",
+    "test_each_recipe_does_to_it_what_its_freeze_map_says[keep_early_layers-nested]",
+    "test_each_recipe_does_to_it_what_its_freeze_map_says[retrain_all-nested]",
+    "test_each_recipe_does_to_the_real_model_what_its_freeze_map_says[fine_tune_all-flowers5-network1]",
+    "test_each_recipe_does_to_the_real_model_what_its_freeze_map_says[keep_early_layers-skin7-network4]",
+    "test_each_recipe_does_to_the_real_model_what_its_freeze_map_says[retrain_all-skin7-network3]",
+    "test_enlarged_photos_score_lower",
+    "test_on_real_images_a_small_network_learns_more_than_its_head",
+    "test_recipes_train_on_another_backend_and_twice_the_same",
+    "test_settings_of_keras_and_folders_that_cannot_be_used_change_nothing",
+    "test_shares_of_a_study_are_disjoint_and_complete",
+    "test_the_head_is_as_good_as_other_linear_heads_with_few_images_per_class[1]",
+    "test_the_heat_lies_on_the_object[MobileNetV2-0.35]",
+    "test_the_loop_with_batch_norm_held_keeps_the_pretrained_statistics",
+    "test_the_script_writes_a_file_that_the_package_reads",
+    "test_two_devices_of_one_process_train_what_one_trains",
+)
+SLOW_FIXTURES = {"cluster"}
 # Fixtures that train that long: each test that uses them may be the one that waits.
 LONG_FIXTURES = {"runs", "comparison", "trained"}
 (WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
@@ -143,14 +181,16 @@ def pytest_report_header():
 
 
 def pytest_collection_modifyitems(items):
-    """Marks tests that need pretrained weights or a long time: `pytest -m weights` runs only the former."""
+    """Marks tests that need pretrained weights, a long time or minutes: `pytest -m weights` runs only the first."""
     items.sort(key=lambda item: item.name not in LONGEST)  # first, so that no process has to wait at the end
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if {"pretrained_weights", "imagenet_weights"} & fixtures:
             item.add_marker("weights")
-        named = getattr(item, "originalname", item.name) in LONG
-        if named or LONG_FIXTURES & fixtures or item.get_closest_marker("slow"):
+        names = {item.name, getattr(item, "originalname", item.name)}
+        if names & {*SLOW} or SLOW_FIXTURES & fixtures:
+            item.add_marker("slow")
+        if names & {*LONG} or LONG_FIXTURES & fixtures or item.get_closest_marker("slow"):
             item.add_marker("long")
 
 

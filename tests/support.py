@@ -7,10 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
-# Networks of many layers, whose tests take much longer than those of others and show the same.
+# Networks of many layers, whose tests take much longer than those of others.
 DEEP = (
-    "DenseNet121", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3", "EfficientNetLite1", "EfficientNetLite2",
-    "EfficientNetV2B0", "EfficientNetV2S", "InceptionV3", "NASNetMobile", "ResNet50V2", "Xception",
+    "ConvNeXtTiny", "DenseNet121", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3", "EfficientNetLite1",
+    "EfficientNetLite2", "EfficientNetV2B0", "EfficientNetV2S", "InceptionV3", "NASNetMobile", "ResNet50V2", "Xception",
 )  # fmt: skip
 
 

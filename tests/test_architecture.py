@@ -214,3 +214,17 @@ def test_the_layout_names_every_module_in_the_order_of_the_wings():
     first_words = [line.split()[0].strip("/,") for line in layout.splitlines() if re.match(r"  [a-z]", line)]
     wings = [name.rsplit(".", 1)[1] for name in WINGS if name.rsplit(".", 1)[1] in first_words]
     assert first_words == wings
+
+
+def test_the_tests_and_fixtures_that_take_long_are_there():
+    """A name in a table of `conftest` that no function bears would leave its mark out without a word."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "tests").rglob("*.py")]
+    functions = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    tables = {"LONGEST", "LONG", "SLOW", "SLOW_FIXTURES", "LONG_FIXTURES"}
+    listed = {}
+    for node in ast.parse((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in tables:
+            names = [value.value for value in ast.walk(node.value) if isinstance(value, ast.Constant)]
+            listed[node.targets[0].id] = {name.partition("[")[0] for name in names}
+    assert listed.keys() == tables
+    assert set().union(*listed.values()) <= functions

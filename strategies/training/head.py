@@ -14,6 +14,7 @@ from strategies.training.softmax import SoftmaxRegression
 
 FEWEST_IMAGES_STRENGTH = 10.0  # used where no two classes have two images, so that cross-validation is impossible
 MAX_FOLDS = 5
+MOST_AXES = 256  # of largest variance, on which folds are fitted; the head itself is fitted on all
 MOST_NUMBERS = 2**26  # probabilities in memory at once; beyond that, folds are fitted in groups
 
 
@@ -68,7 +69,11 @@ def fit_head(
     with one_thread():
         regression = SoftmaxRegression(values, labels, num_classes)
         folds = make_folds(labels, seed)
-        strength = _validate(regression, labels, folds, weights).strength if folds else FEWEST_IMAGES_STRENGTH
+        strength = (
+            _validate(regression.leading(MOST_AXES), labels, folds, weights).strength
+            if folds
+            else FEWEST_IMAGES_STRENGTH
+        )
         kernel = regression.kernel(regression.fit(weights[:, None], strength, max_steps=1000)) / length
     return kernel.astype("float32"), np.zeros(num_classes, dtype="float32")
 
@@ -87,7 +92,7 @@ def cross_validate(
     values, _ = _of_length_one(features)
     with one_thread():
         regression = SoftmaxRegression(values, labels, int(labels.max()) + 1)
-        return _validate(regression, labels, folds, np.ones(len(labels)))
+        return _validate(regression.leading(MOST_AXES), labels, folds, np.ones(len(labels)))
 
 
 def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

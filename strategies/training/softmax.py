@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 
@@ -57,6 +58,18 @@ class SoftmaxRegression:
         self._back = [values.T, axes / np.sqrt(variances)] if is_wide else [axes]
         self._features = (axes * np.sqrt(variances) if is_wide else values @ axes).astype("float32")
         self._variances = variances / len(values)
+
+    def leading(self, num_axes: int) -> SoftmaxRegression:
+        """Returns the same regression on the principal axes of largest variance only, at most so many.
+
+        The cost of a step falls in proportion. Cross-validation on 256 axes finds almost the same strength and held-out
+        accuracy as on all of them (benchmarks/head.py).
+        """
+        fewer = copy(self)
+        fewer._back = [*self._back[:-1], self._back[-1][:, -num_axes:]]
+        fewer._features = np.ascontiguousarray(self._features[:, -num_axes:])
+        fewer._variances = self._variances[-num_axes:]
+        return fewer
 
     def fit(
         self, weights: np.ndarray, strength: float, start: np.ndarray | None = None, *, max_steps: int = 200

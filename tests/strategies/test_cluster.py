@@ -79,7 +79,6 @@ def test_features_are_the_same_to_the_last_bit(cluster, sources, small_network, 
     assert not is_on_ray()
 
 
-@pytest.mark.slow
 def test_the_advice_on_object_storage_is_that_of_the_folder(
     cluster, photos, tmp_path, pretrained_weights, monkeypatch, advisor
 ):
@@ -107,7 +106,6 @@ def test_the_advice_on_object_storage_is_that_of_the_folder(
     assert kept[1] == kept[0]
 
 
-@pytest.mark.slow
 def test_predictions_are_the_same(cluster, small_run, photos, tmp_path, advisor):
     """Row by row, unreadable files included; stdout holds the table and nothing else."""
     run, *_ = small_run
@@ -125,7 +123,6 @@ def _plans(dataset, recipes=("head_only", "fine_tune_all", "retrain_all")):
     return [make(recipe) for recipe in recipes]
 
 
-@pytest.mark.slow
 def test_recipes_side_by_side_reach_the_same(cluster, photos, small_network, monkeypatch):
     """A race of a network that only this process has: the folds, the accuracies and the winner."""
     monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 160)
@@ -159,7 +156,6 @@ def _dying_once(mark):
     return square
 
 
-@pytest.mark.slow
 def test_what_a_lost_worker_did_is_done_again(cluster, tmp_path, capsys):
     """With the same results, in the same order for images; what Ray says about it is not on stdout."""
     numbers, expected = list(range(300)), [number**2 for number in range(300)]
@@ -172,7 +168,6 @@ def test_what_a_lost_worker_did_is_done_again(cluster, tmp_path, capsys):
     assert list(run_all(abs, [-1, -2])) == [(0, 1), (1, 2)]
 
 
-@pytest.mark.slow
 def test_an_error_of_a_worker_is_that_of_this_process(cluster, photos, tmp_path):
     """With its own type and sentence: an unreadable image has its path and the reason."""
     broken = tmp_path / "broken.png"
@@ -184,7 +179,6 @@ def test_an_error_of_a_worker_is_that_of_this_process(cluster, photos, tmp_path)
             assert raised.value.path == str(broken)
 
 
-@pytest.mark.slow
 def test_a_killed_command_leaves_no_file(cluster, small_run, photos, tmp_path):
     """What is half written is never taken for whole, and the cluster keeps running."""
     run, *_ = small_run

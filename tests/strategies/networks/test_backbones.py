@@ -151,7 +151,7 @@ def test_every_row_names_the_file_that_keras_asks_for(
     assert f"{asked[0]} into {empty_cache}" in str(error.value)
 
 
-@pytest.mark.parametrize("name", deep_are_slow(FIRST_ROWS))
+@pytest.mark.parametrize("name", FIRST_ROWS)
 def test_too_small_images_are_refused_where_keras_refuses_them(name: str) -> None:
     """`min_image_size` is the smallest size that the constructor accepts."""
     row = BACKBONES[name]

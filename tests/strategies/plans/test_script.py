@@ -70,7 +70,7 @@ def weights(tiles, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plans(weights, pretrained_weights):
-    """A short plan of each recipe; that of `fine_tune_all` was edited wherever a plan can be.
+    """A short plan of each recipe, and one of another precision; `fine_tune_all` was edited wherever a plan can be.
 
     Those with steps leave nothing to chance: every batch is all of the images, as they are.
     """
@@ -98,7 +98,7 @@ def plans(weights, pretrained_weights):
         metric="balanced_accuracy",
         label_smoothing=0.1,
     )
-    made["keep_early_layers"] = replace(made["keep_early_layers"], precision="mixed_bfloat16")
+    made["bfloat16"] = replace(made["keep_early_layers"], precision="mixed_bfloat16")
     return made
 
 
@@ -108,11 +108,11 @@ def runs(plans, tiles, weights, tmp_path_factory):
     import keras
 
     folder = tmp_path_factory.mktemp("scripts")
-    for recipe, plan in plans.items():
+    for name, plan in plans.items():
         with pytest.MonkeyPatch.context() as patch:
-            if recipe in EXACT:
+            if plan.recipe in EXACT:
                 patch.setattr(scripting, "STRENGTHS", (10.0,))
-            (folder / f"{recipe}.py").write_text(strategies.write_script(plan), encoding="utf-8")
+            (folder / f"{name}.py").write_text(strategies.write_script(plan), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, str(tiles), weights, *plans],
         cwd=folder, capture_output=True, text=True, timeout=600,
@@ -126,12 +126,12 @@ def _pixels(folder):
     return np.stack([np.array(Image.open(path)) for path in sorted(folder.glob("*/*.png"))]).astype("float32")
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatch):
+@pytest.mark.parametrize("name", [*RECIPES, "bfloat16"])
+def test_a_script_does_what_the_plan_says(name, plans, runs, tiles, monkeypatch):
     """The same freeze map and layers as `strategies.train`, as good a model, and the same where nothing is random."""
     import keras
 
-    plan, (printed, model) = plans[recipe], runs[recipe]
+    plan, (printed, model) = plans[name], runs[name]
     freeze_map = {
         (cell.phase, row.stage): cell.state for row in plan.freeze_map for cell in row.cells if cell.state != "removed"
     }
@@ -142,7 +142,7 @@ def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatc
         place: "trained" if place in rebuilt and state == "new" else state for place, state in freeze_map.items()
     }
     assert {(phase, stage): state for phase, stage, state in found} == expected
-    if recipe in EXACT:
+    if plan.recipe in EXACT:
         monkeypatch.setattr(classifier, "STRENGTHS", (10.0,))
     result = strategies.train(plan, tiles, cache=False, baseline=False)
     trained = dict(re.findall(r"^(\w+): (\d+) weights trained", printed, re.MULTILINE))
@@ -150,7 +150,7 @@ def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatc
     assert [weight.path for weight in model.weights] == [weight.path for weight in result.model.weights]
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     assert f" on {result.test.num_images} images" in printed
-    if recipe in EXACT and plan.precision == "float32":
+    if plan.recipe in EXACT and plan.precision == "float32":
         keras.utils.set_random_seed(plan.seed)  # as `strategies.train` does
         start = strategies.build_model(plan).get_weights()
         moved = zip(model.weights, start, result.model.get_weights(), model.get_weights(), strict=True)

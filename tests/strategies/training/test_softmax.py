@@ -57,6 +57,24 @@ def test_fits_made_together_are_those_made_alone(num_images, num_features, num_c
         np.testing.assert_allclose(found[kept, fit], expected[:, 0], atol=0.02)
 
 
+@pytest.mark.parametrize("num_images", [40, 700])
+def test_leading_axes_are_those_of_a_principal_component_analysis(num_images):
+    """The fit is that of the features projected on them; as many axes as there are change nothing."""
+    digits = load_digits()
+    features, labels = digits.data[:num_images] / 16, digits.target[:num_images]
+    weights = np.ones((num_images, 1))
+    regression = SoftmaxRegression(features, labels, 10)
+    whole = regression.fit(weights, 1.0)
+    assert np.array_equal(regression.leading(1000).fit(weights, 1.0), whole)
+    fewer = regression.leading(12)
+    kernel = fewer.kernel(fewer.fit(weights, 1.0, max_steps=1000))
+    axes = np.linalg.svd(features, full_matrices=False)[2][:12]
+    projected = SoftmaxRegression(features @ axes.T, labels, 10)
+    expected = axes.T @ projected.kernel(projected.fit(weights, 1.0, max_steps=1000))
+    np.testing.assert_allclose(kernel, expected, atol=2e-3)
+    assert not np.allclose(kernel, regression.kernel(whole), atol=2e-3)
+
+
 def test_nothing_to_see_is_no_error():
     """Features that are all zero leave every class as probable as the others."""
     regression = SoftmaxRegression(np.zeros((6, 4)), np.arange(6) % 3, 3)
