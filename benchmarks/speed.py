@@ -32,6 +32,13 @@ image = keras.Input((224, 224, 3))
 model = keras.Model(image, network(keras.applications.mobilenet_v2.preprocess_input(image)))
 model.predict(photos, verbose=0)
 """
+PREDICT_RUN = """
+import keras, sys
+model = keras.models.load_model(f"{sys.argv[2]}/model.keras", compile=False)
+size = model.input_shape[1:3]
+photos = keras.utils.image_dataset_from_directory(sys.argv[1], image_size=size, shuffle=False, verbose=False)
+model.predict(photos, verbose=0)
+"""
 GUIDE = """
 import json, keras, sys
 seed, size, splits = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -117,6 +124,28 @@ def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
     reference = median(seconds.pop("predict"))
     for name, values in seconds.items():
         yield f"{name} / model.predict", median(values), reference
+
+
+def predict_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares `predict` on 1,000 photos with the same model in Keras, both as whole commands."""
+    photos = enlarge(datasets / "imagenet_samples", work / "photos")
+    train = [*ADVISOR, "train", str(photos), "--recipe", "head_only", "--backbone", BACKBONE, "--image-size", "224"]
+    run([*train, "--out", str(work / "run")], ADVISOR_CACHE=work / "trained")
+    predict = [*ADVISOR, "predict", str(work / "run"), str(photos), "--csv"]
+    seconds: dict[str, list[float]] = {}
+    for number in range(repeats):
+        cache = work / f"cache{number}"
+        ways: dict[str, Callable[[], tuple[float, str]]] = {
+            "keras": lambda: run([sys.executable, "-c", PREDICT_RUN, str(photos), str(work / "run")]),
+            "predict, first use of a run": lambda cache=cache: run(predict, ADVISOR_CACHE=cache),
+            "predict": lambda cache=cache: run(predict, ADVISOR_CACHE=cache),
+            "predict, without OpenVINO": lambda cache=cache: run(predict, ADVISOR_CACHE=cache, ADVISOR_ENGINE="keras"),
+        }
+        for name, way in ways.items():
+            seconds.setdefault(name, []).append(way()[0])
+    reference = median(seconds.pop("keras"))
+    for name, values in seconds.items():
+        yield f"{name} / model.predict of the run's model", median(values), reference
 
 
 def many_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
@@ -289,6 +318,7 @@ def start_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
 
 ROWS = {
     "recommend": recommend_row,
+    "predict": predict_row,
     "many": many_row,
     "head": head_row,
     "features": features_row,

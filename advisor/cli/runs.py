@@ -55,7 +55,6 @@ def evaluate(
         check_output(out, overwrite=overwrite)
     folder = read_run(run)
     dataset = images.load(for_training=False)
-    start_keras()
     found = evaluate_run(folder, dataset, max_unreadable=max_unreadable)
     if found.images == "all" and was_trained_on(run, images.data):
         note("advisor: the run was trained on these images, so this accuracy says little about new images")
@@ -105,7 +104,6 @@ def predict(
     with contextlib.ExitStack() as stack:
         stack.enter_context(on_ray(ray))
         stream = sys.stdout if out is None else stack.enter_context(new_file(out))
-        start_keras()
         unreadable: list[str] = []
         parts = _noting(unreadable, predict_in_parts(folder, paths, all_classes=all_classes))
         if as_json or (suffix == ".json" and not as_csv):

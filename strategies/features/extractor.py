@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -19,9 +18,9 @@ from strategies.data.pixels import Pixels, PixelSubset
 from strategies.display.progress import note
 from strategies.features.background import BackgroundJob
 from strategies.features.cache import FeatureCache, cached, make_key
-from strategies.features.engines import IMAGES_PER_REQUEST, OpenVino, choose_engine, import_openvino
+from strategies.features.conversion import convert_model
+from strategies.features.engines import OpenVino, choose_engine
 from strategies.features.forward import Engine, forward, run_pass
-from strategies.features.transposes import sink_transposes
 from strategies.networks.backend import keras_backend, usual_settings
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.pretrained import build_network
@@ -186,25 +185,6 @@ def _build(
 
 @usual_settings()
 def _convert(network: PretrainedNetwork, weights_size: int | None, select: SelectOutputs) -> list[np.ndarray]:
-    """Converts a network for OpenVINO, in float32 and for `IMAGES_PER_REQUEST` images. Needs Keras' OpenVINO backend.
-
-    Returns:
-        The arguments of `OpenVino` (structure, weights and widths), then the constants.
-    """
-    openvino = import_openvino()
+    """Converts a network for OpenVINO: the arguments of `OpenVino`, then the constants."""
     model, constants = _build(network, weights_size, select)
-    from strategies.networks.backend import keras
-
-    widths = np.array([output.shape[-1] for output in model.outputs])
-    # The outputs are joined, since OpenVINO does not guarantee the order of several.
-    joined = model.outputs[0] if len(widths) == 1 else keras.ops.concatenate(model.outputs, axis=1)
-    signature = [keras.InputSpec(shape=(IMAGES_PER_REQUEST, *model.input.shape[1:]), dtype="float32")]
-    with tempfile.TemporaryDirectory(prefix="advisor-openvino-") as folder:
-        exported, path = Path(folder, "exported.xml"), Path(folder, "network.xml")
-        whole = keras.Model(model.input, joined)
-        whole.export(str(exported), format="openvino", verbose=False, input_signature=signature)
-        graph = openvino.Core().read_model(exported)
-        sink_transposes(graph)
-        openvino.save_model(graph, path, compress_to_fp16=False)
-        structure, weights = (np.fromfile(file, dtype="uint8") for file in (path, path.with_suffix(".bin")))
-    return [structure, weights, widths, *constants]
+    return [*convert_model(model), *constants]

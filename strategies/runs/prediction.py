@@ -22,10 +22,10 @@ from strategies.data.sources.unused import HIDDEN, no_image, reasons_text
 from strategies.data.value_range import with_range
 from strategies.display.progress import note
 from strategies.errors import DatasetError
+from strategies.features.forward import Engine
 from strategies.runs.run_folder import RunFolder, read_run
 
 if TYPE_CHECKING:
-    import keras
     import pandas as pd
 
 PART = 512  # images in memory at once
@@ -92,7 +92,7 @@ def predict_in_parts(run: str | Path | RunFolder, images: Any, *, all_classes: b
     run, pictures = read_run(run), _in_memory(images)
     items: Sequence[Any] = pictures or find_images(images)
     names = numbered(pictures) if pictures else [as_text(path) for path in items]
-    _ = run.model  # a model that cannot be loaded is refused before any image is decoded
+    _ = run.engine  # a model that cannot be loaded is refused before any image is decoded
     return _parts(run, items, names, all_classes)
 
 
@@ -125,10 +125,10 @@ def _parts(run: RunFolder, items: Sequence[Any], names: Sequence[str], all_class
 
 def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
     """Yields the probabilities of one part of the images after the other, from this process or from a cluster."""
-    compute = partial(_predict_part, run.model, run.image_size, run.image_bits)
+    compute = partial(_predict_part, run.engine, len(run.class_names), run.image_size, run.image_bits)
     if is_on_ray():
         # The same parts, since an image that cannot be read shifts those behind it to other batches.
-        yield from map_parts(compute, items, "Predicting", size=PART, gpu=True)
+        yield from map_parts(compute, items, "Predicting", size=PART, gpu=isinstance(run.engine, partial))
         return
     for start in range(0, len(items), PART):
         part = items[start : start + PART]
@@ -136,14 +136,12 @@ def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
 
 
 def _predict_part(
-    model: keras.Model, image_size: int, image_bits: int, items: Sequence[Any], description: str = ""
+    engine: Engine, num_classes: int, image_size: int, image_bits: int, items: Sequence[Any], description: str = ""
 ) -> Predicted:
-    from strategies.features.forward import forward
-
     pixels, unreadable = decode_readable(with_range(items, image_bits), image_size)
     if not len(pixels):
-        return np.empty((0, model.output_shape[1]), dtype="float32"), unreadable
-    (probabilities,) = forward(model, pixels, description=description)
+        return np.empty((0, num_classes), dtype="float32"), unreadable
+    (probabilities,) = engine(pixels, description=description)
     return probabilities, unreadable
 
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from strategies.data.value_range import FULL_RANGE, RANGES
+from strategies.display.progress import note
 from strategies.errors import RunError, few, in_a_sentence
+from strategies.features.background import BackgroundJob
+from strategies.features.cache import default_cache, make_key
+from strategies.features.conversion import convert_model
+from strategies.features.engines import OpenVino, choose_engine
+from strategies.features.extractor import NETWORK_VERSION
+from strategies.features.forward import Engine, forward
 from strategies.files import load_json, open_regular, read_json
-from strategies.networks.backend import start_keras
+from strategies.networks.backbones import BACKBONES
+from strategies.networks.backend import start_keras, usual_settings
 from strategies.training.run_files import CLASS_NAMES, HISTORY, MEASURES, METRICS, MODEL, PLAN, UNFINISHED
 
 if TYPE_CHECKING:
@@ -36,6 +46,7 @@ class RunFolder:
         image_size: Side of the model's square input in pixels.
         image_bits: How many bits the values of 16-bit images have.
         seed: Seed of the plan.
+        convertible: Whether OpenVINO may compute the model: its network is not one of the user's own.
     """
 
     path: Path
@@ -43,6 +54,37 @@ class RunFolder:
     image_size: int
     seed: int
     image_bits: int = FULL_RANGE
+    convertible: bool = False
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The fastest function that computes the probabilities of images: `engine(images, description=...)`.
+
+        With OpenVINO, the model is converted once, in a background process, and kept in the cache. This process then
+        imports neither Keras nor its backend.
+
+        Raises:
+            RunError: As `model`.
+        """
+        converted = self._converted() if self.convertible and choose_engine() == "openvino" else None
+        return partial(forward, self.model) if converted is None else OpenVino(*converted)
+
+    def _converted(self) -> list[np.ndarray] | None:
+        """Returns the arguments of `OpenVino`, or `None` if nothing is cached or the model cannot be converted."""
+        cache = default_cache()
+        if not cache.max_bytes:
+            return None
+        with (self.path / MODEL).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        shape = [self.image_size, len(self.class_names)]  # of which `model` makes sure
+        key = make_key(model=digest, shape=shape, network_version=NETWORK_VERSION, converted_by=version("openvino"))
+        try:
+            arrays, new = BackgroundJob(key=key, cache=cache, make=partial(_convert, self.path)).arrays()
+        except RuntimeError:  # Keras computes, or says what is wrong with the model
+            return None
+        if new:
+            note(f"Converted the model of {self.path} for OpenVINO and kept it in the cache ({cache.folder})")
+        return arrays
 
     @cached_property
     def model(self) -> keras.Model:
@@ -70,6 +112,11 @@ class RunFolder:
                 f"run together."
             )
         return model
+
+
+@usual_settings()
+def _convert(path: Path) -> list[np.ndarray]:
+    return convert_model(read_run(path).model)
 
 
 def read_run(folder: str | Path | RunFolder) -> RunFolder:
@@ -117,8 +164,14 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
             f"Expected the same classes in {PLAN} and {CLASS_NAMES}. Received: others than {few(names)} in "
             f"{str(path / PLAN)!r}. Keep the files of a run together."
         )
+    row = BACKBONES.get(plan.get("backbone"))
     return RunFolder(
-        path=path, class_names=names, image_size=plan["image_size"], seed=plan["seed"], image_bits=int(bits)
+        path=path,
+        class_names=names,
+        image_size=plan["image_size"],
+        seed=plan["seed"],
+        image_bits=int(bits),
+        convertible=row is not None and row.model is None,
     )
 
 

@@ -1,9 +1,14 @@
 """Run folders, read back: what is missing or does not fit is named, and the model is loaded once."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+from support import needs_openvino
 
 import strategies
 from strategies.errors import RunError
@@ -59,11 +64,49 @@ def test_a_folder_that_is_no_run_is_refused(spoil, sentence, small_run, photos, 
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_run_that_was_read_loads_its_model_once(small_run, photos):
-    """`read_run` keeps the model, and `predict` takes what it returned."""
+def test_a_run_that_was_read_loads_its_model_once(small_run, photos, monkeypatch):
+    """`read_run` keeps what computes, with any engine, and `predict` takes what it returned."""
+    frames = []
+    for engine in ("auto", "keras"):
+        monkeypatch.setenv("ADVISOR_ENGINE", engine)
+        run = strategies.read_run(small_run[0])
+        assert not {"model", "engine"} & set(vars(run))
+        frames.append(strategies.predict(run, photos / "china" / "00.png"))
+        first = run.engine
+        assert strategies.predict(run, photos / "china" / "00.png").equals(frames[-1])
+        assert run.engine is first
+    assert "model" in vars(run)
+    assert frames[0]["class"].equals(frames[1]["class"])
+    assert np.allclose(frames[0]["probability"], frames[1]["probability"], atol=1e-4)
+
+
+@needs_openvino
+def test_the_model_is_converted_once_and_other_predictions_need_no_keras(small_run, photos):
+    """Another process reads it from the cache, and does not import Keras."""
+    strategies.predict(small_run[0], photos / "china" / "00.png")
+    code = "import sys, strategies; print(len(strategies.predict(*sys.argv[1:])), 'keras' in sys.modules)"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-P", "-c", code, small_run[0], photos / "china"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    assert done.stdout == "20 False\n"
+
+
+@needs_openvino
+def test_keras_computes_where_a_conversion_could_not_be_kept(small_run, photos, monkeypatch):
+    """It is worth its time only if it is made once."""
+    monkeypatch.setenv("ADVISOR_CACHE_BYTES", "0")
     run = strategies.read_run(small_run[0])
-    assert "model" not in vars(run)
-    frame = strategies.predict(run, photos / "china" / "00.png")
-    model = run.model
-    assert strategies.predict(run, photos / "china" / "00.png").equals(frame)
-    assert run.model is model
+    assert run.convertible
+    strategies.predict(run, photos / "china" / "00.png")
+    assert "model" in vars(run)
+
+
+def test_keras_computes_an_own_network(small_network, photos, tmp_path):
+    """Nobody has compared what OpenVINO makes of its layers."""
+    dataset = strategies.split_dataset(strategies.load_dataset(photos), seed=0)
+    plan = strategies.make_plan("head_only", class_names=dataset.class_names, num_train=28, **small_network)
+    strategies.train(plan, dataset, tmp_path / "run", cache=False, baseline=False)
+    run = strategies.read_run(tmp_path / "run")
+    assert not run.convertible
+    assert len(strategies.predict(run, photos)) == 40
+    assert "model" in vars(run)
