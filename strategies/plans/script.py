@@ -59,8 +59,11 @@ def write_script(plan: Plan) -> str:
             f"Expected a plan for a network that a script can load or build. Received: {plan.backbone!r}, a model of "
             f"your own. Train it with strategies.train."
         )
-    script = _fill_in(plan, MOST_LINES)
-    return script if script.count("\n") <= LONGEST else _fill_in(plan, 1)
+    for most_lines in range(MOST_LINES, 0, -1):
+        script = _fill_in(plan, most_lines)
+        if script.count("\n") <= LONGEST:
+            break
+    return script
 
 
 def save_network(plan: Plan, path: str | Path) -> None:
