@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 
 BACKBONE, IMAGE_SIZE = "MobileNetV2-0.35", 96
-ROWS = ("equal", "speed", "memory", "loss", "storage", "compare", "rates")
 STORED = 2_000  # images on the S3 server
 MEASURED = ("MobileNetV2-0.35", "EfficientNetLite0")  # at their own size, for `rates`
 PHOTO, QUALITY = (500, 375), 85  # of the copies
@@ -39,7 +38,7 @@ def main() -> None:
     """Runs the rows, each measurement in a process of its own with a cache of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset")
-    parser.add_argument("--row", choices=ROWS, action="append", help="default: all")
+    parser.add_argument("--row", choices=ROW_OF, action="append", help="default: all")
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--task", help=argparse.SUPPRESS)  # one measurement, in a process of this script
@@ -47,7 +46,7 @@ def main() -> None:
     if given.task is not None:
         print(json.dumps(TASKS[given.task](given.dataset, given.images, given.workers)))
         return
-    for row in given.row or ROWS:
+    for row in given.row or ROW_OF:
         print(f"{row}: {json.dumps(ROW_OF[row](given), indent=1)}", flush=True)
 
 
@@ -213,8 +212,8 @@ def recommend(dataset: str, images: int, workers: int) -> dict[str, Any]:
 def _of_the_images(value: Any) -> Any:
     """Leaves out what depends on how busy the machine is, also without Ray, and where the images are."""
     if isinstance(value, dict):
-        left_out = ("seconds", "source")
-        return {name: _of_the_images(part) for name, part in value.items() if not any(map(name.count, left_out))}
+        kept = {name: part for name, part in value.items() if "seconds" not in name and "source" not in name}
+        return {name: _of_the_images(part) for name, part in kept.items()}
     return [_of_the_images(part) for part in value] if isinstance(value, list | tuple) else value
 
 

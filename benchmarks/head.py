@@ -27,8 +27,6 @@ HEADS = {
     "nearest class mean": NearestCentroid,
     "ridge regression": lambda: RidgeClassifierCV(alphas=np.logspace(-3, 5, 17)),
 }
-
-
 ALL_AXES = 10**6
 
 

@@ -23,6 +23,7 @@ BACKBONE = "MobileNetV2-0.35"
 ADVISOR = [sys.executable, "-m", "advisor"]
 ENLARGED, NUM_CLASSES = 1.6, 10
 Row = tuple[str, float, float]  # name, this package, reference
+Ways = dict[str, Callable[[], tuple[float, str]]]  # name -> function that returns seconds and stdout
 
 PREDICT = """
 import keras, sys
@@ -93,6 +94,17 @@ def run(command: list[str], **environment: str | Path) -> tuple[float, str]:
     return time.perf_counter() - started, done.stdout
 
 
+def compared(ways: Callable[[int], Ways], repeats: int, reference: str) -> Iterator[Row]:
+    """Times each way in turn, so often, and compares the median of each with that of the first, the reference."""
+    seconds: dict[str, list[float]] = {}
+    for number in range(repeats):
+        for name, way in ways(number).items():
+            seconds.setdefault(name, []).append(way()[0])
+    first, *others = ((name, median(values)) for name, values in seconds.items())
+    for name, value in others:
+        yield f"{name} / {reference}", value, first[1]
+
+
 def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
     """Compares the advice on 1,000 photos with one pass of the same network in Keras, both as whole commands."""
     photos = enlarge(datasets / "imagenet_samples", work / "photos")
@@ -103,10 +115,10 @@ def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
             shutil.copy(path, few / folder.name)
     advise = [*ADVISOR, "recommend", "--backbone", BACKBONE, "--image-size", "224"]
     run([*advise, str(few)], ADVISOR_CACHE=work / "converted")
-    seconds: dict[str, list[float]] = {}
-    for number in range(repeats):
+
+    def ways(number: int) -> Ways:
         shutil.copytree(work / "converted", work / f"cache{number}")
-        ways: dict[str, Callable[[], tuple[float, str]]] = {
+        return {
             "predict": lambda: run([sys.executable, "-c", PREDICT, str(photos)]),
             "recommend": lambda cache=work / f"cache{number}": run([*advise, str(photos)], ADVISOR_CACHE=cache),
             "recommend, second time": lambda cache=work / f"cache{number}": run(
@@ -119,11 +131,8 @@ def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
                 [*advise, str(photos)], ADVISOR_CACHE=cache, ADVISOR_ENGINE="keras"
             ),
         }
-        for name, way in ways.items():
-            seconds.setdefault(name, []).append(way()[0])
-    reference = median(seconds.pop("predict"))
-    for name, values in seconds.items():
-        yield f"{name} / model.predict", median(values), reference
+
+    yield from compared(ways, repeats, "model.predict")
 
 
 def predict_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
@@ -132,20 +141,17 @@ def predict_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
     train = [*ADVISOR, "train", str(photos), "--recipe", "head_only", "--backbone", BACKBONE, "--image-size", "224"]
     run([*train, "--out", str(work / "run")], ADVISOR_CACHE=work / "trained")
     predict = [*ADVISOR, "predict", str(work / "run"), str(photos), "--csv"]
-    seconds: dict[str, list[float]] = {}
-    for number in range(repeats):
+
+    def ways(number: int) -> Ways:
         cache = work / f"cache{number}"
-        ways: dict[str, Callable[[], tuple[float, str]]] = {
+        return {
             "keras": lambda: run([sys.executable, "-c", PREDICT_RUN, str(photos), str(work / "run")]),
-            "predict, first use of a run": lambda cache=cache: run(predict, ADVISOR_CACHE=cache),
-            "predict": lambda cache=cache: run(predict, ADVISOR_CACHE=cache),
-            "predict, without OpenVINO": lambda cache=cache: run(predict, ADVISOR_CACHE=cache, ADVISOR_ENGINE="keras"),
+            "predict, first use of a run": lambda: run(predict, ADVISOR_CACHE=cache),
+            "predict": lambda: run(predict, ADVISOR_CACHE=cache),
+            "predict, without OpenVINO": lambda: run(predict, ADVISOR_CACHE=cache, ADVISOR_ENGINE="keras"),
         }
-        for name, way in ways.items():
-            seconds.setdefault(name, []).append(way()[0])
-    reference = median(seconds.pop("keras"))
-    for name, values in seconds.items():
-        yield f"{name} / model.predict of the run's model", median(values), reference
+
+    yield from compared(ways, repeats, "model.predict of the run's model")
 
 
 def many_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:

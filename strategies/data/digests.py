@@ -37,6 +37,12 @@ def in_range(digest: bytes, item: Path | str | Encoded) -> bytes:
     return digest if bits == FULL_RANGE else hashlib.sha256(digest + bytes([bits])).digest()
 
 
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of the bytes of a file, as text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def weights_digest(arrays: Iterable[np.ndarray]) -> str:
     """Returns the SHA-256 of arrays such as a model's weights, as text: of their shapes, types, values and order."""
     digest = hashlib.sha256()

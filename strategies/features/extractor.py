@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from strategies.data.decoding import PIXELS_VERSION
-from strategies.data.digests import weights_digest
+from strategies.data.digests import file_digest, weights_digest
 from strategies.data.pixels import Pixels, PixelSubset
 from strategies.display.progress import note
 from strategies.features.background import BackgroundJob
@@ -119,11 +118,8 @@ class FeatureExtractor:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        if self._file is None:
-            weights = weights_digest(self._built[0].get_weights())
-        else:
-            with self._file.open("rb") as file:
-                weights = hashlib.file_digest(file, "sha256").hexdigest()
+        file = self._file
+        weights = weights_digest(self._built[0].get_weights()) if file is None else file_digest(file)
         return {
             "network_version": NETWORK_VERSION,
             "backbone": self.network.backbone,

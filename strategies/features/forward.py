@@ -73,8 +73,13 @@ def run_pass(engine: Engine, inputs: Any, description: str) -> list[np.ndarray]:
     if not is_on_ray() or not isinstance(inputs, Pixels | PixelSubset) or not len(inputs):
         return engine(inputs, description=description)
     run_part = partial(_run_part, engine, inputs.image_size)
-    parts = map_parts(run_part, inputs.items, description, gpu=isinstance(engine, partial))
+    parts = map_parts(run_part, inputs.items, description, gpu=is_keras(engine))
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def is_keras(engine: Engine) -> bool:
+    """Returns whether Keras computes, which uses a GPU where there is one: a `functools.partial` of `forward`."""
+    return isinstance(engine, partial)
 
 
 def _run_part(engine: Engine, image_size: int, items: Sequence[Any]) -> list[np.ndarray]:

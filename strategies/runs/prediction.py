@@ -22,7 +22,7 @@ from strategies.data.sources.unused import HIDDEN, no_image, reasons_text
 from strategies.data.value_range import with_range
 from strategies.display.progress import note
 from strategies.errors import DatasetError
-from strategies.features.forward import Engine
+from strategies.features.forward import Engine, is_keras
 from strategies.runs.run_folder import RunFolder, read_run
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
     compute = partial(_predict_part, run.engine, len(run.class_names), run.image_size, run.image_bits)
     if is_on_ray():
         # The same parts, since an image that cannot be read shifts those behind it to other batches.
-        yield from map_parts(compute, items, "Predicting", size=PART, gpu=isinstance(run.engine, partial))
+        yield from map_parts(compute, items, "Predicting", size=PART, gpu=is_keras(run.engine))
         return
     for start in range(0, len(items), PART):
         part = items[start : start + PART]

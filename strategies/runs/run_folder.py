@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
 import re
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.data.digests import file_digest
 from strategies.data.value_range import FULL_RANGE, RANGES
 from strategies.display.progress import note
 from strategies.errors import RunError, few, in_a_sentence
@@ -74,13 +74,12 @@ class RunFolder:
         cache = default_cache()
         if not cache.max_bytes:
             return None
-        with (self.path / MODEL).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         shape = [self.image_size, len(self.class_names)]  # of which `model` makes sure
-        key = make_key(model=digest, shape=shape, network_version=NETWORK_VERSION, converted_by=version("openvino"))
+        versions = {"network_version": NETWORK_VERSION, "converted_by": version("openvino")}
         try:
+            key = make_key(model=file_digest(self.path / MODEL), shape=shape, **versions)
             arrays, new = BackgroundJob(key=key, cache=cache, make=partial(_convert, self.path)).arrays()
-        except RuntimeError:  # Keras computes, or says what is wrong with the model
+        except (OSError, RuntimeError):  # Keras computes, or says what is wrong with the model
             return None
         if new:
             note(f"Converted the model of {self.path} for OpenVINO and kept it in the cache ({cache.folder})")

@@ -69,11 +69,7 @@ def fit_head(
     with one_thread():
         regression = SoftmaxRegression(values, labels, num_classes)
         folds = make_folds(labels, seed)
-        strength = (
-            _validate(regression.leading(MOST_AXES), labels, folds, weights).strength
-            if folds
-            else FEWEST_IMAGES_STRENGTH
-        )
+        strength = _validate(regression, labels, folds, weights).strength if folds else FEWEST_IMAGES_STRENGTH
         kernel = regression.kernel(regression.fit(weights[:, None], strength, max_steps=1000)) / length
     return kernel.astype("float32"), np.zeros(num_classes, dtype="float32")
 
@@ -92,7 +88,7 @@ def cross_validate(
     values, _ = _of_length_one(features)
     with one_thread():
         regression = SoftmaxRegression(values, labels, int(labels.max()) + 1)
-        return _validate(regression.leading(MOST_AXES), labels, folds, np.ones(len(labels)))
+        return _validate(regression, labels, folds, np.ones(len(labels)))
 
 
 def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -153,6 +149,7 @@ def _validate(
     weights: np.ndarray,
 ) -> OutOfFold:
     """Tries each strength, starting from the previous solution, until the log loss has risen twice in a row."""
+    regression = regression.leading(MOST_AXES)
     together = max(1, MOST_NUMBERS // (len(labels) * (int(labels.max()) + 1)))
     groups = [folds[first : first + together] for first in range(0, len(folds), together)]
     starts: list[np.ndarray | None] = [None] * len(groups)

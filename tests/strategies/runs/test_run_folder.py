@@ -75,7 +75,10 @@ def test_a_run_that_was_read_loads_its_model_once(small_run, photos, monkeypatch
         first = run.engine
         assert strategies.predict(run, photos / "china" / "00.png").equals(frames[-1])
         assert run.engine is first
-    assert "model" in vars(run)
+    model = run.model
+    assert first.args == (model,)
+    assert strategies.predict(run, photos / "china" / "00.png").equals(frames[-1])
+    assert run.model is model
     assert frames[0]["class"].equals(frames[1]["class"])
     assert np.allclose(frames[0]["probability"], frames[1]["probability"], atol=1e-4)
 
