@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from advisor.calibration import StudiedCell, studied_cells
-from advisor.likeness import LIKENESS, OVERALL, Likeness, weigh
+from advisor.likeness import LIKENESS, OVERALL, OVERALL_RIGHT, Likeness, weigh, with_overall
 from advisor.rules import Facts
 from strategies.recipes import RECIPES
 
@@ -104,7 +104,7 @@ def expect(
     """
     studied = studied_cells() if cells is None else cells
     alike = weigh(facts.measures(), studied, rows)
-    weights = (alike + OVERALL / len(studied)) / (alike.sum() + OVERALL)
+    weights, for_right = with_overall(alike, OVERALL), with_overall(alike, OVERALL_RIGHT)
     heads = np.array([cell.measures["head_accuracy"] for cell in studied])
     known = ~np.isnan(heads)
     head = facts.head_accuracy
@@ -121,7 +121,7 @@ def expect(
         mean = float(np.average(values, weights=weights[known]))
         low, high = _quantiles(values, weights[known], INTERVAL)
         behind = [min(cell.regret[name], 1 - head) for cell in studied]  # no recipe removes more errors than are left
-        right = float(np.average(np.array(behind) <= A_POINT, weights=weights))
+        right = float(np.average(np.array(behind) <= A_POINT, weights=for_right))
         found[name] = (mean, low, high, _ahead(values - added[default], weights[known], names), right)
     of_head = found["head_only"][0]
     return Expectation(

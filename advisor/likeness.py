@@ -13,6 +13,8 @@ from advisor.calibration import StudiedCell
 # The mean of all cells counts as much as this many cells that are exactly like the images. From 1 to 5, the errors of
 # the expected gains are about the same.
 OVERALL = 2.0
+# The same for how often a recipe was right: yes or no, for one cell, says less than a gain does.
+OVERALL_RIGHT = 16.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +89,19 @@ def weigh(
         differences = (theirs - row.scaled(own)) / row.width
         squares += np.where(np.isnan(differences), 1.0, differences**2)
     return np.exp(-squares / 2)
+
+
+def with_overall(alike: np.ndarray, overall: float) -> np.ndarray:
+    """Returns weights that add up to 1, in which the mean of all cells counts as much as `overall` cells.
+
+    Args:
+        alike: How much each cell is like a dataset, from `weigh`.
+        overall: Number of cells that are exactly like the dataset.
+
+    Example:
+        >>> import numpy as np
+        >>> from advisor.likeness import with_overall
+        >>> with_overall(np.array([1.0, 0.0]), 2.0).round(3).tolist()
+        [0.667, 0.333]
+    """
+    return (alike + overall / len(alike)) / (alike.sum() + overall)

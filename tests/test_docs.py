@@ -92,7 +92,7 @@ def _run(command, monkeypatch):
 def _smaller(command):
     """Returns a command that runs a network with a smaller size of its images."""
     measures = re.match(r"advisor (recommend|train|compare) ", command) and "--plan" not in command
-    return f"{command} --image-size 96" if measures else command
+    return f"{command} --image-size 64" if measures else command
 
 
 def test_the_commands_run(folder, monkeypatch, capsys):

@@ -1,7 +1,6 @@
 """The score of the advice: regret against a cross-fitted best, beside simpler policies."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -9,6 +8,7 @@ from support import ROOT
 from synthetic_study import FAR, rows, study
 
 from advisor.evidence.cells import read_cells
+from advisor.evidence.commands import main
 from advisor.evidence.page import study_score
 from advisor.evidence.scoring import ADVICE, RANDOM, judge, score, studied
 from advisor.evidence.tables import POOLED, score_tables
@@ -139,7 +139,7 @@ def test_the_advice_keeps_what_it_promises_on_the_study(few_images):
     assert 0.7 <= shipped["expected"]["fine_tune_all"]["held"] <= 0.95
 
 
-def test_the_commands_fit_and_score_a_file(tmp_path):
+def test_the_commands_fit_and_score_a_file(tmp_path, monkeypatch, capsys):
     """As a user types them, on datasets never seen before."""
     import csv
 
@@ -150,18 +150,16 @@ def test_the_commands_fit_and_score_a_file(tmp_path):
         writer.writerows([*study(), *rows("new", {"retrain_all": 70}, **FAR)])
 
     def run(*arguments):
-        command = [sys.executable, "-m", "advisor.evidence", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        monkeypatch.setattr(sys, "argv", ["advisor-evidence", *map(str, arguments)])
+        main()
+        return capsys.readouterr().out
 
-    done = run("score", table, "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(run("score", table, "--json"))
     assert {"mean_regret", "within", "worst_regret"} <= set(found["policies"][POOLED][ADVICE])
     assert len(found["unseen"]) == 9
-    done = run("fit", table, "--out", tmp_path / "calibration.json")
-    assert done.returncode == 0, done.stderr
-    done = run("score", table, "--calibration", tmp_path / "calibration.json")
-    assert "the advice, `balanced`" in done.stdout
-    done = run("score", tmp_path / "nothing.csv")
-    assert done.returncode == 2
-    assert "Correct the path" in done.stderr
+    run("fit", table, "--out", tmp_path / "calibration.json")
+    assert "the advice, `balanced`" in run("score", table, "--calibration", tmp_path / "calibration.json")
+    with pytest.raises(SystemExit) as stop:
+        run("score", tmp_path / "nothing.csv")
+    assert stop.value.code == 2
+    assert "Correct the path" in capsys.readouterr().err
