@@ -180,14 +180,17 @@ CHECKS: Mapping[str, Callable[[], Any]] = {
 
 def _missing_gpu(found: Mapping[str, Any]) -> list[Missing]:
     """Returns what is missing if this machine has a GPU that the backend does not use."""
+    training = found.get("training")
+    if training is None or any(device.startswith("gpu") for device in training["devices"]):
+        return []
     from strategies.features.engines import GPU_DEVICES
 
-    training = found.get("training")
     devices = [path for path in GPU_DEVICES if os.path.exists(path)]
-    if training is None or not devices or any(device.startswith("gpu") for device in training["devices"]):
+    if not devices:
         return []
     use = f"the GPU of this machine ({devices[0]}), which {training['backend']} does not use"
-    return [Missing(name="gpu", use=use, install=GPU_BUILDS[training["backend"]])]
+    install = GPU_BUILDS.get(training["backend"], "set KERAS_BACKEND to tensorflow, jax or torch")
+    return [Missing(name="gpu", use=use, install=install)]
 
 
 def _missing_extras() -> list[Missing]:

@@ -26,7 +26,6 @@ from advisor.cli.runs import evaluate, export, predict, report, script
 from advisor.cli.training import train
 from strategies.display.html import printable
 from strategies.errors import UserError
-from strategies.training.run_files import can_continue
 
 COMMANDS = (
     recommend,
@@ -87,6 +86,8 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _how_to_continue(command: Callable[..., None], options: Mapping[str, Any]) -> str:
+    from strategies.training.run_files import can_continue  # it needs NumPy, and the help and `doctor` must not
+
     if command is train and can_continue(Path(options["out"])):
         kept = printable(str(options["out"]))
         return f"What was trained is kept in {kept}: add --resume to the same command to continue."

@@ -24,7 +24,6 @@ from advisor.cli.options import (
     with_options,
 )
 from advisor.cli.output import print_json, takes_unicode
-from strategies.cluster import on_ray
 from strategies.display.progress import note
 from strategies.errors import UserError, few
 from strategies.networks.backend import start_keras
@@ -113,6 +112,7 @@ def predict(
 ) -> None:
     """Predict the classes of images, as a table, CSV or JSON."""
     from advisor.report import predictions
+    from strategies.cluster import on_ray
     from strategies.files import new_file
     from strategies.runs.prediction import find_images, predict_in_parts
     from strategies.runs.run_folder import read_run

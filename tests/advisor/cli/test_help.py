@@ -21,7 +21,7 @@ def test_the_help_names_values_in_capitals_and_fits_into_80_columns(command, adv
 
 def test_no_command_prints_the_help(advisor):
     """As most tools do."""
-    assert advisor()[1] == advisor("--help")[1]
+    assert advisor()[1].strip() == advisor("--help")[1].strip()
 
 
 def test_the_version_is_printed(advisor):
