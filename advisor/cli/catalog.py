@@ -5,27 +5,33 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from advisor.cli.options import AsJson
+from advisor.cli.options import OutputOptions, with_options
 from advisor.cli.output import print_json
 
 
-def recipes(as_json: AsJson = False) -> None:
-    """List the four recipes: what each of them removes, freezes and trains."""
+@with_options
+def recipes(*, output: OutputOptions) -> None:
+    """List the four recipes: what each removes, freezes and trains."""
+    from advisor.report.terminal import KeyValues, Line, show
     from strategies.recipes import RECIPES
 
-    if as_json:
+    if output.as_json:
         print_json({"recipes": [asdict(recipe) for recipe in RECIPES.values()]})
+        return
+    if output.quiet:
+        print(*RECIPES, sep="\n")
         return
     for recipe in RECIPES.values():
         toward = "to" if recipe.domain == "similar" else "from"
-        print(f"{recipe.name}: for a {recipe.size} dataset, {recipe.domain} {toward} ImageNet")
-        for name in ("title", "removes", "new", "freezes", "trains", "because", "source"):
-            print(f"  {name:<8} {getattr(recipe, name)}")
-        print()
+        title = f"{recipe.name}: for a {recipe.size} dataset, {recipe.domain} {toward} ImageNet"
+        names = ("title", "removes", "new", "freezes", "trains", "because", "source")
+        rows = [(name, str(getattr(recipe, name))) for name in names]
+        show([Line(text=title, style="title"), KeyValues(rows=rows), Line(text="")])
 
 
-def backbones(as_json: AsJson = False) -> None:
-    """List the pretrained networks with their input size, stages and default cut."""
+@with_options
+def backbones(*, output: OutputOptions) -> None:
+    """List the pretrained networks: input size, stages, default cut."""
     from strategies.networks.backbones import BACKBONES
 
     rows: list[dict[str, Any]] = [
@@ -41,9 +47,14 @@ def backbones(as_json: AsJson = False) -> None:
         }
         for row in BACKBONES.values()
     ]
-    if as_json:
+    if output.as_json:
         print_json({"backbones": rows})
         return
+    if output.quiet:
+        print(*BACKBONES, sep="\n")
+        return
+    print(f"{'name':<22} {'input':>6}  stages (|: where keep_early_layers cuts by default)")
     for row in rows:
-        stages = " ".join(row["stages"])
-        print(f"{row['name']:<24} {row['image_size']} px  stages {stages}  (cut after {row['default_cut']})")
+        cut = f" {row['default_cut']} "
+        stages = f" {' '.join(row['stages'])} ".replace(cut, f"{cut}| ").strip()
+        print(f"{row['name']:<22} {row['image_size']} px  {stages}")
