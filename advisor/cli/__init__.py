@@ -17,7 +17,7 @@ import typer
 from advisor.cli.advice import compare, recommend
 from advisor.cli.catalog import backbones, recipes
 from advisor.cli.demo import demo
-from advisor.cli.images import check, profile
+from advisor.cli.images import check, learning_curve, profile
 from advisor.cli.output import complete_output
 from advisor.cli.runs import evaluate, export, predict, report, script
 from advisor.cli.training import train
@@ -36,6 +36,7 @@ COMMANDS = (
     script,
     profile,
     check,
+    learning_curve,
     recipes,
     backbones,
     demo,
