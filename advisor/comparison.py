@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.measure.measurements import fitting_size
+from advisor.measure.input_size import fitting_size
 from advisor.outcomes import Outcome, Outcomes
 from advisor.recommendation import Recommendation, plan_for, recommend
 from advisor.report.files import save_comparison

@@ -14,7 +14,8 @@ from advisor.calibration import studied_range
 from advisor.cautions import find_cautions
 from advisor.decision import Decision, confidence, decide, plausible
 from advisor.expectation import Expectation, expect
-from advisor.measure.measurements import Measurements, fitting_size, measure
+from advisor.measure.input_size import fitting_size
+from advisor.measure.measurements import Measurements, measure
 from advisor.measure.probes import DepthCurve
 from advisor.preferences import BALANCED, get_preference
 from advisor.race import Race, run_race
@@ -223,6 +224,7 @@ def recommend(
             profile=measured.profile,
             similarity=measured.similarity,
             depth_curve=measured.depth_curve,
+            learning_curve=measured.learning_curve,
             race=result,
             dataset=measured.dataset,
         )

@@ -20,7 +20,7 @@ from advisor.cli.catalog import backbones, recipes
 from advisor.cli.demo import demo
 from advisor.cli.doctor import doctor
 from advisor.cli.help import Command, Group
-from advisor.cli.images import check, profile
+from advisor.cli.images import check, learning_curve, profile
 from advisor.cli.output import complete_output
 from advisor.cli.runs import evaluate, export, predict, report, script
 from advisor.cli.training import train
@@ -38,6 +38,7 @@ COMMANDS = (
     script,
     profile,
     check,
+    learning_curve,
     recipes,
     backbones,
     doctor,

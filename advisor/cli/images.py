@@ -1,4 +1,4 @@
-"""The commands `profile` and `check`, which describe and check a dataset."""
+"""The commands `profile`, `check` and `learning-curve`, which measure a dataset."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from advisor.cli.options import (
     GroupBy,
     ImageOptions,
     MaxUnreadable,
+    NetworkOptions,
     OutputOptions,
     RayAddress,
     Seed,
@@ -88,3 +89,42 @@ def check(
         show(health_parts(found), quiet=output.quiet)
     if strict and faults(found.findings):
         raise typer.Exit(1)
+
+
+@with_options
+def learning_curve(
+    images: ImageOptions,
+    network: NetworkOptions,
+    seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 0.05,
+    group_by: GroupBy = None,
+    cache: Cache = True,
+    ray: RayAddress = None,
+    *,
+    output: OutputOptions,
+) -> None:
+    """Tell what 2, 4 and 10 times as many images would be worth, and which classes would gain most.
+
+    A new head on the frozen network is cross-validated with a quarter, half and all of the images.
+    """
+    from advisor.measure.learning_curve import measure_learning_curve
+    from advisor.report.terminal import show
+    from advisor.report.text import learning_curve_parts
+
+    network.check()
+    dataset = images.load()
+    curve = measure_learning_curve(
+        dataset,
+        backbone=network.backbone,
+        weights=network.weights,
+        image_size=network.image_size,
+        seed=seed,
+        max_unreadable=max_unreadable,
+        group_by=group_by,
+        cache=cache,
+        ray=ray,
+    )
+    if output.as_json:
+        print_json({"learning_curve": curve.to_dict()})
+    else:
+        show(learning_curve_parts(curve, dataset.source), quiet=output.quiet)

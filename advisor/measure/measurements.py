@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from advisor.measure.examination import examine
+from advisor.measure.learning_curve import LearningCurve, fit_learning_curve
 from advisor.measure.probes import MAX_IMAGES, DepthCurve
 from advisor.measure.profile import DatasetProfile, profile_dataset
 from advisor.measure.similarity import Similarity, default_ruler, measure_dataset, moments_extractor
 from strategies.data.dataset import ImageDataset
-from strategies.data.decoding import peek_size
 from strategies.data.pixels import PixelCache
 from strategies.errors import DatasetError
 from strategies.features.background import start_jobs
 from strategies.features.cache import FeatureCache, default_cache
 from strategies.features.extraction import stage_extractor
 from strategies.networks.network import PretrainedNetwork
-from strategies.networks.weights import native_size
 from strategies.plans.sizes import count_job
 
 MAX_EXAMINED = 20_000  # images that are examined, unless all are requested
 MAX_TESTED = 300  # test images that are compared with the others
-MAX_PEEKED = 100  # files whose headers are read to settle the input size before any image is decoded
-MIN_DEFAULT_SIZE = 96  # pixels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +34,7 @@ class Measurements:
         profile: Size, balance, resolution and quality of the dataset.
         similarity: How similar the images are to those of ImageNet.
         depth_curve: How well each stage separates the classes; `None` where no image could be held out.
+        learning_curve: How accurate a new head is with fewer images, and what to expect of more; likewise.
     """
 
     dataset: ImageDataset
@@ -47,6 +42,7 @@ class Measurements:
     profile: DatasetProfile
     similarity: Similarity
     depth_curve: DepthCurve | None
+    learning_curve: LearningCurve | None
 
 
 def measure(
@@ -58,7 +54,7 @@ def measure(
     every_image: bool = False,
     cache: bool = True,
 ) -> Measurements:
-    """Measures size, quality, similarity to ImageNet, and how well each stage separates the classes.
+    """Measures size, quality, similarity to ImageNet, the depth curve and the learning curve.
 
     Args:
         dataset: From `strategies.load_dataset`.
@@ -99,7 +95,12 @@ def measure(
         pixel_cache=pixel_cache,
     )
     return Measurements(
-        dataset=dataset, network=network, profile=profile, similarity=similarity, depth_curve=probed.curve
+        dataset=dataset,
+        network=network,
+        profile=profile,
+        similarity=similarity,
+        depth_curve=probed.curve,
+        learning_curve=fit_learning_curve(probed, network, seed=seed, num_images=len(learning)),
     )
 
 
@@ -109,21 +110,3 @@ def _check_pictures(dataset: ImageDataset) -> None:
             f"Expected two or more different pictures. Received: {len(dataset):,} images in {dataset.source!r}, all of "
             f"them copies of one. Add other images."
         )
-
-
-def fitting_size(network: PretrainedNetwork, items: Sequence[Any]) -> int:
-    """Returns the input size, in pixels, that suits a network and a set of images.
-
-    It is the network's own size, or less if the images are smaller, because enlarging adds blur and no detail: the
-    median short side, rounded up to a multiple of 32, but at least 96 and at least the smallest input of the network.
-    The headers of up to 100 files, evenly spaced, tell the median; files without a readable header do not count.
-
-    Args:
-        network: The pretrained network.
-        items: Files or arrays, as in `ImageDataset.items`.
-    """
-    row = network.row
-    spread = items[:: max(1, math.ceil(len(items) / MAX_PEEKED))]
-    short_side = float(np.median([min(size) for size in map(peek_size, spread) if size] or [0]))
-    smallest = max(MIN_DEFAULT_SIZE, row.min_image_size)
-    return int(min(native_size(row, network.weights), max(smallest, -(-short_side // 32) * 32)))

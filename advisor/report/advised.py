@@ -9,6 +9,7 @@ from typing import Any
 from advisor.advice import Advice
 from advisor.calibration import landmarks, textbook_numbers
 from advisor.cautions import leading
+from advisor.measure.learning_curve import LearningCurve
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.preferences import PREFERENCES
@@ -25,6 +26,7 @@ from advisor.report.words import (
     depth_text,
     expected_text,
     headline,
+    more_images_text,
     place_text,
     recipe_table,
     settings,
@@ -69,6 +71,8 @@ def advice_values(
         ],
         "depth_chart": None if advice.depth_curve is None else _depth_chart(advice.depth_curve, plan),
         "depth_text": None if advice.depth_curve is None else depth_text(advice.depth_curve),
+        "learning_chart": None if advice.learning_curve is None else _learning_chart(advice.learning_curve),
+        "more_images_text": None if advice.learning_curve is None else more_images_text(advice.learning_curve),
         "cut_text": cut_text(advice) if RECIPES[plan.recipe].keeps == "early" else None,
         "networks": network_pictures(plan),
         "freeze_note": FREEZE_NOTE,
@@ -191,6 +195,31 @@ def _depth_chart(curve: DepthCurve, plan: Plan) -> Chart:
         y=share_axis("held-out accuracy", [curve.chance, best, min(curve.accuracy)]),
         series=[Series(name="linear classifier on frozen features", points=points, bars=bars)],
         marks=marks,
+    )
+
+
+def _learning_chart(curve: LearningCurve) -> Chart:
+    """Returns a chart of the accuracy with fewer images, and what to expect of more."""
+    measured = list(zip(curve.sizes, curve.accuracy, strict=True))
+    expected = [(row.num_images, row.accuracy) for row in curve.expected]
+    bars = [(row.low, row.high) for row in curve.expected]
+    counts = [count for count, _ in measured + expected]
+    low, high, every = min(counts), max(counts), math.ceil(len(counts) / 6)
+    return Chart(
+        title="Learning curve",
+        text=more_images_text(curve),
+        x=Axis(
+            label="images for training and validation",
+            low=low / 1.2,
+            high=high * 1.2,
+            ticks=[(count, f"{count:,}") for count in counts[::every]],
+            log=True,
+        ),
+        y=share_axis("accuracy of a new head", [*curve.accuracy, *(end for bar in bars for end in bar)]),
+        series=[
+            Series(name="measured, cross-validated", points=measured),
+            Series(name="expected, with 80% intervals", points=expected, bars=bars, style=2),
+        ],
     )
 
 

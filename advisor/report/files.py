@@ -159,7 +159,7 @@ def was_trained_on(run: str | Path, data: str) -> bool:
 def _read_fingerprint(path: Path, plan: Plan) -> Mapping[str, Any]:
     """Returns what was measured, after checking that it fits itself and the advice in the plan."""
     measured = read_json(path, "fingerprint", package="advisor")
-    curve = measured["depth_curve"]
+    curve, learning = measured["depth_curve"], measured.get("learning_curve")
     fits = curve is None or (
         len(curve["stages"]) == len(curve["accuracy"]) == len(curve["standard_error"])
         and {curve["chosen_stage"], curve["best_stage"]} <= set(curve["stages"])
@@ -167,6 +167,11 @@ def _read_fingerprint(path: Path, plan: Plan) -> Mapping[str, Any]:
     rows = {
         "profile/images_per_class": set(measured["profile"]["images_per_class"]) <= set(plan.class_names),
         "depth_curve": fits,
+        "learning_curve": learning is None
+        or (
+            len(learning["sizes"]) == len(learning["accuracy"])
+            and {row["name"] for row in learning["classes"]} <= set(plan.class_names)
+        ),
         "similarity": all(depth["score"] is not None for depth in measured["similarity"]["by_depth"].values()),
     }
     if wrong := [name for name, fits in rows.items() if not fits]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from advisor.advice import Advice
 from advisor.calibration import Landmark, landmarks
 from advisor.cautions import leading
+from advisor.measure.learning_curve import LearningCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.outcomes import Outcomes
 from advisor.report.costs import timing_text
@@ -21,10 +22,13 @@ from advisor.report.words import (
     confidence_text,
     costs_note,
     examples,
+    expected_range,
     facts,
     headline,
+    more_images_text,
     recipe_table,
     split_text,
+    times_text,
     verdict,
 )
 from strategies.display.html import share
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 SCALE_WIDTH = 60  # characters
 BAR_WIDTH = 16  # characters
 MOST_CAUTIONS = 3  # that are shown without --verbose
+MOST_GAINS = 5  # classes that gain from more images; --json has all
 MOST_FILES = 20  # that are named; a hidden folder may hold thousands
 
 
@@ -195,6 +200,36 @@ def profile_parts(profile: DatasetProfile) -> list[Part]:
         *_finding_parts(profile),
         Line(text=""),
         Grid(rows=[["class", "images", ""], *counts], right=[1]),
+    ]
+
+
+def learning_curve_parts(curve: LearningCurve, source: str) -> list[Part]:
+    """Returns a learning curve in parts: what was measured, what to expect of more images, and of which classes.
+
+    Args:
+        curve: The learning curve.
+        source: Where the images come from.
+    """
+    network, (*_, largest) = curve.network, curve.sizes
+    of_all = "all" if largest == curve.num_images else "of a sample"
+    rows: list[list[str]] = [["images", "accuracy of a new head", ""]]
+    for size, accuracy in zip(curve.sizes, curve.accuracy, strict=True):
+        words = f"measured, {of_all}" if size == largest else "measured"
+        rows.append([f"{size:,}", f"{accuracy:.0%}", words])
+    rows += [[f"{row.num_images:,}", expected_range(row), f"expected, {times_text(row)}"] for row in curve.expected]
+    shown = [row for row in curve.classes if row.gain > 0][:MOST_GAINS]
+    classes = [[row.name, f"{row.num_images:,}", f"{row.accuracy:.0%}", f"{100 * row.gain:+.0f}"] for row in shown]
+    return [
+        Line(text=f"{source}: {more_images_text(curve)}.", style="title", result=True),
+        Line(text=""),
+        Grid(rows=rows, right=[0]),
+        Line(
+            text=f"{network.backbone} at {network.image_size} px, weights {network.weights}; cross-validated.",
+            style="quiet",
+            indent=2,
+        ),
+        *_titled(f"The classes that gain most from twice as many images, of {len(curve.classes):,}; gain in points:"),
+        Grid(rows=[["class", "images", "correct", "gain"], *classes], right=[1, 2, 3]),
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from advisor.advice import Advice
 from advisor.calibration import Landmark, calibration, neighbors, studied_range, textbook_numbers
 from advisor.expectation import Expectation
+from advisor.measure.learning_curve import LearningCurve, MoreImages
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.outcomes import Outcomes
@@ -125,6 +126,7 @@ def facts(advice: Advice) -> list[tuple[str, str]]:
             f"{similarity.ruler.backbone} at {similarity.ruler.image_size} px",
         ),
         *([("depths", depth_text(advice.depth_curve))] if advice.depth_curve else []),
+        *([("more images", more_images_text(advice.learning_curve))] if advice.learning_curve else []),
         *([("cut", cut_text(advice))] if RECIPES[plan.recipe].keeps == "early" else []),
         ("textbook", f"{advice.answers.recipe}, for {advice.answers.size} sets of {advice.answers.domain} images"),
         ("preference", f"{advice.prefer}: {PREFERENCES[advice.prefer].words}"),
@@ -181,6 +183,33 @@ def depth_text(curve: DepthCurve) -> str:
         f"accuracy of a linear classifier on the frozen features of each stage: {accuracy} ({curve.num_images:,} "
         "images, each held out once)"
     )
+
+
+def more_images_text(curve: LearningCurve) -> str:
+    """Returns how accurate a new head is, and what to expect of it with more images."""
+    expected = [f"{expected_range(row)} with {times_text(row)}" for row in curve.expected if row.times > 1]
+    return (
+        f"a new head on the frozen network reaches {curve.accuracy[-1]:.0%} with {curve.sizes[-1]:,} images; expect "
+        f"{', '.join(expected)} (80% intervals)"
+    )
+
+
+def expected_range(row: MoreImages) -> str:
+    """Returns the accuracy to expect with its interval, in percent.
+
+    Example:
+        >>> from advisor.measure.learning_curve import MoreImages
+        >>> from advisor.report.words import expected_range
+        >>> expected_range(MoreImages(times=2, num_images=200, accuracy=0.86, low=0.83, high=0.88, checked=True))
+        '86% (83 to 88)'
+    """
+    return f"{row.accuracy:.0%} ({100 * row.low:.0f} to {100 * row.high:.0f})"
+
+
+def times_text(row: MoreImages) -> str:
+    """Returns as many times the images in words, and whether the figure is less certain than it looks."""
+    words = {1: "all of them", 2: "twice as many"}.get(row.times, f"{row.times} times as many")
+    return words if row.checked else f"{words}, less certain"
 
 
 def cut_text(advice: Advice) -> str:

@@ -185,7 +185,7 @@ def learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
         history: Rows of `history.csv`, as text or as numbers.
 
     Returns:
-        Two charts, or none if no phase has steps: a head that is solved exactly has no learning curve.
+        Two charts, or none if no phase has steps: a head that is solved exactly has no steps.
     """
     rows, starts, before, last = [], [], 0, 0
     for number, row in enumerate(history):

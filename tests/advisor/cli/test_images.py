@@ -1,4 +1,4 @@
-"""The commands `profile` and `check`."""
+"""The commands `profile`, `check` and `learning-curve`."""
 
 import json
 import shutil
@@ -48,3 +48,18 @@ def test_columns_can_have_other_names(advisor, photos, tmp_path):
     code, _, err = advisor("profile", table, "--column", "species")
     assert code == 2
     assert "--column label=species" in err
+
+
+def test_learning_curve_tells_what_more_images_are_worth(advisor, photos, pretrained_weights):
+    """A table, one line with --quiet, and JSON with the same figures; the images are those of the advice."""
+    options = ("learning-curve", photos, "--backbone", "MobileNetV2-0.35", "--image-size", "96")
+    code, out, err = advisor(*options)
+    assert code == 0, err
+    assert "10 times as many, less certain" in out
+    assert "MobileNetV2-0.35 at 96 px" in out
+    quiet = advisor(*options, "--quiet")[1]
+    assert len(quiet.splitlines()) == 1
+    assert quiet.strip() in out
+    curve = json.loads(advisor(*options, "--json")[1])["learning_curve"]
+    assert [row["num_images"] for row in curve["expected"]] == [times * curve["num_images"] for times in (2, 4, 10)]
+    assert {row["name"] for row in curve["classes"]} == {"china", "flower"}

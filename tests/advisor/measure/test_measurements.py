@@ -1,60 +1,18 @@
-"""Everything that is measured before anything is decided, and the input size that it is measured at."""
+"""Everything that is measured before anything is decided."""
 
-import numpy as np
-import pytest
-from PIL import Image
-
-from advisor.measure.measurements import MAX_PEEKED, fitting_size, measure
+from advisor.measure.measurements import measure
 from strategies.data.loading import load_dataset
-from strategies.networks.backbones import get_backbone
 from strategies.networks.network import PretrainedNetwork
-
-BACKBONE = "MobileNetV2-0.35"
-
-
-def _network(backbone=BACKBONE):
-    return PretrainedNetwork(backbone=backbone, weights="imagenet", image_size=get_backbone(backbone).image_size)
-
-
-@pytest.mark.parametrize(
-    ("short_side", "size"), [(1, 96), (80, 96), (96, 96), (97, 128), (160, 160), (161, 192), (224, 224), (900, 224)]
-)
-def test_the_input_is_the_next_multiple_of_32_within_the_limits_of_the_network(short_side, size):
-    """Enlarging adds blur, not detail; 96 is the least, the network's own size the most."""
-    images = np.zeros((4, short_side, short_side + 10, 3), dtype="uint8")
-    assert fitting_size(_network(), list(images)) == size
-
-
-def test_a_network_may_need_a_larger_input():
-    """The smallest input of the backbone is the least."""
-    small = [np.zeros((32, 32, 3), dtype="uint8")]
-    for backbone in (BACKBONE, "InceptionV3"):
-        assert fitting_size(_network(backbone), small) == max(96, get_backbone(backbone).min_image_size)
-
-
-def test_the_headers_of_a_hundred_files_settle_the_input_size(tmp_path, monkeypatch):
-    """They are spread over all of them, and files without a header do not count."""
-    Image.new("RGB", (150, 150)).save(tmp_path / "whole.png")
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    paths = [tmp_path / ("broken.png" if index % 3 else "whole.png") for index in range(250)]
-    read = []
-
-    def peek(path):
-        read.append(path)
-        return (150, 150) if path.name == "whole.png" else None
-
-    monkeypatch.setattr("advisor.measure.measurements.peek_size", peek)
-    assert fitting_size(_network(), paths) == 160
-    assert len(read) <= MAX_PEEKED
-    assert fitting_size(_network(), paths[1:2]) == 96
 
 
 def test_measurements_are_of_one_split_and_one_network(photos, pretrained_weights):
     """The dataset that comes back is the one that was profiled, every image with its split."""
     dataset = load_dataset(photos)
-    network = _network().at(32)
+    network = PretrainedNetwork(backbone="MobileNetV2-0.35", weights="imagenet", image_size=32)
     found = measure(dataset, network, cache=False)
     assert found.network is network
     assert None not in found.dataset.split
     assert found.profile.num_images == len(found.dataset) == 40
     assert found.profile.effective_num_images == found.similarity.num_images == found.depth_curve.num_images
+    assert found.learning_curve.accuracy[-1] == found.depth_curve.accuracy[-1]
+    assert found.learning_curve.num_images == found.depth_curve.num_images
