@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
-from advisor.cli.options import AsJson
+import typer
+
+from advisor.cli.options import AsJson, Cache, ImageOptions, OutputOptions, Seed, with_options
 from advisor.cli.output import print_json
+from strategies.errors import UserError
 
 
 def recipes(as_json: AsJson = False) -> None:
@@ -24,15 +27,86 @@ def recipes(as_json: AsJson = False) -> None:
         print()
 
 
-def backbones(as_json: AsJson = False) -> None:
-    """List the pretrained networks with their input size, stages and default cut."""
-    from strategies.networks.backbones import BACKBONES
+@dataclass(frozen=True, kw_only=True)
+class ImagesToTryOn(ImageOptions):
+    """The images that networks are measured on, if any."""
 
+    data: Annotated[
+        str | None, typer.Argument(help="Images to measure networks on, in any form that 'recommend' takes.")
+    ] = None  # type: ignore[assignment]
+
+
+@with_options
+def backbones(
+    images: ImagesToTryOn,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            "--try", metavar="NAME,...", help="Networks to measure. Default: all whose weights are on this machine."
+        ),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,...", help="Input sizes in pixels to measure each at. Default: what 'recommend' takes."
+        ),
+    ] = None,
+    max_ms: Annotated[float | None, typer.Option(metavar="N", help="Longest time per image, in milliseconds.")] = None,
+    max_mb: Annotated[
+        float | None, typer.Option(metavar="N", help="Largest size of the weights, in megabytes.")
+    ] = None,
+    seed: Seed = 0,
+    cache: Cache = True,
+    *,
+    output: OutputOptions,
+) -> None:
+    """List the pretrained networks, or find the one that suits your images.
+
+    With images, each network whose weights are on this machine is measured: accuracy of a new head, time per image and
+    size. Nothing is downloaded unless --try names it.
+    """
+    from advisor.report.backbones import compared_parts, list_parts
+    from advisor.report.terminal import show
+    from strategies.networks.backbones import BACKBONES
+    from strategies.networks.weights import is_cached
+
+    if images.data is not None:
+        from advisor.measure.backbones import compare_backbones
+
+        found = compare_backbones(
+            images.load(),
+            None if names is None else names.split(","),
+            image_sizes=None if sizes is None else _numbers(sizes),
+            max_ms=max_ms,
+            max_mb=max_mb,
+            seed=seed,
+            cache=cache,
+        )
+        if output.as_json:
+            print_json({"comparison": found.to_dict()})
+        else:
+            show(compared_parts(found), quiet=output.quiet)
+        return
+    if given := [
+        name
+        for name, value in (("--try", names), ("--sizes", sizes), ("--max-ms", max_ms), ("--max-mb", max_mb))
+        if value
+    ]:
+        raise UserError(
+            f"Expected images to measure networks on. Received: {' and '.join(given)} without images. Name a folder."
+        )
+    if not output.as_json:
+        show(list_parts(list(BACKBONES.values())))
+        return
     rows: list[dict[str, Any]] = [
         {
             "name": row.name,
             "image_size": row.image_size,
             "min_image_size": row.min_image_size,
+            "parameters": row.parameters,
+            "megabytes": row.megabytes,
+            "imagenet_top1": row.top1,
+            "weights_here": is_cached(row),
             "batch_norm": row.has_batch_norm,
             "preprocessing": row.preprocessing,
             "stages": [stage.name for stage in row.stages],
@@ -41,9 +115,13 @@ def backbones(as_json: AsJson = False) -> None:
         }
         for row in BACKBONES.values()
     ]
-    if as_json:
-        print_json({"backbones": rows})
-        return
-    for row in rows:
-        stages = " ".join(row["stages"])
-        print(f"{row['name']:<24} {row['image_size']} px  stages {stages}  (cut after {row['default_cut']})")
+    print_json({"backbones": rows})
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(
+            f"Expected --sizes as whole numbers of pixels, such as 96,160. Received: {text!r}. Correct it."
+        ) from None
