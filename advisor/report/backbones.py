@@ -47,7 +47,7 @@ def compared_parts(found: BackboneComparison) -> list[Part]:
         Grid(rows=table, right=[1, 2, 3, 4, 5]),
         Line(text=""),
         Line(
-            text=f"accuracy   of a new head: {found.num_images:,} images, each held out once (chance {found.chance:.1%})"
+            text=f"accuracy   of a new head; {found.num_images:,} images, each held out once; chance {found.chance:.0%}"
         ),
         Line(text="per image  on this machine, in a pass over many, without decoding"),
         Line(text="*          no other network here is both as accurate and as fast"),
