@@ -13,7 +13,7 @@ from strategies.recipes import RECIPES
 
 CHEAPER = 0.75  # a recipe is cheaper than another if it takes less than this share of its time: no estimate is finer
 EVIDENCE = 2.0  # in standard errors: a recipe that is ahead by less may be so by chance
-LITTLE_EVIDENCE = 2.0  # a confidence counts this many cells of which half were right, besides those of the study
+LITTLE_EVIDENCE = 0.5  # a confidence counts this many cells of which half were right, besides those of the study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def plausible(expected: Expectation, recipe: str, share: float = 0.25) -> tuple[
     Args:
         expected: What each recipe is expected to reach.
         recipe: The advised recipe.
-        share: How often at least a recipe was right in the study's cells like this one. Two recipes are always named.
+        share: How often at least a recipe was right, as in `Expected.right`. Two recipes are always named.
     """
     others = sorted((name for name in RECIPES if name != recipe), key=lambda name: -expected[name].accuracy)
     return (recipe, others[0], *(name for name in others[1:] if expected[name].right >= share))
@@ -105,8 +105,8 @@ def plausible(expected: Expectation, recipe: str, share: float = 0.25) -> tuple[
 def confidence(expected: Expectation, recipe: str) -> float:
     """Returns the probability that no other recipe is better by more than a point.
 
-    It is the share of the study's cells like this one where that was so. The fewer cells there are, the closer it is to
-    one half.
+    It is the share of the study's cells where that was so; cells like this one count more. The fewer of these there
+    are, the closer it is to one half.
     """
     share = expected.num_like / (expected.num_like + LITTLE_EVIDENCE)
     return share * expected[recipe].right + (1 - share) / 2

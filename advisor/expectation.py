@@ -30,7 +30,8 @@ class Expected:
         gain: Expected accuracy minus that of `head_only`.
         ahead: How far it was ahead of the default recipe in the cells like this one, in standard errors of the
             difference over datasets; negative where it was behind.
-        right: How often no other recipe was better by more than a point in the cells like this one, a fraction.
+        right: How often no other recipe was better by more than a point, a fraction. Cells like this one count more,
+            but less so than for the accuracy.
     """
 
     accuracy: float

@@ -8,6 +8,7 @@ networks, and of those within the time per image.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from advisor.evidence.study import choose_datasets
 from advisor.measure.backbones import BackboneComparison, compare_backbones
 from advisor.measure.sampling import sample
 from strategies.data.dataset import ImageDataset
+from strategies.errors import DatasetError
 from strategies.networks.backbones import get_backbone
 
 NETWORKS = "MobileNet-0.25,MobileNetV2-0.35,EfficientNetLite0,EfficientNetLite1,EfficientNetLite2"
@@ -37,7 +39,11 @@ def main() -> None:
     for dataset_name, dataset in choose_datasets(
         given.datasets, [name for name in given.only.split(",") if name]
     ).items():
-        found = [compare_backbones(half, names, image_sizes=[given.image_size]) for half in halves(dataset)]
+        try:
+            found = [compare_backbones(half, names, image_sizes=[given.image_size]) for half in halves(dataset)]
+        except DatasetError as error:
+            print(f"left out: {dataset_name}: {error}", file=sys.stderr)
+            continue
         one, other = (accuracies(each, names) for each in found)
         asked += [one, other]
         judged += [other, one]

@@ -75,9 +75,9 @@ def _commands() -> Iterator[tuple[str, object]]:
 
 def _written(parameter) -> str:
     if parameter.param_type_name == "argument":
-        return f"`{parameter.name.upper()}{' ...' if parameter.nargs == -1 else ''}`"
+        return f"`{parameter.metavar}{' ...' if parameter.nargs == -1 else ''}`"
     names = [*parameter.opts, *parameter.secondary_opts]
-    value = "" if parameter.is_flag else f" {parameter.name.upper()}"
+    value = "" if parameter.is_flag else f" {parameter.metavar}"
     return ", ".join(f"`{name}{value}`" for name in names)
 
 

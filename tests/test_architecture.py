@@ -30,11 +30,14 @@ HEAVY = {
         "import advisor",
         "import strategies",
         "import sys, advisor.cli; sys.argv = ['advisor', '--help']\ntry: advisor.cli.main()\nexcept SystemExit: pass",
+        "import os; os.environ |= {'_ADVISOR_COMPLETE': 'complete_bash', 'COMP_CWORD': '4', "
+        "'COMP_WORDS': 'advisor train photos --backbone Mob'}\n"
+        "import advisor.cli\ntry: advisor.cli.main()\nexcept SystemExit: pass",
     ],
-    ids=["import advisor", "import strategies", "advisor --help"],
+    ids=["import advisor", "import strategies", "advisor --help", "completion"],
 )
 def test_importing_costs_nothing(code):
-    """Neither the packages nor the help load TensorFlow, Keras, scikit-learn or pandas."""
+    """Neither the packages nor help and completion load TensorFlow, Keras, scikit-learn or pandas."""
     code += "\nimport sys; print('LOADED', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = {name.split(".")[0] for name in done.stdout.split("LOADED")[1].split()}
@@ -63,6 +66,7 @@ WINGS = (
     "advisor.measure",
     "advisor.quality",
     "advisor.calibration",
+    "advisor.installation",
     "advisor.safe_path",
     "advisor._version",
     "strategies.runs",

@@ -10,20 +10,22 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from advisor._version import __version__
 from advisor.cli.advice import compare, recommend
 from advisor.cli.catalog import backbones, recipes
 from advisor.cli.demo import demo
+from advisor.cli.doctor import doctor
+from advisor.cli.help import Command, Group
 from advisor.cli.images import check, profile
 from advisor.cli.output import complete_output
 from advisor.cli.runs import evaluate, export, predict, report, script
 from advisor.cli.training import train
 from strategies.display.html import printable
 from strategies.errors import UserError
-from strategies.training.run_files import can_continue
 
 COMMANDS = (
     recommend,
@@ -38,17 +40,35 @@ COMMANDS = (
     check,
     recipes,
     backbones,
+    doctor,
     demo,
 )
+NAME = "advisor"
 
 app = typer.Typer(
-    name="advisor",
+    name=NAME,
+    cls=Group,
     help="Measures your images, recommends a transfer-learning recipe for a network pretrained on ImageNet, and "
     "carries it out in Keras.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{NAME} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _advisor(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The options of `advisor` itself."""
 
 
 def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
@@ -66,6 +86,8 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _how_to_continue(command: Callable[..., None], options: Mapping[str, Any]) -> str:
+    from strategies.training.run_files import can_continue  # it needs NumPy, and the help and `doctor` must not
+
     if command is train and can_continue(Path(options["out"])):
         kept = printable(str(options["out"]))
         return f"What was trained is kept in {kept}: add --resume to the same command to continue."
@@ -75,7 +97,7 @@ def _how_to_continue(command: Callable[..., None], options: Mapping[str, Any]) -
 
 
 for command in COMMANDS:
-    app.command()(_interruptible(command))
+    app.command(cls=Command)(_interruptible(command))
 
 
 def main() -> None:
@@ -89,7 +111,7 @@ def main() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with complete_output():
-            app()
+            app(prog_name=NAME)  # also as python -m advisor: shells complete this name
     except UserError as error:
         print(f"advisor: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from advisor.cli.help import OUTPUT
 from advisor.cli.options import (
     Cache,
     GroupBy,
@@ -17,7 +18,9 @@ from advisor.cli.options import (
     OutputOptions,
     Overwrite,
     Prefer,
+    RaceFirst,
     RayAddress,
+    RecipeName,
     Seed,
     with_options,
 )
@@ -25,6 +28,7 @@ from advisor.cli.output import print_json, typed_command
 from advisor.preferences import BALANCED, get_preference
 from strategies.display.progress import note
 from strategies.errors import UserError
+from strategies.recipes import get_recipe
 
 
 @with_options
@@ -32,16 +36,12 @@ def recommend(
     images: ImageOptions,
     network: NetworkOptions,
     prefer: Prefer = BALANCED,
-    race: Annotated[
-        bool,
-        typer.Option("--race", help="Train the recipes that may be best briefly on your images, and let that decide."),
-    ] = False,
+    recipe: RecipeName = None,
+    race: RaceFirst = False,
     time: Annotated[
         bool, typer.Option("--time", help="Run a few steps of each recipe to measure its time and memory here.")
     ] = False,
     seed: Seed = 0,
-    out: Out = None,
-    overwrite: Overwrite = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     every_image: Annotated[
@@ -49,8 +49,11 @@ def recommend(
     ] = False,
     cache: Cache = True,
     ray: RayAddress = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Print all numbers, the freeze map and all cautions.")
+        bool,
+        typer.Option("--verbose", help="Print all numbers, the freeze map and all cautions.", rich_help_panel=OUTPUT),
     ] = False,
     *,
     output: OutputOptions,
@@ -66,6 +69,8 @@ def recommend(
     from advisor.report.text import advice_parts
 
     get_preference(prefer)
+    if recipe is not None:  # refused before any image is read, as all that follows
+        get_recipe(recipe)
     network.check()
     if out is not None:
         check_advice_folder(out, overwrite=overwrite)
@@ -74,6 +79,7 @@ def recommend(
         backbone=network.backbone,
         weights=network.weights,
         image_size=network.image_size,
+        recipe=recipe,
         prefer=prefer,
         race=race,
         timed=time,
@@ -103,18 +109,27 @@ def compare(
     seed: Seed = 0,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Time for all four trainings, which get the same share of their steps. Default: no limit."),
+        typer.Option(
+            metavar="MINUTES",
+            help="Time for all four trainings, which get the same share of their steps. Default: no limit.",
+        ),
     ] = None,
-    out: Annotated[str | None, typer.Option(help="CSV file to which one row per recipe is appended.")] = None,
-    report: Annotated[str | None, typer.Option(help="New HTML file for a report of the comparison.")] = None,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
     ray: RayAddress = None,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="CSV file to which one row per recipe is appended.", rich_help_panel=OUTPUT),
+    ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="New HTML file for a report of the comparison.", rich_help_panel=OUTPUT),
+    ] = None,
     *,
     output: OutputOptions,
 ) -> None:
-    """Train all four recipes, and tell what following the advice costs or gains.
+    """Train all four recipes, and compare them with the advice.
 
     No file is written without --out or --report.
     """

@@ -7,33 +7,39 @@ from typing import Annotated, Any
 
 import typer
 
-from advisor.cli.options import AsJson, Cache, ImageOptions, OutputOptions, Seed, with_options
+from advisor.cli.options import Cache, ImageOptions, OutputOptions, Seed, with_options
 from advisor.cli.output import print_json
 from strategies.errors import UserError
 
 
-def recipes(as_json: AsJson = False) -> None:
-    """List the four recipes: what each of them removes, freezes and trains."""
+@with_options
+def recipes(*, output: OutputOptions) -> None:
+    """List the four recipes: what each removes, freezes and trains."""
+    from advisor.report.terminal import KeyValues, Line, show
     from strategies.recipes import RECIPES
 
-    if as_json:
+    if output.as_json:
         print_json({"recipes": [asdict(recipe) for recipe in RECIPES.values()]})
+        return
+    if output.quiet:
+        print(*RECIPES, sep="\n")
         return
     for recipe in RECIPES.values():
         toward = "to" if recipe.domain == "similar" else "from"
-        print(f"{recipe.name}: for a {recipe.size} dataset, {recipe.domain} {toward} ImageNet")
-        for name in ("title", "removes", "new", "freezes", "trains", "because", "source"):
-            print(f"  {name:<8} {getattr(recipe, name)}")
-        print()
+        title = f"{recipe.name}: for a {recipe.size} dataset, {recipe.domain} {toward} ImageNet"
+        names = ("title", "removes", "new", "freezes", "trains", "because", "source")
+        rows = [(name, str(getattr(recipe, name))) for name in names]
+        show([Line(text=title, style="title"), KeyValues(rows=rows), Line(text="")])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesToTryOn(ImageOptions):
     """The images that networks are measured on, if any."""
 
-    data: Annotated[
-        str | None, typer.Argument(help="Images to measure networks on, in any form that 'recommend' takes.")
-    ] = None  # type: ignore[assignment]
+    data: Annotated[  # type: ignore[assignment]
+        str | None,
+        typer.Argument(metavar="[DATA]", help="Images to measure networks on, in any form that 'recommend' takes."),
+    ] = None
 
 
 @with_options
@@ -48,53 +54,62 @@ def backbones(
     sizes: Annotated[
         str | None,
         typer.Option(
-            metavar="N,...", help="Input sizes in pixels to measure each at. Default: what 'recommend' takes."
+            metavar="PIXELS,...", help="Input sizes to measure each network at. Default: what 'recommend' takes."
         ),
     ] = None,
-    max_ms: Annotated[float | None, typer.Option(metavar="N", help="Longest time per image, in milliseconds.")] = None,
+    max_ms: Annotated[
+        float | None, typer.Option(metavar="MS", help="Longest time per image that is allowed, in milliseconds.")
+    ] = None,
     max_mb: Annotated[
-        float | None, typer.Option(metavar="N", help="Largest size of the weights, in megabytes.")
+        float | None, typer.Option(metavar="MB", help="Largest size of the weights that is allowed, in megabytes.")
     ] = None,
     seed: Seed = 0,
     cache: Cache = True,
     *,
     output: OutputOptions,
 ) -> None:
-    """List the pretrained networks, or find the one that suits your images.
+    """List the pretrained networks, or find which suits your images.
 
     With images, each network whose weights are on this machine is measured: accuracy of a new head, time per image and
     size. Nothing is downloaded unless --try names it.
     """
-    from advisor.report.backbones import compared_parts, list_parts
+    if images.data is None:
+        options = {"--try": names, "--sizes": sizes, "--max-ms": max_ms, "--max-mb": max_mb}
+        if given := [option for option, value in options.items() if value is not None]:
+            raise UserError(
+                f"Expected images to measure networks on. Received: {' and '.join(given)} without images. Name a "
+                f"folder of images."
+            )
+        _list(output)
+        return
+    from advisor.measure.backbones import compare_backbones
+    from advisor.report.backbones import compared_parts
+    from advisor.report.terminal import show
+
+    found = compare_backbones(
+        images.load(),
+        None if names is None else names.split(","),
+        image_sizes=None if sizes is None else _numbers(sizes),
+        max_ms=max_ms,
+        max_mb=max_mb,
+        seed=seed,
+        cache=cache,
+    )
+    if output.as_json:
+        print_json({"comparison": found.to_dict()})
+    else:
+        show(compared_parts(found), quiet=output.quiet)
+
+
+def _list(output: OutputOptions) -> None:
+    from advisor.report.backbones import list_parts
     from advisor.report.terminal import show
     from strategies.networks.backbones import BACKBONES
     from strategies.networks.weights import is_cached
 
-    if images.data is not None:
-        from advisor.measure.backbones import compare_backbones
-
-        found = compare_backbones(
-            images.load(),
-            None if names is None else names.split(","),
-            image_sizes=None if sizes is None else _numbers(sizes),
-            max_ms=max_ms,
-            max_mb=max_mb,
-            seed=seed,
-            cache=cache,
-        )
-        if output.as_json:
-            print_json({"comparison": found.to_dict()})
-        else:
-            show(compared_parts(found), quiet=output.quiet)
+    if output.quiet and not output.as_json:
+        print(*BACKBONES, sep="\n")
         return
-    if given := [
-        name
-        for name, value in (("--try", names), ("--sizes", sizes), ("--max-ms", max_ms), ("--max-mb", max_mb))
-        if value
-    ]:
-        raise UserError(
-            f"Expected images to measure networks on. Received: {' and '.join(given)} without images. Name a folder."
-        )
     if not output.as_json:
         show(list_parts(list(BACKBONES.values())))
         return

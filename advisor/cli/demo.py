@@ -14,7 +14,7 @@ DEMO_BUDGET = 0.5
 
 
 def demo(out: Out = None, seed: Seed = 0) -> None:
-    """Show advice, training and report on scikit-learn's handwritten digits.
+    """Show advice, training and report on scikit-learn's digits.
 
     It uses the network in this package, so nothing is downloaded.
     """

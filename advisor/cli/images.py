@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from advisor.cli.help import OUTPUT
 from advisor.cli.options import (
     Cache,
     GroupBy,
@@ -50,17 +51,22 @@ def check(
         bool, typer.Option("--strict", help="Exit with code 1 if a check finds something that may be wrong.")
     ] = False,
     seed: Seed = 0,
-    out: Annotated[
-        str | None, typer.Option(help="New CSV file for the suspects, with the columns path, finding and detail.")
-    ] = None,
     cache: Cache = True,
     ray: RayAddress = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="New CSV file for the suspects, with the columns path, finding and detail.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     *,
     output: OutputOptions,
 ) -> None:
-    """Check a dataset for unreadable files, copies, leaks, unusual images and likely wrong labels.
+    """Find unreadable files, copies, leaks and likely wrong labels.
 
-    Your files are not moved, changed or deleted.
+    It also finds unusual images. Your files are not moved, changed or deleted.
 
     No file is written without --out.
     """

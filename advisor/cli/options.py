@@ -4,50 +4,113 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from advisor.cli.help import COMPUTATION, IMAGES, NETWORK, OUTPUT
+from advisor.preferences import PREFERENCES
 from strategies.display.progress import silenced
 from strategies.errors import UserError
+from strategies.recipes import RECIPES
 
 if TYPE_CHECKING:
     from strategies.data.dataset import ImageDataset
 
+
+def starting_with(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Returns what completes a word in a shell: the names that begin like it. They are not listed before that."""
+    return lambda incomplete: [name for name in names() if name.startswith(incomplete)]
+
+
+def _backbones() -> Iterable[str]:
+    from strategies.networks.backbones import BACKBONES
+
+    return BACKBONES
+
+
+def _share(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise UserError(
+            f"Expected a share from 0 to 1 for --max-unreadable. Received: {value:g}. Write for example "
+            f"--max-unreadable 0.1 for a tenth of the files."
+        )
+    return value
+
+
+complete_backbone = starting_with(_backbones)
 Data = Annotated[
     str,
     typer.Argument(
+        metavar="DATA",
         help="A folder with one sub-folder per class, a zip or tar archive of such a folder, or a CSV or Parquet file "
-        "with the columns path and label. The documentation lists more forms."
+        "with the columns path and label. The documentation lists more forms.",
     ),
 ]
-Run = Annotated[str, typer.Argument(help="A run folder, as written by 'advisor train --out'.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, as written by 'advisor train --out'.")]
 RecipeName = Annotated[
-    str | None, typer.Option(help="Recipe to train instead of the advised one. 'advisor recipes' lists them.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=starting_with(lambda: RECIPES),
+        help="Recipe to use instead of the advised one. 'advisor recipes' lists them.",
+    ),
 ]
 Prefer = Annotated[
     str,
     typer.Option(
+        metavar="NAME",
+        autocompletion=starting_with(lambda: PREFERENCES),
         help="'accuracy': the recipe that is expected to reach the most; 'balanced': the cheapest within half a point "
-        "of it; 'speed': the cheapest within two points."
+        "of it; 'speed': the cheapest within two points.",
     ),
 ]
-ImageSize = Annotated[
-    int | None, typer.Option(help="Side of the square input in pixels. Default: a size that suits images and network.")
+RaceFirst = Annotated[
+    bool,
+    typer.Option("--race", help="Train the recipes that may be best briefly on your images, and let that decide."),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of all random choices.")]
-Out = Annotated[str | None, typer.Option(help="Folder to write to, new or empty.")]
-Overwrite = Annotated[bool, typer.Option(help="Allow an output folder that already holds files.")]
-Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Cache frozen features on disk, and reuse them.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Side of the square input in pixels. Default: a size that suits images and network.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of all random choices.")]
+Out = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="Folder to write to, new or empty.", rich_help_panel=OUTPUT)
+]
+Overwrite = Annotated[
+    bool, typer.Option(help="Allow an output folder that already holds files.", rich_help_panel=OUTPUT)
+]
+Cache = Annotated[
+    bool,
+    typer.Option(
+        "--cache/--no-cache",
+        help="Frozen features are cached on disk and reused; --no-cache turns this off.",
+        rich_help_panel=COMPUTATION,
+    ),
+]
 GroupBy = Annotated[
     str | None,
     typer.Option(
-        help="Regular expression, such as 'patient[0-9]+'. Files with the same match in their path stay in one split."
+        metavar="PATTERN",
+        help="Regular expression, such as 'patient[0-9]+'. Files with the same match in their path stay in one split.",
+        rich_help_panel=IMAGES,
     ),
 ]
-MaxUnreadable = Annotated[float, typer.Option(help="Largest share of files that may be unreadable.", min=0, max=1)]
+MaxUnreadable = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        callback=_share,
+        help="Largest share of files that may be unreadable, 0 to 1.",
+        rich_help_panel=IMAGES,
+    ),
+]
 RayAddress = Annotated[
     str | None,
     typer.Option(
@@ -55,9 +118,9 @@ RayAddress = Annotated[
         metavar="ADDRESS",
         help="Let the workers of a Ray cluster do the work: 'local' for the cores of this machine, 'auto', or the "
         "address of a cluster.",
+        rich_help_panel=COMPUTATION,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, and nothing else.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +130,35 @@ class ImageOptions:
     data: Data
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Tables: the name of a column, such as label=species. Columns: path, label, split, group."),
+        typer.Option(
+            metavar="NAME=COLUMN",
+            help="Tables: the name of a column, such as label=species. Columns: path, label, split, group.",
+            rich_help_panel=IMAGES,
+        ),
     ] = None
     root: Annotated[
         str | None,
-        typer.Option(help="Tables: folder that relative paths start from. Default: the folder of the table."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Tables: folder that relative paths start from. Default: the folder of the table.",
+            rich_help_panel=IMAGES,
+        ),
     ] = None
     encoding: Annotated[
         str | None,
-        typer.Option(help="CSV files: the encoding, such as cp1250. Default: UTF-8 or UTF-16, else Windows-1252."),
+        typer.Option(
+            metavar="NAME",
+            help="CSV files: the encoding, such as cp1250. Default: UTF-8 or UTF-16, else Windows-1252.",
+            rich_help_panel=IMAGES,
+        ),
     ] = None
     follow_links: Annotated[
         bool,
-        typer.Option("--follow-links", help="Folders: follow links to folders, and links that lead out of the folder."),
+        typer.Option(
+            "--follow-links",
+            help="Folders: follow links to folders, and links that lead out of the folder.",
+            rich_help_panel=IMAGES,
+        ),
     ] = False
 
     def load(self, *, for_training: bool = True) -> ImageDataset:
@@ -102,12 +181,20 @@ class NetworkOptions:
     """Which pretrained network is transferred."""
 
     backbone: Annotated[
-        str | None, typer.Option(help="Network to transfer. 'advisor backbones' lists the names. Default: MobileNetV2.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=complete_backbone,
+            help="Network to transfer. 'advisor backbones' lists the names. Default: MobileNetV2.",
+            rich_help_panel=NETWORK,
+        ),
     ] = None
     weights: Annotated[
         str,
         typer.Option(
-            help="'auto' (from Keras' cache, or by download), 'bundled' (in this package), or the path of a file."
+            metavar="WEIGHTS",
+            help="'auto' (from Keras' cache, or by download), 'bundled' (in this package), or the path of a file.",
+            rich_help_panel=NETWORK,
         ),
     ] = "auto"
     image_size: ImageSize = None
@@ -121,12 +208,21 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputOptions:
+class QuietOption:
+    """Whether progress and notes are shown."""
+
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="Print only the result, without progress and notes.", rich_help_panel=OUTPUT),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions(QuietOption):
     """What is printed."""
 
-    as_json: AsJson = False
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print the result in one line, without progress and notes.")
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON to stdout, and nothing else.", rich_help_panel=OUTPUT)
     ] = False
 
 

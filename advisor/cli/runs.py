@@ -10,19 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
+from advisor.cli.help import OUTPUT
 from advisor.cli.options import (
-    AsJson,
     ImageOptions,
     MaxUnreadable,
     Out,
     OutputOptions,
     Overwrite,
+    QuietOption,
     RayAddress,
     Run,
+    starting_with,
     with_options,
 )
 from advisor.cli.output import print_json, takes_unicode
-from strategies.cluster import on_ray
 from strategies.display.progress import note
 from strategies.errors import UserError, few
 from strategies.networks.backend import start_keras
@@ -67,36 +68,56 @@ def evaluate(
         show(evaluation_parts(found), quiet=output.quiet)
 
 
-def report(run: Annotated[str, typer.Argument(help="A run folder or an advice folder.")]) -> None:
+@with_options
+def report(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A run folder or an advice folder.")],
+    *,
+    output: OutputOptions,
+) -> None:
     """Write report.md and report.html of a folder again.
 
     They are made from the other files of the folder. Neither the images nor TensorFlow is needed.
     """
     from advisor.report.files import write_report
 
-    write_report(run)
-    note(f"Wrote report.md and report.html to {run}")
+    written = write_report(folder)
+    note(f"Wrote report.md and report.html to {folder}")
+    if output.as_json:
+        print_json({"report": {"markdown": str(written), "html": str(written.with_suffix(".html"))}})
 
 
+@with_options
 def predict(
     run: Run,
-    images: Annotated[list[str], typer.Argument(help="Image files, folders of images, or glob patterns in quotes.")],
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    as_json: AsJson = False,
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGES", help="Image files, folders of images, or glob patterns in quotes."),
+    ],
+    top: Annotated[
+        int, typer.Option(metavar="N", help="Print the N most probable classes of each image, the best first.")
+    ] = 1,
     all_classes: Annotated[bool, typer.Option("--all", help="Print the probability of every class.")] = False,
+    ray: RayAddress = None,
     out: Annotated[
         str | None,
-        typer.Option(help="New file to write to instead of stdout. Its suffix, .csv or .json, sets the format."),
+        typer.Option(
+            metavar="FILE",
+            help="New file to write to instead of stdout. Its suffix, .csv or .json, sets the format.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    ray: RayAddress = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel=OUTPUT)] = False,
+    *,
+    output: OutputOptions,
 ) -> None:
-    """Predict the class of images with a trained model, as a table, CSV or JSON."""
+    """Predict the classes of images, as a table, CSV or JSON."""
     from advisor.report import predictions
+    from strategies.cluster import on_ray
     from strategies.files import new_file
     from strategies.runs.prediction import find_images, predict_in_parts
     from strategies.runs.run_folder import read_run
 
-    if as_csv and as_json:
+    if as_csv and output.as_json:
         raise UserError("Expected one format. Received: --csv and --json. Leave out one of them.")
     folder = read_run(run)
     paths = find_images(images)
@@ -105,8 +126,8 @@ def predict(
         stack.enter_context(on_ray(ray))
         stream = sys.stdout if out is None else stack.enter_context(new_file(out))
         unreadable: list[str] = []
-        parts = _noting(unreadable, predict_in_parts(folder, paths, all_classes=all_classes))
-        if as_json or (suffix == ".json" and not as_csv):
+        parts = _noting(unreadable, predict_in_parts(folder, paths, top=top, all_classes=all_classes))
+        if output.as_json or (suffix == ".json" and not as_csv):
             lines = predictions.as_json(parts, ascii_only=not takes_unicode(stream))
         elif as_csv or suffix == ".csv":
             lines = predictions.as_csv(parts)
@@ -119,21 +140,42 @@ def predict(
         note(f"Wrote {len(paths):,} predictions to {out}")
 
 
+def _formats() -> Iterable[str]:
+    from strategies.runs.exporting import FORMATS
+
+    return FORMATS
+
+
+@with_options
 def export(
     run: Run,
-    format: Annotated[str, typer.Option(help="Format: keras, savedmodel, onnx or litert.")],  # noqa: A002 - Keras' word
-    out: Annotated[
-        str | None, typer.Option(help="Folder to write to. Default: export/FORMAT in the run folder.")
-    ] = None,
+    format: Annotated[  # noqa: A002 - Keras' word
+        str,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=starting_with(_formats),
+            help="Format: keras, savedmodel, onnx or litert.",
+        ),
+    ],
     data: Annotated[
         str | None,
         typer.Option(
+            metavar="DATA",
             help="Images for the check: what the run was trained on, whose test images are used. Default: synthetic "
-            "images."
+            "images.",
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder to write to. Default: export/NAME in the run folder.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Overwrite = False,
-    as_json: AsJson = False,
+    *,
+    output: OutputOptions,
 ) -> None:
     """Export a trained model, and check the export.
 
@@ -156,7 +198,7 @@ def export(
             write_report(folder.path)
 
     result = export_run(folder, format, out, data=dataset, overwrite=overwrite, on_end=update_report)
-    if as_json:
+    if output.as_json:
         print_json({"export": result.to_dict()})
         return
     print(
@@ -166,11 +208,20 @@ def export(
     )
 
 
+@with_options
 def script(
-    plan: Annotated[str, typer.Argument(help="A plan.json, or an advice folder or run folder with a plan.json in it.")],
+    plan: Annotated[
+        str,
+        typer.Argument(metavar="PLAN", help="A plan.json, or an advice folder or run folder with a plan.json in it."),
+    ],
     network: Annotated[
-        str | None, typer.Option(metavar="FILE", help="New .keras file for a network that is not part of Keras.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="New .keras file for a network that is not part of Keras.", rich_help_panel=OUTPUT
+        ),
     ] = None,
+    *,
+    output: QuietOption,
 ) -> None:
     """Print a plan as a Keras script.
 

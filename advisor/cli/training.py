@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from advisor.cli.help import COMPUTATION, NETWORK, OUTPUT
 from advisor.cli.options import (
     Cache,
     GroupBy,
@@ -18,7 +19,9 @@ from advisor.cli.options import (
     OutputOptions,
     Overwrite,
     Prefer,
+    RaceFirst,
     RecipeName,
+    complete_backbone,
     with_options,
 )
 from advisor.cli.output import print_json, typed_command
@@ -33,35 +36,59 @@ if TYPE_CHECKING:
 @with_options
 def train(
     images: ImageOptions,
-    out: Annotated[str, typer.Option(help="Run folder for the model and the report, new or empty.")],
-    plan: Annotated[str | None, typer.Option(help="A plan.json to carry out. You may have edited it.")] = None,
+    *,
+    plan: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A plan.json to carry out. You may have edited it.")
+    ] = None,
     recipe: RecipeName = None,
     prefer: Prefer = BALANCED,
+    race: RaceFirst = False,
     backbone: Annotated[
-        str | None, typer.Option(help="Network to transfer. Default: that of the plan, or MobileNetV2.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=complete_backbone,
+            help="Network to transfer. Default: that of the plan, or MobileNetV2.",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="As for 'advisor recommend'. Default: those of the plan, or 'auto'.")
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="As for 'advisor recommend'. Default: those of the plan, or 'auto'.",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
     image_size: ImageSize = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of all random choices. Default: that of the plan, or 0.")
+        int | None,
+        typer.Option(metavar="N", help="Seed of all random choices. Default: that of the plan, or 0."),
     ] = None,
-    overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in the run folder.")] = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
-    tensorboard: Annotated[str | None, typer.Option(help="Folder for logs that TensorBoard can show.")] = None,
     data_parallel: Annotated[
         bool,
         typer.Option(
             "--data-parallel",
             help="Train on all devices together, in all processes that KERAS_DISTRIBUTION_... name. Needs the JAX "
             "backend.",
+            rich_help_panel=COMPUTATION,
         ),
     ] = False,
-    *,
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER", help="Run folder for the model and the report, new or empty.", rich_help_panel=OUTPUT
+        ),
+    ],
+    overwrite: Overwrite = False,
+    tensorboard: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Folder for logs that TensorBoard can show.", rich_help_panel=OUTPUT),
+    ] = None,
     output: OutputOptions,
 ) -> None:
     """Train the advised recipe, a plan, or a recipe of your choice."""
@@ -76,6 +103,12 @@ def train(
     from strategies.training.run_files import PLAN, can_continue, check_run
 
     get_preference(prefer)
+    if race and (plan is not None or data_parallel):
+        other = "--data-parallel" if plan is None else "--plan"
+        raise UserError(
+            f"Expected --race without {other}. Received: both. Leave out one of them: 'advisor recommend --race --out "
+            f"FOLDER' writes the plan that wins, which --plan takes."
+        )
     devices = find_devices() if data_parallel else ONE_DEVICE  # before Keras computes anything
     check_run(out, overwrite=overwrite, resume=resume)
     if resume and plan is None and can_continue(Path(out)):
@@ -103,6 +136,7 @@ def train(
             **given,
             recipe=recipe,
             prefer=prefer,
+            race=race and wanted is None,  # not again in a run that is continued
             max_unreadable=max_unreadable,
             group_by=group_by,
             every_image=True,

@@ -65,6 +65,6 @@ def next_command(advice: Advice, command: str) -> str:
     if _value_of("--out", typed) is not None:
         return repeat_command(advice.plan, advice.profile.source, command, None)
     words = [typed[0], "train", *(word for word in typed[2:] if word not in _ADVICE_OPTIONS), "--out", "run"]
-    if advice.race is not None:
+    if advice.race is not None and advice.plan.recipe == advice.recipe:
         words += ["--recipe", advice.recipe]
     return shlex.join(words)

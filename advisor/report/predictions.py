@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from strategies.display.html import printable
+from strategies.runs.prediction import ranked_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,24 +19,35 @@ WIDEST = 30  # characters of a class name in the table
 def as_table(parts: Iterable[pd.DataFrame], class_names: Sequence[str]) -> Iterator[str]:
     """Yields the lines of a table; its columns are as wide as the class names, so no row waits for later ones."""
     names = [printable(name) for name in class_names]
-    width = min(WIDEST, max(len("class"), *map(len, names)))
+    width = min(WIDEST, max(len("class_2"), *map(len, names)))
     shown = False
     for part in parts:
+        ranked = _ranked(part)
         columns = [column for column in part.columns if column.startswith("p(")]
         widths = [max(6, min(WIDEST, len(name))) for name in names][: len(columns)]
         if not shown:
             shown = True
-            heads = [f"{_cut(name, size):>{size}}" for name, size in zip(names, widths, strict=False)]
-            yield "  ".join([f"{'class':<{width}}", "probability", *heads, "path"]) + "\n"
+            heads = [f"{name:<{width}}  {probability}" for name, probability in ranked]
+            heads += [f"{_cut(name, size):>{size}}" for name, size in zip(names, widths, strict=False)]
+            yield "  ".join([*heads, "path"]) + "\n"
         for _, row in part.iterrows():
             path = printable(row["path"])
             if row["unreadable"] is not None:
-                cells = [f"{'–':<{width}}", f"{'–':>11}", *(f"{'–':>{size}}" for size in widths)]
+                cells = [f"{'–':<{width}}  {'–':>{len(probability)}}" for _, probability in ranked]
+                cells += [f"{'–':>{size}}" for size in widths]
                 path += f" (unreadable: {printable(row['unreadable'])})"
             else:
-                cells = [f"{_cut(printable(row['class']), width):<{width}}", f"{row['probability']:>11.1%}"]
+                cells = [
+                    f"{_cut(printable(row[name]), width):<{width}}  {row[probability]:>{len(probability)}.1%}"
+                    for name, probability in ranked
+                ]
                 cells += [f"{row[column]:>{size}.1%}" for column, size in zip(columns, widths, strict=True)]
             yield "  ".join([*cells, path]) + "\n"
+
+
+def _ranked(part: pd.DataFrame) -> list[tuple[str, str]]:
+    """Returns the columns of the most probable classes, in that order, and of their probabilities."""
+    return ranked_columns(sum(column.startswith("class_") for column in part.columns) + 1)
 
 
 def _cut(text: str, width: int) -> str:
@@ -57,10 +69,14 @@ def as_json(parts: Iterable[pd.DataFrame], *, ascii_only: bool = False) -> Itera
     """
     separator = f'{{"version": {VERSION}, "predictions": [\n'
     for part in parts:
+        ranked = _ranked(part)
         for _, row in part.iterrows():
             missing = row["unreadable"] is not None
             values = {name: None if missing else row[name] for name in ("class", "probability")}
             values = {"path": row["path"], **values, "unreadable": row["unreadable"]}
+            if len(ranked) > 1:
+                best = [{"class": row[name], "probability": row[probability]} for name, probability in ranked]
+                values["top"] = None if missing else best
             every = {column[2:-1]: row[column] for column in part.columns if column.startswith("p(")}
             if every:
                 values["probabilities"] = None if missing else every

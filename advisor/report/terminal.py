@@ -37,12 +37,21 @@ class StyledText:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of text; `result` marks the line that a command prints with `--quiet`."""
+    """A line of text.
+
+    Attributes:
+        text: The text.
+        style: A key of `STYLES`, or nothing.
+        indent: Spaces before it.
+        result: Whether it is what a command prints with `--quiet`.
+        copied: Whether it is meant to be copied: no line breaks are put into it.
+    """
 
     text: str
     style: str = ""
     indent: int = 0
     result: bool = False
+    copied: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +128,9 @@ def draw(parts: Sequence[Part], console: Console) -> None:
     from rich.text import Text
 
     for part in parts:
-        if isinstance(part, Line):
+        if isinstance(part, Line) and part.copied:
+            console.print(Text(printable(part.text), STYLES.get(part.style, "")), soft_wrap=True)
+        elif isinstance(part, Line):
             console.print(Padding(Text(printable(part.text), STYLES.get(part.style, "")), (0, 0, 0, part.indent)))
         elif isinstance(part, KeyValues):
             console.print(_draw_key_values(part))

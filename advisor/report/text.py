@@ -68,7 +68,7 @@ def advice_parts(advice: Advice, *, next_step: str = "", verbose: bool = False) 
     if verbose:
         parts += _details(advice)
     if next_step:
-        parts += [Line(text=""), Line(text=f"Next: {next_step}", style="title")]
+        parts += [Line(text=""), Line(text=f"Next: {next_step}", style="title", copied=True)]
     return parts
 
 
@@ -165,10 +165,11 @@ def evaluation_parts(found: RunEvaluation) -> list[Part]:
 def profile_parts(profile: DatasetProfile) -> list[Part]:
     """Returns the profile of a dataset in parts: its numbers, possible problems, and the images per class."""
     short, more = profile.image_sizes["short_side"], len(profile.ignored) - MOST_FILES
+    sides = f"{short['min']} to {short['max']} px, median {short['median']:g}"
     rows = [
         ("class sizes", f"{class_sizes(profile)}; largest class {profile.imbalance_ratio:.1f} times the smallest"),
         ("split", split_text(profile)),
-        ("short side", f"{short['min']} to {short['max']} px, median {short['median']:g}"),
+        ("short side", f"{short['min']} px" if short["min"] == short["max"] else sides),
         ("effective", f"{profile.effective_num_images:,} images for training and validation, without copies"),
         ("grayscale", f"{profile.num_grayscale:,}"),
         ("exact duplicates", f"{profile.num_duplicates:,} ({len(profile.duplicates_across_classes)} across classes)"),

@@ -29,7 +29,9 @@ def headline(advice: Advice) -> str:
     title = RECIPES[advice.recipe].title
     sentence = f"{advice.recipe}: {title[0].lower()}{title[1:]}."
     if advice.plan.recipe != advice.recipe:
-        sentence += f" The plan follows {advice.plan.recipe} instead, as you asked."
+        chosen, advised = (expected_text(advice.expected, name) for name in (advice.plan.recipe, advice.recipe))
+        sentence += f" The plan follows {advice.plan.recipe} instead, as you asked"
+        sentence += f": {chosen} is expected of it, and {advised} of {advice.recipe}." if advice.expected.known else "."
     return sentence
 
 

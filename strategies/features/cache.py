@@ -129,6 +129,10 @@ class FeatureCache:
         except OSError:
             return False
 
+    def num_bytes(self) -> int:
+        """Returns the size of all entries together."""
+        return sum(status.st_size for _, status in self._files(SUFFIX))
+
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{SUFFIX}"
 

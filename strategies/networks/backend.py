@@ -132,15 +132,20 @@ def _settings_file() -> Path:
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
 
 
-def has_gpu() -> bool:
-    """Returns whether the Keras backend computes on a GPU."""
+def devices() -> list[str]:
+    """Returns the devices on which the Keras backend computes, such as `cpu:0` and `gpu:0`."""
     import keras
 
     if keras.backend.backend() == "torch":  # keras.distribution lists no devices for it
         import torch
 
-        return bool(torch.cuda.is_available())
-    return any(device.startswith("gpu") for device in keras.distribution.list_devices())
+        return ["cpu:0", *(f"gpu:{number}" for number in range(torch.cuda.device_count()))]
+    return [str(device) for device in keras.distribution.list_devices()]
+
+
+def has_gpu() -> bool:
+    """Returns whether the Keras backend computes on a GPU."""
+    return any(device.startswith("gpu") for device in devices())
 
 
 def use_xla() -> bool:

@@ -21,7 +21,7 @@ from strategies.data.sources.patterns import list_pattern
 from strategies.data.sources.unused import HIDDEN, no_image, reasons_text
 from strategies.data.value_range import with_range
 from strategies.display.progress import note
-from strategies.errors import DatasetError
+from strategies.errors import DatasetError, UserError
 from strategies.features.forward import Engine, is_keras
 from strategies.runs.run_folder import RunFolder, read_run
 
@@ -35,7 +35,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".xls")
 
 
 def predict(
-    run: str | Path | RunFolder, images: Any, *, all_classes: bool = False, ray: str | None = None
+    run: str | Path | RunFolder, images: Any, *, top: int = 1, all_classes: bool = False, ray: str | None = None
 ) -> pd.DataFrame:
     """Predicts the class of each image with the model of a run.
 
@@ -47,6 +47,7 @@ def predict(
             `"photos/**/*.jpg"`; or a list of these; or an array, a PIL image or a list of them, which are called
             `"image 0"` and so on. In folders and patterns, only images by their name are used, and links are not
             followed out of the folder. A file that is named directly is used whatever its extension.
+        top: How many classes to return for each image, the most probable first; at most as many as the model has.
         all_classes: Whether to return the probability of every class.
         ray: The Ray cluster whose workers decode and predict: `"local"`, `"auto"` or an address; see
             `strategies.on_ray`. Default: none.
@@ -54,10 +55,11 @@ def predict(
     Returns:
         A DataFrame with one row per image, in the given order; the files of a folder are sorted. Columns: `path`,
         `class` (the predicted class), `probability` (of that class) and `unreadable` (the reason if the file cannot be
-        decoded; then its class and probability are missing). With `all_classes`, also a column `p(<class>)` for each
-        class.
+        decoded; then its class and probability are missing). With `top`, the other classes follow as `class_2`,
+        `probability_2`, `class_3` and so on. With `all_classes`, also a column `p(<class>)` for each class.
 
     Raises:
+        UserError: If `top` is less than 1, or more than the number of classes.
         DatasetError: If a file or folder does not exist, if a pattern or a folder has no image, or if no image can be
             decoded.
         RunError: If `run` is not a run folder.
@@ -73,27 +75,49 @@ def predict(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     result = strategies.train(plan, (pixels, ["cat", "dog"] * 6), f"{folder}/run", cache=False)
         ...     Image.fromarray(pixels[0]).save(f"{folder}/one.png")
-        ...     frame = strategies.predict(f"{folder}/run", f"{folder}/*.png", all_classes=True)
+        ...     frame = strategies.predict(f"{folder}/run", f"{folder}/*.png", top=2)
         >>> list(frame.columns)
-        ['path', 'class', 'probability', 'unreadable', 'p(cat)', 'p(dog)']
+        ['path', 'class', 'probability', 'unreadable', 'class_2', 'probability_2']
     """
     import pandas as pd
 
     with on_ray(ray):
-        return pd.concat(predict_in_parts(run, images, all_classes=all_classes), ignore_index=True)
+        return pd.concat(predict_in_parts(run, images, top=top, all_classes=all_classes), ignore_index=True)
 
 
-def predict_in_parts(run: str | Path | RunFolder, images: Any, *, all_classes: bool = False) -> Iterator[pd.DataFrame]:
+def predict_in_parts(
+    run: str | Path | RunFolder, images: Any, *, top: int = 1, all_classes: bool = False
+) -> Iterator[pd.DataFrame]:
     """Like `predict`, but yields the rows in DataFrames of at most 512, so that memory use stays bounded.
 
     The run and the paths are checked at once. Unreadable files are found while decoding. For a Ray cluster, take all
     parts inside a block `with strategies.on_ray(...)`.
     """
     run, pictures = read_run(run), _in_memory(images)
+    _check_top(top, len(run.class_names))
     items: Sequence[Any] = pictures or find_images(images)
     names = numbered(pictures) if pictures else [as_text(path) for path in items]
     _ = run.engine  # a model that cannot be loaded is refused before any image is decoded
-    return _parts(run, items, names, all_classes)
+    return _parts(run, items, names, top, all_classes)
+
+
+def _check_top(top: int, num_classes: int) -> None:
+    if not 1 <= top <= num_classes:
+        raise UserError(
+            f"Expected --top (top=...) from 1 to {num_classes}, the number of classes of the model. Received: {top}. "
+            f"Give a number in this range, or leave it out."
+        )
+
+
+def ranked_columns(top: int) -> list[tuple[str, str]]:
+    """Returns the columns that hold class and probability, the most probable first.
+
+    Example:
+        >>> from strategies.runs.prediction import ranked_columns
+        >>> ranked_columns(2)
+        [('class', 'probability'), ('class_2', 'probability_2')]
+    """
+    return [("class", "probability"), *((f"class_{rank}", f"probability_{rank}") for rank in range(2, top + 1))]
 
 
 def _in_memory(images: Any) -> list[np.ndarray]:
@@ -108,7 +132,9 @@ def _in_memory(images: Any) -> list[np.ndarray]:
     return check_arrays(images) if isinstance(first, np.ndarray | Image.Image) else []
 
 
-def _parts(run: RunFolder, items: Sequence[Any], names: Sequence[str], all_classes: bool) -> Iterator[pd.DataFrame]:
+def _parts(
+    run: RunFolder, items: Sequence[Any], names: Sequence[str], top: int, all_classes: bool
+) -> Iterator[pd.DataFrame]:
     first_reason, num_readable, start = "", 0, 0
     for values, unreadable in _computed(run, items):
         end = start + len(values) + len(unreadable)
@@ -119,7 +145,7 @@ def _parts(run: RunFolder, items: Sequence[Any], names: Sequence[str], all_class
                 f"Expected images that can be decoded. Received: {len(items):,} images that cannot, for example "
                 f"{names[0]!r} ({first_reason}). Fix or replace them."
             )
-        yield _frame(run.class_names, names[start:end], values, unreadable, all_classes)
+        yield _frame(run.class_names, names[start:end], values, unreadable, top, all_classes)
         start = end
 
 
@@ -150,6 +176,7 @@ def _frame(
     names: Sequence[str],
     values: np.ndarray,
     unreadable: Mapping[int, str],
+    top: int,
     all_classes: bool,
 ) -> pd.DataFrame:
     import pandas as pd
@@ -157,15 +184,15 @@ def _frame(
     probabilities = np.full((len(names), len(class_names)), np.nan)
     readable = [index for index in range(len(names)) if index not in unreadable]
     probabilities[readable] = values
-    classes = [
-        None if index in unreadable else class_names[probabilities[index].argmax()] for index in range(len(names))
-    ]
-    columns: dict[str, Any] = {
-        "path": list(names),
-        "class": pd.Series(classes, dtype="object"),
-        "probability": probabilities.max(axis=1),
-        "unreadable": pd.Series([unreadable.get(index) for index in range(len(names))], dtype="object"),
-    }
+    order = np.argsort(-probabilities, axis=1, kind="stable")  # of equal ones, the first class wins, as everywhere
+    columns: dict[str, Any] = {"path": list(names)}
+    for rank, (name, probability) in enumerate(ranked_columns(top)):
+        place = order[:, rank]
+        classes = [None if index in unreadable else class_names[place[index]] for index in range(len(names))]
+        columns[name] = pd.Series(classes, dtype="object")
+        columns[probability] = probabilities[np.arange(len(names)), place]
+        if rank == 0:  # before the other classes, so that the first four columns are always the same
+            columns["unreadable"] = pd.Series([unreadable.get(row) for row in range(len(names))], dtype="object")
     if all_classes:
         columns |= {f"p({name})": column for name, column in zip(class_names, probabilities.T, strict=True)}
     return pd.DataFrame(columns)

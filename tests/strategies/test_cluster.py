@@ -111,7 +111,7 @@ def test_predictions_are_the_same(cluster, small_run, photos, tmp_path, advisor)
     run, *_ = small_run
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not an image")
-    command = ["predict", run, broken, photos, "--all", "--csv"]
+    command = ["predict", run, broken, photos, "--top", 2, "--all", "--csv"]
     alone, together = advisor(*command), advisor(*command, "--ray", "auto")
     assert alone[0] == together[0] == 0
     assert together[1] == alone[1]

@@ -1,6 +1,7 @@
 """The commands `recommend` and `compare`; `tests/advisor/test_comparison.py` runs `compare`."""
 
 import json
+import re
 import shutil
 
 from strategies.files import check_schema
@@ -27,9 +28,14 @@ def test_recommend_prints_and_writes_nothing_without_out(advisor, photos, pretra
 
 
 def test_verbose_prints_all_numbers(advisor, photos, pretrained_weights):
-    """The freeze map, what was measured, and every caution."""
-    code, out, _ = advisor("recommend", photos, "--backbone", BACKBONE, "--verbose", "--prefer", "speed")
+    """The freeze map, what was measured, and every caution; a recipe of one's own stands beside the advised one."""
+    arguments = ("--backbone", BACKBONE, "--verbose", "--prefer", "speed")
+    code, out, _ = advisor("recommend", photos, *arguments, "--recipe", "keep_early_layers")
     assert code == 0
+    advised = out.partition(":")[0]
+    assert "The plan follows keep_early_layers instead, as you asked: " in out
+    assert re.search(rf"\d+% \(\d+ to \d+\) is expected of it, and \d+% \(\d+ to \d+\) of {advised}\.", out)
+    assert "--recipe keep_early_layers --out run" in out
     assert "Freeze map" in out
     assert "What was measured" in out
     assert "speed: the cheapest within two points" in out

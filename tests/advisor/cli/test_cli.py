@@ -82,6 +82,14 @@ def _unknown_recipe(root):
     return ["train", _make(root / "data", cat=3, dog=3), "--recipe", "head", "--out", root / "out"]
 
 
+def _race_for_a_plan(root):
+    return ["train", root / "data", "--plan", root / "plan.json", "--race", "--out", root / "out"]
+
+
+def _no_such_recipe_to_plan(root):
+    return ["recommend", _make(root / "data", cat=3, dog=3), "--recipe", "head"]
+
+
 def _no_such_plan(root):
     return ["train", _make(root / "data", cat=3, dog=3), "--plan", root / "plan.json", "--out", root / "out"]
 
@@ -121,6 +129,8 @@ def _pattern_without_a_match(root):
         (_output_is_a_file, "a file"),
         (_unknown_backbone, "Did you mean 'ResNet50'"),
         (_unknown_recipe, "Did you mean 'head_only'"),
+        (_race_for_a_plan, "--race without --plan"),
+        (_no_such_recipe_to_plan, "Did you mean 'head_only'"),
         (_no_such_plan, "plan.json"),
         (_no_such_run, "run folder"),
         (_other_classes, "elk"),

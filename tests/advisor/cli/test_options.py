@@ -96,9 +96,25 @@ def test_a_group_of_options_reaches_the_command_as_a_value(capsys):
         """Print an area."""
         print(size.width * size.height, unit, output.quiet)
 
-    assert list(inspect.signature(area).parameters) == ["width", "height", "unit", "as_json", "quiet"]
+    assert list(inspect.signature(area).parameters) == ["width", "height", "unit", "quiet", "as_json"]
     area(width=3, height=2, unit="m", as_json=False, quiet=True)
     assert capsys.readouterr().out == "6 m True\n"
+
+
+def test_every_command_with_a_result_takes_quiet_and_json():
+    """A script is no JSON, and the demo is to be looked at."""
+    for command in COMMANDS:
+        flags = {name for option in _options(command).values() for name in option.opts}
+        wanted = {"demo": set(), "script": {"--quiet"}}.get(command.__name__, {"--quiet", "--json"})
+        assert flags & {"--quiet", "--json"} == wanted, command.__name__
+
+
+def test_the_share_of_unreadable_files_is_a_share(advisor, photos):
+    """Anything else gets a sentence."""
+    for wrong in ("-0.1", "5"):
+        code, out, err = advisor("profile", photos, "--max-unreadable", wrong)
+        assert (code, out) == (2, "")
+        assert "from 0 to 1" in err
 
 
 def test_quiet_silences_notes_and_leaves_stderr_as_it_was(advisor, photos, capsys, monkeypatch):

@@ -88,6 +88,26 @@ def test_what_names_no_image_is_refused(name, received, tmp_path, monkeypatch):
         prediction.find_images(name)
 
 
+def test_the_most_probable_classes_are_those_of_all_probabilities(small_run, photos, advisor):
+    """The best first, in Python, as CSV, as JSON and in the table; more than there are gets a sentence."""
+    image = photos / "china" / "00.png"
+    row = strategies.predict(small_run[0], image, top=2, all_classes=True).loc[0]
+    assert row["probability"] == max(row["p(china)"], row["p(flower)"]) == row[f"p({row['class']})"]
+    assert row["probability_2"] == row[f"p({row['class_2']})"] < row["probability"]
+    (written,) = csv.DictReader(io.StringIO(advisor("predict", small_run[0], image, "--top", 2, "--csv")[1]))
+    assert [written["class"], written["class_2"]] == [row["class"], row["class_2"]]
+    (values,) = json.loads(advisor("predict", small_run[0], image, "--top", 2, "--json")[1])["predictions"]
+    assert [best["class"] for best in values["top"]] == [row["class"], row["class_2"]]
+    assert values["top"][0] == {"class": values["class"], "probability": values["probability"]}
+    head, line = advisor("predict", small_run[0], image, "--top", 2)[1].splitlines()
+    assert head.split() == ["class", "probability", "class_2", "probability_2", "path"]
+    assert line.split()[::2] == [row["class"], row["class_2"], str(image)]
+    for wrong in (0, 3):
+        code, out, err = advisor("predict", small_run[0], image, "--top", wrong)
+        assert (code, out) == (2, "")
+        assert f"from 1 to 2, the number of classes of the model. Received: {wrong}" in err
+
+
 def test_unreadable_files_keep_their_row_and_say_why(small_run, photos, tmp_path, advisor):
     """In the table, in JSON and on stderr; where no file can be read it is an error."""
     broken = tmp_path / "broken.png"
@@ -95,11 +115,11 @@ def test_unreadable_files_keep_their_row_and_say_why(small_run, photos, tmp_path
     frame = strategies.predict(small_run[0], [photos / "china" / "00.png", broken, photos / "china" / "01.png"])
     assert frame["unreadable"].isna().tolist() == [True, False, True]
     assert frame["class"].isna().tolist() == frame["probability"].isna().tolist() == [False, True, False]
-    code, out, err = advisor("predict", small_run[0], photos / "china", broken, "--json")
+    code, out, err = advisor("predict", small_run[0], photos / "china", broken, "--json", "--top", 2)
     rows = json.loads(out)["predictions"]
     assert code == 0
     assert len(rows) == 21
-    assert rows[-1]["class"] is rows[-1]["probability"] is None
+    assert rows[-1]["class"] is rows[-1]["probability"] is rows[-1]["top"] is None
     assert rows[-1]["unreadable"]
     assert "1 of 21 images cannot be read" in err
     assert "broken.png" in err
