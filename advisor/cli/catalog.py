@@ -38,7 +38,7 @@ class ImagesToTryOn(ImageOptions):
 
     data: Annotated[  # type: ignore[assignment]
         str | None,
-        typer.Argument(metavar="[DATA]", help="Images to measure networks on, in any form that 'recommend' takes."),
+        typer.Argument(metavar="DATA", help="Images to measure networks on, in any form that 'recommend' takes."),
     ] = None
 
 
