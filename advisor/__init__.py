@@ -8,6 +8,7 @@ from typing import Any
 from advisor._version import __version__ as __version__
 
 _EXPORTS = {
+    "BackboneComparison": "advisor.measure.backbones",
     "Comparison": "advisor.comparison",
     "DatasetProfile": "advisor.measure.profile",
     "DepthCurve": "advisor.measure.probes",
@@ -16,6 +17,7 @@ _EXPORTS = {
     "Recommendation": "advisor.recommendation",
     "Similarity": "advisor.measure.similarity",
     "check_images": "advisor.measure.examination",
+    "compare_backbones": "advisor.measure.backbones",
     "compare_recipes": "advisor.comparison",
     "measure_depth_curve": "advisor.measure.probes",
     "measure_learning_curve": "advisor.measure.learning_curve",

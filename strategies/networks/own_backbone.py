@@ -104,6 +104,7 @@ def add_backbone(
         stages=rows,
         default_cut=cut,
         source=source,
+        parameters=copied.count_params(),
         model=copied,
     )
     network = build_own(row, copied, own_size or size, "own")

@@ -153,8 +153,11 @@ def is_available(backbone: Backbone) -> bool:
 def is_cached(backbone: Backbone) -> bool:
     """Returns whether a backbone's weights for its own input size, which can be used at any size, are on this machine.
 
-    They are in Keras' cache, or in the package that contains them. A damaged file does not count.
+    They are in Keras' cache, in the package that contains them, or in the user's own model. A damaged file does not
+    count.
     """
+    if backbone.model is not None:
+        return True
     if backbone.package:
         return package_file(backbone) is not None
     return any(not fault_of(path) for path in _cached_files(backbone))

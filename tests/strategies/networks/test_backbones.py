@@ -136,6 +136,8 @@ def test_every_row_matches_its_network(name: str) -> None:
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
     assert any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers) is row.has_batch_norm
     assert model.name == name
+    assert model.count_params() == row.parameters
+    assert row.top1 is not None
     assert model.input_shape == (None, row.min_image_size, row.min_image_size, 3)
 
 
