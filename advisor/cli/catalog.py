@@ -36,10 +36,10 @@ def recipes(*, output: OutputOptions) -> None:
 class ImagesToTryOn(ImageOptions):
     """The images that networks are measured on, if any."""
 
-    data: Annotated[  # type: ignore[assignment]
+    data: Annotated[
         str | None,
         typer.Argument(metavar="DATA", help="Images to measure networks on, in any form that 'recommend' takes."),
-    ] = None
+    ] = None  # type: ignore[assignment]
 
 
 @with_options
