@@ -8,6 +8,7 @@ from typing import Any
 
 from advisor.cautions import Caution
 from advisor.expectation import Expectation
+from advisor.measure.mirroring import Mirroring
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.measure.similarity import Similarity
@@ -40,6 +41,7 @@ class Advice:
         profile: Size, balance, resolution and quality of the dataset.
         similarity: How similar the images are to those of ImageNet.
         depth_curve: How well each stage separates the classes; `None` where no image could be held out.
+        mirroring: Whether the images mean the same when they are mirrored; `None` where that was not measured.
         race: The short comparison on the user's images that decided, if one was requested.
     """
 
@@ -57,6 +59,7 @@ class Advice:
     profile: DatasetProfile
     similarity: Similarity
     depth_curve: DepthCurve | None
+    mirroring: Mirroring | None = None
     race: Race | None = None
 
     def fingerprint(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class Advice:
             "profile": self.profile.to_dict(),
             "similarity": self.similarity.to_dict(),
             "depth_curve": None if self.depth_curve is None else self.depth_curve.to_dict(),
+            "mirroring": None if self.mirroring is None else self.mirroring.to_dict(),
         }
 
     def decision(self) -> dict[str, Any]:
@@ -94,6 +98,7 @@ class Advice:
             plan: The plan from the same folder, which holds the advice that led to it.
         """
         decided, curve = plan.advice, fingerprint["depth_curve"]
+        mirroring = fingerprint.get("mirroring")  # earlier releases did not measure it
         return cls(
             plan=plan,
             answers=Answers(**decided["answers"]),
@@ -104,6 +109,7 @@ class Advice:
             profile=DatasetProfile.from_dict(fingerprint["profile"]),
             similarity=Similarity.from_dict(fingerprint["similarity"]),
             depth_curve=None if curve is None else DepthCurve.from_dict(curve),
+            mirroring=None if mirroring is None else Mirroring.from_dict(mirroring),
             race=None if decided["race"] is None else Race.from_dict(decided["race"]),
             **{name: decided[name] for name in ("recipe", "prefer", "confidence", "runner_up", "cheapest")},
         )

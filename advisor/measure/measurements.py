@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from advisor.measure.examination import examine
+from advisor.measure.mirroring import MAX_MIRRORED, Mirroring
 from advisor.measure.probes import MAX_IMAGES, DepthCurve
 from advisor.measure.profile import DatasetProfile, profile_dataset
 from advisor.measure.similarity import Similarity, default_ruler, measure_dataset, moments_extractor
@@ -40,6 +41,7 @@ class Measurements:
         profile: Size, balance, resolution and quality of the dataset.
         similarity: How similar the images are to those of ImageNet.
         depth_curve: How well each stage separates the classes; `None` where no image could be held out.
+        mirroring: Whether images mean the same when they are mirrored; `None` likewise.
     """
 
     dataset: ImageDataset
@@ -47,6 +49,7 @@ class Measurements:
     profile: DatasetProfile
     similarity: Similarity
     depth_curve: DepthCurve | None
+    mirroring: Mirroring | None
 
 
 def measure(
@@ -58,7 +61,7 @@ def measure(
     every_image: bool = False,
     cache: bool = True,
 ) -> Measurements:
-    """Measures size, quality, similarity to ImageNet, and how well each stage separates the classes.
+    """Measures size, quality, similarity to ImageNet, how well stages separate classes, and whether mirroring matters.
 
     Args:
         dataset: From `strategies.load_dataset`.
@@ -97,9 +100,15 @@ def measure(
         max_tested=MAX_TESTED,
         seed=seed,
         pixel_cache=pixel_cache,
+        max_mirrored=MAX_MIRRORED,
     )
     return Measurements(
-        dataset=dataset, network=network, profile=profile, similarity=similarity, depth_curve=probed.curve
+        dataset=dataset,
+        network=network,
+        profile=profile,
+        similarity=similarity,
+        depth_curve=probed.curve,
+        mirroring=probed.mirroring,
     )
 
 

@@ -1,0 +1,86 @@
+"""Whether images mean the same when they are mirrored, so that training may flip them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+MAX_MIRRORED = 300  # images that are also predicted mirrored
+# Mirrored images count as different if the probability of their class falls by more than both of these. At these values
+# letters, digits and traffic signs are told from photos, textures and aerial images (benchmarks/flips.py).
+SMALLEST_FALL = 0.01
+STANDARD_ERRORS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirroring:
+    """How well held-out images are recognized as they are, and how well mirrored left to right.
+
+    A new head on the frozen network learns from images as they are. What it finds in photos of flowers or textures does
+    not depend on left and right, in letters it does.
+
+    Attributes:
+        plain: Mean probability of the true class of held-out images, a fraction.
+        mirrored: The same of the same images, mirrored.
+        standard_error: Standard error of the difference, paired by image.
+        num_images: Number of images.
+
+    Example:
+        >>> from advisor.measure.mirroring import Mirroring
+        >>> letters = Mirroring(plain=0.81, mirrored=0.62, standard_error=0.02, num_images=300)
+        >>> letters.matters
+        True
+        >>> print(letters)
+        recognized less well (probability of the true class 0.62 instead of 0.81, on 300 images)
+    """
+
+    plain: float
+    mirrored: float
+    standard_error: float
+    num_images: int
+
+    @property
+    def matters(self) -> bool:
+        """Whether mirrored images are recognized clearly less well, so that training must not flip them."""
+        return self.plain - self.mirrored > max(SMALLEST_FALL, STANDARD_ERRORS * self.standard_error)
+
+    def __str__(self) -> str:
+        how = "less well" if self.matters else "about as well"
+        return (
+            f"recognized {how} (probability of the true class {self.mirrored:.2f} instead of {self.plain:.2f}, on "
+            f"{self.num_images:,} images)"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for `fingerprint.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Mirroring:
+        """Reads the measurement of `fingerprint.json`."""
+        return cls(**values)
+
+
+def compare_views(plain: np.ndarray, mirrored: np.ndarray) -> Mirroring:
+    """Compares the probabilities of the true class, given to images as they are and mirrored.
+
+    Args:
+        plain: Probability of the true class of each held-out image, shape `(num_images,)`.
+        mirrored: The same of the mirrored images, in the same order.
+
+    Example:
+        >>> import numpy as np
+        >>> from advisor.measure.mirroring import compare_views
+        >>> compare_views(np.array([0.9, 0.8, 0.9]), np.array([0.9, 0.8, 0.9])).matters
+        False
+    """
+    fall = plain.astype("float64") - mirrored
+    return Mirroring(
+        plain=float(plain.mean(dtype="float64")),
+        mirrored=float(mirrored.mean(dtype="float64")),
+        standard_error=float(fall.std() / np.sqrt(len(fall))),
+        num_images=len(fall),
+    )
