@@ -255,7 +255,7 @@ def _about_flips(mirroring: Mirroring | None, plan: Plan) -> tuple[str, ...]:
     """Returns why images should not be flipped, if they should not be and the plan changes images at random."""
     if mirroring is None or not mirroring.matters or not any(phase.augmented for phase in plan.phases):
         return ()
-    return (f"Mirrored, your images are {mirroring}, so training should not flip them.",)
+    return (f"Mirrored, your images are {mirroring}. So training should not flip them.",)
 
 
 def _plans(measured: Measurements, seed: int, augment: str) -> dict[str, Plan]:

@@ -83,8 +83,8 @@ def main():
             )
             for seed in range(given.draws)
         ]
-        falls = [100 * (row.plain - row.mirrored) for row in rows]
-        errors = [fall / 100 / max(row.standard_error, 1e-9) for fall, row in zip(falls, rows, strict=True)]
+        falls = [100 * row.fall for row in rows]
+        errors = [row.fall / max(row.standard_error, 1e-9) for row in rows]
         cells = f"{np.mean([row.plain for row in rows]):.3f} | {np.mean([row.mirrored for row in rows]):.3f}"
         off = f"{sum(row.matters for row in rows)} of {len(rows)}"
         print(f"| {name} | {cells} | {np.mean(falls):.1f} | {np.mean(errors):.1f} | {off} |", flush=True)

@@ -136,8 +136,9 @@ def measure_mirroring(
 ) -> Mirroring | None:
     """Measures whether your images mean the same when they are mirrored left to right.
 
-    A linear classifier on the features of the frozen network is cross-validated. It learns from the images as they are,
-    and predicts up to 300 held-out images as they are and mirrored.
+    Linear classifiers on the features of each stage of the frozen network are cross-validated. They learn from the
+    images as they are, and predict up to 300 held-out images as they are and mirrored. All stages count, because the
+    last ones of some networks hardly tell left from right.
 
     Args:
         images: Labeled images: anything `advisor.recommend` takes.
@@ -159,8 +160,8 @@ def measure_mirroring(
         >>> mirroring.num_images
         12
     """
-    options = {"every_stage": False, "max_mirrored": MAX_MIRRORED}
-    return _probe_images(images, backbone, image_size, weights, max_images, seed, cache, **options).mirroring
+    found = _probe_images(images, backbone, image_size, weights, max_images, seed, cache, max_mirrored=MAX_MIRRORED)
+    return found.mirroring
 
 
 def _probe_images(
@@ -245,7 +246,7 @@ def probe(
             found = dict(zip(judged, reversed(list(results)), strict=True))  # the widest stage takes longest: first
     mirroring = None
     if folds and max_mirrored:
-        mirroring = _find_mirroring(images, extractor, folds, found[judged[-1]], max_mirrored, seed, pixel_cache)
+        mirroring = _find_mirroring(images, extractor, folds, found, max_mirrored, seed, pixel_cache)
     return Probe(
         images=images,
         features=features,
@@ -266,22 +267,24 @@ def _find_mirroring(
     images: ImageDataset,
     extractor: FeatureExtractor,
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
-    held_out: OutOfFold,
+    found: Mapping[str, OutOfFold],
     max_mirrored: int,
     seed: int,
     pixel_cache: PixelCache | None,
 ) -> Mirroring:
-    """Predicts held-out images mirrored, with the classifiers on the last stage that have not seen them."""
+    """Predicts held-out images mirrored, with the classifiers of each stage that have not seen them."""
     fold_of = np.full(len(images), -1)
     for fold, (_, part) in enumerate(folds):
         fold_of[part] = fold
     held = np.flatnonzero(fold_of >= 0)
     chosen = held[sample(images.labels[held], max_mirrored, seed)]
     pixels = Pixels([images.items[index] for index in chosen], extractor.network.image_size, pixel_cache)
-    features = extractor.run(MirroredViews(pixels), description="Extracting features (mirrored)")[-1]
-    mirrored = held_out.predict(features, fold_of[chosen])
-    truth = images.labels[chosen]
-    return compare_views(held_out.probabilities[chosen, truth], mirrored[np.arange(len(chosen)), truth])
+    values = extractor.run(MirroredViews(pixels), description="Extracting features (mirrored)")
+    features = dict(zip(extractor.outputs, values, strict=False))
+    rows, truth = np.arange(len(chosen)), images.labels[chosen]
+    plain = [held_out.probabilities[chosen, truth] for held_out in found.values()]
+    mirrored = [found[stage].predict(features[stage], fold_of[chosen])[rows, truth] for stage in found]
+    return compare_views(np.mean(plain, axis=0), np.mean(mirrored, axis=0))
 
 
 def choose_depth(correct: Mapping[str, np.ndarray], *, chance: float) -> DepthCurve:

@@ -101,7 +101,7 @@ def test_the_plan_flips_no_images_that_are_recognized_less_well_mirrored(photos,
     assert recommended.mirroring.matters
     assert recommended.plan.augmentation == {"horizontal_flip": False, "shift": 0.1}
     assert recommended.plan.advice["because"][-1] in str(recommended)
-    assert f"{recommended.mirroring.mirrored:.2f} instead of" in recommended.plan.advice["because"][-1]
+    assert f"falls by {100 * recommended.mirroring.fall:.1f}" in recommended.plan.advice["because"][-1]
     assert "images shifted by up to 10%" in summarize(recommended, verbose=True)
     asked = advisor.recommend(images, **options, augment="flip")
     assert asked.plan.augmentation == {"horizontal_flip": True, "shift": 0.0}
