@@ -9,6 +9,7 @@ from typing import Any
 from advisor.cautions import Caution
 from advisor.expectation import Expectation
 from advisor.measure.learning_curve import LearningCurve
+from advisor.measure.mirroring import Mirroring
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
 from advisor.measure.similarity import Similarity
@@ -43,6 +44,7 @@ class Advice:
         depth_curve: How well each stage separates the classes; `None` where no image could be held out.
         learning_curve: How accurate a new head is with fewer images, and what to expect of more; `None` likewise, and
             where an earlier version measured the images.
+        mirroring: Whether the images mean the same when they are mirrored; `None` where that was not measured.
         race: The short comparison on the user's images that decided, if one was requested.
     """
 
@@ -61,6 +63,7 @@ class Advice:
     similarity: Similarity
     depth_curve: DepthCurve | None
     learning_curve: LearningCurve | None = None
+    mirroring: Mirroring | None = None
     race: Race | None = None
 
     def fingerprint(self) -> dict[str, Any]:
@@ -71,6 +74,7 @@ class Advice:
             "similarity": self.similarity.to_dict(),
             "depth_curve": None if self.depth_curve is None else self.depth_curve.to_dict(),
             "learning_curve": None if self.learning_curve is None else self.learning_curve.to_dict(),
+            "mirroring": None if self.mirroring is None else self.mirroring.to_dict(),
         }
 
     def decision(self) -> dict[str, Any]:
@@ -99,6 +103,7 @@ class Advice:
             plan: The plan from the same folder, which holds the advice that led to it.
         """
         decided, curve, learning = plan.advice, fingerprint["depth_curve"], fingerprint.get("learning_curve")
+        mirroring = fingerprint.get("mirroring")  # earlier releases did not measure it
         return cls(
             plan=plan,
             answers=Answers(**decided["answers"]),
@@ -110,6 +115,7 @@ class Advice:
             similarity=Similarity.from_dict(fingerprint["similarity"]),
             depth_curve=None if curve is None else DepthCurve.from_dict(curve),
             learning_curve=None if learning is None else LearningCurve.from_dict(learning),
+            mirroring=None if mirroring is None else Mirroring.from_dict(mirroring),
             race=None if decided["race"] is None else Race.from_dict(decided["race"]),
             **{name: decided[name] for name in ("recipe", "prefer", "confidence", "runner_up", "cheapest")},
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +166,10 @@ def _outcomes(advice: Recommendation, share: float, results: Path | None) -> tup
     plans = [
         plan
         if name == plan.recipe
-        else plan_for(name, plan.network, data, curve, similarity=advice.similarity.score, seed=plan.seed)
+        else replace(
+            plan_for(name, plan.network, data, curve, similarity=advice.similarity.score, seed=plan.seed),
+            augmentation=plan.augmentation,
+        )
         for name in RECIPES
     ]
     keys = [_key(advice, candidate, share) for candidate in plans]

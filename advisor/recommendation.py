@@ -16,6 +16,7 @@ from advisor.decision import Decision, confidence, decide, plausible
 from advisor.expectation import Expectation, expect
 from advisor.measure.input_size import fitting_size
 from advisor.measure.measurements import Measurements, measure
+from advisor.measure.mirroring import Mirroring
 from advisor.measure.probes import DepthCurve
 from advisor.preferences import BALANCED, get_preference
 from advisor.race import Race, run_race
@@ -37,7 +38,7 @@ from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
 from strategies.plans.cost import TYPICAL, RecipeCost, estimate_cost
 from strategies.plans.plan import Plan, check_class_names
-from strategies.plans.planning import make_plan
+from strategies.plans.planning import get_augmentation, make_plan
 from strategies.plans.sizes import count_parameters
 from strategies.recipes import RECIPES, get_recipe
 
@@ -129,6 +130,7 @@ def recommend(
     prefer: str = BALANCED,
     race: bool = False,
     timed: bool = False,
+    augment: str | None = None,
     seed: int = 0,
     max_unreadable: float = 0.05,
     group_by: str | None = None,
@@ -159,6 +161,8 @@ def recommend(
             and some seconds each to begin.
         timed: Whether a few steps of each recipe are run to measure its time and memory on this machine, which are
             estimated otherwise. This takes about ten seconds per recipe.
+        augment: How training images are changed at random: `"flip"`, `"shift"`, `"flip,shift"` or `"none"`, as in
+            `strategies.make_plan`. Default: shifted, and also flipped unless they are recognized less well mirrored.
         seed: Seed of all random choices.
         max_unreadable: Largest share of files that may be unreadable.
         group_by: A regular expression such as `patient[0-9]+`. Files with the same match in their path stay in one
@@ -176,7 +180,7 @@ def recommend(
 
     Raises:
         DatasetError: If the images or labels cannot be used.
-        UnknownNameError: If the backbone, the recipe or the preference does not exist.
+        UnknownNameError: If the backbone, the recipe, the preference or the augmentation does not exist.
         WeightsError: If the weights of the ruler or of the backbone are not available.
 
     Example:
@@ -188,6 +192,8 @@ def recommend(
     get_preference(prefer)
     if recipe is not None:
         get_recipe(recipe)
+    if augment is not None:
+        get_augmentation(augment)
     with on_ray(ray):
         choice = choose_network(backbone, weights)
         dataset = with_groups(load_dataset(source, **columns), group_by)
@@ -195,7 +201,7 @@ def recommend(
         measured = measure(
             dataset, network, seed=seed, max_unreadable=max_unreadable, every_image=every_image, cache=cache
         )
-        facts, plans = facts_of(measured), _plans(measured, seed)
+        facts, plans = facts_of(measured), _plans(measured, seed, augment or augmentation_for(measured.mirroring))
         feature_cache = default_cache() if cache else None
         if race or timed:
             start_keras()
@@ -219,12 +225,13 @@ def recommend(
             confidence=decision.confidence,
             runner_up=decision.runner_up,
             cheapest=decision.cheapest,
-            because=decision.because,
+            because=(*decision.because, *_about_flips(measured.mirroring, plan)),
             cautions=find_cautions(_caution_facts(measured, facts, choice.note), measured.profile.findings),
             profile=measured.profile,
             similarity=measured.similarity,
             depth_curve=measured.depth_curve,
             learning_curve=measured.learning_curve,
+            mirroring=measured.mirroring,
             race=result,
             dataset=measured.dataset,
         )
@@ -241,7 +248,19 @@ def facts_of(measured: Measurements) -> Facts:
     )
 
 
-def _plans(measured: Measurements, seed: int) -> dict[str, Plan]:
+def augmentation_for(mirroring: Mirroring | None) -> str:
+    """Returns how training images are changed at random: they are flipped unless that was measured to matter."""
+    return "shift" if mirroring is not None and mirroring.matters else "flip,shift"
+
+
+def _about_flips(mirroring: Mirroring | None, plan: Plan) -> tuple[str, ...]:
+    """Returns why images should not be flipped, if they should not be and the plan changes images at random."""
+    if mirroring is None or not mirroring.matters or not any(phase.augmented for phase in plan.phases):
+        return ()
+    return (f"Mirrored, your images are {mirroring}. So training should not flip them.",)
+
+
+def _plans(measured: Measurements, seed: int, augment: str) -> dict[str, Plan]:
     """Returns the plan of each recipe for the measured dataset."""
     return {
         name: plan_for(
@@ -251,6 +270,7 @@ def _plans(measured: Measurements, seed: int) -> dict[str, Plan]:
             measured.depth_curve,
             similarity=measured.similarity.score,
             seed=seed,
+            augment=augment,
         )
         for name in RECIPES
     }
@@ -314,6 +334,7 @@ def plan_for(
     *,
     similarity: float | None,
     seed: int,
+    augment: str = "flip,shift",
 ) -> Plan:
     """Makes the plan of a recipe for a network and a measured dataset.
 
@@ -324,6 +345,7 @@ def plan_for(
         curve: Decides where `keep_early_layers` cuts the backbone; with `None` it is the backbone's default cut.
         similarity: Score of the similarity to ImageNet, which sets the learning rates; `None` if it is not known.
         seed: Seed of all random choices.
+        augment: How training images are changed at random; see `make_plan`.
     """
     labels = dataset.labels[np.array(dataset.split) == "train"]
     return make_plan(
@@ -338,6 +360,7 @@ def plan_for(
         cut_stage=cut_stage(recipe, network.row, curve),
         similarity=similarity,
         image_bits=range_of(dataset.items),
+        augment=augment,
     )
 
 

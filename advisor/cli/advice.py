@@ -9,6 +9,7 @@ import typer
 
 from advisor.cli.help import OUTPUT
 from advisor.cli.options import (
+    Augment,
     Cache,
     GroupBy,
     ImageOptions,
@@ -41,6 +42,7 @@ def recommend(
     time: Annotated[
         bool, typer.Option("--time", help="Run a few steps of each recipe to measure its time and memory here.")
     ] = False,
+    augment: Augment = None,
     seed: Seed = 0,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
@@ -83,6 +85,7 @@ def recommend(
         prefer=prefer,
         race=race,
         timed=time,
+        augment=augment,
         seed=seed,
         max_unreadable=max_unreadable,
         group_by=group_by,

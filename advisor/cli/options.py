@@ -40,6 +40,14 @@ def _share(value: float) -> float:
     return value
 
 
+def _augmentation(value: str | None) -> str | None:
+    from strategies.plans.planning import get_augmentation
+
+    if value is not None:
+        get_augmentation(value)
+    return value
+
+
 complete_backbone = starting_with(_backbones)
 Data = Annotated[
     str,
@@ -70,6 +78,15 @@ Prefer = Annotated[
 RaceFirst = Annotated[
     bool,
     typer.Option("--race", help="Train the recipes that may be best briefly on your images, and let that decide."),
+]
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        callback=_augmentation,
+        help="How training images are changed at random: 'flip', 'shift', 'flip,shift' or 'none'. Default: shifted, "
+        "and flipped unless they are recognized less well mirrored.",
+    ),
 ]
 ImageSize = Annotated[
     int | None,

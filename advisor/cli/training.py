@@ -11,6 +11,7 @@ import typer
 
 from advisor.cli.help import COMPUTATION, NETWORK, OUTPUT
 from advisor.cli.options import (
+    Augment,
     Cache,
     GroupBy,
     ImageOptions,
@@ -43,6 +44,7 @@ def train(
     recipe: RecipeName = None,
     prefer: Prefer = BALANCED,
     race: RaceFirst = False,
+    augment: Augment = None,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -124,7 +126,7 @@ def train(
     if wanted is not None:
         if recipe is not None:
             given["recipe"] = recipe
-        _check_plan_is_for(wanted, str(plan), given)
+        _check_plan_is_for(wanted, str(plan), given, augment)
         given = {name: getattr(wanted, name) for name in options}
     if given.get("backbone") is not None:  # refuses an unknown backbone before any image is read
         get_backbone(given["backbone"])
@@ -137,6 +139,7 @@ def train(
             recipe=recipe,
             prefer=prefer,
             race=race and wanted is None,  # not again in a run that is continued
+            augment=augment,
             max_unreadable=max_unreadable,
             group_by=group_by,
             every_image=True,
@@ -169,12 +172,17 @@ def train(
         show(result_parts(result), quiet=output.quiet)
 
 
-def _check_plan_is_for(plan: Plan, path: str, given: Mapping[str, Any]) -> None:
+def _check_plan_is_for(plan: Plan, path: str, given: Mapping[str, Any], augment: str | None) -> None:
     """Checks that a plan is for what the options of the command name."""
-    for name, value in given.items():
-        if value != getattr(plan, name):
+    from strategies.plans.planning import get_augmentation
+
+    rows = [(name, value, getattr(plan, name)) for name, value in given.items()]
+    if augment is not None and get_augmentation(augment) != plan.augmentation:
+        rows.append(("augment", augment, dict(plan.augmentation)))
+    for name, value, planned in rows:
+        if value != planned:
             option = name.replace("_", "-")
             raise PlanError(
-                f"Expected a plan for --{option} {value}. Received: {path!r}, a plan for {getattr(plan, name)}. "
+                f"Expected a plan for --{option} {value}. Received: {path!r}, a plan for {planned}. "
                 f"Leave out --{option}, or create a new plan with 'advisor recommend'."
             )

@@ -36,6 +36,7 @@ def examine(
     seed: int,
     pixel_cache: PixelCache | None = None,
     every_stage: bool = True,
+    max_mirrored: int = 0,
 ) -> tuple[DatasetProfile, Probe]:
     """Runs images through a frozen network once, and looks for wrong labels and leaks in its features.
 
@@ -48,6 +49,7 @@ def examine(
         seed: Seed of the samples, the folds and the splits.
         pixel_cache: Pixel cache that may already hold some of the images.
         every_stage: Whether a classifier is fitted for every stage, or for the last one only.
+        max_mirrored: Largest number of images that go through the network mirrored too.
 
     Returns:
         The profile with what was found added to its findings, and the `Probe`.
@@ -62,6 +64,7 @@ def examine(
         pixel_cache=pixel_cache,
         tested=tested.subset(np.sort(drawn)),
         every_stage=every_stage,
+        max_mirrored=max_mirrored,
     )
     order = [check.code for check in CHECKS]
     findings = [*profile.findings, *_findings(probed, seed)]

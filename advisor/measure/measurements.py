@@ -8,6 +8,7 @@ import numpy as np
 
 from advisor.measure.examination import examine
 from advisor.measure.learning_curve import LearningCurve, fit_learning_curve
+from advisor.measure.mirroring import MAX_MIRRORED, Mirroring
 from advisor.measure.probes import MAX_IMAGES, DepthCurve
 from advisor.measure.profile import DatasetProfile, profile_dataset
 from advisor.measure.similarity import Similarity, default_ruler, measure_dataset, moments_extractor
@@ -35,6 +36,7 @@ class Measurements:
         similarity: How similar the images are to those of ImageNet.
         depth_curve: How well each stage separates the classes; `None` where no image could be held out.
         learning_curve: How accurate a new head is with fewer images, and what to expect of more; likewise.
+        mirroring: Whether images mean the same when they are mirrored; `None` likewise.
     """
 
     dataset: ImageDataset
@@ -43,6 +45,7 @@ class Measurements:
     similarity: Similarity
     depth_curve: DepthCurve | None
     learning_curve: LearningCurve | None
+    mirroring: Mirroring | None
 
 
 def measure(
@@ -54,7 +57,7 @@ def measure(
     every_image: bool = False,
     cache: bool = True,
 ) -> Measurements:
-    """Measures size, quality, similarity to ImageNet, the depth curve and the learning curve.
+    """Measures size, quality, similarity to ImageNet, how well stages separate classes, and whether mirroring matters.
 
     Args:
         dataset: From `strategies.load_dataset`.
@@ -93,6 +96,7 @@ def measure(
         max_tested=MAX_TESTED,
         seed=seed,
         pixel_cache=pixel_cache,
+        max_mirrored=MAX_MIRRORED,
     )
     return Measurements(
         dataset=dataset,
@@ -101,6 +105,7 @@ def measure(
         similarity=similarity,
         depth_curve=probed.curve,
         learning_curve=fit_learning_curve(probed, network, seed=seed, num_images=len(learning)),
+        mirroring=probed.mirroring,
     )
 
 

@@ -1,19 +1,21 @@
-"""The depth curve: how well the frozen features of each stage separate the classes, and where to cut the network."""
+"""What frozen features tell: how well each stage separates the classes, where to cut, and whether mirroring matters."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from advisor.measure.mirroring import MAX_MIRRORED, Mirroring, compare_views
 from advisor.measure.sampling import sample
+from strategies.data.batches import MirroredViews
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
-from strategies.data.pixels import PixelCache
+from strategies.data.pixels import PixelCache, Pixels
 from strategies.errors import DatasetError
 from strategies.features.cache import default_cache
 from strategies.features.extraction import extract_stages, stage_extractor
@@ -22,6 +24,9 @@ from strategies.networks.backbones import get_backbone, resolve_weights
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import native_size
 from strategies.processes import num_cores
+
+if TYPE_CHECKING:
+    from strategies.training.head import OutOfFold
 
 MAX_IMAGES = 1_000
 
@@ -116,13 +121,68 @@ def measure_depth_curve(
         >>> curve.stages
         ('stem', 'stage1', 'stage2', 'stage3', 'stage4', 'stage5')
     """
+    return _probe_images(images, backbone, image_size, weights, max_images, seed, cache).curve
+
+
+def measure_mirroring(
+    images: Any,
+    *,
+    backbone: str = "MobileNetV2",
+    image_size: int | None = None,
+    weights: str = "auto",
+    max_images: int = MAX_IMAGES,
+    seed: int = 0,
+    cache: bool = True,
+) -> Mirroring | None:
+    """Measures whether your images mean the same when they are mirrored left to right.
+
+    Linear classifiers on the features of each stage of the frozen network are cross-validated. They learn from the
+    images as they are, and predict up to 300 held-out images as they are and mirrored. All stages count, because the
+    last ones of some networks hardly tell left from right.
+
+    Args:
+        images: Labeled images: anything `advisor.recommend` takes.
+        backbone: The network to transfer.
+        image_size: Side of its input in pixels; default: the backbone's own size.
+        weights: As in `recommend`, for this backbone.
+        max_images: Largest number of images; above it, a random sample with every class in it is used.
+        seed: Seed of the samples and of the folds.
+        cache: Whether frozen features are cached on disk.
+
+    Returns:
+        A `Mirroring`, or `None` unless two classes have two images, so that images can be held out.
+
+    Example:
+        >>> import advisor, numpy as np
+        >>> images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype="uint8")
+        >>> mirroring = advisor.measure_mirroring(
+        ...     (images, ["cat", "dog"] * 6), backbone="MobileNet-0.25", image_size=32, weights="random", cache=False)
+        >>> mirroring.num_images
+        12
+    """
+    found = _probe_images(images, backbone, image_size, weights, max_images, seed, cache, max_mirrored=MAX_MIRRORED)
+    return found.mirroring
+
+
+def _probe_images(
+    images: Any,
+    backbone: str,
+    image_size: int | None,
+    weights: str,
+    max_images: int,
+    seed: int,
+    cache: bool,
+    **options: Any,
+) -> Probe:
+    """Probes a sample of images, with the arguments of `measure_depth_curve` and the options of `probe`."""
     row = get_backbone(backbone)
     network = PretrainedNetwork(
         backbone=row.name, weights=resolve_weights(row, weights), image_size=image_size or native_size(row, weights)
     )
     dataset = load_dataset(images)
     dataset = dataset.subset(sample(dataset.labels, max_images, seed))
-    return probe(dataset, stage_extractor(network, cache=default_cache() if cache else None), seed=seed).curve
+    extractor = stage_extractor(network, cache=default_cache() if cache else None)
+    return probe(dataset, extractor, seed=seed, **options)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,6 +196,7 @@ class Probe:
         probabilities: Held-out probability of each class for each image, from the features of the last stage, shape
             `(num_images, num_classes)`; zero for the only image of a class, and `None` where no image could be held
             out.
+        mirroring: Whether images mean the same when they are mirrored; `None` where that was not measured.
         tested: Test images that went through the same network. They only serve to check the split.
         tested_features: Their features at every stage.
     """
@@ -144,6 +205,7 @@ class Probe:
     features: Mapping[str, np.ndarray]
     curve: DepthCurve | None
     probabilities: np.ndarray | None
+    mirroring: Mirroring | None
     tested: ImageDataset
     tested_features: Mapping[str, np.ndarray]
 
@@ -156,6 +218,7 @@ def probe(
     pixel_cache: PixelCache | None = None,
     tested: ImageDataset | None = None,
     every_stage: bool = True,
+    max_mirrored: int = 0,
 ) -> Probe:
     """Runs images through a frozen network once, and cross-validates a linear classifier on the features of each stage.
 
@@ -166,6 +229,7 @@ def probe(
         pixel_cache: Pixel cache that may already hold some of the images.
         tested: Test images that also go through the network. No classifier sees them.
         every_stage: Whether a classifier is fitted for every stage, or for the last one only.
+        max_mirrored: Largest number of images that go through the network mirrored too.
     """
     from strategies.training.head import cross_validate, make_folds, one_thread
 
@@ -180,6 +244,9 @@ def probe(
         with one_thread(), ThreadPoolExecutor(num_cores()) as pool:
             results = pool.map(lambda stage: cross_validate(features[stage], images.labels, folds), reversed(judged))
             found = dict(zip(judged, reversed(list(results)), strict=True))  # the widest stage takes longest: first
+    mirroring = None
+    if folds and max_mirrored:
+        mirroring = _find_mirroring(images, extractor, folds, found, max_mirrored, seed, pixel_cache)
     return Probe(
         images=images,
         features=features,
@@ -190,9 +257,34 @@ def probe(
             chance=float(np.bincount(images.labels[held]).max() / len(held)),
         ),
         probabilities=found[judged[-1]].probabilities if folds else None,
+        mirroring=mirroring,
         tested=tested,
         tested_features={stage: value[len(images) :] for stage, value in values.items()},
     )
+
+
+def _find_mirroring(
+    images: ImageDataset,
+    extractor: FeatureExtractor,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    found: Mapping[str, OutOfFold],
+    max_mirrored: int,
+    seed: int,
+    pixel_cache: PixelCache | None,
+) -> Mirroring:
+    """Predicts held-out images mirrored, with the classifiers of each stage that have not seen them."""
+    fold_of = np.full(len(images), -1)
+    for fold, (_, part) in enumerate(folds):
+        fold_of[part] = fold
+    held = np.flatnonzero(fold_of >= 0)
+    chosen = held[sample(images.labels[held], max_mirrored, seed)]
+    pixels = Pixels([images.items[index] for index in chosen], extractor.network.image_size, pixel_cache)
+    values = extractor.run(MirroredViews(pixels), description="Extracting features (mirrored)")
+    features = dict(zip(extractor.outputs, values, strict=False))
+    rows, truth = np.arange(len(chosen)), images.labels[chosen]
+    plain = [held_out.probabilities[chosen, truth] for held_out in found.values()]
+    mirrored = [found[stage].predict(features[stage], fold_of[chosen])[rows, truth] for stage in found]
+    return compare_views(np.mean(plain, axis=0), np.mean(mirrored, axis=0))
 
 
 def choose_depth(correct: Mapping[str, np.ndarray], *, chance: float) -> DepthCurve:

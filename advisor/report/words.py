@@ -127,6 +127,7 @@ def facts(advice: Advice) -> list[tuple[str, str]]:
         ),
         *([("depths", depth_text(advice.depth_curve))] if advice.depth_curve else []),
         *([("more images", more_images_text(advice.learning_curve))] if advice.learning_curve else []),
+        *([("mirrored", f"your images are {advice.mirroring}")] if advice.mirroring else []),
         *([("cut", cut_text(advice))] if RECIPES[plan.recipe].keeps == "early" else []),
         ("textbook", f"{advice.answers.recipe}, for {advice.answers.size} sets of {advice.answers.domain} images"),
         ("preference", f"{advice.prefer}: {PREFERENCES[advice.prefer].words}"),
@@ -229,8 +230,9 @@ def settings(plan: Plan) -> str:
     """Returns the settings of a plan that hold for all of its phases, in a few words."""
     words = [f"batches of {plan.batch_size}"]
     if any(phase.augmented or phase.views for phase in plan.phases) and plan.augmentation:
-        flip = "flipped and " if plan.augmentation.get("horizontal_flip", True) else ""
-        words.append(f"images {flip}shifted by up to {plan.augmentation.get('shift', 0.1):.0%}")
+        flip, shift = plan.augmentation.get("horizontal_flip", True), plan.augmentation.get("shift", 0.1)
+        changes = [*(["flipped"] if flip else []), *([f"shifted by up to {shift:.0%}"] if shift else [])]
+        words.append(f"images {' and '.join(changes) or 'not changed'}")
     words.append("class weights" if plan.class_weights else "no class weights")
     if plan.label_smoothing:
         words.append(f"label smoothing {plan.label_smoothing:g}")

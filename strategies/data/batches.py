@@ -1,4 +1,4 @@
-"""Batches for training: an endless, seeded stream of batches, and augmented copies of images."""
+"""Batches for training: an endless, seeded stream of batches, and augmented or mirrored copies of images."""
 
 from __future__ import annotations
 
@@ -32,6 +32,30 @@ class AugmentedViews:
     def identity(self) -> dict[str, Any]:
         """Returns what identifies these copies, for a cache key."""
         return {**self._pixels.identity(), "augmentation": self._augmentation, "seed": self._seed}
+
+
+class MirroredViews:
+    """Every image mirrored left to right.
+
+    Args:
+        pixels: The images.
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        return self._pixels[key][:, :, ::-1]
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what identifies these images, for a cache key."""
+        return {**self._pixels.identity(), "mirrored": True}
+
+
+Views = AugmentedViews | MirroredViews
 
 
 class Batches:

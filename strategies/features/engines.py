@@ -17,7 +17,7 @@ from strategies.networks.backend import has_gpu, start_keras
 from strategies.processes import limited_cores
 
 if TYPE_CHECKING:
-    from strategies.data.batches import AugmentedViews
+    from strategies.data.batches import Views
     from strategies.data.pixels import Pixels, PixelSubset
 
 IMAGES_PER_REQUEST = 4  # as many as fit into a CPU's cache; with 32, depthwise networks take twice as long
@@ -104,9 +104,7 @@ class OpenVino:
     def __reduce__(self) -> tuple[type[OpenVino], tuple[np.ndarray, ...]]:
         return OpenVino, self._arguments  # another process compiles it for its own cores
 
-    def __call__(
-        self, inputs: np.ndarray | Pixels | PixelSubset | AugmentedViews, description: str
-    ) -> list[np.ndarray]:
+    def __call__(self, inputs: np.ndarray | Pixels | PixelSubset | Views, description: str) -> list[np.ndarray]:
         """Runs the network once over images and returns its outputs, one array each.
 
         Args:

@@ -28,7 +28,7 @@ from strategies.networks.weights import weights_path
 if TYPE_CHECKING:
     import keras
 
-    from strategies.data.batches import AugmentedViews
+    from strategies.data.batches import Views
 
 Pass = Callable[[Any, str], list[np.ndarray]]
 # Takes a built network. Returns its outputs, each one vector per image, and constants that belong to the network.
@@ -62,7 +62,7 @@ class FeatureExtractor:
     cache: FeatureCache | None
     weights_size: int | None = None
 
-    def run(self, inputs: np.ndarray | Pixels | AugmentedViews, *, description: str) -> list[np.ndarray]:
+    def run(self, inputs: np.ndarray | Pixels | Views, *, description: str) -> list[np.ndarray]:
         """Returns every output for images, computed or read from the cache.
 
         Args:
@@ -80,7 +80,7 @@ class FeatureExtractor:
 
         return cached(self._used_cache, key, len(inputs), lambda: self._compute(inputs, description))
 
-    def _compute(self, inputs: Pixels | AugmentedViews, description: str) -> list[np.ndarray]:
+    def _compute(self, inputs: Pixels | Views, description: str) -> list[np.ndarray]:
         """Runs the network only on images that this process has not run it on before."""
         if self._used_cache is None or not isinstance(inputs, Pixels) or len(inputs) > MAX_REMEMBERED:
             return self._pass(inputs, description)

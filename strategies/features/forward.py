@@ -20,14 +20,14 @@ from strategies.networks.backend import first_traces, use_xla
 if TYPE_CHECKING:
     import keras
 
-    from strategies.data.batches import AugmentedViews
+    from strategies.data.batches import AugmentedViews, Views
 
 BATCH_SIZE = 32  # images per forward pass, everywhere
 Engine = Callable[..., list[np.ndarray]]  # (inputs, description) -> an array for each output; it can be pickled
 
 
 def forward(
-    model: keras.Model, inputs: np.ndarray | Pixels | PixelSubset | AugmentedViews, *, description: str = "Frozen pass"
+    model: keras.Model, inputs: np.ndarray | Pixels | PixelSubset | Views, *, description: str = "Frozen pass"
 ) -> list[np.ndarray]:
     """Runs `model` once over `inputs` and returns its outputs, one array each.
 
@@ -67,7 +67,7 @@ def run_pass(engine: Engine, inputs: Any, description: str) -> list[np.ndarray]:
 
     Args:
         engine: A `functools.partial` of `forward` with a model, or an `OpenVino`.
-        inputs: Images. Arrays and augmented views are always computed in this process.
+        inputs: Images. Arrays and changed copies are always computed in this process.
         description: Label of the progress bar.
     """
     if not is_on_ray() or not isinstance(inputs, Pixels | PixelSubset) or not len(inputs):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from strategies.data.value_range import FULL_RANGE
-from strategies.errors import PlanError
+from strategies.errors import PlanError, unknown_name
 from strategies.networks.backbones import CLASSIFIER, Backbone, get_backbone, resolve_weights, stages_at
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import native_size
@@ -37,6 +37,9 @@ VERY_FEW_IMAGES, FAR_SHARE, NEAR_SHARE = 200, 0.75, 0.5
 FEW_IMAGES = 2_000  # with fewer training images, validation images are trained on in the end
 # From this ratio of the largest to the smallest class, classes are weighted and balanced accuracy judges the phases.
 IMBALANCED = 3.0
+# How training images are changed at random, by name. A shift is the largest one in each direction, a share of the side.
+AUGMENTATIONS: dict[str, dict[str, Any]] = {"flip": {"horizontal_flip": True}, "shift": {"shift": 0.1}}
+NO_AUGMENTATION = "none"
 SHARES = [percent / 100 for percent in range(100, 0, -1)]  # of the steps; whole percents keep names of variants exact
 
 
@@ -116,6 +119,37 @@ def balancing_weights(images_per_class: Sequence[int]) -> list[float] | None:
     return [sum(counts) / sum(roots) / root for root in roots]
 
 
+def get_augmentation(names: str) -> dict[str, Any]:
+    """Returns the entry `augmentation` of a plan, from the names of augmentations.
+
+    Args:
+        names: One or more of `AUGMENTATIONS`, separated by commas, or `"none"`.
+
+    Raises:
+        UnknownNameError: If there is no such augmentation.
+        PlanError: If `"none"` is combined with others.
+
+    Example:
+        >>> from strategies.plans.planning import get_augmentation
+        >>> get_augmentation("flip,shift"), get_augmentation("shift"), get_augmentation("none")
+        ({'horizontal_flip': True, 'shift': 0.1}, {'horizontal_flip': False, 'shift': 0.1}, {})
+    """
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in (*AUGMENTATIONS, NO_AUGMENTATION):
+            raise unknown_name("augmentation", name, (*AUGMENTATIONS, NO_AUGMENTATION))
+    if wanted == [NO_AUGMENTATION]:
+        return {}
+    if NO_AUGMENTATION in wanted:
+        raise PlanError(
+            f"Expected augmentations, or {NO_AUGMENTATION!r} alone. Received: {names!r}. Leave out one or the other."
+        )
+    found: dict[str, Any] = {"horizontal_flip": False, "shift": 0.0}
+    for name in wanted:
+        found |= AUGMENTATIONS[name]
+    return found
+
+
 def make_plan(
     recipe: str,
     backbone: str = "MobileNetV2",
@@ -130,6 +164,7 @@ def make_plan(
     similarity: float | None = None,
     budget: float = 1.0,
     image_bits: int = FULL_RANGE,
+    augment: str = "flip,shift",
 ) -> Plan:
     """Creates the plan of a recipe for a backbone: its stages, phases, learning rates and steps.
 
@@ -150,12 +185,15 @@ def make_plan(
         budget: Factor on the number of steps. Default: 1.0.
         image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16. With 12, for example, 4,095 is
             white. `advisor.recommend` finds it from the images.
+        augment: How phases that augment change the training images at random: `"flip"`, mirrored left to right,
+            `"shift"`, or both, separated by a comma; or `"none"`. Images whose class depends on left and right, such as
+            letters, must not be flipped; `advisor.recommend` measures that.
 
     Returns:
         A checked `Plan`.
 
     Raises:
-        UnknownNameError: If the recipe or the backbone does not exist.
+        UnknownNameError: If the recipe, the backbone or the augmentation does not exist.
         PlanError: If the arguments do not fit together, or the stage to cut after does not exist.
 
     Example:
@@ -190,7 +228,7 @@ def make_plan(
         rebuilt_stages=rebuilt,
         phases=tuple(map(make_phase, wanted.phases)),
         batch_size=batch_size,
-        augmentation={"horizontal_flip": True, "shift": 0.1},
+        augmentation=get_augmentation(augment),
         refit=num_train < FEW_IMAGES,
         class_weights=None if balance is None else dict(zip(names, balance, strict=True)),
         metric="accuracy" if balance is None else "balanced_accuracy",

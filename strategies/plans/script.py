@@ -97,6 +97,7 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
     columns = _columns(plan)
     several_rates = "peak" not in columns or "limit" in columns
     optimizer, base = _optimizer(plan, several_rates=several_rates)
+    flip, margin = _changes(plan)
     return _template().render(
         plan=plan,
         largest=2**plan.image_bits - 1 if plan.image_bits < FULL_RANGE else 0,
@@ -118,8 +119,8 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         dense=any(stage.dense for stage in plan.stages if stage.name in kept),
         last_layer=kept[plan.last_stage],
         named_output=kept[plan.last_stage] == OUTPUT,
-        flip=plan.augmentation.get("horizontal_flip", True),
-        margin=round(plan.augmentation.get("shift", 0.1) * plan.image_size),
+        flip=flip,
+        margin=margin,
         exact=any(phase.solver == "logistic" for phase in plan.phases),
         by_steps=bool(_by_steps(plan)),
         several_rates=several_rates,
@@ -134,6 +135,13 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         most_lines=most_lines,
         mixed="mixed_float16" if plan.precision == "auto" else plan.precision,
     )
+
+
+def _changes(plan: Plan) -> tuple[bool, int]:
+    """Returns how augmented images are changed: whether they are flipped, and by how many pixels they are shifted."""
+    if not plan.augmentation:
+        return False, 0
+    return plan.augmentation.get("horizontal_flip", True), round(plan.augmentation.get("shift", 0.1) * plan.image_size)
 
 
 def _by_steps(plan: Plan) -> list[Phase]:
@@ -153,7 +161,7 @@ def _columns(plan: Plan) -> list[str]:
     """Returns the columns of the table `phases` in the script, without those in which all phases are equal."""
     phases = _by_steps(plan)
     flags = {
-        "augmented": bool(plan.augmentation) and any(phase.augmented or phase.views for phase in phases),
+        "augmented": any(_changes(plan)) and any(phase.augmented or phase.views for phase in phases),
         "blend": any(phase.blend < 1 for phase in phases),
         "limit": any(phase.largest_step for phase in phases),
         "optional": any(phase.optional for phase in phases),

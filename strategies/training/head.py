@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,15 @@ class OutOfFold:
         correct: Whether the prediction for each image was correct while it was held out, shape `(num_images,)`.
         probabilities: Predicted probabilities of held-out images, shape `(num_images, num_classes)`, float32. Zero for
             images that were never held out.
+        predict: Takes features of some images and the fold that each of them is held out in. Returns the probabilities
+            by the classifier of that fold, shape `(num_images, num_classes)`. So changed copies of held-out images can
+            be predicted as the images themselves were.
     """
 
     strength: float
     correct: np.ndarray
     probabilities: np.ndarray
+    predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def fit_head(
@@ -152,27 +157,48 @@ def _validate(
     regression = regression.leading(MOST_AXES)
     together = max(1, MOST_NUMBERS // (len(labels) * (int(labels.max()) + 1)))
     groups = [folds[first : first + together] for first in range(0, len(folds), together)]
-    starts: list[np.ndarray | None] = [None] * len(groups)
+    starts: Sequence[np.ndarray | None] = [None] * len(groups)
     losses: list[float] = []
     best: OutOfFold | None = None
     for strength in STRENGTHS:
         held_out = np.zeros((len(labels), int(labels.max()) + 1), dtype="float32")
-        for number, group in enumerate(groups):
+        fits = []
+        for group, start in zip(groups, starts, strict=True):
             fitted = np.zeros((len(labels), len(group)))
             for fold, (train, _) in enumerate(group):
                 fitted[train, fold] = weights[train]
-            starts[number] = kernels = regression.fit(fitted, strength, starts[number])
-            probabilities = regression.probabilities(kernels)
+            fits.append(regression.fit(fitted, strength, start))
+            probabilities = regression.probabilities(fits[-1])
             for fold, (_, test) in enumerate(group):
                 held_out[test] = probabilities[test, fold]
+        starts = fits
         tested = np.concatenate([test for _, test in folds])
         chosen = held_out[tested, labels[tested]]
         losses.append(-float(np.log(np.maximum(chosen, 1e-12)).sum(dtype="float64")))
         if best is None or losses[-1] < min(losses[:-1]):
             correct = np.zeros(len(labels), dtype=bool)
             correct[tested] = held_out[tested].argmax(axis=1) == labels[tested]
-            best = OutOfFold(strength=strength, correct=correct, probabilities=held_out)
+            predict = partial(_predict, regression, fits, together)
+            best = OutOfFold(strength=strength, correct=correct, probabilities=held_out, predict=predict)
         if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
             break
     assert best is not None
     return best
+
+
+def _predict(
+    regression: SoftmaxRegression,
+    kernels: Sequence[np.ndarray],
+    together: int,
+    features: np.ndarray,
+    folds: np.ndarray,
+) -> np.ndarray:
+    """See `OutOfFold.predict`; `kernels` are those of groups of so many folds."""
+    values, _ = _of_length_one(features)
+    found = np.empty((len(values), kernels[0].shape[2]), dtype="float32")
+    with one_thread():
+        for fold in np.unique(folds).tolist():
+            group, place = divmod(fold, together)
+            rows = folds == fold
+            found[rows] = regression.probabilities(kernels[group][:, [place]], values[rows])[:, 0]
+    return found

@@ -119,9 +119,14 @@ class SoftmaxRegression:
             kernels, loss, gradient = new, new_loss, new_gradient
         return kernels
 
-    def probabilities(self, kernels: np.ndarray) -> np.ndarray:
-        """Returns the probabilities of each classifier for every image, shape `(num_images, num_fits, num_classes)`."""
-        odds = self._logits(kernels)
+    def probabilities(self, kernels: np.ndarray, features: np.ndarray | None = None) -> np.ndarray:
+        """Returns the probabilities of each classifier for every image, shape `(num_images, num_fits, num_classes)`.
+
+        Args:
+            kernels: From `fit`.
+            features: Features of other images, shape `(num_images, num_features)`. Default: the images of the fit.
+        """
+        odds = self._logits(kernels, features)
         np.exp(odds - odds.max(axis=2, keepdims=True), out=odds)
         return np.asarray(odds / odds.sum(axis=2, keepdims=True))
 
@@ -132,9 +137,12 @@ class SoftmaxRegression:
             kernel = matrix @ kernel
         return kernel
 
-    def _logits(self, kernels: np.ndarray) -> np.ndarray:
+    def _logits(self, kernels: np.ndarray, features: np.ndarray | None = None) -> np.ndarray:
         _, fits, classes = kernels.shape
-        return (self._features @ kernels.reshape(-1, fits * classes)).reshape(-1, fits, classes)
+        rotated = self._features
+        if features is not None:
+            rotated = np.linalg.multi_dot([features.astype("float64"), *self._back]).astype("float32")
+        return (rotated @ kernels.reshape(-1, fits * classes)).reshape(-1, fits, classes)
 
     def _loss(self, kernels: np.ndarray, shares: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the penalized mean loss of each fit, and its gradient."""

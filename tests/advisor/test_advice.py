@@ -30,6 +30,15 @@ def test_advice_is_read_back_as_it_was(advice):
     assert json.dumps(found.decision()) == json.dumps(advice.decision())
 
 
+def test_a_fingerprint_of_an_earlier_release_says_nothing_of_mirroring(advice):
+    """It is read, and was not measured."""
+    fingerprint = json.loads(json.dumps(advice.fingerprint()))
+    check_schema(fingerprint, "fingerprint", package="advisor")
+    assert fingerprint.pop("mirroring")["num_images"] == 34
+    check_schema(fingerprint, "fingerprint", package="advisor")
+    assert Advice.from_dicts(fingerprint, advice.plan).mirroring is None
+
+
 def test_what_was_decided_follows_its_schema(advice):
     """As part of the plan, with and without a race."""
     check_schema(json.loads(json.dumps(advice.plan.to_dict())), "plan", package="strategies")

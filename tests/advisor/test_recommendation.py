@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 from synthetic_study import facts
 
 import advisor
@@ -91,6 +92,26 @@ def test_the_users_recipe_overrules_the_advice_and_both_are_kept(photos, pretrai
     assert f"follows {other} instead, as you asked" in str(asked)
 
 
+def test_the_plan_flips_no_images_that_are_recognized_less_well_mirrored(photos, pretrained_weights):
+    """The advice says why, with the numbers, and the user may overrule it."""
+    digits = load_digits()
+    images = (digits.images[:200] * 255 / 16).astype("uint8"), [str(digit) for digit in digits.target[:200]]
+    options = {"backbone": BACKBONE, "image_size": 32, "recipe": "retrain_all"}
+    recommended = advisor.recommend(images, **options)
+    assert recommended.mirroring.matters
+    assert recommended.plan.augmentation == {"horizontal_flip": False, "shift": 0.1}
+    assert recommended.plan.advice["because"][-1] in str(recommended)
+    assert f"falls by {100 * recommended.mirroring.fall:.1f}" in recommended.plan.advice["because"][-1]
+    assert "images shifted by up to 10%" in summarize(recommended, verbose=True)
+    asked = advisor.recommend(images, **options, augment="flip")
+    assert asked.plan.augmentation == {"horizontal_flip": True, "shift": 0.0}
+    assert asked.mirroring == recommended.mirroring
+    flipped = advisor.recommend(photos, **options)
+    assert flipped.plan.augmentation["horizontal_flip"]
+    assert "irrored" not in " ".join(flipped.because)
+    assert "recognized about as well" in summarize(flipped, verbose=True)
+
+
 def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
     """A typo costs no time."""
     with pytest.raises(UnknownNameError, match="Did you mean 'MobileNetV2'"):
@@ -99,6 +120,8 @@ def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
         advisor.recommend(tmp_path / "nothing", recipe="headonly")
     with pytest.raises(UnknownNameError, match="Did you mean 'accuracy'"):
         advisor.recommend(tmp_path / "nothing", prefer="acuracy")
+    with pytest.raises(UnknownNameError, match="Did you mean 'flip'"):
+        advisor.recommend(tmp_path / "nothing", augment="flips")
 
 
 def test_the_same_seed_gives_the_same_advice(photos, pretrained_weights):

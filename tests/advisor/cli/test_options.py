@@ -117,6 +117,19 @@ def test_the_share_of_unreadable_files_is_a_share(advisor, photos):
         assert "from 0 to 1" in err
 
 
+def test_images_are_augmented_as_asked_or_the_option_is_refused(advisor, photos, small_run, tmp_path):
+    """A wrong name, and a plan that says otherwise, get a sentence before any image is read."""
+    for command in (["recommend", photos], ["train", photos, "--out", tmp_path / "run"]):
+        code, _, err = advisor(*command, "--augment", "flips")
+        assert code == 2
+        assert "Did you mean 'flip'" in err
+    plan = small_run[0] / "plan.json"
+    code, _, err = advisor("train", photos, "--plan", plan, "--out", tmp_path / "run", "--augment", "none")
+    assert code == 2
+    assert "Expected a plan for --augment none" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_quiet_silences_notes_and_leaves_stderr_as_it_was(advisor, photos, capsys, monkeypatch):
     """Only inside the command: the same stream is there afterwards, and notes appear again."""
     seen = []

@@ -3,7 +3,7 @@
 import numpy as np
 
 from strategies.data import pixels as module
-from strategies.data.batches import AugmentedViews, Batches, augment
+from strategies.data.batches import AugmentedViews, Batches, MirroredViews, augment
 from strategies.data.pixels import Pixels
 
 
@@ -61,6 +61,16 @@ def test_views_are_augmented_copies_that_depend_on_their_seed_alone(photos):
     assert (views[0:8] != pixels[0:8]).any()
     assert views.identity() == again.identity()
     assert len({str(images.identity()) for images in (pixels, views, others)}) == 3
+
+
+def test_mirrored_views_are_the_images_from_right_to_left(photos):
+    """Every image, and their cache key differs from that of the images."""
+    pixels = Pixels(sorted((photos / "china").glob("*.png")), 32)
+    views = MirroredViews(pixels)
+    assert len(views) == len(pixels)
+    assert (views[2:8][:, :, ::-1] == pixels[2:8]).all()
+    assert (views[2:8] != pixels[2:8]).any()
+    assert views.identity() != pixels.identity()
 
 
 def test_the_identity_of_pixels_is_the_content_of_the_files(photos, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from strategies.errors import PlanError
+from strategies.errors import PlanError, UnknownNameError
 from strategies.networks.backbones import BACKBONES
 from strategies.plans.plan import check_plan, plan_from_dict
 from strategies.plans.planning import images_seen, make_plan, peak_rate, with_batch_norm, with_budget, with_rates
@@ -84,6 +84,20 @@ def test_a_phase_that_trains_batch_norm_has_a_higher_rate_and_keeps_all_of_its_c
     assert set(tuned.learning_rate.values()) == {float(f"{4e-4 / tuned.blend:.3g}")}
     assert (plain.learning_rate, plain.blend, plain.batch_norm) == (plain_tuned.learning_rate, plain_tuned.blend, {})
     assert tuned.largest_step is plain.largest_step is None
+
+
+def test_images_are_changed_as_the_plan_is_asked_to():
+    """By name, one or several or none; the plan survives a file. An unknown name gets a suggestion."""
+    plans = {names: _plan(augment=names) for names in ("flip,shift", "shift, flip", "flip", "shift", "none")}
+    assert _plan().augmentation == plans["flip,shift"].augmentation == plans["shift, flip"].augmentation
+    assert plans["flip"].augmentation == {"horizontal_flip": True, "shift": 0.0}
+    assert plans["shift"].augmentation == {"horizontal_flip": False, "shift": 0.1}
+    assert plans["none"].augmentation == {}
+    assert all(plan_from_dict(plan.to_dict()) == plan for plan in plans.values())
+    with pytest.raises(UnknownNameError, match="Did you mean 'flip'"):
+        _plan(augment="flips")
+    with pytest.raises(PlanError, match="'none' alone"):
+        _plan(augment="none,flip")
 
 
 @pytest.mark.parametrize("recipe", ["fine_tune_all", "keep_early_layers", "retrain_all"])

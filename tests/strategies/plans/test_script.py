@@ -277,6 +277,17 @@ def test_a_script_of_many_classes_and_edits_is_short_too():
             ast.parse(script)
 
 
+@pytest.mark.parametrize("augment", ["flip,shift", "flip", "shift", "none"])
+def test_a_script_changes_images_as_the_plan_does(augment):
+    """It flips and shifts only if the plan does."""
+    plan = strategies.make_plan("retrain_all", class_names="ab", num_train=100, image_size=96, augment=augment)
+    script = strategies.write_script(plan)
+    ast.parse(script)
+    assert ("random_flip_left_right" in script) == ("flip" in augment)
+    assert ("random_crop" in script) == ("shift" in augment)
+    assert ("augmented" in script) == (augment != "none")
+
+
 def test_a_script_keeps_the_range_of_deep_images(tmp_path):
     """It scales 16-bit PNG files as the package does, and stops at a value beyond the range."""
     plan = strategies.make_plan("retrain_all", class_names="ab", num_train=100, image_size=96, image_bits=12)

@@ -76,6 +76,21 @@ def test_held_out_images_are_not_fitted_on():
     assert 0.35 < cross_validate(features, labels, make_folds(labels, seed=0)).correct.mean() < 0.65
 
 
+@pytest.mark.parametrize(("count", "most"), [(400, 2**26), (40, 2**26), (40, 1)], ids=["many", "few", "one by one"])
+def test_other_views_are_predicted_by_the_classifier_that_has_not_seen_their_image(count, most, monkeypatch):
+    """With the features of the images themselves, the held-out probabilities come out, in whatever order."""
+    monkeypatch.setattr("strategies.training.head.MOST_NUMBERS", most)
+    digits = load_digits()
+    features, labels = digits.data[:count].astype("float32"), digits.target[:count]
+    folds = make_folds(labels, seed=0)
+    held_out = cross_validate(features, labels, folds)
+    chosen = np.random.default_rng(0).permutation(count)[: count // 2]
+    fold_of = np.array([next(fold for fold, (_, held) in enumerate(folds) if index in held) for index in chosen])
+    found = held_out.predict(features[chosen], fold_of)
+    np.testing.assert_allclose(found, held_out.probabilities[chosen], atol=1e-4)
+    assert np.abs(held_out.predict(features[chosen], np.zeros_like(fold_of)) - found).max() > 0.01
+
+
 def test_folds_are_as_many_as_the_smallest_class_allows():
     """Two images make two folds; unless two classes have two images, there is none."""
     assert len(make_folds(np.array([0, 0, 1, 1, 1, 1]), seed=0)) == 2
