@@ -40,6 +40,21 @@ def _share(value: float) -> float:
     return value
 
 
+def _budget(value: float) -> float:
+    from strategies.plans.planning import check_budget
+
+    check_budget(value)
+    return value
+
+
+def _batch_size(value: int | None) -> int | None:
+    if value is not None:
+        from strategies.plans.planning import check_batch_size
+
+        check_batch_size(value)
+    return value
+
+
 complete_backbone = starting_with(_backbones)
 Data = Annotated[
     str,
@@ -70,6 +85,24 @@ Prefer = Annotated[
 RaceFirst = Annotated[
     bool,
     typer.Option("--race", help="Train the recipes that may be best briefly on your images, and let that decide."),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MINUTES",
+        help="Time for all that the command does. Steps are left out where needed, then recipes. Default: no limit.",
+    ),
+]
+Budget = Annotated[
+    float, typer.Option(metavar="SHARE", callback=_budget, help="Share of the training steps: 0.5 is half of them.")
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        callback=_batch_size,
+        help="Images per training step; the number of steps changes with it. Default: that of the plan.",
+    ),
 ]
 ImageSize = Annotated[
     int | None,
