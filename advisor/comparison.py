@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from advisor.measure.input_size import fitting_size
+from advisor.decision import ranking
 from advisor.outcomes import Outcome, Outcomes
-from advisor.recommendation import Recommendation, plan_for, recommend
+from advisor.recommendation import Recommendation, plans_of, recommend
 from advisor.report.files import save_comparison
 from advisor.report.html import comparison_fragment
 from advisor.report.text import summarize_comparison
@@ -29,23 +28,15 @@ from advisor.results import (
     metrics_of,
     read_results,
 )
+from advisor.time_limit import TimeLimit, begin, fit, has_steps
 from strategies.cluster import on_ray, run_all
 from strategies.data.dataset import ImageDataset
-from strategies.data.loading import load_dataset
-from strategies.data.splits import split_dataset, with_groups
 from strategies.display.progress import note
-from strategies.errors import UserError
+from strategies.features.cache import default_cache
 from strategies.networks.backbones import Backbone, get_backbone, know_backbone
-from strategies.networks.network import PretrainedNetwork
-from strategies.networks.weights import choose_network
 from strategies.plans.plan import Plan
-from strategies.plans.planning import SHARES, with_budget
-from strategies.recipes import RECIPES
-
-if TYPE_CHECKING:
-    from strategies.training.timing import PlanCost
-
-MARGIN = 0.9  # share of the minutes that is planned for, because timings vary
+from strategies.plans.planning import with_budget
+from strategies.recipes import HEAD_ONLY, RECIPES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -54,7 +45,7 @@ class Comparison(Outcomes):
 
     Attributes:
         advice: The recommendation, which was made before any training.
-        outcomes: One result for each recipe, in the order of `RECIPES`.
+        outcomes: One result for each recipe, in the order of `RECIPES`. With too little time, some are left out.
     """
 
     advice: Recommendation
@@ -91,7 +82,7 @@ def compare_recipes(
     max_unreadable: float = 0.05,
     group_by: str | None = None,
     cache: bool = True,
-    minutes: float | None = None,
+    minutes: float | TimeLimit | None = None,
     out: str | Path | None = None,
     ray: str | None = None,
     **columns: Any,
@@ -110,8 +101,9 @@ def compare_recipes(
         group_by: As in `recommend`.
         cache: Whether the features that the advice needs are cached on disk. The trainings do not use the cache, so
             that their times can be compared.
-        minutes: Time for all four trainings. A few steps of each recipe are timed before anything else, which takes
-            extra time. Then all plans are shortened to the same share of their steps. Default: no limit, all steps.
+        minutes: Time for all that this call does. Where needed, all recipes get the same share of their steps. If it
+            would be less than a quarter, recipes are left out, those first of which least is expected; `head_only` and
+            the advised recipe are always trained. Default: no limit, all steps.
         out: CSV file to which one row per recipe is appended as soon as it is trained, in the format of the study. A
             shortened recipe is named as a variant: `retrain_all:budget0.25`. If an interrupted comparison is started
             again, rows that the file has already are not appended again.
@@ -126,7 +118,7 @@ def compare_recipes(
     Raises:
         DatasetError: If the images or labels cannot be used.
         OutputError: If `out` is another kind of file, or already holds results of this run.
-        UserError: If `minutes` is too short for 1% of the steps. It is raised as soon as the timing shows it.
+        UserError: If `minutes` is not a finite number above 0.
 
     Example:
         >>> import advisor
@@ -134,20 +126,13 @@ def compare_recipes(
         >>> comparison.best, round(comparison.regret, 3)  # doctest: +SKIP
         ('retrain_all', 0.008)
     """
-    if minutes is not None and not minutes > 0:
-        raise UserError(f"Expected minutes above 0. Received: minutes={minutes!r}. Give more, or leave it out.")
+    limit = None if minutes is None else begin(minutes)
     results = None if out is None else Path(out)
     if results is not None:
         check_results(results)
     with on_ray(ray):
-        network = choose_network(backbone, weights).network
-        listed = load_dataset(source, **columns)
-        share = 1.0
-        if minutes is not None:
-            network = network.at(image_size or fitting_size(network, listed.items))
-            share = _fit(with_groups(listed, group_by), network, seed, minutes)
         advice = recommend(
-            listed,
+            source,
             backbone=backbone,
             weights=weights,
             image_size=image_size,
@@ -156,22 +141,27 @@ def compare_recipes(
             group_by=group_by,
             every_image=True,
             cache=cache,
+            **columns,
         )
-        return Comparison(advice=advice, outcomes=_outcomes(advice, share, results))
+        plans, share = list(plans_of(advice).values()), 1.0
+        if limit is not None:
+            plans, share = _fitting(advice, limit, cache=cache)
+        return Comparison(advice=advice, outcomes=_outcomes(advice, plans, share, results))
 
 
-def _outcomes(advice: Recommendation, share: float, results: Path | None) -> tuple[Outcome, ...]:
-    """Trains every recipe, and appends the row of each to the file of results as soon as it is trained."""
+def _fitting(advice: Recommendation, limit: TimeLimit, *, cache: bool) -> tuple[list[Plan], float]:
+    """Returns the plans that fit into a time limit, and the share of its steps that each is given."""
+    plans = plans_of(advice)
+    names = list(dict.fromkeys((HEAD_ONLY, advice.plan.recipe, *ranking(advice.expected))))
+    choices = [[plans[name] for name in RECIPES if name in names[:number]] for number in range(len(names), 1, -1)]
+    found = fit(choices, advice.dataset, limit, cache=default_cache() if cache else None)
+    note(found.sentence(limit))
+    return [cost.plan for cost in found.costs], found.share
+
+
+def _outcomes(advice: Recommendation, plans: Sequence[Plan], share: float, results: Path | None) -> tuple[Outcome, ...]:
+    """Trains plans, and appends the row of each to the file of results as soon as it is trained."""
     plan, data, curve = advice.plan, advice.dataset, advice.depth_curve
-    plans = [
-        plan
-        if name == plan.recipe
-        else replace(
-            plan_for(name, plan.network, data, curve, similarity=advice.similarity.score, seed=plan.seed),
-            augmentation=plan.augmentation,
-        )
-        for name in RECIPES
-    ]
     keys = [_key(advice, candidate, share) for candidate in plans]
     if results is not None:
         check_results(results, keys)
@@ -196,47 +186,6 @@ def _noted(plans: Iterable[Plan], share: float) -> Iterator[Plan]:
         yield plan
 
 
-def fit_budget(costs: Sequence[PlanCost], minutes: float, *, untimed: int = 0) -> float:
-    """Returns the largest share of the steps, in whole percents, with which all plans fit into a number of minutes.
-
-    Args:
-        costs: Cost of each plan that was timed.
-        minutes: Time for all plans together. A tenth of it is kept in reserve, because timings vary.
-        untimed: Number of other plans. For the message, each of them counts like the longest plan that was timed.
-
-    Raises:
-        UserError: If 1% of the steps does not fit. The message says how many minutes are needed.
-    """
-    for share in SHARES:
-        if sum(cost.seconds(share) for cost in costs) <= MARGIN * 60 * minutes:
-            return share
-    seconds = [cost.seconds(SHARES[-1]) for cost in costs]
-    needed = math.ceil(10 * (sum(seconds) + untimed * max(seconds)) / MARGIN / 60) / 10
-    raise UserError(
-        f"Expected enough minutes for at least 1% of the steps of each recipe. Received: minutes={minutes:g}, where "
-        f"about {needed:g} are needed, to judge by a few steps of {', '.join(cost.plan.recipe for cost in costs)}. "
-        f"Give more minutes, or choose a smaller image size or backbone."
-    )
-
-
-def _fit(listed: ImageDataset, network: PretrainedNetwork, seed: int, minutes: float) -> float:
-    """Returns the share of the steps that fits, before the images are measured: the measurements hardly change costs.
-
-    The recipes that train most are timed first, so that too few minutes are noticed at once.
-    """
-    from strategies.training.timing import measure_cost
-
-    data = split_dataset(listed, seed=seed)
-    costs: list[PlanCost] = []
-    for name in reversed(RECIPES):
-        note(f"Timing a few steps of {name}")
-        costs.append(measure_cost(plan_for(name, network, data, None, similarity=None, seed=seed), data))
-        share = fit_budget(costs, minutes, untimed=len(RECIPES) - len(costs))
-    expected = sum(cost.seconds(share) for cost in costs) / 60
-    note(f"Training with {share:.0%} of the steps, which should take {expected:.1f} minutes")
-    return share
-
-
 def _carry_out(share: float, data: ImageDataset, backbone: Backbone, plan: Plan) -> Outcome:
     from strategies.training.trainer import train
 
@@ -257,7 +206,7 @@ def _carry_out(share: float, data: ImageDataset, backbone: Backbone, plan: Plan)
 
 def _share_of(plan: Plan, share: float) -> float:
     """Returns the share of its steps that a plan is given: 1 where there are no steps to shorten."""
-    return share if any(phase.solver != "logistic" for phase in plan.phases) else 1.0
+    return share if has_steps(plan) else 1.0
 
 
 def _key(advice: Recommendation, plan: Plan, share: float) -> tuple[Any, ...]:

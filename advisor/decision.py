@@ -90,6 +90,11 @@ def cheapest_good(expected: Expectation, seconds: Seconds, tolerance: float = PR
     return most if most in cheap else max(cheap, key=lambda name: expected[name].accuracy)
 
 
+def ranking(expected: Expectation) -> tuple[str, ...]:
+    """Returns all recipes in the order of the accuracy that is expected of them, highest first."""
+    return tuple(sorted(RECIPES, key=lambda name: -expected[name].accuracy))
+
+
 def plausible(expected: Expectation, recipe: str, share: float = 0.25) -> tuple[str, ...]:
     """Returns the recipes that may be the best: the advised one first, then those that were it often enough.
 
@@ -98,7 +103,7 @@ def plausible(expected: Expectation, recipe: str, share: float = 0.25) -> tuple[
         recipe: The advised recipe.
         share: How often at least a recipe was right, as in `Expected.right`. Two recipes are always named.
     """
-    others = sorted((name for name in RECIPES if name != recipe), key=lambda name: -expected[name].accuracy)
+    others = [name for name in ranking(expected) if name != recipe]
     return (recipe, others[0], *(name for name in others[1:] if expected[name].right >= share))
 
 

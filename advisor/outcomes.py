@@ -60,11 +60,11 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Outcomes:
-    """The results of all four recipes on the same split, with the advice. It holds facts alone.
+    """The results of recipes on the same split, with the advice. It holds facts alone.
 
     Attributes:
         advice: The advice, which was given before any training.
-        outcomes: One result for each recipe, in the order of `RECIPES`.
+        outcomes: One result for each recipe, in the order of `RECIPES`. With too little time, some are left out.
     """
 
     advice: Advice

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from advisor.advice import Advice
 from advisor.calibration import studied_range
 from advisor.cautions import find_cautions
-from advisor.decision import Decision, confidence, decide, plausible
+from advisor.decision import Decision, confidence, decide, plausible, ranking
 from advisor.expectation import Expectation, expect
 from advisor.measure.input_size import fitting_size
 from advisor.measure.measurements import Measurements, measure
@@ -24,23 +24,25 @@ from advisor.report.files import save_advice, save_training
 from advisor.report.html import advice_fragment
 from advisor.report.text import summarize
 from advisor.rules import Facts, textbook_answers
+from advisor.time_limit import TimeLimit, begin, fit
 from strategies.cluster import on_ray
 from strategies.data.dataset import SPLITS, ImageDataset
 from strategies.data.loading import load_dataset
 from strategies.data.splits import with_groups
 from strategies.data.value_range import range_of, with_range
-from strategies.display.progress import track
-from strategies.errors import PlanError
+from strategies.display.progress import note, track
+from strategies.errors import PlanError, UserError
 from strategies.features.cache import FeatureCache, default_cache
 from strategies.networks.backbones import Backbone
 from strategies.networks.backend import start_keras
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
 from strategies.plans.cost import TYPICAL, RecipeCost, estimate_cost
-from strategies.plans.plan import Plan, check_class_names
-from strategies.plans.planning import get_augmentation, make_plan
+from strategies.plans.plan import Plan, check_class_names, read_plan
+from strategies.plans.planning import get_augmentation, make_plan, with_batch_size, with_budget
 from strategies.plans.sizes import count_parameters
-from strategies.recipes import RECIPES, get_recipe
+from strategies.recipes import HEAD_ONLY, RECIPES, get_recipe
+from strategies.training.run_files import PLAN, can_continue
 
 if TYPE_CHECKING:
     from strategies.training.result import TrainingResult
@@ -99,25 +101,90 @@ class Recommendation(Advice):
         """
         return save_advice(self, self.dataset, folder, overwrite=overwrite, command=command)
 
-    def train(self, run: str | Path | None = None, *, command: str | None = None, **options: Any) -> TrainingResult:
+    def train(
+        self,
+        run: str | Path | None = None,
+        *,
+        minutes: float | TimeLimit | None = None,
+        budget: float = 1.0,
+        batch_size: int | None = None,
+        command: str | None = None,
+        **options: Any,
+    ) -> TrainingResult:
         """Carries out the plan; see `strategies.train`.
 
         Args:
             run: Folder for the model, the plan, the metrics and the report. With `None` nothing is written.
+            minutes: Time for all that this call does. Steps are left out where needed; if less than a quarter
+                of them would fit, another recipe is trained that does fit, in the end `head_only`. Default: no limit.
+            budget: Factor on the number of steps of the plan; see `strategies.with_budget`.
+            batch_size: Images per step; see `strategies.with_batch_size`. Default: that of the plan.
             command: The command that was typed, to be shown in the report; default: none.
             **options: Other arguments of `strategies.train`: `overwrite`, `resume`, `callbacks`, `optimizer`,
-                `data_parallel`, `cache`, `baseline`.
+                `data_parallel`, `cache`, `baseline`. A run that is resumed keeps the steps and the batches of its plan.
 
         Returns:
             A `TrainingResult`: `.model`, `.history`, `.test`.
+
+        Raises:
+            PlanError: If `budget` is not a finite number above 0, or `batch_size` is not a whole number from 1.
+            UserError: If `minutes` is not a finite number above 0, or is given together with `data_parallel`, where
+                processes would decide differently.
         """
         from strategies.training.trainer import train
 
+        limit = None if minutes is None else begin(minutes)
+        if limit is not None and options.get("data_parallel"):
+            raise UserError(
+                "Expected minutes without data_parallel. Received: both. Leave out one of them; budget shortens the "
+                "training in all processes alike."
+            )
+        advice = self
+        if limit is not None or budget != 1 or batch_size is not None:
+            if options.get("resume") and run is not None and can_continue(Path(run)):
+                note(f"Continuing the plan in {run}")
+                advice = self.with_plan(read_plan(Path(run) / PLAN))
+            else:
+                cache = default_cache() if options.get("cache", True) else None
+                advice = self._changed(limit, budget, batch_size, cache)
+
         def save(result: TrainingResult) -> None:
             if run is not None:
-                save_training(self, self.dataset, result, Path(run), command=command)
+                save_training(advice, advice.dataset, result, Path(run), command=command)
 
-        return train(self.plan, self.dataset, run, on_end=save, **options)
+        return train(advice.plan, advice.dataset, run, on_end=save, **options)
+
+    def _changed(
+        self, limit: TimeLimit | None, budget: float, batch_size: int | None, cache: FeatureCache | None
+    ) -> Recommendation:
+        """Returns the same advice with a plan of other steps or batches, its cost, and what was decided."""
+
+        def changed(plan: Plan) -> Plan:
+            plan = with_budget(plan, budget)
+            return plan if batch_size is None else with_batch_size(plan, batch_size)
+
+        plan = changed(self.plan)
+        if limit is None:
+            return self._with_cost(plan, estimate_cost(plan, _per_split(self.dataset), cache), cache)
+        plans = {name: changed(other) for name, other in plans_of(self).items()}
+        ranked = [name for name in ranking(self.expected) if name != plan.recipe]
+        head = plans[HEAD_ONLY]  # fitted in any case, as the baseline
+        choices = [[plan, head], *([plans[name], head] for name in ranked[: ranked.index(HEAD_ONLY)]), [head]]
+        if plan.recipe == HEAD_ONLY:
+            choices = [[plan]]
+        found = fit(choices, self.dataset, limit, cache=cache)
+        cost = found.costs[0]
+        short = with_budget(cost.plan, found.share)
+        note(found.sentence(limit))
+        return self._with_cost(short, replace(cost, plan=short).whole, cache, found.sentence(limit))
+
+    def _with_cost(self, plan: Plan, cost: RecipeCost, cache: FeatureCache | None, *reasons: str) -> Recommendation:
+        """Returns the same advice with another plan, which says what it costs and why it is another one."""
+        reasoned = self.with_plan(replace(plan, parameters=count_parameters(plan, cache)))
+        advice = dict(reasoned.plan.advice)
+        advice["costs"] = {**advice["costs"], plan.recipe: asdict(cost)}
+        advice["because"] = [*advice["because"], *reasons]
+        return replace(reasoned, plan=replace(reasoned.plan, advice=advice))
 
 
 def recommend(
@@ -236,6 +303,27 @@ def recommend(
             dataset=measured.dataset,
         )
         return replace(advice, plan=replace(advice.plan, advice=advice.decision()))
+
+
+def plans_of(advice: Recommendation) -> dict[str, Plan]:
+    """Returns the plan of each recipe: that of the advice, and those that the others would have been advised with."""
+    plan = advice.plan
+    return {
+        name: plan
+        if name == plan.recipe
+        else replace(
+            plan_for(
+                name,
+                plan.network,
+                advice.dataset,
+                advice.depth_curve,
+                similarity=advice.similarity.score,
+                seed=plan.seed,
+            ),
+            augmentation=plan.augmentation,
+        )
+        for name in RECIPES
+    }
 
 
 def facts_of(measured: Measurements) -> Facts:

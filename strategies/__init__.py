@@ -29,6 +29,7 @@ _EXPORTS = {
     "split_dataset": "strategies.data.splits",
     "train": "strategies.training.trainer",
     "with_batch_norm": "strategies.plans.planning",
+    "with_batch_size": "strategies.plans.planning",
     "with_budget": "strategies.plans.planning",
     "with_rates": "strategies.plans.planning",
     "write_script": "strategies.plans.script",

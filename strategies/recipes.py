@@ -71,6 +71,7 @@ class Recipe:
     source: str
 
 
+HEAD_ONLY = "head_only"
 _CS231N = "CS231n, Transfer Learning: When and how to fine-tune? (cs231n.github.io/transfer-learning)"
 _HEAD = RecipePhase(name="head", trains=("classifier",), solver="logistic", augmented=False)
 
@@ -78,7 +79,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(
-            name="head_only",
+            name=HEAD_ONLY,
             size="small",
             domain="similar",
             title="Replace the fully connected layers at the end, freeze the rest, train only the new layer",

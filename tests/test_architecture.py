@@ -57,6 +57,7 @@ WINGS = (
     "advisor.results",
     "advisor.advice",
     "advisor.race",
+    "advisor.time_limit",
     "advisor.decision",
     "advisor.preferences",
     "advisor.expectation",

@@ -14,6 +14,7 @@ from advisor.cli.options import (
     GroupBy,
     ImageOptions,
     MaxUnreadable,
+    Minutes,
     NetworkOptions,
     Out,
     OutputOptions,
@@ -110,13 +111,7 @@ def compare(
     images: ImageOptions,
     network: NetworkOptions,
     seed: Seed = 0,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MINUTES",
-            help="Time for all four trainings, which get the same share of their steps. Default: no limit.",
-        ),
-    ] = None,
+    minutes: Minutes = None,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
@@ -140,9 +135,11 @@ def compare(
     from advisor.report.terminal import show
     from advisor.report.text import comparison_parts
     from advisor.results import check_results
+    from advisor.time_limit import begin
     from strategies.files import check_new_file
     from strategies.networks.backend import start_keras
 
+    limit = None if minutes is None else begin(minutes)
     network.check()
     if out is not None:
         check_results(Path(out))
@@ -162,7 +159,7 @@ def compare(
         group_by=group_by,
         cache=cache,
         ray=ray,
-        minutes=minutes,
+        minutes=limit,
         out=out,
     )
     if output.as_json:

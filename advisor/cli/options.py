@@ -48,6 +48,21 @@ def _augmentation(value: str | None) -> str | None:
     return value
 
 
+def _budget(value: float) -> float:
+    from strategies.plans.planning import check_budget
+
+    check_budget(value)
+    return value
+
+
+def _batch_size(value: int | None) -> int | None:
+    if value is not None:
+        from strategies.plans.planning import check_batch_size
+
+        check_batch_size(value)
+    return value
+
+
 complete_backbone = starting_with(_backbones)
 Data = Annotated[
     str,
@@ -86,6 +101,24 @@ Augment = Annotated[
         callback=_augmentation,
         help="How training images are changed at random: 'flip', 'shift', 'flip,shift' or 'none'. Default: shifted, "
         "and flipped unless they are recognized less well mirrored.",
+    ),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MINUTES",
+        help="Time for all that the command does. Steps are left out where needed, then recipes. Default: no limit.",
+    ),
+]
+Budget = Annotated[
+    float, typer.Option(metavar="SHARE", callback=_budget, help="Share of the training steps: 0.5 is half of them.")
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        callback=_batch_size,
+        help="Images per training step; the number of steps changes with it. Default: that of the plan.",
     ),
 ]
 ImageSize = Annotated[

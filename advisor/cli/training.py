@@ -12,11 +12,14 @@ import typer
 from advisor.cli.help import COMPUTATION, NETWORK, OUTPUT
 from advisor.cli.options import (
     Augment,
+    BatchSize,
+    Budget,
     Cache,
     GroupBy,
     ImageOptions,
     ImageSize,
     MaxUnreadable,
+    Minutes,
     OutputOptions,
     Overwrite,
     Prefer,
@@ -45,6 +48,9 @@ def train(
     prefer: Prefer = BALANCED,
     race: RaceFirst = False,
     augment: Augment = None,
+    minutes: Minutes = None,
+    budget: Budget = 1.0,
+    batch_size: BatchSize = None,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -97,6 +103,7 @@ def train(
     from advisor.recommendation import recommend as advise
     from advisor.report.terminal import show
     from advisor.report.text import result_parts
+    from advisor.time_limit import begin
     from strategies.networks.backbones import get_backbone
     from strategies.networks.backend import start_keras
     from strategies.plans.plan import read_plan
@@ -104,7 +111,14 @@ def train(
     from strategies.training.distribution import ONE_DEVICE, find_devices
     from strategies.training.run_files import PLAN, can_continue, check_run
 
+    limit = None if minutes is None else begin(minutes)
     get_preference(prefer)
+    if minutes is not None and (race or data_parallel):
+        other = "--race" if race else "--data-parallel"
+        raise UserError(
+            f"Expected --minutes without {other}. Received: both. Leave out one of them; --budget shortens a training "
+            f"too."
+        )
     if race and (plan is not None or data_parallel):
         other = "--data-parallel" if plan is None else "--plan"
         raise UserError(
@@ -156,6 +170,9 @@ def train(
             callbacks.append(keras.callbacks.TensorBoard(tensorboard))
         result = advice.train(
             out,
+            minutes=limit,
+            budget=budget,
+            batch_size=batch_size,
             command=typed_command(),
             overwrite=overwrite,
             resume=resume,

@@ -296,6 +296,8 @@ def comparison_cautions(comparison: Outcomes) -> list[str]:
             f"The best recipe is known only in hindsight; by validation accuracy {chosen} would have been chosen, "
             f"{comparison[chosen].test.accuracy:.1%} on the test images."
         )
+    if left_out := [name for name in RECIPES if name not in {outcome.recipe for outcome in comparison.outcomes}]:
+        cautions.append(f"There was no time for {' and '.join(left_out)}.")
     if share_of_steps < 1:
         cautions.append(f"Only {share_of_steps:.0%} of the steps were run; with all of them the order may differ.")
     return cautions

@@ -174,12 +174,19 @@ def estimate_cost(
         >>> head.seconds < whole.seconds, whole.measured
         (True, False)
     """
+    return estimate_parts(plan, images, cache, machine=machine).whole
+
+
+def estimate_parts(
+    plan: Plan, images: Mapping[str, int], cache: FeatureCache | None = None, *, machine: Machine | None = None
+) -> PlanCost:
+    """Estimates the cost of a plan by its parts; see `estimate_cost`."""
     machine = machine or this_machine()
     sizes = count_stages(plan, cache)
     frozen = [_Share(sizes[stage], passes=1) for stage in plan.built_stages]
     trained = [_shares(plan, phase, sizes) for phase in plan.phases if phase.solver != "logistic"]
     head = images["train"] * sizes[plan.last_stage].channels * len(plan.class_names)
-    cost = PlanCost(
+    return PlanCost(
         plan=plan,
         images=images,
         start=sum(map(_trace_seconds, [frozen, *trained])) + PER_HEAD_VALUE * head * (1 + plan.refit),
@@ -188,7 +195,6 @@ def estimate_cost(
         memory=round(_memory(frozen, trained, plan.batch_size)) + decoded_bytes(images, plan.image_size),
         measured=False,
     )
-    return cost.whole
 
 
 @dataclass(frozen=True)

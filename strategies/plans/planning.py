@@ -40,6 +40,7 @@ IMBALANCED = 3.0
 # How training images are changed at random, by name. A shift is the largest one in each direction, a share of the side.
 AUGMENTATIONS: dict[str, dict[str, Any]] = {"flip": {"horizontal_flip": True}, "shift": {"shift": 0.1}}
 NO_AUGMENTATION = "none"
+RATE_BY_BATCH = {"adamw": 0.5, "sgd": 1.0}  # the power of the batch size that learning rates grow with
 SHARES = [percent / 100 for percent in range(100, 0, -1)]  # of the steps; whole percents keep names of variants exact
 
 
@@ -350,6 +351,30 @@ def with_rates(plan: Plan, factor: float) -> Plan:
     return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
 
 
+def check_budget(factor: float) -> None:
+    """Refuses a factor on the number of steps that is not a finite number above 0.
+
+    Raises:
+        PlanError: If it is not.
+    """
+    if not 0 < factor < math.inf:
+        raise PlanError(
+            f"Expected a finite factor above 0 for the steps. Received: {factor!r}. Give a positive number."
+        )
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuses a number of images per step that is not a whole number from 1.
+
+    Raises:
+        PlanError: If it is not.
+    """
+    if type(batch_size) is not int or batch_size < 1:
+        raise PlanError(
+            f"Expected a batch size of 1 or more images. Received: {batch_size!r}. Give a whole number such as 16."
+        )
+
+
 def with_budget(plan: Plan, factor: float) -> Plan:
     """Returns a shorter or longer copy of a plan: the steps of each phase are multiplied by `factor`.
 
@@ -369,21 +394,60 @@ def with_budget(plan: Plan, factor: float) -> Plan:
         >>> [phase.steps for phase in plan.phases], [phase.steps for phase in strategies.with_budget(plan, 0.25).phases]
         ([0, 1875], [0, 469])
     """
-    if not 0 < factor < math.inf:
-        raise PlanError(
-            f"Expected a finite factor above 0 for the steps. Received: {factor!r}. Give a positive number."
-        )
+    check_budget(factor)
+
+    def change(phase: Phase) -> Phase:
+        return phase if phase.solver == "logistic" else _with_steps(phase, phase.steps * factor)
+
+    return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
+
+
+def _with_steps(phase: Phase, number: float) -> Phase:
+    """Returns a phase with another number of steps, rounded up."""
+    steps = max(1, math.ceil(round(number, 6)))  # in floating point, 100 * 0.07 is slightly above 7
+    if steps == phase.steps:
+        return phase
+    policies = {
+        name: _train_policy(steps) if policy["mode"] == "train" else policy for name, policy in phase.batch_norm.items()
+    }
+    return replace(phase, steps=steps, batch_norm=policies)
+
+
+def with_batch_size(plan: Plan, batch_size: int) -> Plan:
+    """Returns a copy of a plan with other batches, which trains on as many images.
+
+    The number of steps changes by the inverse factor, rounded up. Learning rates change by the square root of the
+    factor, and by the factor itself where a phase uses `sgd`: smaller batches have noisier gradients, and more steps
+    add the noise up. A head that is solved exactly does not change.
+
+    Args:
+        plan: Any plan.
+        batch_size: Images per optimizer step, a whole number from 1.
+
+    Raises:
+        PlanError: If the batch size is not a whole number from 1.
+
+    Reference:
+        Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive Gradient Algorithms (arXiv:2205.10287); for
+        `sgd`, Goyal et al. 2017, Accurate, Large Minibatch SGD (arXiv:1706.02677).
+
+    Example:
+        >>> import strategies
+        >>> plan = strategies.make_plan("fine_tune_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=400)
+        >>> small = strategies.with_batch_size(plan, 8)
+        >>> [(each.batch_size, each.phases[1].steps, each.phases[1].learning_rate["stem"]) for each in (plan, small)]
+        [(32, 200, 0.0002), (8, 800, 0.0001)]
+    """
+    check_batch_size(batch_size)
+    factor = batch_size / plan.batch_size
 
     def change(phase: Phase) -> Phase:
         if phase.solver == "logistic":
             return phase
-        steps = max(1, math.ceil(round(phase.steps * factor, 6)))  # in floating point, 100 * 0.07 is slightly above 7
-        if steps == phase.steps:
-            return phase
-        policies = {
-            name: _train_policy(steps) if policy["mode"] == "train" else policy
-            for name, policy in phase.batch_norm.items()
-        }
-        return replace(phase, steps=steps, batch_norm=policies)
+        by = factor ** RATE_BY_BATCH[phase.solver]
+        rates = {name: float(f"{rate * by:.3g}") for name, rate in phase.learning_rate.items()}
+        return replace(_with_steps(phase, phase.steps / factor), learning_rate=rates)
 
-    return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
+    if factor == 1:
+        return plan
+    return replace(plan, batch_size=batch_size, phases=tuple(change(phase) for phase in plan.phases))

@@ -11,6 +11,7 @@ import numpy as np
 
 from strategies.plans.plan import Plan, class_weights
 from strategies.plans.planning import make_plan
+from strategies.recipes import HEAD_ONLY
 from strategies.training.head import fit_head
 from strategies.training.metrics import Evaluation, paired_difference, wilson_interval
 from strategies.training.model import StagedModel
@@ -18,8 +19,6 @@ from strategies.training.model import StagedModel
 if TYPE_CHECKING:
     from strategies.data.pixels import Pixels
     from strategies.features.cache import FeatureCache
-
-HEAD_ONLY = "head_only"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import signal
 from dataclasses import replace
 
@@ -11,14 +10,15 @@ import numpy as np
 import pytest
 
 import advisor
-from advisor.comparison import Comparison, compare_recipes, fit_budget
+from advisor.comparison import Comparison, compare_recipes
 from advisor.evidence.study import measure_images
 from advisor.evidence.tables import methods_table
 from advisor.recommendation import plan_for
 from advisor.results import COLUMNS, read_results
+from advisor.time_limit import LEAST_SHARE, TimeLimit
 from strategies.errors import OutputError, UnknownNameError, UserError
 from strategies.networks.network import PretrainedNetwork
-from strategies.plans.planning import make_plan, with_budget
+from strategies.plans.planning import with_budget
 from strategies.recipes import RECIPES
 from strategies.training.timing import PlanCost
 from strategies.training.trainer import train
@@ -172,52 +172,11 @@ def test_the_table_ranks_the_recipes_and_marks_the_advised_one(comparison):
     assert _as_if(comparison, [50] * 4, [1.0] * 4, [None] * 4).chosen_on_validation is None
 
 
-def _cost(recipe, start):
-    plan = make_plan(recipe, "MobileNet-0.25", class_names=["cat", "dog"], num_train=3_200, image_size=32)
-    trained = [phase for phase in plan.phases if phase.solver != "logistic"]
-    return PlanCost(
-        plan=plan,
-        images={"train": 3_200, "val": 0, "test": 0},
-        start=start,
-        per_step=(0.1,) * len(trained),
-        per_image=0.0,
-    )
-
-
-def test_a_budget_takes_the_largest_share_that_fits():
-    """One for all plans, with a tenth left over; a head that is solved has its time and no steps."""
-    costs = [_cost("head_only", 4.0), _cost("fine_tune_all", 10.0)]
-    steps = costs[1].plan.phases[-1].steps
-    assert costs[0].seconds(0.1) == costs[0].seconds() == 4
-    assert costs[1].seconds() == pytest.approx(10 + 0.1 * steps)
-    assert fit_budget(costs, 1_000) == 1
-    half = (14 + 0.1 * steps * 0.5) / 60 / 0.9
-    assert fit_budget(costs, half * 1.001) == 0.5
-    assert fit_budget(costs, half * 0.999) == 0.49
-    with pytest.raises(UserError, match=r"Received: minutes=0\.1, where about 0\.3 are needed"):
-        fit_budget(costs, 0.1)
-    with pytest.raises(UserError, match=r"about 0\.8 are needed, to judge by a few steps of head_only, fine_tune_all"):
-        fit_budget(costs, 0.1, untimed=2)
-
-
-def test_too_few_minutes_are_noticed_before_anything_is_measured(photos, tmp_path, monkeypatch):
-    """By the recipe that trains most, if it does not fit; files that cannot be read do not count."""
-    root, timed = tmp_path / "photos", []
-    shutil.copytree(photos, root)
-    (root / "china" / "00.png").write_bytes(b"damaged")
-
-    def measure(plan, data):
-        timed.append(plan.recipe)
-        return _cost(plan.recipe, 30.0)
-
-    monkeypatch.setattr("advisor.comparison.recommend", None)
-    monkeypatch.setattr("strategies.training.timing.measure_cost", measure)
-    for minutes, expected in ((0.5, ["retrain_all"]), (1.5, list(RECIPES)[:0:-1])):
-        timed.clear()
-        with pytest.raises(UserError, match=r"where about 2\.\d are needed, to judge by a few steps of retrain_all"):
-            compare_recipes(root, minutes=minutes, out=tmp_path / "results.csv", **OPTIONS)
-        assert timed == expected
-    assert not (tmp_path / "results.csv").exists()
+def _cost(plan, *_):
+    """A second to begin, one for each step, and no time for anything else."""
+    steps = [phase for phase in plan.phases if phase.solver != "logistic"]
+    images = {"train": 24, "val": 5, "test": 5}
+    return PlanCost(plan=plan, images=images, start=1.0, per_step=(1.0,) * len(steps), per_image=0.0)
 
 
 def test_the_command_shortens_all_recipes_and_names_them_so(
@@ -230,17 +189,19 @@ def test_the_command_shortens_all_recipes_and_names_them_so(
         plans[plan.recipe] = plan
         return trained[plan.recipe]
 
-    out, options = tmp_path / "results.csv", ["--minutes", "1", "--json", "--out", str(tmp_path / "results.csv")]
-    monkeypatch.setattr("strategies.training.timing.measure_cost", lambda plan, data: _cost(plan.recipe, 1.0))
-    costs = [_cost(name, 1.0) for name in RECIPES]
-    share = fit_budget(costs, 1)
-    assert 0.01 < share < 0.2
+    out, options = tmp_path / "results.csv", ["--minutes", "5", "--json", "--out", str(tmp_path / "results.csv")]
+    monkeypatch.setattr("strategies.training.timing.measure_cost", _cost)
+    monkeypatch.setattr("advisor.time_limit.estimate_parts", _cost)
+    monkeypatch.setattr(TimeLimit, "seconds_left", 20.0)
     monkeypatch.setattr("strategies.training.trainer.train", again)
     code, shown, said = _compare(advisor, photos, *options)
     assert code == 0, said
     values = json.loads(shown)
     assert set(values) == {"version", "fingerprint", "plan", "comparison"}
     found = {outcome["recipe"]: outcome["share"] for outcome in values["comparison"]["recipes"]}
+    share = found["retrain_all"]
+    assert f"With 5 minutes, each recipe gets {share:.0%} of its steps." in said
+    assert LEAST_SHARE <= share < 1
     assert found == {name: 1.0 if name == "head_only" else share for name in RECIPES}
     full = comparison["retrain_all"].plan
     assert plans["retrain_all"].digest() == with_budget(full, share).digest() != full.digest()
@@ -255,6 +216,14 @@ def test_the_command_shortens_all_recipes_and_names_them_so(
     assert (code, shown) == (2, "")
     assert "another seed" in said
     assert out.read_bytes() == before
+    monkeypatch.setattr(TimeLimit, "seconds_left", -1.0)
+    code, shown, said = _compare(advisor, photos, "--minutes", "5")
+    assert code == 0, said
+    left_out = [name for name in RECIPES if f" {name} " not in shown.split("Following")[0]]
+    assert len(left_out) == 2
+    assert f"There was no time for {' and '.join(left_out)}." in shown
+    assert not {"head_only", comparison.advice.plan.recipe} & {*left_out}
+    assert f"no time for {LEAST_SHARE:.0%} of the steps of {' and '.join(left_out)}" in said
     report = tmp_path / "report.html"
     monkeypatch.setattr("strategies.training.trainer.train", lambda *given, **options: report.touch() or again(*given))
     code, shown, said = _compare(advisor, photos, "--json", "--report", report)

@@ -1,6 +1,7 @@
 """From images to advice, on real datasets and with a real ruler."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -17,10 +18,12 @@ from advisor.expectation import expect
 from advisor.race import Race, Round
 from advisor.recommendation import after_race
 from advisor.report.text import summarize
-from strategies.errors import OutputError, PlanError, UnknownNameError
+from advisor.time_limit import LEAST_SHARE, TimeLimit
+from strategies.errors import OutputError, PlanError, UnknownNameError, UserError
 from strategies.files import check_schema
+from strategies.plans.cost import estimate_parts
 from strategies.plans.plan import plan_from_dict, read_plan
-from strategies.plans.planning import make_plan
+from strategies.plans.planning import make_plan, with_batch_size, with_budget
 from strategies.recipes import RECIPES
 
 BACKBONE = "MobileNetV2-0.35"
@@ -248,3 +251,37 @@ def test_the_short_output_fits_on_a_screen_and_says_what_to_do_next(advice):
         assert "Freeze map" in long
         assert "▲ yours" in long
         assert "between" in long
+
+
+def test_a_training_is_shortened_to_fit_the_minutes(photos, small_network, tmp_path, monkeypatch, capsys):
+    """The plan of the run says how many steps and why, and a run that goes on keeps them."""
+    timed = []
+
+    def measure(plan, data):
+        timed.append(plan.recipe)
+        cost = estimate_parts(plan, {name: data.split.count(name) for name in ("train", "val", "test")})
+        return replace(cost, start=1.0, per_step=(1.0,) * len(cost.per_step), per_image=0.0, measured=True)
+
+    monkeypatch.setattr("strategies.training.timing.measure_cost", measure)
+    monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 640)
+    monkeypatch.setattr("advisor.time_limit.AMPLE", 1e9)
+    recommended = advisor.recommend(photos, **small_network, recipe="retrain_all")
+    result = recommended.train(tmp_path / "run", minutes=TimeLimit(1, clock=lambda: 0.0), batch_size=8)
+    assert timed == ["retrain_all"]
+    percent = int(re.search(r"With 1 minute, retrain_all gets (\d+)% of its steps", capsys.readouterr().err)[1])
+    assert 100 * LEAST_SHARE <= percent < 100
+    assert result.plan.phases == with_budget(with_batch_size(recommended.plan, 8), percent / 100).phases
+    written = read_plan(tmp_path / "run" / "plan.json")
+    assert (written.digest(), written.batch_size) == (result.plan.digest(), 8)
+    assert written.advice["because"][-1].startswith("With 1 minute, retrain_all gets")
+    assert written.advice["costs"]["retrain_all"]["measured"]
+    assert written.advice["costs"]["retrain_all"]["seconds"] < 60
+    (tmp_path / "run" / "metrics.json").unlink()  # as if it had been interrupted
+    again = recommended.train(tmp_path / "run", minutes=60, budget=0.5, resume=True)
+    assert again.plan.digest() == result.plan.digest()
+    assert timed == ["retrain_all"]
+    head = recommended.train(minutes=TimeLimit(1, clock=iter([0.0, *[100.0] * 9]).__next__))  # it is over
+    assert head.plan.recipe == "head_only"
+    assert head.plan.advice["recipe"] == recommended.recipe
+    with pytest.raises(UserError, match="without data_parallel"):
+        recommended.train(minutes=5, data_parallel=True)

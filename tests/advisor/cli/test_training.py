@@ -3,6 +3,10 @@
 import json
 import shutil
 
+import pytest
+
+from strategies.plans.plan import read_plan
+
 BACKBONE = "MobileNetV2-0.35"
 
 
@@ -54,3 +58,41 @@ def test_a_plan_for_another_backbone_or_other_classes_is_refused(advisor, photos
     assert code == 2
     assert "other classes" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_steps_and_batches_are_those_of_the_options(advisor, photos, small_network, tmp_path, monkeypatch):
+    """Of a recipe, or of a plan; its cost is that of what is left."""
+    monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 640)
+    arguments = ("train", photos, "--backbone", "small", "--weights", "own", "--recipe", "fine_tune_all")
+    code, _, err = advisor(*arguments, "--out", tmp_path / "half", "--budget", 0.5)
+    assert code == 0, err
+    half = read_plan(tmp_path / "half" / "plan.json")
+    assert (half.batch_size, half.phases[-1].steps) == (32, 10)
+    shorter = ("--budget", 0.1, "--batch-size", 4, "--minutes", 600)
+    code, _, err = advisor(
+        "train", photos, "--plan", tmp_path / "half" / "plan.json", "--out", tmp_path / "run", *shorter
+    )
+    assert code == 0, err
+    assert "With 600 minutes, fine_tune_all gets all of its steps." in err
+    plan = read_plan(tmp_path / "run" / "plan.json")
+    assert (plan.batch_size, plan.phases[-1].steps) == (4, 8)
+    seconds = [each.advice["costs"]["fine_tune_all"]["seconds"] for each in (plan, half)]
+    assert seconds[0] != seconds[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--minutes", "0"), "minutes above 0"),
+        (("--budget", "-1"), "factor above 0"),
+        (("--batch-size", "0"), "batch size of 1 or more"),
+        (("--minutes", "5", "--race"), "--minutes without --race"),
+        (("--minutes", "5", "--data-parallel"), "--minutes without --data-parallel"),
+    ],
+)
+def test_steps_that_cannot_be_are_refused_at_once(advisor, tmp_path, options, sentence):
+    """One sentence, before any image is looked for."""
+    code, out, err = advisor("train", tmp_path / "nowhere", "--out", tmp_path / "run", *options)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1

@@ -8,7 +8,15 @@ import pytest
 from strategies.errors import PlanError, UnknownNameError
 from strategies.networks.backbones import BACKBONES
 from strategies.plans.plan import check_plan, plan_from_dict
-from strategies.plans.planning import images_seen, make_plan, peak_rate, with_batch_norm, with_budget, with_rates
+from strategies.plans.planning import (
+    images_seen,
+    make_plan,
+    peak_rate,
+    with_batch_norm,
+    with_batch_size,
+    with_budget,
+    with_rates,
+)
 from strategies.recipes import RECIPES
 
 NAMES = ["cat", "dog", "elk"]
@@ -229,3 +237,36 @@ def test_the_cut_can_be_chosen():
         _plan(cut_stage="stage6")
     with pytest.raises(PlanError, match="Only keep_early_layers"):
         _plan("head_only", cut_stage="stage3")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_other_batches_see_as_many_images(recipe):
+    """Rates of the optimizer grow with the square root of the batch; a solved head stays, and so does the same size."""
+    plan = _plan(recipe)
+    small, large = with_batch_size(plan, 8), with_batch_size(plan, 128)
+    for changed, factor in ((small, 4), (large, 1 / 4)):
+        check_plan(changed)
+        assert changed.batch_size == 32 / factor
+        for before, after in zip(plan.phases, changed.phases, strict=True):
+            if before.solver == "logistic":
+                assert after == before
+                continue
+            assert 0 <= after.steps - factor * before.steps < 1
+            for stage, rate in before.learning_rate.items():
+                assert after.learning_rate[stage] == pytest.approx(rate / factor**0.5, rel=0.01)
+    assert with_batch_size(plan, 32) == plan
+
+
+def test_the_rates_of_sgd_grow_with_the_batch():
+    """In proportion, as is usual for it."""
+    plan = _plan("fine_tune_all")
+    plan = replace(plan, phases=(plan.phases[0], replace(plan.phases[1], solver="sgd")))
+    changed = with_batch_size(plan, 16).phases[1].learning_rate["stem"]
+    assert changed == pytest.approx(plan.phases[1].learning_rate["stem"] / 2)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True])
+def test_a_batch_that_is_no_number_of_images_is_refused(size):
+    """In a sentence that says what was received."""
+    with pytest.raises(PlanError, match=f"Received: {size}"):
+        with_batch_size(_plan(), size)
