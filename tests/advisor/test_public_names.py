@@ -10,6 +10,7 @@ import advisor
 # Names that users may have in their code. Whoever removes one has to say so here. Removed: `Pilot` and `run_pilot`,
 # which became `Race` and `run_race` in release 0.6.
 PUBLIC = (
+    "BackboneComparison",
     "Comparison",
     "DatasetProfile",
     "DepthCurve",
@@ -20,6 +21,7 @@ PUBLIC = (
     "Similarity",
     "__version__",
     "check_images",
+    "compare_backbones",
     "compare_recipes",
     "measure_depth_curve",
     "measure_learning_curve",

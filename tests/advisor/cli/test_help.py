@@ -6,7 +6,7 @@ import advisor as package
 from advisor.cli import COMMANDS
 
 
-@pytest.mark.parametrize("command", ["", *(command.__name__ for command in COMMANDS)])
+@pytest.mark.parametrize("command", ["", *(command.__name__.replace("_", "-") for command in COMMANDS)])
 def test_the_help_names_values_in_capitals_and_fits_into_80_columns(command, advisor, monkeypatch):
     """No type of Python, no braces, and no flag beside its opposite; `-h` and `--help` give the same."""
     monkeypatch.setenv("COLUMNS", "80")

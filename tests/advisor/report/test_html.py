@@ -31,7 +31,7 @@ CLASS = '</title></style><script>alert(1)</script>"\u202e'
 FILE = '"><svg onload=alert(2)>\x1b[31m.png'
 WIDE = "w" * 200
 VOID = {"meta", "link", "img", "br", "circle", "rect", "line", "polyline", "path"}
-ADVICE = ("why", "place", "images", "health", "depth", "freeze", "sure", "do")
+ADVICE = ("why", "place", "images", "health", "depth", "more", "freeze", "sure", "do")
 RUN = ("beside", "course", "confusion", "classes", "metrics", "reliability", "mistakes", "export", "again")
 
 
