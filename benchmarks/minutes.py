@@ -17,8 +17,12 @@ LIMIT = 1.1  # times the minutes given
 COMMANDS = {"train": ("--out", "run"), "compare": ("--out", "results.csv")}
 
 
-def take(command: list[str], folder: str) -> tuple[float, str]:
-    """Runs a command in a folder with a new cache; returns the minutes taken and the sentence that says what it did."""
+def take(command: list[str], folder: str) -> tuple[float, str, str]:
+    """Runs a command in a folder with a new cache.
+
+    Returns:
+        The minutes taken, whether steps were timed, and the sentence that says what was decided.
+    """
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "advisor", *command],
@@ -31,7 +35,8 @@ def take(command: list[str], folder: str) -> tuple[float, str]:
     taken = (time.perf_counter() - started) / 60
     if done.returncode:
         sys.exit(done.stderr)
-    return taken, next(line for line in done.stderr.splitlines() if line.startswith("With "))
+    timed = "yes" if "Timing a few steps" in done.stderr else "no"
+    return taken, timed, next(line for line in done.stderr.splitlines() if line.startswith("With "))
 
 
 def main() -> None:
@@ -45,8 +50,8 @@ def main() -> None:
     given = parser.parse_args()
     names = given.only or sorted(path.name for path in given.datasets.iterdir() if path.is_dir())
     ratios = []
-    print("| dataset | command | minutes given | minutes taken | ratio | load before | what was decided |")
-    print("| --- " * 7 + "|")
+    print("| dataset | command | minutes given | minutes taken | ratio | load before | timed | what was decided |")
+    print("| --- " * 8 + "|", flush=True)
     for name in names:
         for command, out in COMMANDS.items():
             for minutes in given.minutes:
@@ -54,10 +59,10 @@ def main() -> None:
                 arguments = [command, str((given.datasets / name).resolve()), *network, "--minutes", f"{minutes:g}"]
                 load = os.getloadavg()[0]
                 with tempfile.TemporaryDirectory() as folder:
-                    taken, decided = take([*arguments, *out], folder)
+                    taken, timed, decided = take([*arguments, *out], folder)
                 ratios.append(taken / minutes)
-                cells = [name, command, f"{minutes:g}", f"{taken:.2f}", f"{ratios[-1]:.2f}", f"{load:.1f}", decided]
-                print(f"| {' | '.join(cells)} |", flush=True)
+                cells = [name, command, f"{minutes:g}", f"{taken:.2f}", f"{ratios[-1]:.2f}", f"{load:.1f}", timed]
+                print(f"| {' | '.join(cells)} | {decided} |", flush=True)
     within = sum(ratio <= LIMIT for ratio in ratios)
     print(f"{within} of {len(ratios)} ended within {LIMIT} times the minutes; the longest took {max(ratios):.2f} times")
 
