@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 MAX_MIRRORED = 300  # images that are also predicted mirrored
-# Mirrored images count as different if the probability of their class falls by more than this. It tells letters, digits
-# and traffic signs from photos, textures and aerial images, with two networks (benchmarks/flips.py).
+# Mirrored images count as different if the probability of their class falls by more than both of these, a share of it
+# and a number of standard errors. That tells digits and letters from all other datasets, with two networks
+# (benchmarks/flips.py). Smaller falls also have another cause: all shoes of a shop look to the left.
+SMALLEST_SHARE = 0.15
 STANDARD_ERRORS = 2.5
 
 
@@ -49,7 +51,7 @@ class Mirroring:
     @property
     def matters(self) -> bool:
         """Whether mirrored images are recognized clearly less well, so that training must not flip them."""
-        return self.fall > STANDARD_ERRORS * self.standard_error
+        return self.fall > max(SMALLEST_SHARE * self.plain, STANDARD_ERRORS * self.standard_error)
 
     def __str__(self) -> str:
         how, direction = "less well" if self.matters else "about as well", "falls" if self.fall > 0 else "rises"
