@@ -188,7 +188,11 @@ def depth_text(curve: DepthCurve) -> str:
 
 def more_images_text(curve: LearningCurve) -> str:
     """Returns how accurate a new head is, and what to expect of it with more images."""
-    expected = [f"{expected_range(row)} with {times_text(row)}" for row in curve.expected if row.times > 1]
+    expected = [
+        f"{expected_range(row)} with {row.num_images:,}{'' if row.checked else ', less certain'}"
+        for row in curve.expected
+        if row.times > 1
+    ]
     return (
         f"a new head on the frozen network reaches {curve.accuracy[-1]:.0%} with {curve.sizes[-1]:,} images; expect "
         f"{', '.join(expected)} (80% intervals)"
