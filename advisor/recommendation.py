@@ -167,11 +167,9 @@ class Recommendation(Advice):
         if limit is None:
             return self._with_cost(plan, estimate_cost(plan, _per_split(self.dataset), cache), cache)
         plans = {name: changed(other) for name, other in plans_of(self).items()}
-        ranked = [name for name in ranking(self.expected) if name != plan.recipe]
         head = plans[HEAD_ONLY]  # fitted in any case, as the baseline
-        choices = [[plan, head], *([plans[name], head] for name in ranked[: ranked.index(HEAD_ONLY)]), [head]]
-        if plan.recipe == HEAD_ONLY:
-            choices = [[plan]]
+        ranked = [plan.recipe, *(name for name in ranking(self.expected) if name != plan.recipe)]
+        choices = [[plans[name], head] for name in ranked[: ranked.index(HEAD_ONLY)]] + [[head]]
         found = fit(choices, self.dataset, limit, cache=cache)
         cost = found.costs[0]
         short = with_budget(cost.plan, found.share)

@@ -106,5 +106,6 @@ def backbones() -> str:
     text = "| Backbone | Input size | Weights | ImageNet | Stages |\n|---|---|---|---|---|\n"
     for name, row in BACKBONES.items():
         stages = ", ".join(stage.name for stage in row.stages)
-        text += f"| `{name}` | {row.image_size} px | {row.parameters / 1e6:.1f} M | {row.top1:.1f}% | {stages} |\n"
+        top1 = "" if row.top1 is None else f"{row.top1:.1f}%"
+        text += f"| `{name}` | {row.image_size} px | {row.parameters / 1e6:.1f} M | {top1} | {stages} |\n"
     return text

@@ -41,6 +41,7 @@ def _probed(features, labels):
         images=images,
         features={"last": features},
         curve=None,
+        mirroring=None,
         probabilities=probabilities,
         tested=images.subset([]),
         tested_features={},
