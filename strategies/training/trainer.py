@@ -38,6 +38,7 @@ from strategies.training.phases import Decided, Progress, TrainingRun, run_phase
 from strategies.training.recorder import Recorder
 from strategies.training.result import TrainingResult
 from strategies.training.run_files import REFIT, begin, can_continue, check_run, finish
+from strategies.training.run_images import write_images
 
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
@@ -115,7 +116,7 @@ def train(
         training = _prepare(plan, parts, folder, callbacks, optimizer, cache, devices)
         fresh = folder is None or not (resume and can_continue(folder))
         state = devices.state(lambda: None if fresh else training.checkpoint.read())
-        devices.write(lambda: None if folder is None else begin(folder, plan, fresh=fresh))
+        devices.write(lambda: None if folder is None else _begin(folder, training, parts, fresh=fresh))
         untrained = training.staged.snapshot() if plan.refit else {}
         course = Course()
         if state is None or state.values["decided"] is None:
@@ -136,6 +137,11 @@ def _claim(folder: Path | None, stack: ExitStack, *, overwrite: bool, resume: bo
     if folder is not None:
         make_folder(check_run(folder, overwrite=overwrite, resume=resume))
         stack.enter_context(locked(folder))
+
+
+def _begin(folder: Path, training: TrainingRun, parts: Mapping[str, ImageDataset], *, fresh: bool) -> None:
+    begin(folder, training.plan, fresh=fresh)
+    write_images(folder, parts, training.pixels)
 
 
 def _save(result: TrainingResult, folder: Path | None, on_end: Callable[[TrainingResult], None] | None) -> None:
