@@ -26,9 +26,9 @@ from strategies.data.value_range import with_range
 from strategies.display.progress import note
 from strategies.errors import DatasetError, OutputError, RunError, few
 from strategies.features.cache import default_cache
+from strategies.networks.backbones import CLASSIFIER
 from strategies.plans.plan import Plan, read_plan
 from strategies.plans.planning import with_classes, with_new_head
-from strategies.recipes import HEAD_ONLY
 from strategies.runs.run_folder import read_metrics, read_run
 from strategies.training.result import TrainingResult
 from strategies.training.run_files import METRICS, MODEL, PLAN, UNFINISHED, check_run, is_unfinished
@@ -194,7 +194,8 @@ def _larger_plan(plan: Plan, run: Path, dataset: ImageDataset, num_train: int, *
     labels = dataset.labels[np.array(dataset.split) == "train"]
     counts = np.bincount(labels, minlength=len(dataset.class_names)).tolist()
     larger = with_classes(plan, dataset.class_names, counts, num_train=num_train)
-    if plan.recipe != HEAD_ONLY or plan.network.is_of_run:  # otherwise the network is the pretrained one, unchanged
+    trained = {stage for phase in plan.phases for stage in phase.trains}
+    if trained != {CLASSIFIER} or plan.network.is_of_run or plan.weights == "random":  # else it is the pretrained one
         larger = replace(larger, network=replace(plan.network, weights=str((run / MODEL).resolve())))
     return with_new_head(larger) if head else larger
 
