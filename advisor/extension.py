@@ -39,7 +39,7 @@ FRACTION = 0.15  # of the new images for validation, and for testing
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Extension:
-    """A run that others were added to, and what happened to the classes that it had. Print it.
+    """A run that was extended, and what happened to the classes that it had. Print it.
 
     Attributes:
         result: The result of the new run, on the test images of all classes.
@@ -108,7 +108,8 @@ def extend(
     old ones, so the numbers of the old classes stay the same.
 
     The plan of the run is carried out again on all images. It starts from the network as the run has trained it, and
-    has more steps where there are more images.
+    has more steps where there are more images. If the run was refitted, its validation images have been trained on: the
+    validation accuracy of the new run is then somewhat too good. Its test accuracy is not.
 
     Args:
         run: A finished run folder, which is not changed.
@@ -265,7 +266,7 @@ def _without_copies(
     if moved:
         raise DatasetError(
             f"Expected new images. Received: {len(moved):,} in {new.source!r} that the run has in another class, such "
-            f"as {few(moved, 1)}. Leave them out, or train a new run on all images in their new classes."
+            f"as {moved[0]!r}. Leave them out, or train a new run on all images in their new classes."
         )
     kept = [index for index, image in enumerate(added) if image.digest not in labels]
     if not kept:

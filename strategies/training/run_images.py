@@ -79,7 +79,7 @@ def find_images(folder: Path, class_names: Sequence[str], data: Any = None, *, i
     if missing:
         raise DatasetError(
             f"Expected the {len(rows):,} images that the run was trained on. Received: {len(missing):,} of them that "
-            f"are missing or have changed, such as {few(missing, 1)}. Restore them, or say where all of them are now "
+            f"are missing or have changed, such as {missing[0]!r}. Restore them, or say where all of them are now "
             f"with --old-data (old_data=...)."
         )
     return ImageDataset(
