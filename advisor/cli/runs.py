@@ -84,6 +84,10 @@ def predict(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: AsJson = False,
     all_classes: Annotated[bool, typer.Option("--all", help="Print the probability of every class.")] = False,
+    unsure: Annotated[
+        bool,
+        typer.Option("--unsure", help="Print whether each image is probably none of the classes, and its novelty."),
+    ] = False,
     out: Annotated[
         str | None,
         typer.Option(help="New file to write to instead of stdout. Its suffix, .csv or .json, sets the format."),
@@ -105,7 +109,7 @@ def predict(
         stack.enter_context(on_ray(ray))
         stream = sys.stdout if out is None else stack.enter_context(new_file(out))
         unreadable: list[str] = []
-        parts = _noting(unreadable, predict_in_parts(folder, paths, all_classes=all_classes))
+        parts = _noting(unreadable, predict_in_parts(folder, paths, all_classes=all_classes, unsure=unsure))
         if as_json or (suffix == ".json" and not as_csv):
             lines = predictions.as_json(parts, ascii_only=not takes_unicode(stream))
         elif as_csv or suffix == ".csv":

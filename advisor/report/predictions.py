@@ -19,21 +19,23 @@ def as_table(parts: Iterable[pd.DataFrame], class_names: Sequence[str]) -> Itera
     """Yields the lines of a table; its columns are as wide as the class names, so no row waits for later ones."""
     names = [printable(name) for name in class_names]
     width = min(WIDEST, max(len("class"), *map(len, names)))
-    shown = False
+    shown, scores = False, list[str]()
     for part in parts:
         columns = [column for column in part.columns if column.startswith("p(")]
         widths = [max(6, min(WIDEST, len(name))) for name in names][: len(columns)]
         if not shown:
             shown = True
+            scores = ["unsure", "novelty"] if "unsure" in part else []
             heads = [f"{_cut(name, size):>{size}}" for name, size in zip(names, widths, strict=False)]
-            yield "  ".join([f"{'class':<{width}}", "probability", *heads, "path"]) + "\n"
+            yield "  ".join([f"{'class':<{width}}", "probability", *scores, *heads, "path"]) + "\n"
         for _, row in part.iterrows():
             path = printable(row["path"])
             if row["unreadable"] is not None:
-                cells = [f"{'–':<{width}}", f"{'–':>11}", *(f"{'–':>{size}}" for size in widths)]
+                cells = [f"{'–':<{width}}", f"{'–':>11}", *(f"{'–':>{size}}" for size in [*map(len, scores), *widths])]
                 path += f" (unreadable: {printable(row['unreadable'])})"
             else:
                 cells = [f"{_cut(printable(row['class']), width):<{width}}", f"{row['probability']:>11.1%}"]
+                cells += [f"{'yes' if row['unsure'] else 'no':>6}", f"{row['novelty']:>7.2f}"] if scores else []
                 cells += [f"{row[column]:>{size}.1%}" for column, size in zip(columns, widths, strict=True)]
             yield "  ".join([*cells, path]) + "\n"
 
@@ -59,7 +61,8 @@ def as_json(parts: Iterable[pd.DataFrame], *, ascii_only: bool = False) -> Itera
     for part in parts:
         for _, row in part.iterrows():
             missing = row["unreadable"] is not None
-            values = {name: None if missing else row[name] for name in ("class", "probability")}
+            names = [name for name in ("class", "probability", "novelty", "unsure") if name in part]
+            values = {name: None if missing else row[name] for name in names}
             values = {"path": row["path"], **values, "unreadable": row["unreadable"]}
             every = {column[2:-1]: row[column] for column in part.columns if column.startswith("p(")}
             if every:

@@ -24,18 +24,19 @@ from strategies.display.progress import note
 from strategies.errors import DatasetError
 from strategies.features.forward import Engine, is_keras
 from strategies.runs.run_folder import RunFolder, read_run
+from strategies.training.novelty import Novelty
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PART = 512  # images in memory at once
-# Probabilities of the images that can be decoded, and for each of the others, by its number, the reason.
-Predicted = tuple[np.ndarray, dict[int, str]]
+# Probabilities and novelty of the images that can be decoded, and for each of the others, by its number, the reason.
+Predicted = tuple[np.ndarray, np.ndarray | None, dict[int, str]]
 TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".xls")
 
 
 def predict(
-    run: str | Path | RunFolder, images: Any, *, all_classes: bool = False, ray: str | None = None
+    run: str | Path | RunFolder, images: Any, *, all_classes: bool = False, unsure: bool = False, ray: str | None = None
 ) -> pd.DataFrame:
     """Predicts the class of each image with the model of a run.
 
@@ -48,19 +49,21 @@ def predict(
             `"image 0"` and so on. In folders and patterns, only images by their name are used, and links are not
             followed out of the folder. A file that is named directly is used whatever its extension.
         all_classes: Whether to return the probability of every class.
+        unsure: Whether to say for each image how new it is to the model: whether it is probably none of the classes.
         ray: The Ray cluster whose workers decode and predict: `"local"`, `"auto"` or an address; see
             `strategies.on_ray`. Default: none.
 
     Returns:
         A DataFrame with one row per image, in the given order; the files of a folder are sorted. Columns: `path`,
         `class` (the predicted class), `probability` (of that class) and `unreadable` (the reason if the file cannot be
-        decoded; then its class and probability are missing). With `all_classes`, also a column `p(<class>)` for each
-        class.
+        decoded; then the other values are missing). With `unsure`, also `novelty` (how far the image lies from all
+        classes, where 1 is the threshold that 95% of the images of known classes are expected to stay below) and
+        `unsure` (whether it is above 1). With `all_classes`, also a column `p(<class>)` for each class.
 
     Raises:
         DatasetError: If a file or folder does not exist, if a pattern or a folder has no image, or if no image can be
             decoded.
-        RunError: If `run` is not a run folder.
+        RunError: If `run` is not a run folder, or with `unsure`, if it has no threshold.
 
     Example:
         >>> import tempfile
@@ -80,10 +83,13 @@ def predict(
     import pandas as pd
 
     with on_ray(ray):
-        return pd.concat(predict_in_parts(run, images, all_classes=all_classes), ignore_index=True)
+        parts = predict_in_parts(run, images, all_classes=all_classes, unsure=unsure)
+        return pd.concat(parts, ignore_index=True)
 
 
-def predict_in_parts(run: str | Path | RunFolder, images: Any, *, all_classes: bool = False) -> Iterator[pd.DataFrame]:
+def predict_in_parts(
+    run: str | Path | RunFolder, images: Any, *, all_classes: bool = False, unsure: bool = False
+) -> Iterator[pd.DataFrame]:
     """Like `predict`, but yields the rows in DataFrames of at most 512, so that memory use stays bounded.
 
     The run and the paths are checked at once. Unreadable files are found while decoding. For a Ray cluster, take all
@@ -92,8 +98,8 @@ def predict_in_parts(run: str | Path | RunFolder, images: Any, *, all_classes: b
     run, pictures = read_run(run), _in_memory(images)
     items: Sequence[Any] = pictures or find_images(images)
     names = numbered(pictures) if pictures else [as_text(path) for path in items]
-    _ = run.engine  # a model that cannot be loaded is refused before any image is decoded
-    return _parts(run, items, names, all_classes)
+    _ = run.engine_with_features if unsure else run.engine  # what cannot be loaded is refused before images are decoded
+    return _parts(run, items, names, all_classes, unsure)
 
 
 def _in_memory(images: Any) -> list[np.ndarray]:
@@ -108,9 +114,11 @@ def _in_memory(images: Any) -> list[np.ndarray]:
     return check_arrays(images) if isinstance(first, np.ndarray | Image.Image) else []
 
 
-def _parts(run: RunFolder, items: Sequence[Any], names: Sequence[str], all_classes: bool) -> Iterator[pd.DataFrame]:
+def _parts(
+    run: RunFolder, items: Sequence[Any], names: Sequence[str], all_classes: bool, unsure: bool
+) -> Iterator[pd.DataFrame]:
     first_reason, num_readable, start = "", 0, 0
-    for values, unreadable in _computed(run, items):
+    for values, novelty, unreadable in _computed(run, items, unsure):
         end = start + len(values) + len(unreadable)
         num_readable += len(values)
         first_reason = first_reason or next(iter(unreadable.values()), "")
@@ -119,16 +127,17 @@ def _parts(run: RunFolder, items: Sequence[Any], names: Sequence[str], all_class
                 f"Expected images that can be decoded. Received: {len(items):,} images that cannot, for example "
                 f"{names[0]!r} ({first_reason}). Fix or replace them."
             )
-        yield _frame(run.class_names, names[start:end], values, unreadable, all_classes)
+        yield _frame(run.class_names, names[start:end], values, novelty, unreadable, all_classes)
         start = end
 
 
-def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
-    """Yields the probabilities of one part of the images after the other, from this process or from a cluster."""
-    compute = partial(_predict_part, run.engine, len(run.class_names), run.image_size, run.image_bits)
+def _computed(run: RunFolder, items: Sequence[Any], unsure: bool) -> Iterator[Predicted]:
+    """Yields what is computed of one part of the images after the other, by this process or by a cluster."""
+    engine, novelty = (run.engine_with_features, run.novelty) if unsure else (run.engine, None)
+    compute = partial(_predict_part, engine, novelty, len(run.class_names), run.image_size, run.image_bits)
     if is_on_ray():
         # The same parts, since an image that cannot be read shifts those behind it to other batches.
-        yield from map_parts(compute, items, "Predicting", size=PART, gpu=is_keras(run.engine))
+        yield from map_parts(compute, items, "Predicting", size=PART, gpu=is_keras(engine))
         return
     for start in range(0, len(items), PART):
         part = items[start : start + PART]
@@ -136,19 +145,26 @@ def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
 
 
 def _predict_part(
-    engine: Engine, num_classes: int, image_size: int, image_bits: int, items: Sequence[Any], description: str = ""
+    engine: Engine,
+    novelty: Novelty | None,
+    num_classes: int,
+    image_size: int,
+    image_bits: int,
+    items: Sequence[Any],
+    description: str = "",
 ) -> Predicted:
     pixels, unreadable = decode_readable(with_range(items, image_bits), image_size)
     if not len(pixels):
-        return np.empty((0, num_classes), dtype="float32"), unreadable
-    (probabilities,) = engine(pixels, description=description)
-    return probabilities, unreadable
+        return np.empty((0, num_classes)), None if novelty is None else np.empty(0), unreadable
+    probabilities, *features = engine(pixels, description=description)
+    return probabilities, None if novelty is None else novelty.measure(features), unreadable
 
 
 def _frame(
     class_names: Sequence[str],
     names: Sequence[str],
     values: np.ndarray,
+    novelty: np.ndarray | None,
     unreadable: Mapping[int, str],
     all_classes: bool,
 ) -> pd.DataFrame:
@@ -166,6 +182,10 @@ def _frame(
         "probability": probabilities.max(axis=1),
         "unreadable": pd.Series([unreadable.get(index) for index in range(len(names))], dtype="object"),
     }
+    if novelty is not None:
+        found = np.full(len(names), np.nan)
+        found[readable] = novelty
+        columns |= {"novelty": found, "unsure": pd.Series(found > 1, dtype="object").where(~np.isnan(found), None)}
     if all_classes:
         columns |= {f"p({name})": column for name, column in zip(class_names, probabilities.T, strict=True)}
     return pd.DataFrame(columns)
