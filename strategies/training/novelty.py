@@ -62,20 +62,26 @@ class Novelty:
 
 
 def fit_novelty(
-    features: Sequence[np.ndarray], labels: np.ndarray, *, layers: Sequence[str], seed: int, stretch: float = 1.0
+    features: Sequence[np.ndarray],
+    labels: np.ndarray,
+    *,
+    layers: Sequence[str],
+    seed: int,
+    threshold: float | None = None,
 ) -> Novelty | None:
     """Fits the means, the axes and the threshold on features of images that the model knows.
 
     The threshold is that of conformal prediction: of n distances, the one of rank 0.95 (n + 1), rounded up. Each image
     is measured by means and axes that did not see it, in 50 folds. So all training images count, not only the few for
-    validation.
+    validation. That holds for a frozen network only: training moves the features of the images that it sees to their
+    classes.
 
     Args:
         features: The averaged output of each of the layers, shape `(num_images, channels)`.
         labels: Class indices, shape `(num_images,)`.
         layers: Names of the layers.
         seed: Seed of the folds.
-        stretch: From `measure_stretch`, if the network was trained on these images.
+        threshold: From `find_threshold`, if the network was trained on these images.
 
     Returns:
         A `Novelty`, or `None` with fewer than 19 images: no threshold can promise 95% then.
@@ -91,32 +97,29 @@ def fit_novelty(
         >>> float((novelty.measure([photos]) <= 1).mean()) > 0.9, novelty.measure([np.eye(8)[2:3]]) > 1
         (True, array([ True]))
     """
-    if len(labels) < FEWEST_IMAGES:
-        return None
     values = _joined(features)
+    if threshold is None:
+        if len(labels) < FEWEST_IMAGES:
+            return None
+        threshold = _kept_distance(_held_out_distances(values, labels, seed))
     means, axes = _fit(values, labels, seed)
-    threshold = stretch * _kept_distance(_held_out_distances(values, labels, seed))
     return Novelty(layers=tuple(layers), means=means, axes=axes, threshold=threshold)
 
 
-def measure_stretch(
+def find_threshold(
     features: Sequence[np.ndarray], labels: np.ndarray, others: Sequence[np.ndarray], *, seed: int
 ) -> float:
-    """Returns how much farther from the classes images lie that a network was not trained on.
+    """Returns the distance that 95% of new images of the classes are expected not to exceed.
 
-    Training moves the features of the images that it sees to their classes. The distances that 95% of the images do not
-    exceed are compared. With fewer than 19 other images it is the largest of theirs.
+    With fewer than 19 other images it is the largest of theirs, which promises less.
 
     Args:
         features: Features of the images that the network was trained on, as for `fit_novelty`.
         labels: Their class indices.
-        others: Features of other images of the same classes, one or more.
-        seed: Seed of the folds.
+        others: Features of images of the same classes that it was not trained on, one or more.
+        seed: Seed of the choice of images for the axes.
     """
-    values = _joined(features)
-    means, axes = _fit(values, labels, seed)
-    seen = _kept_distance(_held_out_distances(values, labels, seed))
-    return _kept_distance(_distances(_joined(others), means, axes)) / seen
+    return _kept_distance(_distances(_joined(others), *_fit(_joined(features), labels, seed)))
 
 
 def save_novelty(novelty: Novelty, path: Path, *, model: str) -> None:

@@ -34,7 +34,7 @@ from strategies.training.checkpoint import Checkpoint, State, assign, locked, va
 from strategies.training.distribution import ONE_DEVICE, Devices, find_devices
 from strategies.training.metrics import evaluate_predictions
 from strategies.training.model import StagedModel, resolve_precision
-from strategies.training.novelty import FEWEST_IMAGES, fit_novelty, measure_stretch
+from strategies.training.novelty import FEWEST_IMAGES, find_threshold, fit_novelty
 from strategies.training.phases import Decided, Progress, TrainingRun, run_phase, save_state
 from strategies.training.recorder import Recorder
 from strategies.training.result import TrainingResult
@@ -251,17 +251,17 @@ def _run_phases(run: TrainingRun, course: Course, state: State | None, on_phase_
 def _decide(run: TrainingRun) -> Decided:
     """Returns what the validation images have decided."""
     kept = tuple(run.recorder.kept_phases)
-    temperature, stretch = None, 1.0 if _is_pretrained(run.plan, kept) else None
+    temperature, threshold = None, None
     if len(labels := run.labels["val"]):  # images that the weights were not fitted to
         finished = StagedModel(plan=run.plan, model=run.staged.finished())
         temperature = fit_temperature(_probabilities(finished, run, "val", "Calibrating"), labels)
-        if stretch is None:
+        if not _is_pretrained(run.plan, kept):
             if len(labels) < FEWEST_IMAGES:
                 share = len(labels) / (len(labels) + 1)
                 note(f"From {len(labels)} validation images, --unsure can promise to keep {share:.0%} of known images")
             features = [_features(finished, run, part, is_pretrained=False) for part in ("train", "val")]
-            stretch = measure_stretch(features[0], run.labels["train"], features[1], seed=run.plan.seed)
-    return Decided(place=run.recorder.place, kept_phases=kept, temperature=temperature, stretch=stretch)
+            threshold = find_threshold(features[0], run.labels["train"], features[1], seed=run.plan.seed)
+    return Decided(place=run.recorder.place, kept_phases=kept, temperature=temperature, threshold=threshold)
 
 
 def _is_pretrained(plan: Plan, kept_phases: Sequence[str]) -> bool:
@@ -333,10 +333,15 @@ def _judge(
         names=test_names,
         seed=plan.seed,
     )
-    novelty = None
-    if decided.stretch is not None and len(labels["train"]) >= FEWEST_IMAGES:
-        features = _features(finished, run, "train", is_pretrained=_is_pretrained(plan, decided.kept_phases))
-        novelty = fit_novelty(features, labels["train"], layers=finished.ends, seed=plan.seed, stretch=decided.stretch)
+    novelty, is_pretrained = None, _is_pretrained(plan, decided.kept_phases)
+    if is_pretrained or decided.threshold is not None:
+        novelty = fit_novelty(
+            _features(finished, run, "train", is_pretrained=is_pretrained),
+            labels["train"],
+            layers=finished.ends,
+            seed=plan.seed,
+            threshold=decided.threshold,
+        )
     if novelty is None:
         note(
             f"Too few images for a threshold, so `predict --unsure` will refuse this run: it takes {FEWEST_IMAGES} "
