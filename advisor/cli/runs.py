@@ -97,6 +97,10 @@ def predict(
         int, typer.Option(metavar="N", help="Print the N most probable classes of each image, the best first.")
     ] = 1,
     all_classes: Annotated[bool, typer.Option("--all", help="Print the probability of every class.")] = False,
+    unsure: Annotated[
+        bool,
+        typer.Option("--unsure", help="Print whether each image is probably none of the classes, and its novelty."),
+    ] = False,
     ray: RayAddress = None,
     out: Annotated[
         str | None,
@@ -126,7 +130,8 @@ def predict(
         stack.enter_context(on_ray(ray))
         stream = sys.stdout if out is None else stack.enter_context(new_file(out))
         unreadable: list[str] = []
-        parts = _noting(unreadable, predict_in_parts(folder, paths, top=top, all_classes=all_classes))
+        table = predict_in_parts(folder, paths, top=top, all_classes=all_classes, unsure=unsure)
+        parts = _noting(unreadable, table)
         if output.as_json or (suffix == ".json" and not as_csv):
             lines = predictions.as_json(parts, ascii_only=not takes_unicode(stream))
         elif as_csv or suffix == ".csv":
