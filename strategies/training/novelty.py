@@ -10,15 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from strategies.data.sources.archives import check_zip
-from strategies.display.progress import track
 from strategies.files import open_regular
 from strategies.training.head import one_thread
 
 VERSION = 1  # of the file
 KEPT = 0.95  # share of the images of known classes that are to stay below the threshold
 FEWEST_IMAGES = 19  # of n distances, the largest is one that n / (n + 1) of further images do not exceed
-FOLDS = 50  # with 20, means of fewer images are farther away: of eight datasets, 96.3% instead of 95.6% were kept
-MOST_AXES = 256
 MOST_IMAGES = 500  # from which the axes are computed; with 1,000, no more images of other datasets were found
 TINY = 1e-12  # replaces a squared distance of zero, as of images that are all the same
 
@@ -72,22 +69,21 @@ def fit_novelty(
     """Fits the means, the axes and the threshold on features of images that the model knows.
 
     The threshold is that of conformal prediction: of n distances, the one of rank 0.95 (n + 1), rounded up. Each image
-    is measured by means and axes that did not see it, in 50 folds. So all training images count, not only the few for
-    validation. That holds for a frozen network only: training moves the features of the images that it sees to their
-    classes.
+    is measured by means and axes that did not see it. So all training images count, not only the few for validation.
+    That holds for a frozen network only: training moves the features of the images that it sees to their classes.
 
     Args:
         features: The averaged output of each of the layers, shape `(num_images, channels)`.
         labels: Class indices, shape `(num_images,)`.
         layers: Names of the layers.
-        seed: Seed of the folds.
+        seed: Seed of the choice of images for the axes.
         threshold: From `find_threshold`, if the network was trained on these images.
 
     Returns:
         A `Novelty`, or `None` with fewer than 19 images: no threshold can promise 95% then.
 
     Reference:
-        Vovk 2015, Cross-conformal predictors (arXiv:1208.0806).
+        Barber et al. 2021, Predictive inference with the jackknife+ (arXiv:1905.02928): each image is left out in turn.
 
     Example:
         >>> import numpy as np
@@ -97,13 +93,13 @@ def fit_novelty(
         >>> float((novelty.measure([photos]) <= 1).mean()) > 0.9, novelty.measure([np.eye(8)[2:3]]) > 1
         (True, array([ True]))
     """
+    if threshold is None and len(labels) < FEWEST_IMAGES:
+        return None
     values = _joined(features)
+    fitted = _fit(values, labels, seed)
     if threshold is None:
-        if len(labels) < FEWEST_IMAGES:
-            return None
-        threshold = _kept_distance(_held_out_distances(values, labels, seed))
-    means, axes = _fit(values, labels, seed)
-    return Novelty(layers=tuple(layers), means=means, axes=axes, threshold=threshold)
+        threshold = _kept_distance(_left_out_distances(values, fitted))
+    return Novelty(layers=tuple(layers), means=fitted.means, axes=fitted.axes, threshold=threshold)
 
 
 def find_threshold(
@@ -119,7 +115,8 @@ def find_threshold(
         others: Features of images of the same classes that it was not trained on, one or more.
         seed: Seed of the choice of images for the axes.
     """
-    return _kept_distance(_distances(_joined(others), *_fit(_joined(features), labels, seed)))
+    fitted = _fit(_joined(features), labels, seed)
+    return _kept_distance(_distances(_joined(others), fitted.means, fitted.axes))
 
 
 def save_novelty(novelty: Novelty, path: Path, *, model: str) -> None:
@@ -158,16 +155,6 @@ def load_novelty(path: Path, *, model: str) -> Novelty:
     return Novelty(layers=layers, means=means, axes=axes, threshold=threshold)
 
 
-def _held_out_distances(values: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Returns the distance of each image to the nearest class, by means and axes that did not see it."""
-    order, distances = np.random.default_rng(seed).permutation(len(values)), np.empty(len(values))
-    with one_thread():
-        for fold in track(range(min(FOLDS, len(values))), "Measuring novelty"):
-            held, others = order[fold::FOLDS], np.delete(order, np.s_[fold::FOLDS])
-            distances[held] = _distances(values[held], *_fit(values[others], labels[others], seed))
-    return distances
-
-
 def _kept_distance(distances: np.ndarray) -> float:
     """Returns the distance that 95% of further images are expected not to exceed."""
     rank = math.ceil(KEPT * (len(distances) + 1) - 1e-9)
@@ -181,8 +168,27 @@ def _joined(features: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def _fit(values: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the class means and the axes. The covariance is shrunk by the rule of Ledoit & Wolf 2004."""
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What `_fit` finds. The distance is that by the covariance `I + strength * scatter`, within the classes.
+
+    Attributes:
+        means: As in `Novelty`.
+        axes: As in `Novelty`.
+        owner: Index of the mean of each image.
+        in_scatter: Whether the scatter holds the image, 0 or 1.
+        strength: What the scatter is multiplied by.
+    """
+
+    means: np.ndarray
+    axes: np.ndarray
+    owner: np.ndarray
+    in_scatter: np.ndarray
+    strength: float
+
+
+def _fit(values: np.ndarray, labels: np.ndarray, seed: int) -> _Fitted:
+    """Fits class means and axes. The covariance is shrunk by the rule of Ledoit & Wolf 2004."""
     from scipy.linalg import eigh
 
     found, owner = np.unique(labels, return_inverse=True)
@@ -190,21 +196,47 @@ def _fit(values: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray,
     chosen = np.random.default_rng(seed).permutation(len(values))[:MOST_IMAGES]
     within = values[chosen] - means[owner[chosen]]
     count, width = within.shape
-    is_wide = count < width  # then no more axes than images are needed
-    products = (within @ within.T if is_wide else within.T @ within) / count
-    most = len(products)
-    variances, axes = eigh(products, subset_by_index=(max(0, most - MOST_AXES), most - 1))
-    kept = variances > TINY
-    variances, axes = variances[kept], axes[:, kept].T
-    if is_wide:
-        axes = axes @ within / np.sqrt(count * variances)[:, None]
+    is_wide = count < width  # then there are no more axes than images
+    with one_thread():
+        products = (within @ within.T if is_wide else within.T @ within) / count
+        variances, axes = eigh(products)
+        kept = variances > TINY
+        variances, axes = variances[kept], axes[:, kept].T
+        if is_wide:
+            axes = axes @ within / np.sqrt(count * variances)[:, None]
     mean, squares = np.trace(products) / width, (products**2).sum()
     noise = ((within**2).sum(axis=1) ** 2).mean() - squares
     shrinkage = min(1.0, noise / count / max(squares - width * mean**2, TINY))
-    other = max(width * mean - variances.sum(), 0.0) / max(width - len(variances), 1)  # variance of all other axes
-    variances, other = (shrinkage * mean + (1 - shrinkage) * value for value in (variances, other))
-    counted = np.minimum(other / variances, 1.0)  # share of the squared distance along each axis
-    return means.astype("float32"), (axes * np.sqrt(1 - counted)[:, None]).astype("float32")
+    strength = (1 - shrinkage) / max(count * shrinkage * mean, TINY)
+    left = 1 / (1 + strength * count * variances)  # what counts of the squared distance along each axis
+    return _Fitted(
+        means=means.astype("float32"),
+        axes=(axes * np.sqrt(1 - left)[:, None]).astype("float32"),
+        owner=owner,
+        in_scatter=np.isin(np.arange(len(values)), chosen).astype("float64"),
+        strength=float(strength),
+    )
+
+
+def _left_out_distances(values: np.ndarray, fitted: _Fitted) -> np.ndarray:
+    """Returns the distance of each image to the nearest class, by means and axes that did not see it.
+
+    Without an image, the scatter within its class loses one product, so its inverse changes by the formula of Sherman
+    and Morrison. Only how far the covariance is shrunk stays as it was.
+    """
+    axes, means, owner = fitted.axes.astype("float64"), fitted.means.astype("float64"), fitted.owner
+    own = values - means[owner]  # from the mean of the image's own class
+    counted = own - own @ axes.T @ axes
+    length = (own * counted).sum(axis=1)
+    of_class = np.bincount(owner)[owner]
+    factor = of_class / np.maximum(of_class - 1, 1)  # the image also pulls the mean to itself
+    lost = fitted.in_scatter * fitted.strength * factor
+    gain = lost / np.maximum(1 - lost * length, TINY)
+    across = (values * counted).sum(axis=1)[:, None] - counted @ means.T
+    squared = _squared(values, means) - _squared(values @ axes.T, means @ axes.T) + gain[:, None] * across**2
+    to_own = factor**2 * (length + gain * length**2)
+    squared[np.arange(len(values)), owner] = np.where(of_class > 1, to_own, np.inf)
+    return np.asarray(np.sqrt(np.maximum(squared.min(axis=1), TINY)))
 
 
 def _distances(values: np.ndarray, means: np.ndarray, axes: np.ndarray) -> np.ndarray:

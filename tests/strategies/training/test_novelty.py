@@ -30,6 +30,18 @@ def test_the_threshold_keeps_the_images_it_promises_and_what_is_no_class_is_beyo
     assert 0.94 < np.mean(kept) < 0.975
 
 
+@pytest.mark.parametrize("count", [30, 60])
+def test_each_image_is_measured_without_itself(count):
+    """The threshold is that of fits that leave out one image each, with fewer images than features and with more."""
+    (values,), labels = _images(count, 0)
+    distances = []
+    for index in range(count):
+        others = np.arange(count) != index
+        distances.append(find_threshold([values[others]], labels[others], [values[[index]]], seed=0))
+    expected = np.sort(distances)[int(np.ceil(0.95 * (count + 1))) - 1]
+    assert _fit([values], labels).threshold == pytest.approx(expected, rel=0.03)
+
+
 def test_directions_in_which_the_classes_vary_anyway_count_less():
     """Two images equally far from their mean: the one that is moved along such a direction is less new."""
     novelty = _fit(*_images(200, 0))
