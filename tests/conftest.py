@@ -52,7 +52,7 @@ SLOW = (
     "test_a_notebook_runs_from_start_to_end[03_compare]",
     "test_a_notebook_runs_from_start_to_end[05_own_backbone]",
     "test_a_race_of_all_recipes_on_real_images",
-    "test_a_script_keeps_early_layers_in_any_precision",
+    "test_a_script_carries_out_the_other_recipes",
     "test_a_script_reads_a_network_that_is_not_part_of_keras",
     "test_an_export_agrees_with_the_model_on_photos[keras]",
     "test_an_export_agrees_with_the_model_on_photos[savedmodel]",
