@@ -318,7 +318,7 @@ def _synthetic_images(image_size: int) -> _Images:
         side = min(2 ** (index % 8), image_size)
         noise = Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype="uint8"))
         images.append(to_pixels(noise, image_size))
-    description = f"{NUM_SYNTHETIC} synthetic images: noise, coarse and fine"
+    description = "synthetic images: noise, coarse and fine"
     return _Images(pixels=np.stack(images), labels=None, description=description, num_unreadable=0)
 
 
