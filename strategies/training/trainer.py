@@ -271,8 +271,8 @@ def _decide(run: TrainingRun) -> Decided:
 
 
 def _is_pretrained(plan: Plan, kept_phases: Sequence[str]) -> bool:
-    """Returns whether the phases that were kept have left the backbone as it was."""
-    return all(phase.on_features for phase in plan.phases if phase.name in kept_phases)
+    """Returns whether the backbone is as it was before it saw any of the images, which may also be those of a run."""
+    return not plan.network.is_of_run and all(phase.on_features for phase in plan.phases if phase.name in kept_phases)
 
 
 def _on_all_images(
