@@ -31,7 +31,7 @@ def more(photos, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(photos, small_network, tmp_path_factory):
+def train_small(photos, small_network, tmp_path_factory):
     """A function that trains a recipe on the photos with a small network: `(folder, dataset, result)`."""
     dataset = strategies.split_dataset(strategies.load_dataset(photos), seed=0)
 
@@ -44,15 +44,15 @@ def trained(photos, small_network, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def head_run(trained):
+def head_run(train_small):
     """A run that trained only a new head."""
-    return trained("head_only")
+    return train_small("head_only")
 
 
 @pytest.fixture(scope="module")
-def tuned_run(trained):
+def tuned_run(train_small):
     """A run that trained the whole network."""
-    return trained("fine_tune_all")
+    return train_small("fine_tune_all")
 
 
 def test_new_classes_join_as_if_all_had_been_there(head_run, more, tmp_path):
