@@ -10,10 +10,12 @@ from advisor.expectation import Expectation
 from advisor.measure.learning_curve import LearningCurve, MoreImages
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
+from advisor.measure.resizing import RESIZED
 from advisor.outcomes import Outcomes
 from advisor.preferences import PREFERENCES
 from advisor.quality.checks import Finding
 from advisor.report.costs import duration
+from strategies.data.encoded import SQUEEZE
 from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
@@ -128,6 +130,7 @@ def facts(advice: Advice) -> list[tuple[str, str]]:
         *([("depths", depth_text(advice.depth_curve))] if advice.depth_curve else []),
         *([("more images", more_images_text(advice.learning_curve))] if advice.learning_curve else []),
         *([("mirrored", f"your images are {advice.mirroring}")] if advice.mirroring else []),
+        *([("resized", f"probability of the true class: {advice.resizing}")] if advice.resizing else []),
         *([("cut", cut_text(advice))] if RECIPES[plan.recipe].keeps == "early" else []),
         ("textbook", f"{advice.answers.recipe}, for {advice.answers.size} sets of {advice.answers.domain} images"),
         ("preference", f"{advice.prefer}: {PREFERENCES[advice.prefer].words}"),
@@ -233,6 +236,8 @@ def cut_text(advice: Advice) -> str:
 def settings(plan: Plan) -> str:
     """Returns the settings of a plan that hold for all of its phases, in a few words."""
     words = [f"batches of {plan.batch_size}"]
+    if plan.resize != SQUEEZE:
+        words.append(f"images {RESIZED[plan.resize]} to a square")
     if any(phase.augmented or phase.views for phase in plan.phases) and plan.augmentation:
         flip, shift = plan.augmentation.get("horizontal_flip", True), plan.augmentation.get("shift", 0.1)
         changes = [*(["flipped"] if flip else []), *([f"shifted by up to {shift:.0%}"] if shift else [])]

@@ -18,6 +18,7 @@ import numpy as np
 
 from strategies.data.decoding import decode_readable, to_pixels
 from strategies.data.loading import load_dataset
+from strategies.data.resizing import with_resize
 from strategies.data.splits import split_dataset
 from strategies.data.value_range import with_range
 from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
@@ -232,7 +233,7 @@ def _pixels(run: RunFolder, data: Any) -> tuple[np.ndarray, str, int]:
         dataset = split_dataset(dataset, seed=run.seed)
     chosen = np.flatnonzero(np.array(dataset.split) == "test")
     chosen = np.sort(np.random.default_rng(run.seed).permutation(chosen)[:MOST_IMAGES])
-    items = with_range(dataset.subset(chosen).items, run.image_bits)
+    items = with_resize(with_range(dataset.subset(chosen).items, run.image_bits), run.resize)
     pixels, unreadable = decode_readable(items, run.image_size)
     if not len(pixels):
         raise ExportError(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from strategies.cluster import is_on_ray, map_parts, on_ray
 from strategies.data.decoding import decode_readable
+from strategies.data.resizing import with_resize
 from strategies.data.sources.arrays import check_arrays, is_one_image, numbered
 from strategies.data.sources.folders import Listing, list_folder
 from strategies.data.sources.paths import as_text, ends_in, is_path
@@ -151,7 +152,7 @@ def _parts(
 
 def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
     """Yields the probabilities of one part of the images after the other, from this process or from a cluster."""
-    compute = partial(_predict_part, run.engine, len(run.class_names), run.image_size, run.image_bits)
+    compute = partial(_predict_part, run.engine, len(run.class_names), run.image_size, run.image_bits, run.resize)
     if is_on_ray():
         # The same parts, since an image that cannot be read shifts those behind it to other batches.
         yield from map_parts(compute, items, "Predicting", size=PART, gpu=is_keras(run.engine))
@@ -162,9 +163,15 @@ def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
 
 
 def _predict_part(
-    engine: Engine, num_classes: int, image_size: int, image_bits: int, items: Sequence[Any], description: str = ""
+    engine: Engine,
+    num_classes: int,
+    image_size: int,
+    image_bits: int,
+    resize: str,
+    items: Sequence[Any],
+    description: str = "",
 ) -> Predicted:
-    pixels, unreadable = decode_readable(with_range(items, image_bits), image_size)
+    pixels, unreadable = decode_readable(with_resize(with_range(items, image_bits), resize), image_size)
     if not len(pixels):
         return np.empty((0, num_classes), dtype="float32"), unreadable
     (probabilities,) = engine(pixels, description=description)
