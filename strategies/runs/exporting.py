@@ -119,7 +119,8 @@ def export(
 
     In every format, the model takes RGB pixels 0-255 as float32 of shape `(num_images, image_size, image_size, 3)` and
     scales them itself. It returns probabilities in the order of `class_names.json`, which is written to the same
-    folder. An ONNX file also holds the class names in its metadata.
+    folder. The metadata of an ONNX file hold the class names too, and `resize`: how images
+    become squares.
 
     Args:
         run: The run folder, or a `RunFolder`.
@@ -343,6 +344,7 @@ def _describe(run: RunFolder, path: Path) -> None:
     texts = {
         "class_names": json.dumps(run.class_names, ensure_ascii=False),
         "input": f"RGB pixels 0-255, float32, (num_images, {run.image_size}, {run.image_size}, 3)",
+        "resize": run.resize,
     }
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)

@@ -18,6 +18,7 @@ PUBLIC = (
     "Mirroring",
     "Race",
     "Recommendation",
+    "Resizing",
     "Similarity",
     "__version__",
     "check_images",

@@ -113,6 +113,27 @@ def test_the_plan_flips_no_images_that_are_recognized_less_well_mirrored(photos,
     assert flipped.plan.augmentation["horizontal_flip"]
     assert "irrored" not in " ".join(flipped.because)
     assert "recognized about as well" in summarize(flipped, verbose=True)
+    assert (flipped.plan.resize, flipped.resizing) == ("squeeze", None)  # these photos are square
+
+
+def test_images_far_from_square_are_resized_as_they_are_recognized_best(photos, pretrained_weights, tmp_path):
+    """Not where all is in the center of noise; the user may overrule it, and the similarity is that of whole images."""
+    files = sorted(photos.rglob("*.png"))
+    images = np.random.default_rng(0).integers(0, 256, (len(files), 54, 270, 3), dtype="uint8")
+    for image, path in zip(images, files, strict=True):
+        image[:, 108:162] = np.asarray(Image.open(path).resize((54, 54)))
+    data, options = (images, [path.parent.name for path in files]), {"backbone": BACKBONE, "image_size": 32}
+    recommended = advisor.recommend(data, **options)
+    assert recommended.plan.resize == recommended.resizing.best == "crop"
+    assert "far from square, so they are cropped, not squeezed" in recommended.plan.advice["because"][-1]
+    assert "cropped" in summarize(recommended, verbose=True)
+    check_schema(recommended.fingerprint(), "fingerprint", package="advisor", error=UserError)
+    folder = recommended.save(tmp_path / "advice")
+    assert read_plan(folder / "plan.json").resize == "crop"
+    asked = advisor.recommend(recommended.dataset, **options, resize="squeeze")
+    assert (asked.plan.resize, asked.resizing) == ("squeeze", None)
+    assert asked.similarity.score == recommended.similarity.score
+    assert asked.depth_curve != recommended.depth_curve
 
 
 def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
@@ -125,6 +146,8 @@ def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
         advisor.recommend(tmp_path / "nothing", prefer="acuracy")
     with pytest.raises(UnknownNameError, match="Did you mean 'flip'"):
         advisor.recommend(tmp_path / "nothing", augment="flips")
+    with pytest.raises(UnknownNameError, match="Did you mean 'squeeze'"):
+        advisor.recommend(tmp_path / "nothing", resize="squeezed")
 
 
 def test_the_same_seed_gives_the_same_advice(photos, pretrained_weights):
