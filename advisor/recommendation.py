@@ -233,8 +233,8 @@ def recommend(
         augment: How training images are changed at random: `"flip"`, `"shift"`, `"flip,shift"` or `"none"`, as in
             `strategies.make_plan`. Default: shifted, and also flipped unless they are recognized less well mirrored.
         resize: How images become squares: `"squeeze"`, the whole image; `"crop"`, the largest centered square; or
-            `"pad"`, the whole image in its own shape, on black. Default: squeezed. Where the images are far from
-            square, up to 300 are measured in all three ways, and another one is taken if a new head recognizes
+            `"pad"`, the whole image in its own shape, on black. Default: squeezed. Where the images are not
+            nearly square, up to 300 are measured in all three ways, and another one is taken if a new head recognizes
             them better with it by more than a standard error.
         seed: Seed of all random choices.
         max_unreadable: Largest share of files that may be unreadable.
@@ -369,9 +369,9 @@ def _about_resizing(resizing: Resizing | None) -> tuple[str, ...]:
     if resizing is None or resizing.best == SQUEEZE:
         return ()
     return (
-        f"Your images are far from square, so they are {RESIZED[resizing.best]}, not squeezed: the probability of the "
-        f"true class is higher by {resizing.gain_text(resizing.best).removeprefix('+')} on {resizing.num_images:,} "
-        f"images.",
+        f"Your images are not square, so they are {RESIZED[resizing.best]} rather than squeezed: the probability of "
+        f"the true class is higher by {resizing.gain_text(resizing.best).removeprefix('+')} on "
+        f"{resizing.num_images:,} images.",
     )
 
 

@@ -1,8 +1,9 @@
 """Compares images squeezed, cropped and padded: python benchmarks/resizing.py DATASETS [--only NAMES]
 
-Prints a row for each class folder below a folder whose images are far from square: their median long side as a multiple
-of the short one, the test accuracy of a new head on 300 images in each of the three ways, in percent, which of them the
-advice takes, and what that gains over squeezed images, in points; and the mean gain, the worst, and the best possible.
+Prints a row for each class folder below a folder whose images are not nearly square: their median long side as a
+multiple of the short one, the test accuracy of a new head on 300 images in each of the three ways, in percent, which of
+them the advice takes, and what that gains over squeezed images, in points; then the mean gain over all draws, the
+worst, and that of the way that is best on average for each dataset.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from advisor.evidence.study import choose_datasets, draw
-from advisor.measure.resizing import FAR_FROM_SQUARE, compare_ways
+from advisor.measure.resizing import NEARLY_SQUARE, compare_ways
 from strategies.data.decoding import peek_size
 from strategies.data.resizing import SQUARES
 from strategies.features.extraction import extract_features
@@ -61,7 +62,7 @@ def main():
     parser.add_argument("--backbone", default="MobileNetV2-0.35")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--draws", type=int, default=5, help="number of random draws of the 300 images")
-    parser.add_argument("--from", type=float, default=FAR_FROM_SQUARE, dest="least", help="least shape of a dataset")
+    parser.add_argument("--from", type=float, default=NEARLY_SQUARE, dest="least", help="least shape of a dataset")
     given = parser.parse_args()
     network = choose_network(given.backbone).network.at(given.image_size)
     print(f"| dataset | long side / short side | {' | '.join(SQUARES)} | taken | gain |")

@@ -116,8 +116,8 @@ Resize = Annotated[
     typer.Option(
         metavar="NAME",
         callback=_resize,
-        help="How images become squares: 'squeeze', 'crop' to the center, or 'pad' with black. Default: squeezed, but "
-        "where they are far from square, as a new head recognizes them best.",
+        help="How images become squares: 'squeeze', 'crop' to the center, or 'pad' with black. Default: squeezed if "
+        "nearly square, else as a new head recognizes them best.",
     ),
 ]
 Minutes = Annotated[

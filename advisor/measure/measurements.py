@@ -11,7 +11,7 @@ from advisor.measure.learning_curve import LearningCurve, fit_learning_curve
 from advisor.measure.mirroring import MAX_MIRRORED, Mirroring
 from advisor.measure.probes import MAX_IMAGES, DepthCurve
 from advisor.measure.profile import DatasetProfile, profile_dataset
-from advisor.measure.resizing import Resizing, find_resizing, is_far_from_square
+from advisor.measure.resizing import Resizing, are_nearly_square, find_resizing
 from advisor.measure.similarity import Similarity, default_ruler, measure_dataset, moments_extractor
 from strategies.data.dataset import ImageDataset
 from strategies.data.encoded import SQUEEZE
@@ -69,8 +69,8 @@ def measure(
     Args:
         dataset: From `strategies.load_dataset`.
         network: The pretrained network to transfer, at its input size.
-        resize: How images become squares, as in a plan. Default: measured where they are far from square, else
-            `squeeze`. The similarity is always that of squeezed images, since the numbers of ImageNet are.
+        resize: How images become squares, as in a plan. Default: `squeeze` where they are nearly square, else
+            measured. The similarity is always that of squeezed images, since the numbers of ImageNet are.
         seed: Seed of all random choices.
         max_unreadable: Largest share of files that may be unreadable.
         every_image: Whether all images are examined; otherwise a random sample of 20,000 where there are more.
@@ -98,7 +98,7 @@ def measure(
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test")).without_copies()
     similarity = measure_dataset(learning, ruler, seed=seed, cache=cache, pixel_cache=pixel_cache)
     resizing = None
-    if resize is None and is_far_from_square(profile.image_sizes):
+    if resize is None and not are_nearly_square(profile.image_sizes):
         resizing = find_resizing(learning, extractor, seed=seed, pixel_cache=pixel_cache)
     chosen = resize or (resizing.best if resizing is not None else SQUEEZE)
     dataset = replace(dataset, items=with_resize(dataset.items, chosen))

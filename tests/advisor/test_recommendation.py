@@ -15,6 +15,7 @@ from synthetic_study import facts
 import advisor
 from advisor.decision import decide
 from advisor.expectation import expect
+from advisor.measure.resizing import RESIZED
 from advisor.race import Race, Round
 from advisor.recommendation import after_race
 from advisor.report.text import summarize
@@ -116,24 +117,25 @@ def test_the_plan_flips_no_images_that_are_recognized_less_well_mirrored(photos,
     assert (flipped.plan.resize, flipped.resizing) == ("squeeze", None)  # these photos are square
 
 
-def test_images_far_from_square_are_resized_as_they_are_recognized_best(photos, pretrained_weights, tmp_path):
-    """Not where all is in the center of noise; the user may overrule it, and the similarity is that of whole images."""
+def test_images_that_are_not_square_are_resized_as_they_are_recognized_best(photos, pretrained_weights, tmp_path):
+    """Not squeezed amid noise; the user may overrule it, and the similarity is always that of squeezed images."""
     files = sorted(photos.rglob("*.png"))
     images = np.random.default_rng(0).integers(0, 256, (len(files), 54, 270, 3), dtype="uint8")
     for image, path in zip(images, files, strict=True):
         image[:, 108:162] = np.asarray(Image.open(path).resize((54, 54)))
     data, options = (images, [path.parent.name for path in files]), {"backbone": BACKBONE, "image_size": 32}
     recommended = advisor.recommend(data, **options)
-    assert recommended.plan.resize == recommended.resizing.best == "crop"
-    assert "far from square, so they are cropped, not squeezed" in recommended.plan.advice["because"][-1]
-    assert "cropped" in summarize(recommended, verbose=True)
+    best = recommended.resizing.best
+    assert recommended.plan.resize == best != "squeeze"
+    assert f"so they are {RESIZED[best]} rather than squeezed" in recommended.plan.advice["because"][-1]
+    assert f"images {RESIZED[best]} to a square" in summarize(recommended, verbose=True)
     check_schema(recommended.fingerprint(), "fingerprint", package="advisor", error=UserError)
     folder = recommended.save(tmp_path / "advice")
-    assert read_plan(folder / "plan.json").resize == "crop"
+    assert read_plan(folder / "plan.json").resize == best
     asked = advisor.recommend(recommended.dataset, **options, resize="squeeze")
     assert (asked.plan.resize, asked.resizing) == ("squeeze", None)
     assert asked.similarity.score == recommended.similarity.score
-    assert asked.depth_curve != recommended.depth_curve
+    assert asked.mirroring != recommended.mirroring
 
 
 def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):

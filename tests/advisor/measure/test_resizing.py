@@ -1,9 +1,9 @@
-"""Whether images far from square are squeezed, cropped or padded."""
+"""Whether images that are not square are squeezed, cropped or padded."""
 
 import numpy as np
 import pytest
 
-from advisor.measure.resizing import Resizing, compare_ways, is_far_from_square
+from advisor.measure.resizing import Resizing, are_nearly_square, compare_ways
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_the_way_is_taken_in_which_classes_differ():
     assert compare_ways({"squeeze": noise[:2]}, np.array([0, 1]), seed=0) is None
 
 
-@pytest.mark.parametrize(("long", "far"), [(100, False), (115, False), (133, True)])
-def test_nearly_square_images_are_not_measured(long, far):
+@pytest.mark.parametrize(("long", "nearly"), [(100, True), (108, True), (133, False)])
+def test_nearly_square_images_are_not_measured(long, nearly):
     """What decides is the shape of most images."""
-    assert is_far_from_square({"short_side": {"median": 100}, "long_side": {"median": long}}) is far
+    assert are_nearly_square({"short_side": {"median": 100}, "long_side": {"median": long}}) is nearly

@@ -292,7 +292,7 @@ def test_a_script_changes_images_as_the_plan_does(augment):
     assert ("augmented" in script) == (augment != "none")
 
 
-@pytest.mark.parametrize(("recipe", "resize"), zip(["retrain_all", "head_only", "head_only"], SQUARES, strict=True))
+@pytest.mark.parametrize(("recipe", "resize"), [*zip(["retrain_all", "head_only", "head_only"], SQUARES)])
 def test_a_script_decodes_images_as_the_plan_says(recipe, resize, tmp_path):
     """It resizes images and scales 16-bit PNG files as the package does, and stops at a value beyond the range."""
     options = {"image_size": 96, "image_bits": 12, "resize": resize}
