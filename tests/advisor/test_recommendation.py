@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from synthetic_study import facts
 
 import advisor
+from advisor.advice import Advice
 from advisor.decision import decide
 from advisor.expectation import expect
 from advisor.measure.resizing import RESIZED
@@ -129,9 +130,10 @@ def test_images_that_are_not_square_are_resized_as_they_are_recognized_best(phot
     assert recommended.plan.resize == best != "squeeze"
     assert f"so they are {RESIZED[best]} rather than squeezed" in recommended.plan.advice["because"][-1]
     assert f"images {RESIZED[best]} to a square" in summarize(recommended, verbose=True)
-    check_schema(recommended.fingerprint(), "fingerprint", package="advisor", error=UserError)
     folder = recommended.save(tmp_path / "advice")
-    assert read_plan(folder / "plan.json").resize == best
+    fingerprint, plan = json.loads((folder / "fingerprint.json").read_text()), read_plan(folder / "plan.json")
+    check_schema(fingerprint, "fingerprint", package="advisor", error=UserError)
+    assert (plan.resize, Advice.from_dicts(fingerprint, plan).resizing) == (best, recommended.resizing)
     asked = advisor.recommend(recommended.dataset, **options, resize="squeeze")
     assert (asked.plan.resize, asked.resizing) == ("squeeze", None)
     assert asked.similarity.score == recommended.similarity.score
