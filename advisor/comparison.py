@@ -108,7 +108,8 @@ def compare_recipes(
             would be less than a quarter, recipes are left out, those first of which least is expected; `head_only` and
             the advised recipe are always trained. Default: no limit, all steps.
         out: CSV file to which one row per recipe is appended as soon as it is trained, in the format of the study. A
-            shortened recipe is named as a variant: `retrain_all:budget0.25`. If an interrupted comparison is started
+            shortened recipe is named as a variant: `retrain_all:budget0.25`; and so is one whose images were cropped
+            or padded: `retrain_all:crop`. If an interrupted comparison is started
             again, rows that the file has already are not appended again.
         ray: The Ray cluster whose workers measure the images and train the recipes side by side: `"local"`, `"auto"` or
             an address; see `strategies.on_ray`. The times of the recipes are then those of trainings that share a

@@ -119,8 +119,7 @@ def export(
 
     In every format, the model takes RGB pixels 0-255 as float32 of shape `(num_images, image_size, image_size, 3)` and
     scales them itself. It returns probabilities in the order of `class_names.json`, which is written to the same
-    folder. The metadata of an ONNX file hold the class names too, and `resize`: how images
-    become squares.
+    folder. The metadata of an ONNX file also hold the class names, and how images become squares: `resize`.
 
     Args:
         run: The run folder, or a `RunFolder`.
