@@ -18,8 +18,8 @@ from strategies.features.extractor import FeatureExtractor
 
 RESIZED = {SQUEEZE: "squeezed", "crop": "cropped", "pad": "padded"}  # in words
 MAX_RESIZED = 300  # images that are measured in each way
-# Images count as nearly square if their median long side is at most this many times their median short side. Between 1.1
-# and 1.2 times, cropping gained a point with one network and nothing with another (benchmarks/resizing.py).
+# Images count as nearly square if their median long side is at most this many times their median short side. Between
+# 1.1 and 1.2 times, cropping gained a point with one network and nothing with another (benchmarks/resizing.py).
 NEARLY_SQUARE = 1.1
 
 
