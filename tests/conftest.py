@@ -39,7 +39,6 @@ LONG = (
     "test_any_number_of_images_passes_in_parts",
     "test_out_is_a_new_file_whose_ending_says_the_format",
     "test_a_run_is_evaluated_on_other_images",
-    "test_an_onnx_file_holds_its_class_names",
     "test_an_output_folder_must_be_new_and_nothing_else_is_touched",
     "test_the_report_gets_a_section_on_exports",
 )
@@ -52,10 +51,11 @@ SLOW = (
     "test_a_notebook_runs_from_start_to_end[03_compare]",
     "test_a_notebook_runs_from_start_to_end[05_own_backbone]",
     "test_a_race_of_all_recipes_on_real_images",
-    "test_a_script_keeps_early_layers_in_any_precision",
+    "test_a_script_carries_out_the_other_recipes",
     "test_a_script_reads_a_network_that_is_not_part_of_keras",
     "test_an_export_agrees_with_the_model_on_photos[keras]",
     "test_an_export_agrees_with_the_model_on_photos[savedmodel]",
+    "test_an_export_agrees_with_the_model_on_photos[litert-int8]",
     "test_an_interrupted_run_continues_to_the_same_result[fine_tune_all-changes6-5]",
     "test_another_backend_gives_the_same_maps",
     "test_blur_and_noise_lower_the_score_step_by_step",
@@ -81,7 +81,7 @@ SLOW = (
 )
 SLOW_FIXTURES = {"cluster"}
 # Fixtures that train that long: each test that uses them may be the one that waits.
-LONG_FIXTURES = {"runs", "comparison", "trained"}
+LONG_FIXTURES = {"runs", "comparison", "trained", "exported"}
 (WEIGHTS,) = weights_files(get_backbone(BUNDLED_BACKBONE), [224])
 STAND_IN = "ADVISOR_TEST_STAND_IN"  # set if the weights in Keras' cache are a copy of the bundled weights
 REAL_WEIGHTS = is_cached(get_backbone(BUNDLED_BACKBONE)) and STAND_IN not in os.environ

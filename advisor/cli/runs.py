@@ -97,6 +97,10 @@ def predict(
         int, typer.Option(metavar="N", help="Print the N most probable classes of each image, the best first.")
     ] = 1,
     all_classes: Annotated[bool, typer.Option("--all", help="Print the probability of every class.")] = False,
+    unsure: Annotated[
+        bool,
+        typer.Option("--unsure", help="Print whether each image is probably none of the classes, and its novelty."),
+    ] = False,
     ray: RayAddress = None,
     out: Annotated[
         str | None,
@@ -126,7 +130,8 @@ def predict(
         stack.enter_context(on_ray(ray))
         stream = sys.stdout if out is None else stack.enter_context(new_file(out))
         unreadable: list[str] = []
-        parts = _noting(unreadable, predict_in_parts(folder, paths, top=top, all_classes=all_classes))
+        table = predict_in_parts(folder, paths, top=top, all_classes=all_classes, unsure=unsure)
+        parts = _noting(unreadable, table)
         if output.as_json or (suffix == ".json" and not as_csv):
             lines = predictions.as_json(parts, ascii_only=not takes_unicode(stream))
         elif as_csv or suffix == ".csv":
@@ -154,7 +159,7 @@ def export(
         typer.Option(
             metavar="NAME",
             autocompletion=starting_with(_formats),
-            help="Format: keras, savedmodel, onnx or litert.",
+            help="Format: keras, savedmodel, onnx, litert or litert-int8.",
         ),
     ],
     data: Annotated[
@@ -162,7 +167,7 @@ def export(
         typer.Option(
             metavar="DATA",
             help="Images for the check: what the run was trained on, whose test images are used. Default: synthetic "
-            "images.",
+            "images. litert-int8 needs it, since it is calibrated on the training images.",
         ),
     ] = None,
     out: Annotated[
@@ -182,13 +187,13 @@ def export(
     The check runs the export in a new process and compares its predictions with those of the model.
     """
     from advisor.report.files import write_report
-    from advisor.report.text import difference_text
+    from advisor.report.text import comparison_text
     from strategies.data.loading import load_dataset
     from strategies.runs.exporting import check_format
     from strategies.runs.exporting import export as export_run
     from strategies.runs.run_folder import read_run
 
-    check_format(format)
+    check_format(format, data)
     folder = read_run(run)
     dataset = None if data is None else load_dataset(data)
     start_keras()
@@ -204,7 +209,7 @@ def export(
     print(
         f"Wrote {result.path} ({result.num_bytes / 1e6:.1f} MB). Checked with {result.runtime} in a separate process: "
         f"the same class as the model for {result.top1_agreement:.2%} of {result.num_images:,} {result.images}; "
-        f"{difference_text(result.largest_difference)}."
+        f"{comparison_text(result)}."
     )
 
 

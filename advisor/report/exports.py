@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from advisor.report.evaluation import Section
+from strategies.display.html import share
 
 if TYPE_CHECKING:
     from strategies.runs.exporting import Export
@@ -22,6 +23,8 @@ def export_section(exports: Sequence[Export]) -> Section:
             "size",
             "compared on",
             "same class",
+            "accuracy",
+            "the model's",
             "largest difference in probability",
             "runtime",
         ],
@@ -32,6 +35,8 @@ def export_section(exports: Sequence[Export]) -> Section:
                 f"{export.num_bytes / 1e6:.1f} MB",
                 f"{export.num_images:,} {export.images}",
                 f"{export.top1_agreement:.2%}",
+                share(export.accuracy),
+                share(export.model_accuracy),
                 "identical" if export.largest_difference == 0 else f"{export.largest_difference:.1e}",
                 export.runtime,
             ]

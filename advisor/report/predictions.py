@@ -20,27 +20,30 @@ def as_table(parts: Iterable[pd.DataFrame], class_names: Sequence[str]) -> Itera
     """Yields the lines of a table; its columns are as wide as the class names, so no row waits for later ones."""
     names = [printable(name) for name in class_names]
     width = min(WIDEST, max(len("class_2"), *map(len, names)))
-    shown = False
+    shown, scores = False, list[str]()
     for part in parts:
         ranked = _ranked(part)
         columns = [column for column in part.columns if column.startswith("p(")]
         widths = [max(6, min(WIDEST, len(name))) for name in names][: len(columns)]
         if not shown:
             shown = True
+            scores = ["unsure", "novelty"] if "unsure" in part else []
             heads = [f"{name:<{width}}  {probability}" for name, probability in ranked]
+            heads += scores
             heads += [f"{_cut(name, size):>{size}}" for name, size in zip(names, widths, strict=False)]
             yield "  ".join([*heads, "path"]) + "\n"
         for _, row in part.iterrows():
             path = printable(row["path"])
             if row["unreadable"] is not None:
                 cells = [f"{'–':<{width}}  {'–':>{len(probability)}}" for _, probability in ranked]
-                cells += [f"{'–':>{size}}" for size in widths]
+                cells += [f"{'–':>{size}}" for size in [*map(len, scores), *widths]]
                 path += f" (unreadable: {printable(row['unreadable'])})"
             else:
                 cells = [
                     f"{_cut(printable(row[name]), width):<{width}}  {row[probability]:>{len(probability)}.1%}"
                     for name, probability in ranked
                 ]
+                cells += [f"{'yes' if row['unsure'] else 'no':>6}", f"{row['novelty']:>7.2f}"] if scores else []
                 cells += [f"{row[column]:>{size}.1%}" for column, size in zip(columns, widths, strict=True)]
             yield "  ".join([*cells, path]) + "\n"
 
@@ -72,7 +75,8 @@ def as_json(parts: Iterable[pd.DataFrame], *, ascii_only: bool = False) -> Itera
         ranked = _ranked(part)
         for _, row in part.iterrows():
             missing = row["unreadable"] is not None
-            values = {name: None if missing else row[name] for name in ("class", "probability")}
+            names = [name for name in ("class", "probability", "novelty", "unsure") if name in part]
+            values = {name: None if missing else row[name] for name in names}
             values = {"path": row["path"], **values, "unreadable": row["unreadable"]}
             if len(ranked) > 1:
                 best = [{"class": row[name], "probability": row[probability]} for name, probability in ranked]

@@ -36,6 +36,7 @@ from strategies.display.results import never_answered
 
 if TYPE_CHECKING:
     from strategies.runs.evaluation import RunEvaluation
+    from strategies.runs.exporting import Export
     from strategies.training.result import TrainingResult
 
 SCALE_WIDTH = 60  # characters
@@ -312,6 +313,8 @@ def _tick(score: float) -> int:
     return min(SCALE_WIDTH - 1, int(score * SCALE_WIDTH))
 
 
-def difference_text(difference: float) -> str:
-    """Returns how far the probabilities of an exported model are from those of the model, in a few words."""
-    return "probabilities are identical" if difference == 0 else f"probabilities differ by at most {difference:.1e}"
+def comparison_text(export: Export) -> str:
+    """Returns how far an exported model is from the model, in a few words: probabilities, and accuracy if known."""
+    difference, accuracy, of_model = export.largest_difference, export.accuracy, export.model_accuracy
+    text = "probabilities are identical" if difference == 0 else f"probabilities differ by at most {difference:.1e}"
+    return text if accuracy is None else f"{text}; accuracy {share(accuracy)}, the model's {share(of_model)}"

@@ -28,12 +28,12 @@ ROUNDING = 0.05  # of a confidence: the study supports no finer figure
 
 
 def headline(advice: Advice) -> str:
-    """Returns the advice in one sentence, and says so where the user overruled it."""
+    """Returns the advice in one sentence, and says so where the plan follows another recipe."""
     title = RECIPES[advice.recipe].title
     sentence = f"{advice.recipe}: {title[0].lower()}{title[1:]}."
     if advice.plan.recipe != advice.recipe:
         chosen, advised = (expected_text(advice.expected, name) for name in (advice.plan.recipe, advice.recipe))
-        sentence += f" The plan follows {advice.plan.recipe} instead, as you asked"
+        sentence += f" The plan follows {advice.plan.recipe} instead"
         sentence += f": {chosen} is expected of it, and {advised} of {advice.recipe}." if advice.expected.known else "."
     return sentence
 

@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import decode_readable, to_pixels
 from strategies.data.loading import load_dataset
 from strategies.data.resizing import with_resize
 from strategies.data.splits import split_dataset
 from strategies.data.value_range import with_range
+from strategies.display.progress import note
 from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
 from strategies.features.forward import BATCH_SIZE, forward
 from strategies.files import check_output, check_writable, filling, make_folder, read_json, write_json
 from strategies.plans.plan import check_class_names
 from strategies.processes import start_python
 from strategies.runs.run_folder import RunFolder, read_run
+from strategies.startup import start_tensorflow, starting
 from strategies.training.run_files import CLASS_NAMES, MODEL
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 EXPORT_VERSION = 1
 FOLDER = "export"  # within a run folder
 MOST_IMAGES = 1_000  # for the check
+NUM_CALIBRATION = 200  # training images; TensorFlow's guide to int8 recommends 100 to 500
 NUM_SYNTHETIC = 64
 
 
@@ -47,28 +51,41 @@ class Format:
         file: Name of the exported file or folder.
         runtime: The package that runs the exported model.
         packages: Packages needed in addition to TensorFlow: import name -> package name.
+        keras_name: What Keras calls the format.
+        int8: Whether weights and activations are rounded to 8-bit integers. That takes images: the range of every
+            activation is measured on them.
     """
 
     name: str
     file: str
     runtime: str
     packages: dict[str, str]
+    keras_name: str
+    int8: bool = False
+
+
+_LITERT: dict[str, Any] = {
+    "file": "model.tflite",
+    "runtime": "ai-edge-litert",
+    "packages": {"ai_edge_litert": "ai-edge-litert"},
+    "keras_name": "litert",
+}
 
 
 FORMATS = {
     row.name: row
     for row in (
-        Format(name="keras", file=MODEL, runtime="keras", packages={}),
-        Format(name="savedmodel", file="saved_model", runtime="tensorflow", packages={}),
+        Format(name="keras", file=MODEL, runtime="keras", packages={}, keras_name="keras"),
+        Format(name="savedmodel", file="saved_model", runtime="tensorflow", packages={}, keras_name="tf_saved_model"),
         Format(
             name="onnx",
             file="model.onnx",
             runtime="onnxruntime",
             packages={"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"},
+            keras_name="onnx",
         ),
-        Format(
-            name="litert", file="model.tflite", runtime="ai-edge-litert", packages={"ai_edge_litert": "ai-edge-litert"}
-        ),
+        Format(name="litert", **_LITERT),
+        Format(name="litert-int8", **_LITERT, int8=True),
     )
 }
 
@@ -88,6 +105,8 @@ class Export:
         largest_difference: Largest absolute difference between probabilities of the two models.
         runtime: The package that ran the exported model, with its version.
         model_digest: SHA-256 of the run's `model.keras`, the model to which the results apply.
+        accuracy: Share of the images whose class the exported model predicts; `None` for synthetic images.
+        model_accuracy: The same of the original model.
     """
 
     format: str
@@ -100,6 +119,8 @@ class Export:
     largest_difference: float
     runtime: str
     model_digest: str
+    accuracy: float | None = None
+    model_accuracy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""
@@ -124,11 +145,12 @@ def export(
     Args:
         run: The run folder, or a `RunFolder`.
         format: `"keras"`; `"savedmodel"` (TensorFlow, TensorFlow Serving); `"onnx"` (needs onnx, tf2onnx and
-            onnxruntime); `"litert"` (a `.tflite` file; needs ai-edge-litert).
+            onnxruntime); `"litert"` (a `.tflite` file; needs ai-edge-litert); `"litert-int8"` (the same with weights
+            and activations of 8 bits, about a third of the size; needs `data`).
         out: Folder to write to. Default: `export/<format>` within the run folder.
         data: The dataset that the model was trained on, as for `strategies.train`. At most 1,000 of its test images are
-            used for the check; a dataset without a split is split with the plan's seed. Default: 64 synthetic images,
-            which are a weaker check.
+            used for the check, and for `"litert-int8"`, 200 of its training images for calibration; a dataset without a
+            split is split with the plan's seed. Default: 64 synthetic images, which are a weaker check.
         overwrite: Whether the output folder may hold files already.
         on_end: Called with the result when all files are written, before the export counts as finished. An export that
             is interrupted earlier can be begun again.
@@ -137,7 +159,7 @@ def export(
         An `Export`. The same results are written to `export/<format>.json` within the run folder.
 
     Raises:
-        ExportError: If a package is missing, or if the model cannot be expressed in the format.
+        ExportError: If a package or `data` is missing, or if the model cannot be expressed in the format.
         OutputError: If the folder holds files and `overwrite` is false.
         PlanError: If the classes of the data are not those of the run.
         RunError: If `run` is not a run folder.
@@ -149,15 +171,20 @@ def export(
         >>> strategies.export("run/", "tflite")
         Traceback (most recent call last):
         ...
-        strategies.errors.UnknownNameError: Unknown format 'tflite'... Known: keras, litert, onnx, savedmodel.
+        strategies.errors.UnknownNameError: Unknown format 'tflite'... Known: keras, litert, litert-int8...
     """
-    row, run = check_format(format), read_run(run)
+    row, run = check_format(format, data), read_run(run)
     folder = check_output(run.path / FOLDER / row.name if out is None else out, overwrite=overwrite)
     record = run.path / FOLDER / f"{row.name}.json"
     check_writable(record)
     _ = run.model  # a model that cannot be loaded is refused before any image is decoded
-    pixels, images, num_unreadable = _pixels(run, data)
-    expected = _probabilities(run, pixels)
+    if data is None:
+        images, calibration = _synthetic_images(run.image_size), None
+    else:
+        dataset = _split(run, data)
+        images = _images(run, dataset, "test", MOST_IMAGES)
+        calibration = _images(run, dataset, "train", NUM_CALIBRATION).pixels if row.int8 else None
+    (expected,) = forward(run.model, images.pixels, description="Original model")
 
     def finish() -> None:
         make_folder(record.parent)
@@ -167,31 +194,37 @@ def export(
 
     with filling(folder, on_placed=finish) as temporary:  # only a checked export reaches the folder
         path = temporary / row.file
-        _write(run, row, path)
-        received = _reloaded(row, path, pixels)
+        _write(run, row, path, calibration)
+        received = _reloaded(row, path, images.pixels)
         write_json(path.with_name(CLASS_NAMES), {"version": 1, "class_names": list(run.class_names)})
         num_bytes = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
         result = Export(
             format=row.name,
             path=str(folder / row.file),
             num_bytes=num_bytes,
-            images=images,
-            num_images=len(pixels),
-            num_unreadable=num_unreadable,
+            images=images.description,
+            num_images=len(images.pixels),
+            num_unreadable=images.num_unreadable,
             top1_agreement=float((expected.argmax(axis=1) == received.argmax(axis=1)).mean()),
             largest_difference=float(np.abs(expected - received).max()),
             runtime=f"{row.runtime} {version(row.runtime)}",
             model_digest=_digest(run),
+            accuracy=images.accuracy(received),
+            model_accuracy=images.accuracy(expected),
         )
         record.unlink(missing_ok=True)
     return result
 
 
-def check_format(name: str) -> Format:
-    """Returns the row of a format, after checking that the packages it needs are installed.
+def check_format(name: str, data: Any) -> Format:
+    """Returns the row of a format, after checking that what it needs is there.
+
+    Args:
+        name: Name of the format.
+        data: As for `export`; only whether it is there is looked at.
 
     Raises:
-        ExportError: If packages are missing; the message says how to install them.
+        ExportError: If packages are missing, or images for int8; the message says what to do.
         UnknownNameError: If the format does not exist.
     """
     if name not in FORMATS:
@@ -202,6 +235,11 @@ def check_format(name: str) -> Format:
         raise ExportError(
             f"Expected {', '.join(row.packages.values())} for the format {name!r}. Received: an environment without "
             f"{', '.join(missing)}. Run: pip install {' '.join(missing)}"
+        )
+    if row.int8 and data is None:
+        raise ExportError(
+            f"Expected images for the calibration of the format {name!r}. Received: none. Give the images that the "
+            f"model was trained on: --data DATA, or data= in Python."
         )
     return row
 
@@ -223,27 +261,55 @@ def _digest(run: RunFolder) -> str:
     return hashlib.sha256((run.path / MODEL).read_bytes()).hexdigest()
 
 
-def _pixels(run: RunFolder, data: Any) -> tuple[np.ndarray, str, int]:
-    """Returns the images for the check, their description, and the number of images that cannot be decoded."""
-    if data is None:
-        return _synthetic_images(run.image_size), f"{NUM_SYNTHETIC} synthetic images: noise, coarse and fine", 0
+@dataclass(frozen=True, kw_only=True)
+class _Images:
+    """Images for the check or the calibration.
+
+    Attributes:
+        pixels: uint8 RGB of shape `(num_images, image_size, image_size, 3)`.
+        labels: Their classes; `None` for synthetic images.
+        description: What they are.
+        num_unreadable: Number of further images that could not be decoded.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None
+    description: str
+    num_unreadable: int
+
+    def accuracy(self, probabilities: np.ndarray) -> float | None:
+        """Returns the share of the images whose class has the largest probability."""
+        return None if self.labels is None else float((probabilities.argmax(axis=1) == self.labels).mean())
+
+
+def _split(run: RunFolder, data: Any) -> ImageDataset:
     dataset = load_dataset(data)
     check_class_names(run.class_names, dataset.class_names)
     if dataset.split is None or None in dataset.split:
-        dataset = split_dataset(dataset, seed=run.seed)
-    chosen = np.flatnonzero(np.array(dataset.split) == "test")
-    chosen = np.sort(np.random.default_rng(run.seed).permutation(chosen)[:MOST_IMAGES])
+        return split_dataset(dataset, seed=run.seed)
+    return dataset
+
+
+def _images(run: RunFolder, dataset: ImageDataset, part: str, most: int) -> _Images:
+    """Returns images of one part of the split, a random sample if there are more than `most`."""
+    chosen = np.flatnonzero(np.array(dataset.split) == part)
+    chosen = np.sort(np.random.default_rng(run.seed).permutation(chosen)[:most])
     items = with_resize(with_range(dataset.subset(chosen).items, run.image_bits), run.resize)
     pixels, unreadable = decode_readable(items, run.image_size)
     if not len(pixels):
         raise ExportError(
-            f"Expected test images that can be decoded. Received: none in {dataset.source!r}. Add some, or leave the "
-            f"data out to use synthetic images."
+            f"Expected {part} images that can be decoded. Received: none in {dataset.source!r}. Repair them, or "
+            f"add some."
         )
-    return pixels, f"test images of {dataset.source}", len(unreadable)
+    return _Images(
+        pixels=pixels,
+        labels=np.delete(dataset.labels[chosen], list(unreadable)),
+        description=f"{part} images of {dataset.source}",
+        num_unreadable=len(unreadable),
+    )
 
 
-def _synthetic_images(image_size: int) -> np.ndarray:
+def _synthetic_images(image_size: int) -> _Images:
     """Returns noise at every scale, from one color per image to one per pixel. It is the same on every machine."""
     from PIL import Image
 
@@ -253,15 +319,11 @@ def _synthetic_images(image_size: int) -> np.ndarray:
         side = min(2 ** (index % 8), image_size)
         noise = Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype="uint8"))
         images.append(to_pixels(noise, image_size))
-    return np.stack(images)
+    description = "synthetic images: noise, coarse and fine"
+    return _Images(pixels=np.stack(images), labels=None, description=description, num_unreadable=0)
 
 
-def _probabilities(run: RunFolder, pixels: np.ndarray) -> np.ndarray:
-    (probabilities,) = forward(run.model, pixels, description="Original model")
-    return probabilities
-
-
-def _write(run: RunFolder, row: Format, path: Path) -> None:
+def _write(run: RunFolder, row: Format, path: Path, calibration: np.ndarray | None) -> None:
     from strategies.networks.backend import keras
 
     model: keras.Model = run.model
@@ -273,11 +335,12 @@ def _write(run: RunFolder, row: Format, path: Path) -> None:
             f"Expected TensorFlow as Keras' backend for the format {row.name!r}. Received: "
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow; the run folder is the same for every backend."
         )
-    kind = "tf_saved_model" if row.name == "savedmodel" else row.name
+    options = {} if calibration is None else _int8(calibration)
     try:
-        with warnings.catch_warnings():  # converters warn about their own code
+        with warnings.catch_warnings(), starting():  # converters warn about their own code, and print
             warnings.simplefilter("ignore")
-            (model if row.name == "savedmodel" else _convertible(model)).export(str(path), format=kind, verbose=False)
+            model = model if row.name == "savedmodel" else _convertible(model)
+            model.export(str(path), format=row.keras_name, verbose=False, **options)
             if row.name == "onnx":
                 _describe(run, path)
     except OSError:  # of the disk
@@ -287,6 +350,17 @@ def _write(run: RunFolder, row: Format, path: Path) -> None:
             f"Expected a model that Keras can export as {row.name!r}. Received: {str(run.path)!r} "
             f"({in_a_sentence(error)[:300]}). Choose another format: {', '.join(FORMATS)}."
         ) from error
+
+
+def _int8(pixels: np.ndarray) -> dict[str, Any]:
+    """Returns the options of the converter for 8-bit integers inside, and float32 as input and output."""
+    lite = start_tensorflow().lite
+    note(f"Calibrating on {len(pixels):,} training images")
+    return {
+        "optimizations": [lite.Optimize.DEFAULT],
+        "representative_dataset": lambda: ([image[None].astype("float32")] for image in pixels),
+        "target_spec": {"supported_ops": [lite.OpsSet.TFLITE_BUILTINS_INT8]},
+    }
 
 
 def _convertible(model: keras.Model) -> keras.Model:

@@ -25,18 +25,25 @@ from strategies.display.progress import note
 from strategies.errors import DatasetError, UserError
 from strategies.features.forward import Engine, is_keras
 from strategies.runs.run_folder import RunFolder, read_run
+from strategies.training.novelty import Novelty
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PART = 512  # images in memory at once
-# Probabilities of the images that can be decoded, and for each of the others, by its number, the reason.
-Predicted = tuple[np.ndarray, dict[int, str]]
+# Probabilities and novelty of the images that can be decoded, and for each of the others, by its number, the reason.
+Predicted = tuple[np.ndarray, np.ndarray | None, dict[int, str]]
 TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".xls")
 
 
 def predict(
-    run: str | Path | RunFolder, images: Any, *, top: int = 1, all_classes: bool = False, ray: str | None = None
+    run: str | Path | RunFolder,
+    images: Any,
+    *,
+    top: int = 1,
+    all_classes: bool = False,
+    unsure: bool = False,
+    ray: str | None = None,
 ) -> pd.DataFrame:
     """Predicts the class of each image with the model of a run.
 
@@ -50,20 +57,23 @@ def predict(
             followed out of the folder. A file that is named directly is used whatever its extension.
         top: How many classes to return for each image, the most probable first; at most as many as the model has.
         all_classes: Whether to return the probability of every class.
+        unsure: Whether to say for each image how new it is to the model: whether it is probably none of the classes.
         ray: The Ray cluster whose workers decode and predict: `"local"`, `"auto"` or an address; see
             `strategies.on_ray`. Default: none.
 
     Returns:
         A DataFrame with one row per image, in the given order; the files of a folder are sorted. Columns: `path`,
         `class` (the predicted class), `probability` (of that class) and `unreadable` (the reason if the file cannot be
-        decoded; then its class and probability are missing). With `top`, the other classes follow as `class_2`,
-        `probability_2`, `class_3` and so on. With `all_classes`, also a column `p(<class>)` for each class.
+        decoded; then the other values are missing). With `top`, the other classes follow as `class_2`, `probability_2`,
+        `class_3` and so on. With `unsure`, also `novelty` (how far the image lies from all classes, where 1 is the
+        threshold that 95% of the images of known classes are expected to stay below) and `unsure` (whether it is above
+        1). With `all_classes`, also a column `p(<class>)` for each class.
 
     Raises:
         UserError: If `top` is less than 1, or more than the number of classes.
         DatasetError: If a file or folder does not exist, if a pattern or a folder has no image, or if no image can be
             decoded.
-        RunError: If `run` is not a run folder.
+        RunError: If `run` is not a run folder, or with `unsure`, if it has no threshold.
 
     Example:
         >>> import tempfile
@@ -83,11 +93,12 @@ def predict(
     import pandas as pd
 
     with on_ray(ray):
-        return pd.concat(predict_in_parts(run, images, top=top, all_classes=all_classes), ignore_index=True)
+        parts = predict_in_parts(run, images, top=top, all_classes=all_classes, unsure=unsure)
+        return pd.concat(parts, ignore_index=True)
 
 
 def predict_in_parts(
-    run: str | Path | RunFolder, images: Any, *, top: int = 1, all_classes: bool = False
+    run: str | Path | RunFolder, images: Any, *, top: int = 1, all_classes: bool = False, unsure: bool = False
 ) -> Iterator[pd.DataFrame]:
     """Like `predict`, but yields the rows in DataFrames of at most 512, so that memory use stays bounded.
 
@@ -98,8 +109,8 @@ def predict_in_parts(
     _check_top(top, len(run.class_names))
     items: Sequence[Any] = pictures or find_images(images)
     names = numbered(pictures) if pictures else [as_text(path) for path in items]
-    _ = run.engine  # a model that cannot be loaded is refused before any image is decoded
-    return _parts(run, items, names, top, all_classes)
+    _ = run.engine_with_features if unsure else run.engine  # what cannot be loaded is refused before images are decoded
+    return _parts(run, items, names, top, all_classes, unsure)
 
 
 def _check_top(top: int, num_classes: int) -> None:
@@ -134,10 +145,10 @@ def _in_memory(images: Any) -> list[np.ndarray]:
 
 
 def _parts(
-    run: RunFolder, items: Sequence[Any], names: Sequence[str], top: int, all_classes: bool
+    run: RunFolder, items: Sequence[Any], names: Sequence[str], top: int, all_classes: bool, unsure: bool
 ) -> Iterator[pd.DataFrame]:
     first_reason, num_readable, start = "", 0, 0
-    for values, unreadable in _computed(run, items):
+    for values, novelty, unreadable in _computed(run, items, unsure):
         end = start + len(values) + len(unreadable)
         num_readable += len(values)
         first_reason = first_reason or next(iter(unreadable.values()), "")
@@ -146,16 +157,18 @@ def _parts(
                 f"Expected images that can be decoded. Received: {len(items):,} images that cannot, for example "
                 f"{names[0]!r} ({first_reason}). Fix or replace them."
             )
-        yield _frame(run.class_names, names[start:end], values, unreadable, top, all_classes)
+        yield _frame(run.class_names, names[start:end], values, novelty, unreadable, top, all_classes)
         start = end
 
 
-def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
-    """Yields the probabilities of one part of the images after the other, from this process or from a cluster."""
-    compute = partial(_predict_part, run.engine, len(run.class_names), run.image_size, run.image_bits, run.resize)
+def _computed(run: RunFolder, items: Sequence[Any], unsure: bool) -> Iterator[Predicted]:
+    """Yields what is computed of one part of the images after the other, by this process or by a cluster."""
+    engine, novelty = (run.engine_with_features, run.novelty) if unsure else (run.engine, None)
+    decoded = (run.image_size, run.image_bits, run.resize)
+    compute = partial(_predict_part, engine, novelty, len(run.class_names), *decoded)
     if is_on_ray():
         # The same parts, since an image that cannot be read shifts those behind it to other batches.
-        yield from map_parts(compute, items, "Predicting", size=PART, gpu=is_keras(run.engine))
+        yield from map_parts(compute, items, "Predicting", size=PART, gpu=is_keras(engine))
         return
     for start in range(0, len(items), PART):
         part = items[start : start + PART]
@@ -164,6 +177,7 @@ def _computed(run: RunFolder, items: Sequence[Any]) -> Iterator[Predicted]:
 
 def _predict_part(
     engine: Engine,
+    novelty: Novelty | None,
     num_classes: int,
     image_size: int,
     image_bits: int,
@@ -173,15 +187,16 @@ def _predict_part(
 ) -> Predicted:
     pixels, unreadable = decode_readable(with_resize(with_range(items, image_bits), resize), image_size)
     if not len(pixels):
-        return np.empty((0, num_classes), dtype="float32"), unreadable
-    (probabilities,) = engine(pixels, description=description)
-    return probabilities, unreadable
+        return np.empty((0, num_classes)), None if novelty is None else np.empty(0), unreadable
+    probabilities, *features = engine(pixels, description=description)
+    return probabilities, None if novelty is None else novelty.measure(features), unreadable
 
 
 def _frame(
     class_names: Sequence[str],
     names: Sequence[str],
     values: np.ndarray,
+    novelty: np.ndarray | None,
     unreadable: Mapping[int, str],
     top: int,
     all_classes: bool,
@@ -200,6 +215,10 @@ def _frame(
         columns[probability] = probabilities[np.arange(len(names)), place]
         if rank == 0:  # before the other classes, so that the first four columns are always the same
             columns["unreadable"] = pd.Series([unreadable.get(row) for row in range(len(names))], dtype="object")
+    if novelty is not None:
+        found = np.full(len(names), np.nan)
+        found[readable] = novelty
+        columns |= {"novelty": found, "unsure": pd.Series(found > 1, dtype="object").where(~np.isnan(found), None)}
     if all_classes:
         columns |= {f"p({name})": column for name, column in zip(class_names, probabilities.T, strict=True)}
     return pd.DataFrame(columns)

@@ -30,7 +30,9 @@ from strategies.features.forward import Engine, forward
 from strategies.files import load_json, open_regular, read_json
 from strategies.networks.backbones import BACKBONES
 from strategies.networks.backend import start_keras, usual_settings
-from strategies.training.run_files import CLASS_NAMES, HISTORY, MEASURES, METRICS, MODEL, PLAN, UNFINISHED
+from strategies.training.model import with_features
+from strategies.training.novelty import FEWEST_IMAGES, Novelty, load_novelty
+from strategies.training.run_files import CLASS_NAMES, HISTORY, MEASURES, METRICS, MODEL, NOVELTY, PLAN, UNFINISHED
 
 if TYPE_CHECKING:
     import keras
@@ -70,10 +72,22 @@ class RunFolder:
         Raises:
             RunError: As `model`.
         """
-        converted = self._converted() if self.convertible and choose_engine() == "openvino" else None
-        return partial(forward, self.model) if converted is None else OpenVino(*converted)
+        return self._engine(())
 
-    def _converted(self) -> list[np.ndarray] | None:
+    @cached_property
+    def engine_with_features(self) -> Engine:
+        """Like `engine`, but also computes the features that `novelty` measures: one more array for each of its layers.
+
+        Raises:
+            RunError: As `model` and `novelty`.
+        """
+        return self._engine(self.novelty.layers)
+
+    def _engine(self, layers: Sequence[str]) -> Engine:
+        converted = self._converted(layers) if self.convertible and choose_engine() == "openvino" else None
+        return partial(forward, with_features(self.model, layers)) if converted is None else OpenVino(*converted)
+
+    def _converted(self, layers: Sequence[str]) -> list[np.ndarray] | None:
         """Returns the arguments of `OpenVino`, or `None` if nothing is cached or the model cannot be converted."""
         cache = default_cache()
         if not cache.max_bytes:
@@ -81,13 +95,40 @@ class RunFolder:
         shape = [self.image_size, len(self.class_names)]  # of which `model` makes sure
         versions = {"network_version": NETWORK_VERSION, "converted_by": version("openvino")}
         try:
-            key = make_key(model=file_digest(self.path / MODEL), shape=shape, **versions)
-            arrays, new = BackgroundJob(key=key, cache=cache, make=partial(_convert, self.path)).arrays()
+            key = make_key(model=self.digest, shape=shape, layers=list(layers), **versions)
+            arrays, new = BackgroundJob(key=key, cache=cache, make=partial(_convert, self.path, layers)).arrays()
         except (OSError, RuntimeError):  # Keras computes, or says what is wrong with the model
             return None
         if new:
             note(f"Converted the model of {self.path} for OpenVINO and kept it in the cache ({cache.folder})")
         return arrays
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the model file."""
+        return file_digest(self.path / MODEL)
+
+    @cached_property
+    def novelty(self) -> Novelty:
+        """What says whether an image is probably none of the classes.
+
+        Raises:
+            RunError: If the run has none, or if its file is damaged or belongs to another model.
+        """
+        path = self.path / NOVELTY
+        if not path.is_file():
+            raise RunError(
+                f"Expected {NOVELTY}, which says from where on an image is none of the classes. Received: "
+                f"{str(self.path)!r} without it: the run is of an earlier release, or has too few images. Train again, "
+                f"on at least {FEWEST_IMAGES} training images, and with validation images."
+            )
+        try:
+            return load_novelty(path, model=self.digest)
+        except Exception as error:  # a damaged archive raises errors of a dozen types
+            raise RunError(
+                f"Expected {NOVELTY} as a run writes it, for the {MODEL} next to it. Received: {str(path)!r} "
+                f"({in_a_sentence(error)[:200]}). Restore the files of the run, or train again."
+            ) from error
 
     @cached_property
     def model(self) -> keras.Model:
@@ -118,8 +159,8 @@ class RunFolder:
 
 
 @usual_settings()
-def _convert(path: Path) -> list[np.ndarray]:
-    return convert_model(read_run(path).model)
+def _convert(path: Path, layers: Sequence[str]) -> list[np.ndarray]:
+    return convert_model(with_features(read_run(path).model, layers))
 
 
 def read_run(folder: str | Path | RunFolder) -> RunFolder:

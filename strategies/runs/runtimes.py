@@ -24,11 +24,17 @@ def load_keras(path: str) -> Predict:
 
 
 def load_savedmodel(path: str) -> Predict:
-    """Returns the endpoint `serve` of a TensorFlow SavedModel as such a function."""
+    """Returns the signature of a SavedModel that TensorFlow Serving uses as such a function."""
     import tensorflow as tf
 
     model = tf.saved_model.load(path)
-    return lambda batch: model.serve(batch).numpy()
+    (image,) = model.signatures["serving_default"].structured_input_signature[1]
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        (probabilities,) = model.signatures["serving_default"](**{image: tf.constant(batch)}).values()
+        return probabilities.numpy()
+
+    return predict
 
 
 def load_onnx(path: str) -> Predict:
@@ -59,7 +65,13 @@ def load_litert(path: str) -> Predict:
     return predict
 
 
-RUNTIMES = {"keras": load_keras, "savedmodel": load_savedmodel, "onnx": load_onnx, "litert": load_litert}
+RUNTIMES = {
+    "keras": load_keras,
+    "savedmodel": load_savedmodel,
+    "onnx": load_onnx,
+    "litert": load_litert,
+    "litert-int8": load_litert,
+}
 
 
 def main(name: str, model: str, batch_size: int, pixels: str, probabilities: str) -> None:

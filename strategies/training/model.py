@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import numpy as np
 
 from strategies.features.cache import FeatureCache
 from strategies.features.extraction import stage_extractor
-from strategies.features.forward import cached_forward
+from strategies.features.forward import cached_forward, forward
 from strategies.networks.backbones import CLASSIFIER, DROPOUT, POOL
 from strategies.networks.backend import has_gpu, usual_settings
 from strategies.networks.pretrained import build_network, stage_layers
@@ -77,6 +77,29 @@ def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
         keras.mixed_precision.set_global_policy(policy)
 
 
+def with_features(model: keras.Model, layers: Sequence[str]) -> keras.Model:
+    """Returns a model of images with further outputs: those of some layers, averaged over the image plane.
+
+    Args:
+        model: A model of images. It is returned as it is if no layer is named.
+        layers: Names of its layers, such as the last ones of its stages.
+
+    Example:
+        >>> import strategies
+        >>> from strategies.training.model import with_features
+        >>> plan = strategies.make_plan("head_only", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80,
+        ...                             image_size=32, weights="random")
+        >>> with_features(strategies.build_model(plan), ["expanded_conv_project_BN", "out_relu"]).output_shape
+        [(None, 2), (None, 8), (None, 1280)]
+    """
+    from strategies.networks.backend import keras
+
+    maps = [model.get_layer(name).output for name in layers]
+    pool = keras.layers.GlobalAveragePooling2D
+    pooled = [pool(dtype="float32")(value) if len(value.shape) == 4 else value for value in maps]
+    return keras.Model(model.input, [model.output, *pooled]) if layers else model
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StagedModel:
     """The Keras model of a plan, with the layers of each stage.
@@ -103,6 +126,11 @@ class StagedModel:
         found = {stage: names for stage, names in owners.items() if stage in self.plan.built_stages}
         added = tuple(layer.name for layer in self.model.layers if layer.name in (DROPOUT, CLASSIFIER))
         return found | {CLASSIFIER: added}
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Names of the last layers of the stages, in order from the image."""
+        return tuple(self.layers[name][-1] for name in (*self.plan.kept_stages, *self.plan.rebuilt_stages))
 
     def start_phase(self, phase: Phase) -> None:
         """Sets `trainable` of every layer, and the momentum of every BatchNormalization layer, for a phase.
@@ -161,6 +189,30 @@ class StagedModel:
             frozen=keras.Model(self.model.input, middle),
             trained=keras.Model(middle, self.model.output),
         )
+
+    def stage_features(
+        self, inputs: Pixels, *, is_pretrained: bool, cache: FeatureCache | None, description: str
+    ) -> list[np.ndarray]:
+        """Returns the output of every stage, averaged over the image plane: a list of `(num_images, channels)`.
+
+        Args:
+            inputs: The images.
+            is_pretrained: Whether all stages are as they were pretrained. Then the features that the advice extracts
+                are used where OpenVINO computes them.
+            cache: Where these are kept, or `None`.
+            description: Label of the progress bar.
+        """
+        plan = self.plan
+        if (
+            is_pretrained
+            and cache is not None
+            and plan.last_stage == plan.stages[-1].name
+            and not plan.stages[-1].dense
+        ):
+            extractor = stage_extractor(plan.network, [stage.name for stage in plan.stages], cache=cache)
+            if extractor.conversion is not None:
+                return extractor.run(inputs, description=description)
+        return forward(with_features(self.model, self.ends), inputs, description=description)[1:]
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Returns a copy of every weight, by path."""

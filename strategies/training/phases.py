@@ -37,11 +37,14 @@ class Decided:
         place: Phase and step of the weights that were kept.
         kept_phases: Names of the phases that were kept, in order.
         temperature: Temperature of the probabilities. `None` without validation images.
+        threshold: Distance that 95% of new images are expected not to exceed; see `find_threshold`. `None` without
+            validation images, and where the backbone stayed as it was: then all training images can tell.
     """
 
     place: tuple[str, int]
     kept_phases: tuple[str, ...]
     temperature: float | None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

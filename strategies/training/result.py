@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.data.digests import file_digest
 from strategies.files import make_folder, replacing, write_json
 from strategies.plans.plan import Plan
 from strategies.training.baseline import HeadBaseline
 from strategies.training.metrics import Evaluation
-from strategies.training.run_files import CLASS_NAMES, CONTINUE, HISTORY, METRICS, MODEL, PLAN
+from strategies.training.novelty import Novelty, save_novelty
+from strategies.training.run_files import CLASS_NAMES, CONTINUE, HISTORY, METRICS, MODEL, NOVELTY, PLAN
 
 if TYPE_CHECKING:
     import keras
@@ -37,6 +39,7 @@ class TrainingResult:
         best_phase: Name of the last phase that was kept.
         best_step: The number of its steps.
         head: Accuracy of a new head alone on the same images, and the gain over it. `None` if it was not measured.
+        novelty: What says whether an image is probably none of the classes. `None` with too few images to tell.
         num_trainable_by_phase: Number of trainable weights of each phase, by its name.
         seconds: Wall-clock time in seconds from decoding to evaluation, without the time of `head`.
         versions: Versions of the software that computed the result.
@@ -50,6 +53,7 @@ class TrainingResult:
     best_phase: str
     best_step: int
     head: HeadBaseline | None
+    novelty: Novelty | None
     num_trainable_by_phase: Mapping[str, int]
     seconds: float
     versions: Mapping[str, str]
@@ -85,10 +89,13 @@ class TrainingResult:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Writes `model.keras`, `plan.json`, `class_names.json`, `history.csv` and `metrics.json` to a folder."""
+        """Writes `model.keras`, `plan.json`, `class_names.json`, `history.csv`, `metrics.json` and `novelty.npz`."""
         folder = make_folder(Path(folder))
         with replacing(folder / MODEL, again=CONTINUE) as temporary:
             self.model.save(temporary)
+        if self.novelty is not None:
+            with replacing(folder / NOVELTY, again=CONTINUE) as temporary:
+                save_novelty(self.novelty, temporary, model=file_digest(folder / MODEL))
         with replacing(folder / HISTORY, again=CONTINUE) as temporary:
             self.history.to_csv(temporary, index=False)
         names = {"version": 1, "class_names": list(self.plan.class_names)}

@@ -35,6 +35,7 @@ from strategies.training.checkpoint import Checkpoint, State, assign, locked, va
 from strategies.training.distribution import ONE_DEVICE, Devices, find_devices
 from strategies.training.metrics import evaluate_predictions
 from strategies.training.model import StagedModel, resolve_precision
+from strategies.training.novelty import FEWEST_IMAGES, find_threshold, fit_novelty
 from strategies.training.phases import Decided, Progress, TrainingRun, run_phase, save_state
 from strategies.training.recorder import Recorder
 from strategies.training.result import TrainingResult
@@ -250,11 +251,23 @@ def _run_phases(run: TrainingRun, course: Course, state: State | None, on_phase_
 
 def _decide(run: TrainingRun) -> Decided:
     """Returns what the validation images have decided."""
-    temperature = None
+    kept = tuple(run.recorder.kept_phases)
+    temperature, threshold = None, None
     if len(labels := run.labels["val"]):  # images that the weights were not fitted to
         finished = StagedModel(plan=run.plan, model=run.staged.finished())
         temperature = fit_temperature(_probabilities(finished, run, "val", "Calibrating"), labels)
-    return Decided(place=run.recorder.place, kept_phases=tuple(run.recorder.kept_phases), temperature=temperature)
+        if not _is_pretrained(run.plan, kept):
+            if len(labels) < FEWEST_IMAGES:
+                share = len(labels) / (len(labels) + 1)
+                note(f"From {len(labels)} validation images, --unsure can promise to keep {share:.0%} of known images")
+            features = [_features(finished, run, part, is_pretrained=False) for part in ("train", "val")]
+            threshold = find_threshold(features[0], run.labels["train"], features[1], seed=run.plan.seed)
+    return Decided(place=run.recorder.place, kept_phases=kept, temperature=temperature, threshold=threshold)
+
+
+def _is_pretrained(plan: Plan, kept_phases: Sequence[str]) -> bool:
+    """Returns whether the phases that were kept have left the backbone as it was."""
+    return all(phase.on_features for phase in plan.phases if phase.name in kept_phases)
 
 
 def _on_all_images(
@@ -321,6 +334,20 @@ def _judge(
         names=test_names,
         seed=plan.seed,
     )
+    novelty, is_pretrained = None, _is_pretrained(plan, decided.kept_phases)
+    if is_pretrained or decided.threshold is not None:
+        novelty = fit_novelty(
+            _features(finished, run, "train", is_pretrained=is_pretrained),
+            labels["train"],
+            layers=finished.ends,
+            seed=plan.seed,
+            threshold=decided.threshold,
+        )
+    if novelty is None:
+        note(
+            f"Too few images for a threshold, so `predict --unsure` will refuse this run: it takes {FEWEST_IMAGES} "
+            f"training images, and validation images if the backbone is trained"
+        )
     seconds = time.perf_counter() - started
     head = None
     if baseline:
@@ -345,6 +372,7 @@ def _judge(
         best_phase=decided.place[0],
         best_step=decided.place[1],
         head=head,
+        novelty=novelty,
         num_trainable_by_phase=trainable,
         seconds=seconds,
         versions=versions | {name: version(name) for name in ("keras", "numpy", backend)},
@@ -379,3 +407,11 @@ def _probabilities(finished: StagedModel, run: TrainingRun, part: str, descripti
         return run.devices.of_first(forward(finished.model, run.pixels[part], description=description)[0])
     features = cut.features(run.pixels[part], cache=run.cache, precision="float32", description=description)
     return run.devices.of_first(forward(cut.trained, features, description=description)[0])
+
+
+def _features(finished: StagedModel, run: TrainingRun, part: str, *, is_pretrained: bool) -> list[np.ndarray]:
+    """Returns the features of every stage for a split."""
+    found = finished.stage_features(
+        run.pixels[part], is_pretrained=is_pretrained, cache=run.cache, description=f"Features ({part})"
+    )
+    return [run.devices.of_first(values) for values in found]

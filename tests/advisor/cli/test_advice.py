@@ -33,7 +33,7 @@ def test_verbose_prints_all_numbers(advisor, photos, pretrained_weights):
     code, out, _ = advisor("recommend", photos, *arguments, "--recipe", "keep_early_layers")
     assert code == 0
     advised = out.partition(":")[0]
-    assert "The plan follows keep_early_layers instead, as you asked: " in out
+    assert "The plan follows keep_early_layers instead: " in out
     assert re.search(rf"\d+% \(\d+ to \d+\) is expected of it, and \d+% \(\d+ to \d+\) of {advised}\.", out)
     assert "--recipe keep_early_layers --out run" in out
     assert "Freeze map" in out

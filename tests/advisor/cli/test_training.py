@@ -26,12 +26,10 @@ def test_a_written_plan_can_be_edited_and_trained(advisor, photos, pretrained_we
     assert json.loads((tmp_path / "run" / "plan.json").read_text()) == values
 
 
-def test_frozen_features_are_read_from_the_cache_the_second_time(
-    advisor, photos, pretrained_weights, tmp_path, monkeypatch
-):
+def test_frozen_features_are_read_from_the_cache_the_second_time(advisor, photos, small_network, tmp_path, monkeypatch):
     """Their size and place are said on stderr; --no-cache keeps and reads nothing."""
     monkeypatch.setenv("ADVISOR_CACHE", str(tmp_path / "cache"))
-    arguments = ("train", photos, "--backbone", BACKBONE, "--recipe", "head_only", "--image-size", 32)
+    arguments = ("train", photos, "--backbone", "small", "--weights", "own", "--recipe", "head_only")
     said = []
     for run, option in (("one", "--no-cache"), ("two", "--cache"), ("three", "--cache")):
         code, _, err = advisor(*arguments, "--out", tmp_path / run, option)

@@ -28,7 +28,7 @@ NAMES = tuple(BACKBONES)  # before other tests add models
 NETWORK = "MobileNet-0.25"  # with random weights: the cheapest to train
 SIZE, NUM_TRAIN = 96, 84
 EXACT = ("fine_tune_all", "keep_early_layers", "retrain_all")
-USUAL = ("head_only", "fine_tune_all", "retrain_all")
+USUAL = ("head_only", "fine_tune_all")
 # Runs scripts one after the other where this package cannot be imported.
 DRIVER = """
 import runpy, sys
@@ -138,11 +138,14 @@ def test_a_script_does_what_the_plan_says(recipe, plans, runs, tiles, monkeypatc
     _check_script(plans[recipe], *runs[recipe], tiles, monkeypatch)
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_a_script_keeps_early_layers_in_any_precision(precision, plans, tiles, weights, tmp_path, monkeypatch):
-    """It saves a model of float32 in any case."""
-    plan = replace(plans["keep_early_layers"], precision=precision)
-    ((printed, model),) = _run_scripts({"early": plan}, tiles, weights, tmp_path).values()
+@pytest.mark.parametrize(
+    ("recipe", "precision"),
+    [("retrain_all", "float32"), ("keep_early_layers", "float32"), ("keep_early_layers", "mixed_bfloat16")],
+)
+def test_a_script_carries_out_the_other_recipes(recipe, precision, plans, tiles, weights, tmp_path, monkeypatch):
+    """It saves a model of float32, whatever the precision of the training."""
+    plan = replace(plans[recipe], precision=precision)
+    ((printed, model),) = _run_scripts({recipe: plan}, tiles, weights, tmp_path).values()
     _check_script(plan, printed, model, tiles, monkeypatch)
 
 

@@ -16,6 +16,7 @@ from strategies.runs.exporting import FORMATS, read_exports
 
 # Converters may change the order of additions. What the photos and flowers5 measured is below a tenth of this.
 ROUNDING = 1e-4
+LARGEST = {"keras": 0, "savedmodel": 0, "litert-int8": 0.1}  # int8 rounds to 256 values
 
 
 def _need(name):
@@ -41,13 +42,14 @@ def same_process(monkeypatch):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_export_agrees_with_the_model_on_photos(name, run_copy, photos):
-    """On the test images; Keras and SavedModel to the last bit, the converters but for rounding."""
+def test_an_export_agrees_with_the_model_on_photos(name, run_copy, photos, small_run):
+    """On the test images; Keras and SavedModel to the last bit, the converters but for rounding, int8 in the class."""
     _need(name)
     result = strategies.export(run_copy, name, data=photos)
     assert result.num_images >= 6
     assert result.top1_agreement == 1
-    assert result.largest_difference <= (0 if name in ("keras", "savedmodel") else ROUNDING)
+    assert result.largest_difference <= LARGEST.get(name, ROUNDING)
+    assert result.accuracy == result.model_accuracy == small_run[2].test.accuracy
     assert str(photos) in result.images
     folder = run_copy / "export" / name
     assert sorted(path.name for path in folder.iterdir()) == sorted(["class_names.json", FORMATS[name].file])
@@ -96,18 +98,32 @@ def test_layers_of_convnext_are_written_in_what_the_converters_know():
     assert exporting._convertible(plain) is plain
 
 
-def test_an_onnx_file_holds_its_class_names(run_copy, same_process):
-    """And says what it takes."""
-    _need("onnx")
-    import onnxruntime
+def test_int8_is_calibrated_on_training_images(photos, small_network, tmp_path, same_process, advisor):
+    """Whole numbers inside, float32 outside; without images it is refused."""
+    _need("litert-int8")
+    from ai_edge_litert.interpreter import Interpreter
 
-    result = strategies.export(run_copy, "onnx")
-    session = onnxruntime.InferenceSession(result.path)
-    metadata = session.get_modelmeta().custom_metadata_map
-    assert json.loads(metadata["class_names"]) == ["china", "flower"]
-    assert "0-255" in metadata["input"]
-    assert metadata["resize"] == "squeeze"
-    assert session.get_inputs()[0].shape == ["num_images", 32, 32, 3]
+    plan = strategies.make_plan("head_only", **small_network, class_names=["china", "flower"], num_train=28)
+    strategies.train(plan, photos, tmp_path / "run", cache=False)
+    command = ("export", tmp_path / "run", "--format", "litert-int8")
+    code, out, err = advisor(*command, "--data", photos, "--json")
+    assert code == 0, err
+    assert "Calibrating on 28 training images" in err
+    result = json.loads(out)["export"]
+    assert result["top1_agreement"] == 1
+    assert result["accuracy"] == result["model_accuracy"]
+    assert result["images"].startswith("test images")
+    interpreter = Interpreter(result["path"])
+    interpreter.allocate_tensors()
+    outside = [*interpreter.get_input_details(), *interpreter.get_output_details()]
+    indices = {tensor["index"] for tensor in outside}
+    inside = [tensor for tensor in interpreter.get_tensor_details() if tensor["index"] not in indices]
+    assert {tensor["dtype"] for tensor in outside} == {np.float32}
+    assert {tensor["dtype"] for tensor in inside} <= {np.int8, np.int32}
+    code, out, err = advisor(*command)
+    assert (code, out) == (2, "")
+    assert "--data" in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_without_data_the_images_are_synthetic_and_the_result_says_so(run_copy, same_process, advisor):
@@ -117,8 +133,9 @@ def test_without_data_the_images_are_synthetic_and_the_result_says_so(run_copy, 
     assert code == 0, err
     assert "synthetic" in values["images"]
     assert values["num_images"] == exporting.NUM_SYNTHETIC
-    pixels = exporting._synthetic_images(48)
-    assert np.array_equal(pixels, exporting._synthetic_images(48))
+    assert values["accuracy"] is None
+    pixels = exporting._synthetic_images(48).pixels
+    assert np.array_equal(pixels, exporting._synthetic_images(48).pixels)
     deviations = pixels.std(axis=(1, 2)).mean(axis=1)
     assert deviations.min() == 0
     assert deviations.max() > 50
@@ -173,7 +190,7 @@ def test_a_missing_package_is_named_with_its_install_command(name, run_copy, adv
 def test_an_export_that_does_not_load_again_is_an_error_and_is_not_kept(run_copy, monkeypatch):
     """Nothing reaches the folder that was not checked; the runtime's own words are passed on."""
     _need("onnx")
-    monkeypatch.setattr(exporting, "_write", lambda run, row, path: path.write_bytes(b"no model"))
+    monkeypatch.setattr(exporting, "_write", lambda run, row, path, calibration: path.write_bytes(b"no model"))
     with pytest.raises(ExportError, match=r"cannot run .*model\.onnx failed"):
         strategies.export(run_copy, "onnx")
     assert not (run_copy / "export").exists()

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from support import ROOT
 
 import strategies
 from advisor.report.predictions import as_json, as_table
@@ -233,3 +235,46 @@ def test_pixels_are_those_of_training(small_run, tmp_path):
     image.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "upright.png")
     frame = strategies.predict(small_run[0], [tmp_path / "side.png", tmp_path / "upright.png"])
     assert frame["probability"][0] == frame["probability"][1]
+
+
+def test_an_image_of_no_class_is_unsure_with_every_engine(small_run, photos, tmp_path, advisor, monkeypatch):
+    """Noise is neither of the two photos, most of whose tiles are kept; as a table, CSV, JSON and DataFrame."""
+    noise, broken = tmp_path / "noise.png", tmp_path / "broken.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype="uint8")).save(noise)
+    broken.write_bytes(b"no image")
+    frames = []
+    for engine in ("auto", "keras"):
+        monkeypatch.setenv("ADVISOR_ENGINE", engine)
+        frames.append(strategies.predict(small_run[0], [photos, noise, broken], unsure=True))
+    frame, keras_frame = frames
+    np.testing.assert_allclose(frame["novelty"], keras_frame["novelty"], rtol=1e-3)
+    assert frame["unsure"].tolist()[-2:] == [True, None]
+    assert frame["novelty"].isna().tolist() == [False] * 41 + [True]
+    assert not frame["unsure"][:40].astype(bool).mean() > 0.2
+    images = (photos / "china" / "00.png", noise, broken)
+    head, *rows = advisor("predict", small_run[0], *images, "--unsure")[1].splitlines()
+    assert head.split()[:4] == ["class", "probability", "unsure", "novelty"]
+    assert [row.split()[2] for row in rows] == ["no", "yes", "–"]
+    rows = list(csv.DictReader(io.StringIO(advisor("predict", small_run[0], *images, "--unsure", "--csv")[1])))
+    assert [row["unsure"] for row in rows] == ["False", "True", ""]
+    rows = json.loads(advisor("predict", small_run[0], *images, "--unsure", "--json")[1])["predictions"]
+    assert [row["unsure"] for row in rows] == [False, True, None]
+    assert rows[2]["novelty"] is None
+
+
+def test_the_recipe_of_the_guide_gives_the_same_novelty(small_run, photos):
+    """With Keras and NumPy alone, from the exported model and the file of the run."""
+    guide = (ROOT / "docs" / "guides" / "exporting.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "novelty.npz" in block]
+    photo = photos / "china" / "00.png"
+    for said, here in (
+        ("exported/model.keras", small_run[0] / "model.keras"),
+        ("python_run/", f"{small_run[0]}/"),
+        ("photos/china/00.png", photo),
+    ):
+        assert said in code
+        code = code.replace(said, str(here))
+    names: dict = {}
+    exec(code, names)
+    expected = strategies.predict(small_run[0], photo, unsure=True)["novelty"][0]
+    assert names["novelty"] == pytest.approx(expected, rel=1e-3)

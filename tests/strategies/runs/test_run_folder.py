@@ -83,6 +83,36 @@ def test_a_run_that_was_read_loads_its_model_once(small_run, photos, monkeypatch
     assert np.allclose(frames[0]["probability"], frames[1]["probability"], atol=1e-4)
 
 
+def _no_novelty(folder):
+    (folder / "novelty.npz").unlink()
+
+
+def _broken_novelty(folder):
+    (folder / "novelty.npz").write_bytes((folder / "novelty.npz").read_bytes()[:1000])
+
+
+def _other_model(folder):
+    with (folder / "model.keras").open("ab") as file:
+        file.write(b" ")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [(_no_novelty, "Train again"), (_broken_novelty, "not a zip file"), (_other_model, "another model")],
+)
+def test_a_run_without_its_threshold_predicts_but_is_not_unsure(spoil, sentence, small_run, photos, tmp_path, advisor):
+    """One sentence says what to do; without `--unsure`, the file is not needed."""
+    folder, photo = tmp_path / "run", photos / "china" / "00.png"
+    shutil.copytree(small_run[0], folder)
+    spoil(folder)
+    code, out, err = advisor("predict", folder, photo, "--unsure")
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1
+    if spoil is _no_novelty:
+        assert len(strategies.predict(folder, photo)) == 1
+
+
 @needs_openvino
 def test_the_model_is_converted_once_and_other_predictions_need_no_keras(small_run, photos):
     """Another process reads it from the cache, and does not import Keras."""
