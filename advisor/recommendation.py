@@ -218,7 +218,7 @@ def recommend(
             `MobileNetV2-0.35`. Default: MobileNetV2. If its weights are not available, MobileNetV2-0.35 takes its
             place, with ImageNet weights if possible, otherwise with the weights in this package.
         weights: `"auto"`: from Keras' cache or by download; `"bundled"`: those of MobileNetV2-0.35 in this package; or
-            the path of a weights file.
+            the path of a weights file, or of the `model.keras` of a run with this backbone.
         image_size: Side of the square input in pixels. Default: the backbone's own size, or less if the images are
             smaller: the median short side, rounded up to a multiple of 32, but at least 96. The headers of up to 100
             files, evenly spaced, tell the median.

@@ -52,6 +52,7 @@ WINGS = (
     "advisor.cli",
     "advisor.comparison",
     "advisor.recommendation",
+    "advisor.extension",
     "advisor.report",
     "advisor.outcomes",
     "advisor.results",

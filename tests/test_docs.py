@@ -14,7 +14,7 @@ from functools import partial
 from itertools import takewhile
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 from support import ROOT
 
@@ -67,7 +67,7 @@ def _once(language):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, pretrained_weights):
-    """A working folder with `photos/` and `new_photos/` in it."""
+    """A working folder with `photos/`, `new_photos/` and, of another class, `more_photos/` in it."""
     for name in ("china", "flower"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         photo = Image.fromarray(load_sample_image(f"{name}.jpg"))
@@ -75,6 +75,9 @@ def folder(tmp_path, monkeypatch, pretrained_weights):
             left, top = 50 * (index % 10), 60 * (index // 10)
             photo.crop((left, top, left + 96, top + 96)).save(tmp_path / "photos" / name / f"{index:02}.png")
     shutil.copytree(tmp_path / "photos", tmp_path / "new_photos")
+    (tmp_path / "more_photos" / "negative").mkdir(parents=True)
+    for path in (tmp_path / "photos" / "flower").iterdir():
+        ImageOps.invert(Image.open(path)).save(tmp_path / "more_photos" / "negative" / path.name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

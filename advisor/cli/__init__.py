@@ -23,13 +23,14 @@ from advisor.cli.help import Command, Group
 from advisor.cli.images import check, learning_curve, profile
 from advisor.cli.output import complete_output
 from advisor.cli.runs import evaluate, export, predict, report, script
-from advisor.cli.training import train
+from advisor.cli.training import extend, train
 from strategies.display.html import printable
 from strategies.errors import UserError
 
 COMMANDS = (
     recommend,
     train,
+    extend,
     evaluate,
     report,
     compare,
@@ -89,7 +90,7 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 def _how_to_continue(command: Callable[..., None], options: Mapping[str, Any]) -> str:
     from strategies.training.run_files import can_continue  # it needs NumPy, and the help and `doctor` must not
 
-    if command is train and can_continue(Path(options["out"])):
+    if command in (train, extend) and can_continue(Path(options["out"])):
         kept = printable(str(options["out"]))
         return f"What was trained is kept in {kept}: add --resume to the same command to continue."
     if command is compare and options["out"] is not None and Path(options["out"]).is_file():

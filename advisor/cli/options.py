@@ -150,6 +150,13 @@ Seed = Annotated[int, typer.Option(metavar="N", help="Seed of all random choices
 Out = Annotated[
     str | None, typer.Option(metavar="FOLDER", help="Folder to write to, new or empty.", rich_help_panel=OUTPUT)
 ]
+OutRun = Annotated[
+    str,
+    typer.Option(
+        metavar="FOLDER", help="Run folder for the model and the report, new or empty.", rich_help_panel=OUTPUT
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in the run folder.")]
 Overwrite = Annotated[
     bool, typer.Option(help="Allow an output folder that already holds files.", rich_help_panel=OUTPUT)
 ]

@@ -235,21 +235,22 @@ def script(
     """
     from strategies.networks.weights import BUNDLED, BUNDLED_FILE
     from strategies.plans.plan import read_plan
-    from strategies.plans.script import save_network, write_script
+    from strategies.plans.script import needs_network, save_network, write_script
 
     path = Path(plan)
     wanted = read_plan(path / "plan.json" if path.is_dir() else path)
     text = write_script(wanted)
-    is_packaged = bool(wanted.network.row.package)
-    if is_packaged and network is None:
+    is_read = needs_network(wanted)
+    if is_read and network is None:
+        why = "is not part of Keras" if wanted.network.row.package else "has the weights of a run"
         raise UserError(
-            f"Expected --network FILE.keras: {wanted.backbone} is not part of Keras, so the script reads it from that "
-            f"file. Received: no file. Name one."
+            f"Expected --network FILE.keras: {wanted.backbone} {why}, so the script reads it from that file. "
+            f"Received: no file. Name one."
         )
-    if not is_packaged and network is not None:
+    if not is_read and network is not None:
         raise UserError(
-            f"Expected --network only for a network that is not part of Keras. Received: it, for {wanted.backbone}. "
-            f"Leave it out."
+            f"Expected --network only for a network that is not part of Keras, or has the weights of a run. Received: "
+            f"it, for {wanted.backbone} with weights {wanted.weights!r}. Leave it out."
         )
     if network is not None:
         save_network(wanted, network)

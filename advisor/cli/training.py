@@ -1,4 +1,4 @@
-"""The command `train`."""
+"""The commands `train` and `extend`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advisor.cli.help import COMPUTATION, NETWORK, OUTPUT
+from advisor.cli.help import COMPUTATION, IMAGES, NETWORK, OUTPUT
 from advisor.cli.options import (
     Augment,
     BatchSize,
@@ -21,11 +21,14 @@ from advisor.cli.options import (
     MaxUnreadable,
     Minutes,
     OutputOptions,
+    OutRun,
     Overwrite,
     Prefer,
     RaceFirst,
     RecipeName,
     Resize,
+    Resume,
+    Run,
     complete_backbone,
     with_options,
 )
@@ -75,7 +78,7 @@ def train(
         int | None,
         typer.Option(metavar="N", help="Seed of all random choices. Default: that of the plan, or 0."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in the run folder.")] = False,
+    resume: Resume = False,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
     cache: Cache = True,
@@ -88,12 +91,7 @@ def train(
             rich_help_panel=COMPUTATION,
         ),
     ] = False,
-    out: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER", help="Run folder for the model and the report, new or empty.", rich_help_panel=OUTPUT
-        ),
-    ],
+    out: OutRun,
     overwrite: Overwrite = False,
     tensorboard: Annotated[
         str | None,
@@ -195,6 +193,60 @@ def train(
         print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
     else:
         show(result_parts(result), quiet=output.quiet)
+
+
+@with_options
+def extend(
+    run: Run,
+    images: ImageOptions,
+    *,
+    old_data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Where the images of the run are now. Default: where they were, if they were files.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None,
+    head: Annotated[
+        bool,
+        typer.Option(
+            "--head", help="Keep the network as the run has trained it, and solve only a new head. Takes seconds."
+        ),
+    ] = False,
+    resume: Resume = False,
+    max_unreadable: MaxUnreadable = 0.05,
+    cache: Cache = True,
+    out: OutRun,
+    overwrite: Overwrite = False,
+    output: OutputOptions,
+) -> None:
+    """Add new classes, or new images, to a finished run.
+
+    DATA are the new images; those of the run are read again. The plan of the run is carried out on all of them, from
+    the network as the run has trained it. Images of the run keep their split, and classes their numbers.
+    """
+    from advisor.extension import extend as extend_run
+    from advisor.report.terminal import show
+    from advisor.report.text import extension_parts
+
+    extension = extend_run(
+        run,
+        images.load(for_training=False),
+        out,
+        old_data=old_data,
+        head=head,
+        max_unreadable=max_unreadable,
+        overwrite=overwrite,
+        resume=resume,
+        cache=cache,
+    )
+    note(f"Wrote the model, its plan, its metrics and report.html to {out}")
+    if output.as_json:
+        metrics = extension.result.to_dict() | {"extension": extension.to_dict()}
+        print_json({"plan": extension.result.plan.to_dict(), "metrics": metrics})
+    else:
+        show(extension_parts(extension.result, extension.to_dict()), quiet=output.quiet)
 
 
 def _check_plan_is_for(plan: Plan, path: str, given: Mapping[str, Any], augment: str | None) -> None:

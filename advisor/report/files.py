@@ -74,6 +74,12 @@ def _write_advice(path: Path, advice: Advice, pictures: Mapping[str, Any], comma
     write_report(path)
 
 
+def save_extension(metrics: Mapping[str, Any], path: Path) -> None:
+    """Writes the metrics of an extended run, and both reports, to its run folder `path`."""
+    write_json(path / METRICS, metrics)
+    write_report(path)
+
+
 def save_comparison(comparison: Outcomes, data: ImageDataset, path: str | Path, *, command: str | None = None) -> Path:
     """Writes the report of a comparison as one HTML page into a new file, and returns its path.
 

@@ -15,7 +15,16 @@ from advisor.report.costs import timing_text
 from advisor.report.evaluation import COURSE_HEADER, baseline_section, course_rows, evaluation_sections, interval
 from advisor.report.exports import export_section
 from advisor.report.freeze_map import FREEZE_NOTE, network_pictures
-from advisor.report.words import confidence_text, costs_note, facts, headline, kept_text, recipe_table
+from advisor.report.words import (
+    confidence_text,
+    costs_note,
+    facts,
+    headline,
+    joined_text,
+    kept_text,
+    lost_text,
+    recipe_table,
+)
 from strategies.display.charts import confusion_matrix, learning_charts, reliability_chart
 from strategies.display.html import render
 from strategies.display.results import baseline_rows, never_answered
@@ -63,7 +72,7 @@ def training_page(
         command: The command that was typed, if known.
         working_folder: The folder in which it was typed, if known.
     """
-    test, baseline = metrics["test"], metrics["baseline"]
+    test, baseline, extension = metrics["test"], metrics["baseline"], metrics.get("extension")
     sections = {section.title: section for section in evaluation_sections(test)}
     seen = {picture["image"]: picture for picture in pictures["mistakes"]}
     return render(
@@ -73,6 +82,7 @@ def training_page(
         plan=plan,
         test=test,
         metrics=metrics,
+        extended=[joined_text(extension, len(plan.class_names)), lost_text(extension)] if extension else [],
         interval=interval(test["low"], test["high"]),
         warnings=never_answered(test),
         baseline=baseline,

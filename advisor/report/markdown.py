@@ -27,7 +27,9 @@ from advisor.report.words import (
     examples,
     facts,
     headline,
+    joined_text,
     kept_text,
+    lost_text,
     recipe_table,
 )
 from strategies.display.html import printable, share
@@ -78,6 +80,8 @@ def training_markdown(
         "",
     ]
     lines += _warnings(never_answered(test))
+    if (extension := metrics.get("extension")) is not None:
+        lines += [escape(f"{joined_text(extension, len(plan.class_names))} {lost_text(extension)}"), ""]
     lines += _section(baseline_section(plan.recipe, metrics))
     for section in evaluation_sections(test):
         lines += _section(section)

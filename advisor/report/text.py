@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from advisor.advice import Advice
 from advisor.calibration import Landmark, landmarks
@@ -25,6 +25,8 @@ from advisor.report.words import (
     expected_range,
     facts,
     headline,
+    joined_text,
+    lost_text,
     more_images_text,
     recipe_table,
     split_text,
@@ -142,6 +144,20 @@ def result_parts(result: TrainingResult) -> list[Part]:
         text = gain_text(result.plan.recipe, test.accuracy, result.head.to_dict())
         parts.append(Line(text=text, style="good" if better else ""))
     return parts
+
+
+def extension_parts(result: TrainingResult, extension: Mapping[str, Any]) -> list[Part]:
+    """Returns the result of an extended run in parts: its own, what joined, and what the old classes lost.
+
+    Args:
+        result: The result of the new run.
+        extension: The entry `extension` of its `metrics.json`.
+    """
+    return [
+        *result_parts(result),
+        Line(text=joined_text(extension, len(result.plan.class_names))),
+        Line(text=lost_text(extension), style="title", result=True),
+    ]
 
 
 def evaluation_parts(found: RunEvaluation) -> list[Part]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from advisor.advice import Advice
 from advisor.calibration import Landmark, calibration, neighbors, studied_range, textbook_numbers
@@ -16,6 +17,8 @@ from advisor.preferences import PREFERENCES
 from advisor.quality.checks import Finding
 from advisor.report.costs import duration
 from strategies.data.encoded import SQUEEZE
+from strategies.display.html import share
+from strategies.errors import few
 from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
 from strategies.recipes import RECIPES
@@ -265,6 +268,30 @@ def kept_text(phase: str, history: Sequence[Mapping[str, str]]) -> str:
             f"training and validation images together (refit)."
         )
     return f"The weights at the end of phase {phase} are kept."
+
+
+def joined_text(extension: Mapping[str, Any], num_classes: int) -> str:
+    """Returns what joined a run, from the entry `extension` of `metrics.json`."""
+    added, new = extension["images_added"], extension["new_classes"]
+    joined = (
+        f"{num_classes} classes as before"
+        if not new
+        else (f"{extension['num_classes_before']} classes became {num_classes}, with {few(new)}")
+    )
+    copies = f" Left out: {extension['num_copies']:,} that were there before." if extension["num_copies"] else ""
+    return (
+        f"{joined}. New images: {added['train']:,} for training, {added['val']:,} for validation, {added['test']:,} "
+        f"for testing.{copies}"
+    )
+
+
+def lost_text(extension: Mapping[str, Any]) -> str:
+    """Returns what the classes of a run lost or gained when others joined, in one sentence."""
+    test = extension["earlier_test"]
+    return (
+        f"On the {test['num_images']:,} test images of the earlier run: {share(test['accuracy_before'])} before, "
+        f"{share(test['accuracy_after'])} after."
+    )
 
 
 def examples(finding: Finding) -> list[str]:

@@ -62,13 +62,74 @@ def split_dataset(
     fractions = {"test": test_fraction, "val": val_fraction}
     fractions = {part: fraction for part, fraction in fractions.items() if part not in split}
     units = _units(dataset, [index for index, part in enumerate(split) if part == "train"], duplicates)
-    # Copies with the same label count as one image.
+    return replace(dataset, split=_drawn(dataset, split, units, fractions, seed, duplicates))
+
+
+def split_new(
+    dataset: ImageDataset,
+    *,
+    seed: int,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+    duplicates: Sequence[Sequence[int]] = (),
+) -> ImageDataset:
+    """Assigns the images that have no split yet to one, class by class. All others keep theirs.
+
+    A new image that is a copy of an image with a split, or of its group, goes to the same part, to the test images
+    first: a copy of a test image is not trained on. The other new images are split as by `split_dataset`.
+
+    Args:
+        dataset: Images, of which some have a split and the others `None`.
+        seed: As in `split_dataset`.
+        val_fraction: Share of the new images of each class for validation.
+        test_fraction: Share of the new images of each class for testing.
+        duplicates: As in `split_dataset`.
+
+    Returns:
+        The same dataset, with `split` filled in.
+
+    Raises:
+        DatasetError: If a class has fewer than two images, or no training image.
+
+    Example:
+        >>> import numpy as np
+        >>> from strategies.data.dataset import ImageDataset
+        >>> from strategies.data.splits import split_new
+        >>> images = ImageDataset(
+        ...     class_names=("cat", "dog"), labels=np.array([0, 0, 1, 1, 1]), items=[*np.zeros((5, 8, 8), "uint8")],
+        ...     names=tuple("abcde"), source="arrays", split=("train", "test", None, None, None))
+        >>> split_new(images, seed=0, duplicates=[[1, 4]]).split
+        ('train', 'test', 'train', 'test', 'test')
+    """
+    split = list(dataset.split or [None] * len(dataset))
+    for unit in _units(dataset, range(len(dataset)), duplicates):
+        known = {split[index] for index in unit} - {None}
+        part = next((name for name in ("test", "val", "train") if name in known), None)
+        for index in unit:
+            split[index] = split[index] or part
+    units = _units(dataset, [index for index, part in enumerate(split) if part is None], duplicates)
+    found = _drawn(dataset, split, units, {"test": test_fraction, "val": val_fraction}, seed, duplicates)
+    dataset = replace(dataset, split=found)
+    check_classes(dataset)
+    return dataset
+
+
+def _drawn(
+    dataset: ImageDataset,
+    split: Sequence[str | None],
+    units: Sequence[Sequence[int]],
+    fractions: Mapping[str, float],
+    seed: int,
+    duplicates: Sequence[Sequence[int]],
+) -> tuple[str | None, ...]:
+    """Returns the split after drawing a part for each unit. Copies with the same label count as one image."""
+    drawn = list(split)
     originals = components(len(dataset), duplicates)
     counts = [Counter(label for _, label in {(originals[i], int(dataset.labels[i])) for i in unit}) for unit in units]
     for unit, part in zip(units, _assign(counts, fractions, np.random.default_rng(seed)), strict=True):
         for index in unit:
-            split[index] = part
-    return replace(dataset, split=tuple(split))
+            drawn[index] = part
+    return tuple(drawn)
 
 
 def components(size: int, links: Iterable[Sequence[int]]) -> list[int]:

@@ -13,7 +13,8 @@ class PretrainedNetwork:
 
     Attributes:
         backbone: Name of a row of `BACKBONES`.
-        weights: `"imagenet"`, `"own"` (a user's own model), `"bundled"`, `"random"`, or the path of a weights file.
+        weights: `"imagenet"`, `"own"` (a user's own model), `"bundled"`, `"random"`, or the path of a weights file or
+            of the `model.keras` of a run.
         image_size: Side of the square input in pixels.
 
     Example:
@@ -36,6 +37,11 @@ class PretrainedNetwork:
     def row(self) -> Backbone:
         """The row of `BACKBONES`."""
         return get_backbone(self.backbone)
+
+    @property
+    def is_of_run(self) -> bool:
+        """Whether the weights are those of the trained model of a run."""
+        return self.weights.endswith(".keras")
 
     def stages(self, *, dense: bool = True) -> tuple[Stage, ...]:
         """Returns the stages of the backbone at this input size; see `stages_at`."""

@@ -58,7 +58,7 @@ def build_backbone(
         weights: `"imagenet"`: from Keras' cache, or downloaded by Keras. `"own"`: those of a user's own model.
             `"auto"`: `"own"` for a user's own model, otherwise `"imagenet"`. `"bundled"`: the small network in this
             package. `"random"`: not pretrained. Or the path of a weights file (`.h5` or `.weights.h5`) of the plain
-            Keras network or of the user's model.
+            Keras network or of the user's model, or of the `model.keras` of a run with this backbone.
         dense: Whether to keep the fully connected stage (only VGG16 at its own input size).
         last_stage: The stage at which the model ends. Default: the last stage.
         weights_size: Input size whose ImageNet file is loaded, for backbones with several files. Default: the file for
@@ -97,6 +97,9 @@ def build_backbone(
     if end not in stages:
         raise unknown_name(f"stage of {backbone.name}", end, stages)
 
+    run_model = Path(weights) if weights.endswith(".keras") else None
+    if run_model is not None:
+        weights = "random"  # replaced below
     if backbone.model is not None:
         network = build_own(backbone, backbone.model, size, resolve_weights(backbone, weights))
     else:
@@ -115,7 +118,10 @@ def build_backbone(
         output = keras.layers.Identity(name=OUTPUT)(network.outputs[0])
     else:
         output = network.get_layer(stages[end].last_layer).output
-    return keras.Model(network.inputs[0], output, name=backbone.name)
+    model = keras.Model(network.inputs[0], output, name=backbone.name)
+    if run_model is not None:
+        _load_run(model, backbone, run_model)
+    return model
 
 
 def build_network(
@@ -274,13 +280,8 @@ def _load_imagenet(network: keras.Model, backbone: Backbone, size: int, weights_
 
 
 def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool = False) -> None:
-    known = "'imagenet', 'bundled'" if backbone.model is None else "'own'"
     if not path.is_file() or path.suffix != ".h5":
-        why = "is not an .h5 file" if path.is_file() else "does not exist"
-        raise WeightsError(
-            f"Expected weights {known}, 'random' or the path of an .h5 or .weights.h5 file. "
-            f"Received: {str(path)!r}, which {why}. Check the path."
-        )
+        raise _no_file(backbone, path)
     if fault := fault_of(path):
         raise WeightsError(damaged_message(path, fault))
     try:
@@ -294,6 +295,35 @@ def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool
             f"Expected weights of {plain if backbone.model is None else backbone.name}. Received: "
             f"{str(path)!r}, which does not fit ({in_a_sentence(error)}). Give the file of this network."
         ) from error
+
+
+def _load_run(network: keras.Model, backbone: Backbone, path: Path) -> None:
+    """Loads the weights of a run's trained model: its layers have the same names and scale their input already."""
+    from strategies.networks.backend import keras
+
+    if not path.is_file():
+        raise _no_file(backbone, path)
+    try:
+        trained = keras.models.load_model(path, compile=False)
+        for layer in network.layers:
+            if layer.weights:
+                layer.set_weights(trained.get_layer(layer.name).get_weights())
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # it computes values from its weights in advance
+    except Exception as error:  # a broken file, code that Keras refuses to run, other layers or shapes
+        raise WeightsError(
+            f"Expected the model.keras of a run with {backbone.name}. Received: {str(path)!r}, which does not fit "
+            f"({in_a_sentence(error)[:300]}). Name the backbone of the run, or another file."
+        ) from error
+
+
+def _no_file(backbone: Backbone, path: Path) -> WeightsError:
+    known = "'imagenet', 'bundled'" if backbone.model is None else "'own'"
+    why = "is none of these" if path.is_file() else "does not exist"
+    return WeightsError(
+        f"Expected weights {known}, 'random' or the path of an .h5, .weights.h5 or .keras file. Received: "
+        f"{str(path)!r}, which {why}. Check the path."
+    )
 
 
 def _adapt_first_kernel(network: keras.Model, row: Preprocessing) -> None:

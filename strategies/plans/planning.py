@@ -17,7 +17,7 @@ from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import native_size
 from strategies.plans.phase import Phase
 from strategies.plans.plan import DEFAULT_BATCH_SIZE, SMALL_BATCH_SIZE, Plan, check_plan
-from strategies.recipes import RecipePhase, get_recipe
+from strategies.recipes import HEAD_ONLY, RecipePhase, get_recipe
 
 # Training images that a phase with full budget processes: 16 passes, between a floor and what two CPU cores can afford.
 PASSES, FEWEST_SEEN, MOST_SEEN = 16, 3_000, 60_000
@@ -223,7 +223,6 @@ def make_plan(
         return _make_phase(replace(phase, normed=normed), groups, steps, rate, blend)
 
     names = tuple(str(name) for name in class_names)
-    balance = None if images_per_class is None else balancing_weights(images_per_class)
     plan = Plan(
         recipe=recipe,
         network=PretrainedNetwork(backbone=row.name, weights=resolve_weights(row, weights), image_size=size),
@@ -235,13 +234,21 @@ def make_plan(
         batch_size=batch_size,
         augmentation=get_augmentation(augment),
         refit=num_train < FEW_IMAGES,
-        class_weights=None if balance is None else dict(zip(names, balance, strict=True)),
-        metric="accuracy" if balance is None else "balanced_accuracy",
         image_bits=image_bits,
         resize=resize,
+        **_balance(names, images_per_class),
     )
     check_plan(plan)
     return plan
+
+
+def _balance(names: Sequence[str], images_per_class: Sequence[int] | None) -> dict[str, Any]:
+    """Returns the entries of a plan that depend on how many training images each class has."""
+    weights = None if images_per_class is None else balancing_weights(images_per_class)
+    return {
+        "class_weights": None if weights is None else dict(zip(names, weights, strict=True)),
+        "metric": "accuracy" if weights is None else "balanced_accuracy",
+    }
 
 
 def _resolve_stages(
@@ -286,6 +293,51 @@ def _make_phase(
         largest_step=LARGEST_STEP if phase.normed else None,
         optional=phase.optional,
     )
+
+
+def with_classes(plan: Plan, class_names: Sequence[str], images_per_class: Sequence[int], *, num_train: int) -> Plan:
+    """Returns a copy of a plan for more images, of the same or of more classes.
+
+    The number of steps grows as in a new plan, and the class weights are those of a new plan. The advice, which was for
+    other images, is left out.
+
+    Args:
+        plan: Any plan.
+        class_names: The classes, in the order of the labels.
+        images_per_class: Number of training images of each class.
+        num_train: Number of training images of the plan so far.
+
+    Example:
+        >>> import strategies
+        >>> from strategies.plans.planning import with_classes
+        >>> plan = strategies.make_plan("fine_tune_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=400)
+        >>> larger = with_classes(plan, ["cat", "dog", "owl"], [200, 200, 200], num_train=400)
+        >>> larger.class_names, plan.phases[1].steps, larger.phases[1].steps
+        (('cat', 'dog', 'owl'), 200, 300)
+    """
+    names = tuple(class_names)
+    larger = replace(plan, class_names=names, advice={}, parameters={}, **_balance(names, images_per_class))
+    larger = with_budget(larger, images_seen(sum(images_per_class)) / images_seen(num_train))
+    check_plan(larger)
+    return larger
+
+
+def with_new_head(plan: Plan) -> Plan:
+    """Returns a copy of a plan that only solves a new head on the whole network of the plan, which stays frozen.
+
+    Example:
+        >>> import strategies
+        >>> from strategies.plans.planning import with_new_head
+        >>> plan = strategies.make_plan("fine_tune_all", "MobileNetV2-0.35", class_names=["cat", "dog"], num_train=80)
+        >>> head = with_new_head(plan)
+        >>> head.recipe, [phase.trains for phase in head.phases]
+        ('head_only', [('classifier',)])
+    """
+    recipe = get_recipe(HEAD_ONLY)
+    phases = tuple(_make_phase(phase, {"classifier": (CLASSIFIER,)}, 0, 0, 1) for phase in recipe.phases)
+    plan = replace(plan, recipe=recipe.name, cut_stage=plan.last_stage, rebuilt_stages=(), phases=phases)
+    check_plan(plan)
+    return plan
 
 
 def with_batch_norm(plan: Plan, mode: str) -> Plan:

@@ -67,6 +67,14 @@ def write_script(plan: Plan) -> str:
     return script
 
 
+def needs_network(plan: Plan) -> bool:
+    """Returns whether the script of a plan reads its network from a file, which `save_network` writes.
+
+    The network is not part of Keras, or its weights are those of a run.
+    """
+    return bool(plan.network.row.package) or plan.network.is_of_run
+
+
 def save_network(plan: Plan, path: str | Path) -> None:
     """Saves the pretrained network of a plan as a Keras model, for the script of a network that is not part of Keras.
 
@@ -111,7 +119,7 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         stages=kept,
         removed=", ".join([*(name for name in last_layers if name not in kept), "the top"]),
         weights_file=_weights_file(plan) if from_file else "",
-        saved=bool(backbone.package),
+        saved=needs_network(plan),
         several_sizes=plan.weights == "imagenet" and len(sizes_to_load(backbone, plan.image_size)) > 1,
         scale=_numbers(scaling.scale) if scaling.scale else "",
         offset=_numbers(scaling.offset),
@@ -153,7 +161,7 @@ def _by_steps(plan: Plan) -> list[Phase]:
 
 def _weights_file(plan: Plan) -> str:
     """Describes the weights file, without its path, which is valid on one machine only."""
-    if get_backbone(plan.backbone).package:
+    if needs_network(plan):
         return "the network, which 'advisor script --network' writes"
     if plan.weights == BUNDLED:
         return f"strategies/networks/bundled/{BUNDLED_FILE.name}"

@@ -17,10 +17,11 @@ HISTORY = "history.csv"
 METRICS = "metrics.json"
 NOVELTY = "novelty.npz"
 CHECKPOINT = "checkpoint.npz"
+IMAGES = "images.csv"
 FINGERPRINT = "fingerprint.json"
 PICTURES = "pictures.json"
 REPORTS = ("report.md", "report.html")
-RESULTS = (METRICS, MODEL, NOVELTY, CLASS_NAMES, HISTORY, CHECKPOINT, FINGERPRINT, PICTURES, *REPORTS)
+RESULTS = (METRICS, MODEL, NOVELTY, CLASS_NAMES, HISTORY, IMAGES, CHECKPOINT, FINGERPRINT, PICTURES, *REPORTS)
 UNFINISHED = "unfinished.txt"  # written before anything else of a run, and removed after everything else
 CONTINUE = "continue with --resume (resume=True): the last saved state is kept"
 

@@ -40,6 +40,7 @@ from strategies.training.phases import Decided, Progress, TrainingRun, run_phase
 from strategies.training.recorder import Recorder
 from strategies.training.result import TrainingResult
 from strategies.training.run_files import REFIT, begin, can_continue, check_run, finish
+from strategies.training.run_images import write_images
 
 PhaseHook = Callable[[Phase, keras.Model, Mapping[str, np.ndarray]], None]
 
@@ -117,7 +118,7 @@ def train(
         training = _prepare(plan, parts, folder, callbacks, optimizer, cache, devices)
         fresh = folder is None or not (resume and can_continue(folder))
         state = devices.state(lambda: None if fresh else training.checkpoint.read())
-        devices.write(lambda: None if folder is None else begin(folder, plan, fresh=fresh))
+        devices.write(lambda: None if folder is None else _begin(folder, training, parts, fresh=fresh))
         untrained = training.staged.snapshot() if plan.refit else {}
         course = Course()
         if state is None or state.values["decided"] is None:
@@ -138,6 +139,11 @@ def _claim(folder: Path | None, stack: ExitStack, *, overwrite: bool, resume: bo
     if folder is not None:
         make_folder(check_run(folder, overwrite=overwrite, resume=resume))
         stack.enter_context(locked(folder))
+
+
+def _begin(folder: Path, training: TrainingRun, parts: Mapping[str, ImageDataset], *, fresh: bool) -> None:
+    begin(folder, training.plan, fresh=fresh)
+    write_images(folder, parts, training.pixels)
 
 
 def _save(result: TrainingResult, folder: Path | None, on_end: Callable[[TrainingResult], None] | None) -> None:
@@ -266,8 +272,8 @@ def _decide(run: TrainingRun) -> Decided:
 
 
 def _is_pretrained(plan: Plan, kept_phases: Sequence[str]) -> bool:
-    """Returns whether the phases that were kept have left the backbone as it was."""
-    return all(phase.on_features for phase in plan.phases if phase.name in kept_phases)
+    """Returns whether the backbone is as it was before it saw any of the images, which may also be those of a run."""
+    return not plan.network.is_of_run and all(phase.on_features for phase in plan.phases if phase.name in kept_phases)
 
 
 def _on_all_images(

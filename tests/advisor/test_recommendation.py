@@ -179,7 +179,7 @@ def test_training_writes_the_run_folder(photos, pretrained_weights, tmp_path):
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "fingerprint.json", "plan.json", "pictures.json", "report.md", "report.html", "model.keras", "class_names.json",
-        "history.csv", "metrics.json", "novelty.npz",
+        "history.csv", "images.csv", "metrics.json", "novelty.npz",
     }  # fmt: skip
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     check_schema(metrics, "metrics", package="strategies")

@@ -17,6 +17,7 @@ CLICK = typer.main.get_command(app).commands
 # Options that mean something else in a command than elsewhere: that of a plan is their default, or they name a file.
 OWN = {
     "train": {"backbone", "weights", "seed", "out"},
+    "extend": {"out"},
     "check": {"out"},
     "compare": {"out"},
     "predict": {"out"},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_images
-from strategies.data.splits import split_dataset, with_groups
+from strategies.data.splits import split_dataset, split_new, with_groups
 from strategies.errors import DatasetError
 
 
@@ -47,6 +47,29 @@ def test_each_class_is_split_in_the_wanted_proportion(sizes, seed, fractions):
             assert abs(counts[part] - round(size * fraction)) <= (1 if fraction else 0)
         if size == 2 and fractions[1]:
             assert counts == {"train": 1, "test": 1}
+
+
+@settings(deadline=None)
+@given(sizes=SIZES, seed=SEEDS)
+def test_new_images_are_split_and_all_others_keep_theirs(sizes, seed):
+    """In the proportions of a new split. A copy of a test image, and an image of its group, is a test image too."""
+    old = split_dataset(_labeled(sizes), seed=seed)
+    total = len(old)
+    both = _labeled([2 * size for size in sizes])
+    order = np.argsort(np.tile(old.labels, 2), kind="stable")  # old images of a class, then its new ones
+    parts = [old.split[index] if index < total else None for index in np.arange(2 * total)[order]]
+    copied = [index for index in range(2 * total) if parts[index] == "test"][:1]
+    new = [index for index in range(2 * total) if parts[index] is None]
+    links = [[*copied, new[-1]]]
+    split = split_new(replace(both, split=tuple(parts)), seed=seed, duplicates=links).split
+    assert split == split_new(replace(both, split=tuple(parts)), seed=seed, duplicates=links).split
+    assert all(found == part for found, part in zip(split, parts, strict=True) if part is not None)
+    assert split[new[-1]] == "test"
+    for label, size in enumerate(sizes[:-1]):
+        counts = Counter(split[index] for index in new if both.labels[index] == label)
+        assert abs(counts["test"] - round(0.15 * size)) <= 1
+    groups = replace(both, split=tuple(parts), group=tuple("a" if i in links[0] else str(i) for i in range(2 * total)))
+    assert split_new(groups, seed=seed).split[new[-1]] == "test"
 
 
 @settings(deadline=None)

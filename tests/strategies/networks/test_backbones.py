@@ -350,9 +350,26 @@ def test_weights_that_cannot_be_used_are_refused(sized_files: dict[int, Path], t
     broken.write_bytes(b"no weights")
     with pytest.raises(WeightsError, match=r"cut off or damaged .*Give a complete file"):
         build_backbone(row, image_size=32, weights=str(broken))
-    broken.rename(tmp_path / "model.keras")
-    with pytest.raises(WeightsError, match=r"which is not an .h5 file"):
-        build_backbone(row, image_size=32, weights=str(tmp_path / "model.keras"))
+    broken.rename(tmp_path / "weights.npz")
+    with pytest.raises(WeightsError, match=r"which is none of these"):
+        build_backbone(row, image_size=32, weights=str(tmp_path / "weights.npz"))
+
+
+def test_a_network_starts_from_the_model_of_a_run(tmp_path: Path) -> None:
+    """Also where Keras' own weights would be adapted to RGB; of another network, or damaged, it is refused."""
+    row, run = get_backbone("MobileNetV2-0.35"), str(tmp_path / "model.keras")
+    trained = build_backbone(row, image_size=32, weights="random")
+    keras.Model(trained.input, keras.layers.Dense(3)(trained.output)).save(run)
+    found = build_backbone(row, image_size=64, weights=run)
+    for weight, expected in zip(found.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    with pytest.raises(WeightsError, match=r"Expected the model.keras of a run with MobileNet-0.25. .* does not fit"):
+        build_backbone(get_backbone("MobileNet-0.25"), image_size=32, weights=run)
+    Path(run).write_bytes(b"no model")
+    with pytest.raises(WeightsError, match=r"does not fit"):
+        build_backbone(row, image_size=32, weights=run)
+    with pytest.raises(WeightsError, match=r"'absent.keras', which does not exist"):
+        build_backbone(row, image_size=32, weights="absent.keras")
 
 
 @pytest.fixture

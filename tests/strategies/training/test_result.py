@@ -24,7 +24,8 @@ def test_the_run_folder_holds_a_model_that_reloads_to_the_same_answers(photos, t
     )
     result = train(plan, dataset, tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"model.keras", "plan.json", "class_names.json", "history.csv", "metrics.json", "novelty.npz"}
+    written = {"model.keras", "plan.json", "class_names.json", "history.csv", "images.csv", "metrics.json"}
+    assert names == written | {"novelty.npz"}
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")
     reloaded = keras.models.load_model(tmp_path / "run" / "model.keras", safe_mode=True)
     assert np.array_equal(reloaded.predict_on_batch(images), result.model.predict_on_batch(images))
