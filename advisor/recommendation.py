@@ -18,7 +18,7 @@ from advisor.measure.input_size import fitting_size
 from advisor.measure.measurements import Measurements, measure
 from advisor.measure.mirroring import Mirroring
 from advisor.measure.probes import DepthCurve
-from advisor.measure.resizing import RESIZED, Resizing
+from advisor.measure.resizing import Resizing
 from advisor.preferences import BALANCED, get_preference
 from advisor.race import Race, run_race
 from advisor.report.files import save_advice, save_training
@@ -369,9 +369,8 @@ def _about_resizing(resizing: Resizing | None) -> tuple[str, ...]:
     if resizing is None or resizing.best == SQUEEZE:
         return ()
     return (
-        f"Your images are not square, so they are {RESIZED[resizing.best]} rather than squeezed: the probability of "
-        f"the true class is higher by {resizing.gain_text(resizing.best).removeprefix('+')} on "
-        f"{resizing.num_images:,} images.",
+        f"Your images are not square, so they are cropped rather than squeezed: the probability of the true class is "
+        f"higher by {resizing.gain_text.removeprefix('+')}.",
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from advisor.evidence.study import choose_datasets, draw
-from advisor.measure.resizing import NEARLY_SQUARE, compare_ways
+from advisor.measure.resizing import NEARLY_SQUARE, compare_squares
 from strategies.data.decoding import peek_size
 from strategies.data.resizing import SQUARES
 from strategies.features.extraction import extract_features
@@ -45,7 +45,8 @@ def measure(dataset, network, draws):
         rows = np.array([place[name] for name in drawn.names])
         is_test = np.array(drawn.split) == "test"
         rows, tested, labels = rows[~is_test], rows[is_test], drawn.labels
-        found = compare_ways({name: values[rows] for name, values in features.items()}, labels[~is_test], seed=seed)
+        squeezed, cropped = (features[name][rows] for name in ("squeeze", "crop"))
+        found = compare_squares(squeezed, cropped, labels[~is_test], seed=seed)
         reached = {}
         for name, values in features.items():
             kernel, bias = fit_head(values[rows], labels[~is_test], len(drawn.class_names), seed=seed)

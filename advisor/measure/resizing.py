@@ -1,4 +1,4 @@
-"""Whether images that are not square should be squeezed, cropped or padded: what a new head recognizes best decides."""
+"""Whether images that are not square should be squeezed or cropped: what a new head recognizes better decides."""
 
 from __future__ import annotations
 
@@ -12,63 +12,58 @@ from advisor.measure.sampling import sample
 from strategies.data.dataset import ImageDataset
 from strategies.data.encoded import SQUEEZE
 from strategies.data.pixels import PixelCache
-from strategies.data.resizing import SQUARES, with_resize
+from strategies.data.resizing import with_resize
 from strategies.features.extraction import extract_stages
 from strategies.features.extractor import FeatureExtractor
 
-RESIZED = {SQUEEZE: "squeezed", "crop": "cropped", "pad": "padded"}  # in words
-MAX_RESIZED = 300  # images that are measured in each way
+MAX_RESIZED = 300  # images that are measured both ways
+CROP = "crop"  # padding is not tried: where it was taken, it lost on average (benchmarks/resizing.py)
 # Images count as nearly square if their median long side is at most this many times their median short side. Between
-# 1.1 and 1.2 times, cropping gained a point with one network and nothing with another (benchmarks/resizing.py).
-NEARLY_SQUARE = 1.1
+# 1.1 and 1.2 times, cropping gained a point with one network and lost a little with another.
+NEARLY_SQUARE = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resizing:
-    """How well held-out images are recognized where they are squeezed, cropped or padded to a square.
+    """How well held-out images are recognized squeezed to a square, and how well cropped.
 
     Attributes:
-        probability: Way to resize -> mean probability of the true class, a fraction, by a new head on frozen features.
-        standard_error: Way to resize -> standard error of the difference from `squeeze`, paired by image.
+        squeezed: Mean probability of the true class of squeezed images, a fraction, by a new head on frozen features.
+        cropped: The same of the same images, cropped.
+        standard_error: Standard error of the difference, paired by image.
         num_images: Number of images.
 
     Example:
         >>> from advisor.measure.resizing import Resizing
-        >>> found = Resizing(
-        ...     probability={"squeeze": 0.61, "crop": 0.63, "pad": 0.55},
-        ...     standard_error={"squeeze": 0.0, "crop": 0.008, "pad": 0.011},
-        ...     num_images=300,
-        ... )
+        >>> found = Resizing(squeezed=0.61, cropped=0.63, standard_error=0.008, num_images=300)
         >>> found.best
         'crop'
         >>> print(found)
-        squeezed 61.0%, cropped 63.0% (+2.0 ± 0.8 points), padded 55.0% (-6.0 ± 1.1 points), on 300 images
+        squeezed 61.0%, cropped 63.0% (+2.0 ± 0.8 points on 300 images)
     """
 
-    probability: Mapping[str, float]
-    standard_error: Mapping[str, float]
+    squeezed: float
+    cropped: float
+    standard_error: float
     num_images: int
 
     @property
     def best(self) -> str:
-        """The way of the highest probability, if it is above that of `squeeze` by more than its standard error."""
-        better = [resize for resize, error in self.standard_error.items() if self.gain(resize) > error]
-        return max(better, key=self.gain, default=SQUEEZE)
+        """`crop` if the probability is higher by more than its standard error, else `squeeze`."""
+        return CROP if self.gain > self.standard_error else SQUEEZE
 
-    def gain(self, resize: str) -> float:
-        """Returns how much higher the probability is in a way than where images are squeezed."""
-        return self.probability[resize] - self.probability[SQUEEZE]
+    @property
+    def gain(self) -> float:
+        """By how much the probability of the true class is higher where images are cropped."""
+        return self.cropped - self.squeezed
 
     def __str__(self) -> str:
-        ways = [
-            f"{RESIZED[resize]} {probability:.1%}" + ("" if resize == SQUEEZE else f" ({self.gain_text(resize)})")
-            for resize, probability in self.probability.items()
-        ]
-        return f"{', '.join(ways)}, on {self.num_images:,} images"
+        return f"squeezed {self.squeezed:.1%}, cropped {self.cropped:.1%} ({self.gain_text})"
 
-    def gain_text(self, resize: str) -> str:
-        """Returns the gain with its standard error: `+2.0 ± 0.8 points`."""
-        return f"{100 * self.gain(resize):+.1f} ± {100 * self.standard_error[resize]:.1f} points"
+    @property
+    def gain_text(self) -> str:
+        """The gain with its standard error, in points."""
+        return f"{100 * self.gain:+.1f} ± {100 * self.standard_error:.1f} points on {self.num_images:,} images"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for `fingerprint.json`."""
@@ -97,7 +92,7 @@ def are_nearly_square(image_sizes: Mapping[str, Mapping[str, float]]) -> bool:
 def find_resizing(
     images: ImageDataset, extractor: FeatureExtractor, *, seed: int, pixel_cache: PixelCache | None = None
 ) -> Resizing | None:
-    """Measures up to 300 images squeezed, cropped and padded.
+    """Measures up to 300 images squeezed and cropped.
 
     Args:
         images: Labeled training and validation images.
@@ -109,20 +104,21 @@ def find_resizing(
         A `Resizing`, or `None` unless two classes have two images, so that images can be held out.
     """
     images = images.subset(sample(images.labels, MAX_RESIZED, seed))
-    features = {
-        resize: list(extract_stages(extractor, with_resize(images.items, resize), pixel_cache).values())[-1]
-        for resize in SQUARES
-    }
-    return compare_ways(features, images.labels, seed=seed)
+    squeezed, cropped = (
+        list(extract_stages(extractor, with_resize(images.items, resize), pixel_cache).values())[-1]
+        for resize in (SQUEEZE, CROP)
+    )
+    return compare_squares(squeezed, cropped, images.labels, seed=seed)
 
 
-def compare_ways(features: Mapping[str, np.ndarray], labels: np.ndarray, *, seed: int) -> Resizing | None:
-    """Cross-validates a new head on the features of images that were resized in different ways.
+def compare_squares(squeezed: np.ndarray, cropped: np.ndarray, labels: np.ndarray, *, seed: int) -> Resizing | None:
+    """Cross-validates a new head on the features of squeezed images, and of the same images cropped.
 
     Args:
-        features: Way to resize -> features of the same images, shape `(num_images, channels)`.
+        squeezed: Features of the squeezed images, shape `(num_images, channels)`.
+        cropped: Features of the cropped images, in the same order.
         labels: Class index of each image, shape `(num_images,)`.
-        seed: Seed of the folds, which are the same for all ways.
+        seed: Seed of the folds, which are the same for both.
 
     Returns:
         As `find_resizing`.
@@ -133,14 +129,13 @@ def compare_ways(features: Mapping[str, np.ndarray], labels: np.ndarray, *, seed
     if not folds:
         return None
     held = np.concatenate([part for _, part in folds])
-    truth = {
-        resize: cross_validate(values, labels, folds).probabilities[held, labels[held]].astype("float64")
-        for resize, values in features.items()
-    }
+    plain, other = (
+        cross_validate(values, labels, folds).probabilities[held, labels[held]].astype("float64")
+        for values in (squeezed, cropped)
+    )
     return Resizing(
-        probability={resize: float(values.mean()) for resize, values in truth.items()},
-        standard_error={
-            resize: float((values - truth[SQUEEZE]).std() / np.sqrt(len(held))) for resize, values in truth.items()
-        },
+        squeezed=float(plain.mean()),
+        cropped=float(other.mean()),
+        standard_error=float((other - plain).std() / np.sqrt(len(held))),
         num_images=len(held),
     )

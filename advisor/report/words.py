@@ -11,7 +11,6 @@ from advisor.expectation import Expectation
 from advisor.measure.learning_curve import LearningCurve, MoreImages
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
-from advisor.measure.resizing import RESIZED
 from advisor.outcomes import Outcomes
 from advisor.preferences import PREFERENCES
 from advisor.quality.checks import Finding
@@ -27,6 +26,7 @@ from strategies.training.run_files import REFIT
 
 NUM_EXAMPLES = 3  # suspects of a finding that are named
 NUM_DATASETS = 3  # of the study that are named
+RESIZED = {"squeeze": "squeezed", "crop": "cropped", "pad": "padded"}
 ROUNDING = 0.05  # of a confidence: the study supports no finer figure
 
 

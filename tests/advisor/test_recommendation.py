@@ -16,7 +16,6 @@ import advisor
 from advisor.advice import Advice
 from advisor.decision import decide
 from advisor.expectation import expect
-from advisor.measure.resizing import RESIZED
 from advisor.race import Race, Round
 from advisor.recommendation import after_race
 from advisor.report.text import summarize
@@ -126,14 +125,13 @@ def test_images_that_are_not_square_are_resized_as_they_are_recognized_best(phot
         image[:, 108:162] = np.asarray(Image.open(path).resize((54, 54)))
     data, options = (images, [path.parent.name for path in files]), {"backbone": BACKBONE, "image_size": 32}
     recommended = advisor.recommend(data, **options)
-    best = recommended.resizing.best
-    assert recommended.plan.resize == best != "squeeze"
-    assert f"so they are {RESIZED[best]} rather than squeezed" in recommended.plan.advice["because"][-1]
-    assert f"images {RESIZED[best]} to a square" in summarize(recommended, verbose=True)
+    assert recommended.plan.resize == recommended.resizing.best == "crop"
+    assert "so they are cropped rather than squeezed" in recommended.plan.advice["because"][-1]
+    assert "images cropped to a square" in summarize(recommended, verbose=True)
     folder = recommended.save(tmp_path / "advice")
     fingerprint, plan = json.loads((folder / "fingerprint.json").read_text()), read_plan(folder / "plan.json")
     check_schema(fingerprint, "fingerprint", package="advisor", error=UserError)
-    assert (plan.resize, Advice.from_dicts(fingerprint, plan).resizing) == (best, recommended.resizing)
+    assert (plan.resize, Advice.from_dicts(fingerprint, plan).resizing) == ("crop", recommended.resizing)
     asked = advisor.recommend(recommended.dataset, **options, resize="squeeze")
     assert (asked.plan.resize, asked.resizing) == ("squeeze", None)
     assert asked.similarity.score == recommended.similarity.score
