@@ -17,6 +17,7 @@ _EXPORTS = {
     "Mirroring": "advisor.measure.mirroring",
     "Race": "advisor.race",
     "Recommendation": "advisor.recommendation",
+    "Resizing": "advisor.measure.resizing",
     "Similarity": "advisor.measure.similarity",
     "check_images": "advisor.measure.examination",
     "compare_backbones": "advisor.measure.backbones",

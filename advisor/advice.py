@@ -12,6 +12,7 @@ from advisor.measure.learning_curve import LearningCurve
 from advisor.measure.mirroring import Mirroring
 from advisor.measure.probes import DepthCurve
 from advisor.measure.profile import DatasetProfile
+from advisor.measure.resizing import Resizing
 from advisor.measure.similarity import Similarity
 from advisor.race import Race
 from advisor.rules import Answers
@@ -45,6 +46,7 @@ class Advice:
         learning_curve: How accurate a new head is with fewer images, and what to expect of more; `None` likewise, and
             where an earlier version measured the images.
         mirroring: Whether the images mean the same when they are mirrored; `None` where that was not measured.
+        resizing: How well the images are recognized squeezed, cropped or padded to a square; likewise.
         race: The short comparison on the user's images that decided, if one was requested.
     """
 
@@ -64,6 +66,7 @@ class Advice:
     depth_curve: DepthCurve | None
     learning_curve: LearningCurve | None = None
     mirroring: Mirroring | None = None
+    resizing: Resizing | None = None
     race: Race | None = None
 
     def fingerprint(self) -> dict[str, Any]:
@@ -75,6 +78,7 @@ class Advice:
             "depth_curve": None if self.depth_curve is None else self.depth_curve.to_dict(),
             "learning_curve": None if self.learning_curve is None else self.learning_curve.to_dict(),
             "mirroring": None if self.mirroring is None else self.mirroring.to_dict(),
+            "resizing": None if self.resizing is None else self.resizing.to_dict(),
         }
 
     def decision(self) -> dict[str, Any]:
@@ -103,7 +107,8 @@ class Advice:
             plan: The plan from the same folder, which holds the advice that led to it.
         """
         decided, curve, learning = plan.advice, fingerprint["depth_curve"], fingerprint.get("learning_curve")
-        mirroring = fingerprint.get("mirroring")  # earlier releases did not measure it
+        # Earlier releases did not measure these.
+        mirroring, resizing = fingerprint.get("mirroring"), fingerprint.get("resizing")
         return cls(
             plan=plan,
             answers=Answers(**decided["answers"]),
@@ -116,6 +121,7 @@ class Advice:
             depth_curve=None if curve is None else DepthCurve.from_dict(curve),
             learning_curve=None if learning is None else LearningCurve.from_dict(learning),
             mirroring=None if mirroring is None else Mirroring.from_dict(mirroring),
+            resizing=None if resizing is None else Resizing.from_dict(resizing),
             race=None if decided["race"] is None else Race.from_dict(decided["race"]),
             **{name: decided[name] for name in ("recipe", "prefer", "confidence", "runner_up", "cheapest")},
         )

@@ -31,6 +31,7 @@ from advisor.results import (
 from advisor.time_limit import TimeLimit, begin, fit, has_steps
 from strategies.cluster import on_ray, run_all
 from strategies.data.dataset import ImageDataset
+from strategies.data.encoded import SQUEEZE
 from strategies.display.progress import note
 from strategies.features.cache import default_cache
 from strategies.networks.backbones import Backbone, get_backbone, know_backbone
@@ -78,6 +79,7 @@ def compare_recipes(
     backbone: str | None = None,
     weights: str = "auto",
     image_size: int | None = None,
+    resize: str | None = None,
     seed: int = 0,
     max_unreadable: float = 0.05,
     group_by: str | None = None,
@@ -96,6 +98,7 @@ def compare_recipes(
         backbone: As in `recommend`.
         weights: As in `recommend`.
         image_size: As in `recommend`.
+        resize: As in `recommend`.
         seed: Seed of all random choices.
         max_unreadable: As in `recommend`.
         group_by: As in `recommend`.
@@ -105,7 +108,8 @@ def compare_recipes(
             would be less than a quarter, recipes are left out, those first of which least is expected; `head_only` and
             the advised recipe are always trained. Default: no limit, all steps.
         out: CSV file to which one row per recipe is appended as soon as it is trained, in the format of the study. A
-            shortened recipe is named as a variant: `retrain_all:budget0.25`. If an interrupted comparison is started
+            shortened recipe is named as a variant: `retrain_all:budget0.25`; and so is one whose images were cropped
+            or padded: `retrain_all:crop`. If an interrupted comparison is started
             again, rows that the file has already are not appended again.
         ray: The Ray cluster whose workers measure the images and train the recipes side by side: `"local"`, `"auto"` or
             an address; see `strategies.on_ray`. The times of the recipes are then those of trainings that share a
@@ -136,6 +140,7 @@ def compare_recipes(
             backbone=backbone,
             weights=weights,
             image_size=image_size,
+            resize=resize,
             seed=seed,
             max_unreadable=max_unreadable,
             group_by=group_by,
@@ -210,14 +215,15 @@ def _share_of(plan: Plan, share: float) -> float:
 
 
 def _key(advice: Recommendation, plan: Plan, share: float) -> tuple[Any, ...]:
-    """Returns the key of a row of the results file. A shortened recipe gets a name of its own."""
+    """Returns the key of a row of the results file. Fewer steps, and images that are not squeezed, make a variant."""
     share = _share_of(plan, share)
+    changes = [*([] if plan.resize == SQUEEZE else [plan.resize]), *([] if share == 1 else [f"budget{share:g}"])]
     values = {
         "dataset": os.path.basename(os.path.abspath(advice.dataset.source)),
         "size": sum(part != "test" for part in advice.dataset.split or ()),
         "seed": plan.seed,
         "backbone": plan.backbone,
         "image_size": plan.image_size,
-        "recipe": plan.recipe if share == 1 else f"{plan.recipe}{VARIANT}budget{share:g}",
+        "recipe": VARIANT.join([plan.recipe, *changes]),
     }
     return tuple(values[name] for name in KEY)

@@ -20,6 +20,7 @@ from advisor.report.text import extension_parts
 from strategies.data.dataset import SPLITS, ImageDataset, check_unreadable, few_unreadable
 from strategies.data.encoded import UnreadableImage
 from strategies.data.loading import load_dataset
+from strategies.data.resizing import with_resize
 from strategies.data.sources.labels import check_names, spelling_notes
 from strategies.data.splits import split_new
 from strategies.data.value_range import with_range
@@ -151,8 +152,8 @@ def extend(
     check_run(out, overwrite=overwrite, resume=resume)
     plan, before = read_plan(folder.path / PLAN), read_metrics(folder.path, folder.class_names)["test"]
     new = load_dataset(more, for_training=False, **columns)
-    new = replace(new, items=with_range(new.items, plan.image_bits))
-    old = find_images(folder.path, plan.class_names, old_data, image_bits=plan.image_bits)
+    new = replace(new, items=with_resize(with_range(new.items, plan.image_bits), plan.resize))
+    old = find_images(folder.path, plan.class_names, old_data, image_bits=plan.image_bits, resize=plan.resize)
     num_tested = (old.split or ()).count("test")
     if num_tested != before["num_images"]:
         raise RunError(

@@ -116,6 +116,7 @@ def test_an_onnx_file_holds_its_class_names(exported):
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["class_names"]) == ["china", "flower"]
     assert "0-255" in metadata["input"]
+    assert metadata["resize"] == "squeeze"
     assert session.get_inputs()[0].shape == ["num_images", 32, 32, 3]
 
 

@@ -23,6 +23,7 @@ from advisor.cli.options import (
     RaceFirst,
     RayAddress,
     RecipeName,
+    Resize,
     Seed,
     with_options,
 )
@@ -44,6 +45,7 @@ def recommend(
         bool, typer.Option("--time", help="Run a few steps of each recipe to measure its time and memory here.")
     ] = False,
     augment: Augment = None,
+    resize: Resize = None,
     seed: Seed = 0,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
@@ -87,6 +89,7 @@ def recommend(
         race=race,
         timed=time,
         augment=augment,
+        resize=resize,
         seed=seed,
         max_unreadable=max_unreadable,
         group_by=group_by,
@@ -110,6 +113,7 @@ def recommend(
 def compare(
     images: ImageOptions,
     network: NetworkOptions,
+    resize: Resize = None,
     seed: Seed = 0,
     minutes: Minutes = None,
     max_unreadable: MaxUnreadable = 0.05,
@@ -154,6 +158,7 @@ def compare(
         backbone=network.backbone,
         weights=network.weights,
         image_size=network.image_size,
+        resize=resize,
         seed=seed,
         max_unreadable=max_unreadable,
         group_by=group_by,

@@ -48,6 +48,14 @@ def _augmentation(value: str | None) -> str | None:
     return value
 
 
+def _resize(value: str | None) -> str | None:
+    from strategies.data.resizing import check_resize
+
+    if value is not None:
+        check_resize(value)
+    return value
+
+
 def _budget(value: float) -> float:
     from strategies.plans.planning import check_budget
 
@@ -101,6 +109,15 @@ Augment = Annotated[
         callback=_augmentation,
         help="How training images are changed at random: 'flip', 'shift', 'flip,shift' or 'none'. Default: shifted, "
         "and flipped unless they are recognized less well mirrored.",
+    ),
+]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        callback=_resize,
+        help="How images become squares: 'squeeze', 'crop' to the center, or 'pad' with black. Default: squeezed if "
+        "nearly square, else squeezed or cropped, whichever a new head recognizes better.",
     ),
 ]
 Minutes = Annotated[

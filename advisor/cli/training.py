@@ -26,6 +26,7 @@ from advisor.cli.options import (
     Prefer,
     RaceFirst,
     RecipeName,
+    Resize,
     Resume,
     Run,
     complete_backbone,
@@ -51,6 +52,7 @@ def train(
     prefer: Prefer = BALANCED,
     race: RaceFirst = False,
     augment: Augment = None,
+    resize: Resize = None,
     minutes: Minutes = None,
     budget: Budget = 1.0,
     batch_size: BatchSize = None,
@@ -132,7 +134,13 @@ def train(
             "Expected TensorBoard for --tensorboard. Received: an environment without it. Install it: pip install "
             "tensorboard."
         )
-    options: dict[str, Any] = {"backbone": backbone, "weights": weights, "image_size": image_size, "seed": seed}
+    options: dict[str, Any] = {
+        "backbone": backbone,
+        "weights": weights,
+        "image_size": image_size,
+        "resize": resize,
+        "seed": seed,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     wanted = None if plan is None else read_plan(plan)
     if wanted is not None:

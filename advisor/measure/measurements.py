@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,9 +11,12 @@ from advisor.measure.learning_curve import LearningCurve, fit_learning_curve
 from advisor.measure.mirroring import MAX_MIRRORED, Mirroring
 from advisor.measure.probes import MAX_IMAGES, DepthCurve
 from advisor.measure.profile import DatasetProfile, profile_dataset
+from advisor.measure.resizing import Resizing, are_nearly_square, find_resizing
 from advisor.measure.similarity import Similarity, default_ruler, measure_dataset, moments_extractor
 from strategies.data.dataset import ImageDataset
+from strategies.data.encoded import SQUEEZE
 from strategies.data.pixels import PixelCache
+from strategies.data.resizing import with_resize
 from strategies.errors import DatasetError
 from strategies.features.background import start_jobs
 from strategies.features.cache import FeatureCache, default_cache
@@ -30,13 +33,15 @@ class Measurements:
     """What was measured on a dataset, and with which network.
 
     Attributes:
-        dataset: The readable images with their split.
+        dataset: The readable images with their split. They are resized as was found best, or as asked for.
         network: The pretrained network to transfer, at the input size of the measurements.
         profile: Size, balance, resolution and quality of the dataset.
         similarity: How similar the images are to those of ImageNet.
         depth_curve: How well each stage separates the classes; `None` where no image could be held out.
         learning_curve: How accurate a new head is with fewer images, and what to expect of more; likewise.
         mirroring: Whether images mean the same when they are mirrored; `None` likewise.
+        resizing: How well images are recognized squeezed to a square, and how well cropped; `None` where that was not
+            measured, because the images are nearly square or the user has decided.
     """
 
     dataset: ImageDataset
@@ -46,12 +51,14 @@ class Measurements:
     depth_curve: DepthCurve | None
     learning_curve: LearningCurve | None
     mirroring: Mirroring | None
+    resizing: Resizing | None
 
 
 def measure(
     dataset: ImageDataset,
     network: PretrainedNetwork,
     *,
+    resize: str | None = None,
     seed: int = 0,
     max_unreadable: float = 0.05,
     every_image: bool = False,
@@ -62,6 +69,8 @@ def measure(
     Args:
         dataset: From `strategies.load_dataset`.
         network: The pretrained network to transfer, at its input size.
+        resize: How images become squares, as in a plan. Default: `squeeze` where they are nearly square, else
+            measured. The similarity is always that of squeezed images, since the numbers of ImageNet are.
         seed: Seed of all random choices.
         max_unreadable: Largest share of files that may be unreadable.
         every_image: Whether all images are examined; otherwise a random sample of 20,000 where there are more.
@@ -88,6 +97,11 @@ def measure(
     _check_pictures(dataset)
     learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test")).without_copies()
     similarity = measure_dataset(learning, ruler, seed=seed, cache=cache, pixel_cache=pixel_cache)
+    resizing = None
+    if resize is None and not are_nearly_square(profile.image_sizes):
+        resizing = find_resizing(learning, extractor, seed=seed, pixel_cache=pixel_cache)
+    chosen = resize or (resizing.best if resizing is not None else SQUEEZE)
+    dataset = replace(dataset, items=with_resize(dataset.items, chosen))
     profile, probed = examine(
         profile,
         dataset,
@@ -106,6 +120,7 @@ def measure(
         depth_curve=probed.curve,
         learning_curve=fit_learning_curve(probed, network, seed=seed, num_images=len(learning)),
         mirroring=probed.mirroring,
+        resizing=resizing,
     )
 
 

@@ -18,9 +18,10 @@ from advisor.quality.scan import scan_images
 from advisor.quality.suspects import copy_suspects, near_links, nested_suspects, picture_suspects
 from strategies.cluster import on_ray
 from strategies.data.dataset import SPLITS, ImageDataset, check_classes, check_unreadable, few_unreadable
-from strategies.data.encoded import UnreadableImage
+from strategies.data.encoded import SQUEEZE, UnreadableImage
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import PixelCache
+from strategies.data.resizing import with_resize
 from strategies.data.sources.unused import reasons_text
 from strategies.data.splits import components, split_dataset, with_groups
 from strategies.data.value_range import FULL_RANGE, range_of, with_range
@@ -176,6 +177,7 @@ def profile_dataset(
     check_classes(dataset)
     if not 0 <= max_unreadable <= 1:
         raise DatasetError(f"Expected a share from 0 to 1. Received: max_unreadable={max_unreadable}. Pass a fraction.")
+    dataset = replace(dataset, items=with_resize(dataset.items, SQUEEZE))  # statistics are those of whole images
     chosen = np.arange(len(dataset)) if max_images is None else sample(dataset.labels, max_images, seed)
     results = _scan(dataset, chosen, cache, pixel_cache)
     bits = max((image.bits for image in results if isinstance(image, ImageStatistics)), default=0)

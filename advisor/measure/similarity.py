@@ -17,8 +17,10 @@ import numpy as np
 from advisor.calibration import calibration
 from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import find_range
+from strategies.data.encoded import SQUEEZE
 from strategies.data.loading import load_images
 from strategies.data.pixels import PixelCache, Pixels
+from strategies.data.resizing import with_resize
 from strategies.data.value_range import with_range
 from strategies.errors import DatasetError, UserError
 from strategies.features.cache import FeatureCache, default_cache
@@ -186,7 +188,8 @@ def measure_dataset(
     generator = np.random.default_rng(seed)
     if len(dataset) > max_images:
         dataset = dataset.subset(np.sort(generator.permutation(len(dataset))[:max_images]))
-    pixels = Pixels(dataset.items, ruler.image_size, pixel_cache)
+    items = with_resize(dataset.items, SQUEEZE)  # always: the numbers of ImageNet are those of squeezed images
+    pixels = Pixels(items, ruler.image_size, pixel_cache)
     return compare(measure_moments(pixels, ruler, cache=cache), ruler, seed=seed)
 
 

@@ -246,7 +246,7 @@ CHECKS: tuple[Check, ...] = (
         looks_for="images of another shape than most",
         message="Images of unusual shape (aspect ratio more than {limit:g} times above or below the median): {count:,} "
         "of {total:,}.",
-        effect="All images are resized to a square, so these look distorted compared with the others.",
+        effect="Squeezed to a square, these look distorted compared with the others.",
         source="aspect ratio compared with the median; CleanVision compares with a square, and its limit is 2.9",
         measure="shape",
         limit=3,

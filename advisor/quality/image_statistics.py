@@ -12,7 +12,7 @@ from PIL import Image
 
 from advisor.quality.near_copies import picture_hash, thumbnail
 from strategies.data.decoding import decode_image, decode_sizes
-from strategies.data.digests import content_digest, in_range
+from strategies.data.digests import content_digest, decoded_as
 from strategies.data.encoded import Encoded, UnreadableImage, open_encoded, readable
 from strategies.data.pixels import PixelCache
 from strategies.data.value_range import range_of
@@ -75,7 +75,7 @@ def measure_image(
     for cached_size, values in zip(sizes, resized, strict=True):
         assert pixel_cache is not None
         pixel_cache.put(item, cached_size, values)
-    digest = in_range(hashlib.sha256(content).digest(), item)
+    digest = decoded_as(hashlib.sha256(content).digest(), item)
     return _statistics(digest, decoded.size, pixels, bits=decoded.bits or 0, fourth_channel=decoded.fourth_channel)
 
 

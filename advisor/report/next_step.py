@@ -30,7 +30,8 @@ def repeat_command(plan: Plan, source: str, command: str | None, working_folder:
     words = ["advisor", "train", source]
     if typed[1] == "compare" or folder is None:
         words += ["--recipe", plan.recipe, "--backbone", plan.backbone, "--weights", plan.weights]
-        words += ["--image-size", str(plan.image_size), "--seed", str(plan.seed), "--out", "run"]
+        words += ["--image-size", str(plan.image_size), "--resize", plan.resize, "--seed", str(plan.seed)]
+        words += ["--out", "run"]
     else:
         words += ["--plan", os.path.join(folder, PLAN), "--out", f"{folder.rstrip('/')}_again"]
     for place, word in enumerate(typed):

@@ -147,7 +147,7 @@ def _heated(
     if not chosen:
         return []
     try:
-        heats = gradcam(result.model, data.subset(chosen))
+        heats = gradcam(result.model, data.subset(chosen), resize=result.plan.resize)
     except UserError:  # images so small that no feature map has more than one cell
         return [None] * len(chosen)
     return [overlay(pixels, heat) for pixels, heat in zip(seen, heats, strict=True)]

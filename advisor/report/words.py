@@ -15,6 +15,7 @@ from advisor.outcomes import Outcomes
 from advisor.preferences import PREFERENCES
 from advisor.quality.checks import Finding
 from advisor.report.costs import duration
+from strategies.data.encoded import SQUEEZE
 from strategies.display.html import share
 from strategies.errors import few
 from strategies.plans.cost import RecipeCost
@@ -25,6 +26,7 @@ from strategies.training.run_files import REFIT
 
 NUM_EXAMPLES = 3  # suspects of a finding that are named
 NUM_DATASETS = 3  # of the study that are named
+RESIZED = {"squeeze": "squeezed", "crop": "cropped", "pad": "padded"}
 ROUNDING = 0.05  # of a confidence: the study supports no finer figure
 
 
@@ -131,6 +133,7 @@ def facts(advice: Advice) -> list[tuple[str, str]]:
         *([("depths", depth_text(advice.depth_curve))] if advice.depth_curve else []),
         *([("more images", more_images_text(advice.learning_curve))] if advice.learning_curve else []),
         *([("mirrored", f"your images are {advice.mirroring}")] if advice.mirroring else []),
+        *([("resized", f"probability of the true class: {advice.resizing}")] if advice.resizing else []),
         *([("cut", cut_text(advice))] if RECIPES[plan.recipe].keeps == "early" else []),
         ("textbook", f"{advice.answers.recipe}, for {advice.answers.size} sets of {advice.answers.domain} images"),
         ("preference", f"{advice.prefer}: {PREFERENCES[advice.prefer].words}"),
@@ -236,6 +239,8 @@ def cut_text(advice: Advice) -> str:
 def settings(plan: Plan) -> str:
     """Returns the settings of a plan that hold for all of its phases, in a few words."""
     words = [f"batches of {plan.batch_size}"]
+    if plan.resize != SQUEEZE:
+        words.append(f"images {RESIZED[plan.resize]} to a square")
     if any(phase.augmented or phase.views for phase in plan.phases) and plan.augmentation:
         flip, shift = plan.augmentation.get("horizontal_flip", True), plan.augmentation.get("shift", 0.1)
         changes = [*(["flipped"] if flip else []), *([f"shifted by up to {shift:.0%}"] if shift else [])]

@@ -17,9 +17,10 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from strategies.data.encoded import Encoded, Undecodable, UnreadableImage, open_encoded, readable
+from strategies.data.encoded import SQUEEZE, Encoded, Undecodable, UnreadableImage, open_encoded, readable
 from strategies.data.memory import MemoryBudget
 from strategies.data.repair import repaired
+from strategies.data.resizing import cut_square, image_of, resize_of
 from strategies.data.signatures import why_not_an_image
 from strategies.data.upright import Upright, is_deep, upright
 from strategies.data.value_range import FULL_RANGE, range_of
@@ -74,8 +75,9 @@ def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None
 
     Args:
         item: A file, an `Encoded` or an array: an item of `ImageDataset.items`.
-        image_size: Side of the square in pixels; `None` keeps the image's own size. The image is not cropped and its
-            aspect ratio is not kept, as with Keras' `image_dataset_from_directory`.
+        image_size: Side of the square in pixels; `None` keeps the image's own size and shape. An image is squeezed to
+            the square, as with Keras' `image_dataset_from_directory`, unless the item says otherwise; see
+            `strategies.data.resizing`.
 
     Returns:
         uint8 RGB of shape `(image_size, image_size, 3)`.
@@ -84,13 +86,12 @@ def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None
         UnreadableImage: If the file cannot be decoded completely, or has more than 178,956,970 pixels.
     """
     if isinstance(item, np.ndarray):
-        array = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
-        return to_pixels(Image.fromarray(np.clip(np.rint(array), 0, 255).astype("uint8")), image_size)
+        return to_pixels(image_of(item), image_size)
 
     def use(file: BinaryIO) -> np.ndarray:
         # Pillow refuses images of more than 178,956,970 pixels, since a small file may fill the memory.
         with Image.open(file, formats=FORMATS) as image:
-            return to_pixels(image, image_size, range_of([item]))
+            return to_pixels(image, image_size, range_of([item]), resize_of([item]))
 
     with readable(item), open_encoded(item) as file:
         return _decode(file, use)
@@ -108,7 +109,7 @@ def peek_size(item: Path | str | Encoded | np.ndarray) -> tuple[int, int] | None
 
 
 def decode_sizes(content: bytes, sizes: Sequence[int], bits: int = FULL_RANGE) -> DecodedImage:
-    """Decodes an image at several sizes, with the same pixels as `decode_image`.
+    """Decodes an image at several sizes, with the same pixels as `decode_image` where images are squeezed.
 
     The image is decoded once if possible. For a JPEG, sizes that differ much are decoded at different scales.
 
@@ -146,13 +147,13 @@ def decode_sizes(content: bytes, sizes: Sequence[int], bits: int = FULL_RANGE) -
     return _decode(io.BytesIO(content), use)
 
 
-def to_pixels(image: Image.Image, image_size: int | None, bits: int = FULL_RANGE) -> np.ndarray:
+def to_pixels(image: Image.Image, image_size: int | None, bits: int = FULL_RANGE, resize: str = SQUEEZE) -> np.ndarray:
     """Returns the first frame of an opened image as pixels; see `decode_image`."""
     if image_size is not None:
         _draft(image, image_size)
     with _room(image):
         rgb = upright(image, bits).image
-        return np.array(rgb) if image_size is None else _resized(rgb, image_size)
+        return np.array(rgb) if image_size is None else _resized(cut_square(rgb, resize, image_size), image_size)
 
 
 def _decode(file: BinaryIO, use: Callable[[BinaryIO], _Result]) -> _Result:

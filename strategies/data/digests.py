@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from strategies.data.encoded import Encoded, open_encoded, readable
+from strategies.data.encoded import SQUEEZE, Encoded, open_encoded, readable
+from strategies.data.resizing import resize_of
 from strategies.data.value_range import FULL_RANGE, range_of
 
 
@@ -17,8 +18,8 @@ def content_digest(item: Path | str | Encoded | np.ndarray) -> bytes:
     """Returns the SHA-256 of an image. It does not depend on the name or the date of a file.
 
     Args:
-        item: A file or an `Encoded`, whose bytes are hashed, with its range where that is not 16 bits; or an array,
-            whose shape, type and values are hashed.
+        item: A file or an `Encoded`, whose bytes are hashed, with its range where that is not 16 bits, and with how it
+            is resized where it is not squeezed; or an array, whose shape, type and values are hashed.
 
     Raises:
         UnreadableImage: If the file cannot be read.
@@ -28,13 +29,14 @@ def content_digest(item: Path | str | Encoded | np.ndarray) -> bytes:
         _add_array(digest, item)
         return digest.digest()
     with readable(item), open_encoded(item) as file:
-        return in_range(hashlib.file_digest(file, "sha256").digest(), item)
+        return decoded_as(hashlib.file_digest(file, "sha256").digest(), item)
 
 
-def in_range(digest: bytes, item: Path | str | Encoded) -> bytes:
+def decoded_as(digest: bytes, item: Path | str | Encoded) -> bytes:
     """Returns the content digest of an item, given the SHA-256 of its bytes."""
-    bits = range_of([item])
-    return digest if bits == FULL_RANGE else hashlib.sha256(digest + bytes([bits])).digest()
+    bits, resize = range_of([item]), resize_of([item])
+    how = (b"" if bits == FULL_RANGE else bytes([bits])) + (b"" if resize == SQUEEZE else resize.encode())
+    return hashlib.sha256(digest + how).digest() if how else digest
 
 
 def file_digest(path: Path) -> str:

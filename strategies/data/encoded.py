@@ -12,18 +12,20 @@ from pathlib import Path
 from strategies.errors import DatasetError, in_a_sentence
 from strategies.files import open_regular
 
+SQUEEZE = "squeeze"  # how images are resized unless they say otherwise; see `strategies.data.resizing`
 MAX_FILE_BYTES = 2 * 2**30  # more than the largest image that is decoded, even uncompressed and with 16 bits
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """An encoded image (JPEG, PNG, ...) that is more than a file: part of an archive, or with a range of its own.
+    """An encoded image (JPEG, PNG, ...) that is more than a file: part of an archive, or to be decoded in its own way.
 
     Attributes:
         name: Its name in error messages.
         read: Returns the bytes. It is called each time they are needed, from several threads, and on a cluster by
             other processes: see `Local`.
         bits: How many bits the values have if the image is of 16 bits; see `strategies.data.value_range`.
+        resize: How it becomes a square; see `strategies.data.resizing`.
 
     Example:
         >>> from strategies.data.encoded import Encoded, open_encoded
@@ -35,6 +37,7 @@ class Encoded:
     name: str
     read: Callable[[], bytes] = field(repr=False)
     bits: int = 16
+    resize: str = SQUEEZE
 
 
 @dataclass(frozen=True)

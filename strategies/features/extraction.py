@@ -10,8 +10,10 @@ import numpy as np
 
 from strategies.cluster import on_ray
 from strategies.data.decoding import note_range
+from strategies.data.encoded import SQUEEZE
 from strategies.data.loading import load_images
 from strategies.data.pixels import PixelCache, Pixels
+from strategies.data.resizing import check_resize, with_resize
 from strategies.data.value_range import FULL_RANGE, with_range
 from strategies.errors import unknown_name
 from strategies.features.cache import FeatureCache, default_cache
@@ -36,6 +38,7 @@ def extract_features(
     pool: bool = True,
     cache: bool = True,
     image_bits: int = FULL_RANGE,
+    resize: str = SQUEEZE,
     ray: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Computes features of images at chosen stages of a pretrained backbone, for a model of your own.
@@ -54,6 +57,7 @@ def extract_features(
         pool: Whether to average the features over the image plane. `False` returns feature maps.
         cache: Whether to store pooled features on disk and to read them from there.
         image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16.
+        resize: How images become squares: `"squeeze"`, `"crop"` or `"pad"`, as in `strategies.make_plan`.
         ray: The Ray cluster whose workers decode and compute: `"local"`, `"auto"` or an address; see
             `strategies.on_ray`. Default: none.
 
@@ -62,7 +66,7 @@ def extract_features(
         channels)`.
 
     Raises:
-        UnknownNameError: If the backbone or a stage does not exist.
+        UnknownNameError: If the backbone, a stage or the way to resize does not exist.
         WeightsError: If the weights are not available.
 
     Example:
@@ -83,10 +87,11 @@ def extract_features(
     for name in wanted:
         if name not in known:
             raise unknown_name(f"stage of {row.name}", name, known)
+    check_resize(resize)
     with on_ray(ray):
         items = load_images(images).items
         note_range(items, image_bits)
-        items = with_range(items, image_bits)
+        items = with_resize(with_range(items, image_bits), resize)
         if pool:
             extractor = stage_extractor(network, wanted, cache=default_cache() if cache else None)
             return extract_stages(extractor, items)

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from strategies.data.encoded import SQUEEZE
+from strategies.data.resizing import SQUARES
 from strategies.data.value_range import FULL_RANGE, RANGES
 from strategies.errors import PlanError, UserError, in_a_sentence
 from strategies.files import check_schema, load_json, parse_json
@@ -41,6 +43,8 @@ class Plan:
         seed: Seed of all random numbers.
         class_names: Names of the classes, in the order of the labels.
         image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16. Their largest value is white.
+        resize: How images become squares: `squeeze`, the whole image; `crop`, the largest centered square; or `pad`,
+            the whole image in its own shape, on black.
         cut_stage: The last stage of the backbone that is kept as it is.
         rebuilt_stages: Stages after the cut that are built again, starting from their pretrained values.
         dropout: Share of the inputs of the classifier, the new layer on top, that are dropped during training.
@@ -66,6 +70,7 @@ class Plan:
     rebuilt_stages: tuple[str, ...]
     phases: tuple[Phase, ...]
     image_bits: int = FULL_RANGE
+    resize: str = SQUEEZE
     dropout: float = 0.2
     batch_size: int = DEFAULT_BATCH_SIZE
     augmentation: Mapping[str, Any] = field(default_factory=dict)
@@ -169,6 +174,8 @@ def check_plan(plan: Plan) -> None:
         )
     if plan.image_bits not in RANGES:
         _refuse(f"image_bits must be one of {', '.join(map(str, RANGES))}", f"image_bits={plan.image_bits}")
+    if plan.resize not in SQUARES:
+        _refuse(f"resize must be one of {', '.join(SQUARES)}", f"resize={plan.resize!r}")
     if not plan.phases:
         _refuse("a plan needs at least one phase", "phases=[]")
     if len({phase.name for phase in plan.phases}) < len(plan.phases):

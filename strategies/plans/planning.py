@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from strategies.data.encoded import SQUEEZE
 from strategies.data.value_range import FULL_RANGE
 from strategies.errors import PlanError, unknown_name
 from strategies.networks.backbones import CLASSIFIER, Backbone, get_backbone, resolve_weights, stages_at
@@ -165,6 +166,7 @@ def make_plan(
     similarity: float | None = None,
     budget: float = 1.0,
     image_bits: int = FULL_RANGE,
+    resize: str = SQUEEZE,
     augment: str = "flip,shift",
 ) -> Plan:
     """Creates the plan of a recipe for a backbone: its stages, phases, learning rates and steps.
@@ -186,6 +188,8 @@ def make_plan(
         budget: Factor on the number of steps. Default: 1.0.
         image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16. With 12, for example, 4,095 is
             white. `advisor.recommend` finds it from the images.
+        resize: How images become squares: `"squeeze"`, the whole image; `"crop"`, the largest centered square; or
+            `"pad"`, the whole image in its own shape, on black.
         augment: How phases that augment change the training images at random: `"flip"`, mirrored left to right,
             `"shift"`, or both, separated by a comma; or `"none"`. Images whose class depends on left and right, such as
             letters, must not be flipped; `advisor.recommend` measures that.
@@ -231,6 +235,7 @@ def make_plan(
         augmentation=get_augmentation(augment),
         refit=num_train < FEW_IMAGES,
         image_bits=image_bits,
+        resize=resize,
         **_balance(names, images_per_class),
     )
     check_plan(plan)

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strategies.data.resizing import SQUARES
 from strategies.data.value_range import FULL_RANGE
 from strategies.errors import PlanError, UserError
 from strategies.files import check_new_file, replacing
@@ -106,9 +107,11 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
     several_rates = "peak" not in columns or "limit" in columns
     optimizer, base = _optimizer(plan, several_rates=several_rates)
     flip, margin = _changes(plan)
+    square = SQUARES[plan.resize]
     return _template().render(
         plan=plan,
         largest=2**plan.image_bits - 1 if plan.image_bits < FULL_RANGE else 0,
+        square="" if square is None else square.__name__,
         backbone=backbone,
         arguments="".join(f", {name}={value!r}" for name, value in backbone.arguments.items()),
         classes=list(plan.class_names),

@@ -19,6 +19,7 @@ import numpy as np
 from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import decode_readable, to_pixels
 from strategies.data.loading import load_dataset
+from strategies.data.resizing import with_resize
 from strategies.data.splits import split_dataset
 from strategies.data.value_range import with_range
 from strategies.display.progress import note
@@ -139,7 +140,7 @@ def export(
 
     In every format, the model takes RGB pixels 0-255 as float32 of shape `(num_images, image_size, image_size, 3)` and
     scales them itself. It returns probabilities in the order of `class_names.json`, which is written to the same
-    folder. An ONNX file also holds the class names in its metadata.
+    folder. The metadata of an ONNX file also hold the class names, and how images become squares: `resize`.
 
     Args:
         run: The run folder, or a `RunFolder`.
@@ -293,7 +294,7 @@ def _images(run: RunFolder, dataset: ImageDataset, part: str, most: int) -> _Ima
     """Returns images of one part of the split, a random sample if there are more than `most`."""
     chosen = np.flatnonzero(np.array(dataset.split) == part)
     chosen = np.sort(np.random.default_rng(run.seed).permutation(chosen)[:most])
-    items = with_range(dataset.subset(chosen).items, run.image_bits)
+    items = with_resize(with_range(dataset.subset(chosen).items, run.image_bits), run.resize)
     pixels, unreadable = decode_readable(items, run.image_size)
     if not len(pixels):
         raise ExportError(
@@ -416,6 +417,7 @@ def _describe(run: RunFolder, path: Path) -> None:
     texts = {
         "class_names": json.dumps(run.class_names, ensure_ascii=False),
         "input": f"RGB pixels 0-255, float32, (num_images, {run.image_size}, {run.image_size}, 3)",
+        "resize": run.resize,
     }
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)

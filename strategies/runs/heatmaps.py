@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 from strategies.data.decoding import decode_image, decode_images
+from strategies.data.encoded import SQUEEZE
 from strategies.data.loading import load_images
+from strategies.data.resizing import SQUARES, check_resize, cut_around_center, with_resize
 from strategies.errors import UserError
 from strategies.features.forward import BATCH_SIZE
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 OPACITY = 0.6  # of the color where the heat is highest
 
 
-def gradcam(model: keras.Model, images: Any, classes: int | Sequence[int] | None = None) -> np.ndarray:
+def gradcam(
+    model: keras.Model, images: Any, classes: int | Sequence[int] | None = None, *, resize: str = SQUEEZE
+) -> np.ndarray:
     """Computes Grad-CAM heat maps: which parts of each image support a class.
 
     Each channel of the last feature map is weighted by the mean gradient of the class's logit with respect to it. The
@@ -34,13 +38,15 @@ def gradcam(model: keras.Model, images: Any, classes: int | Sequence[int] | None
         images: A folder, a list of files, an array `(num_images, height, width, channels)` of values 0-255, or an
             `ImageDataset`. Images are resized to the model's input.
         classes: Class index for all images, or one per image. Default: the predicted class of each image.
+        resize: How images become squares: `"squeeze"`, `"crop"` or `"pad"`, as the plan of the model has it.
 
     Returns:
         Array of shape `(num_images, height, width)` with the size of the model's input, in [0, 1]. The highest value of
-        each map is 1; a map is 0 everywhere if nothing in the image supports the class.
+        each map is 1; a map is 0 everywhere if nothing in the image supports the class. It covers what the model sees:
+        with `"crop"` the center of the image, with `"pad"` also the black beside it.
 
     Raises:
-        UserError: If a class does not exist, or if the model has no feature map.
+        UserError: If a class or the way to resize does not exist, or if the model has no feature map.
 
     Reference:
         Selvaraju et al. 2017, Grad-CAM (arXiv:1610.02391), equations 1 and 2.
@@ -57,7 +63,7 @@ def gradcam(model: keras.Model, images: Any, classes: int | Sequence[int] | None
     from strategies.networks.backend import keras
 
     size = int(model.input_shape[1])
-    pixels = decode_images(load_images(images).items, size)
+    pixels = decode_images(with_resize(load_images(images).items, resize), size)
     chosen = _check_classes(classes, len(pixels), int(model.output_shape[-1]))
     head, tail = _split(model)
     gradient, convert = _GRADIENTS[keras.backend.backend()], keras.ops.convert_to_numpy
@@ -75,12 +81,13 @@ def gradcam(model: keras.Model, images: Any, classes: int | Sequence[int] | None
     return heat / np.where(highest > 0, highest, 1.0)
 
 
-def overlay(image: Any, heat: np.ndarray) -> np.ndarray:
+def overlay(image: Any, heat: np.ndarray, *, resize: str = SQUEEZE) -> np.ndarray:
     """Draws a heat map over its image, from transparent (no heat) over red to yellow (highest heat).
 
     Args:
         image: A file, or an array of shape `(height, width, 3)` with values 0-255. Any size.
-        heat: One map from `gradcam`, in [0, 1]. It is resized to the image.
+        heat: One map from `gradcam`, in [0, 1]. It is resized to the part of the image that it covers.
+        resize: As given to `gradcam`.
 
     Returns:
         RGB array of type uint8 and of the image's size.
@@ -95,7 +102,14 @@ def overlay(image: Any, heat: np.ndarray) -> np.ndarray:
     """
     pixels = decode_image(image).astype("float32")
     height, width = pixels.shape[:2]
-    warmth = np.clip(_resize(np.asarray(heat, dtype="float32"), (height, width)), 0.0, 1.0)[..., np.newaxis]
+    check_resize(resize)
+    choose, values = SQUARES[resize], np.asarray(heat, dtype="float32")
+    if choose is None:
+        values = _resize(values, (height, width))
+    else:
+        side = choose((width, height))
+        values = np.asarray(cut_around_center(Image.fromarray(_resize(values, (side, side))), width, height))
+    warmth = np.clip(values, 0.0, 1.0)[..., np.newaxis]
     color = 255 * np.concatenate([np.ones_like(warmth), np.clip(2 * warmth - 1, 0, 1), np.zeros_like(warmth)], axis=-1)
     return np.rint(pixels + OPACITY * warmth * (color - pixels)).astype("uint8")
 

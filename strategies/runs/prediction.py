@@ -14,6 +14,7 @@ from PIL import Image
 
 from strategies.cluster import is_on_ray, map_parts, on_ray
 from strategies.data.decoding import decode_readable
+from strategies.data.resizing import with_resize
 from strategies.data.sources.arrays import check_arrays, is_one_image, numbered
 from strategies.data.sources.folders import Listing, list_folder
 from strategies.data.sources.paths import as_text, ends_in, is_path
@@ -163,7 +164,8 @@ def _parts(
 def _computed(run: RunFolder, items: Sequence[Any], unsure: bool) -> Iterator[Predicted]:
     """Yields what is computed of one part of the images after the other, by this process or by a cluster."""
     engine, novelty = (run.engine_with_features, run.novelty) if unsure else (run.engine, None)
-    compute = partial(_predict_part, engine, novelty, len(run.class_names), run.image_size, run.image_bits)
+    decoded = (run.image_size, run.image_bits, run.resize)
+    compute = partial(_predict_part, engine, novelty, len(run.class_names), *decoded)
     if is_on_ray():
         # The same parts, since an image that cannot be read shifts those behind it to other batches.
         yield from map_parts(compute, items, "Predicting", size=PART, gpu=is_keras(engine))
@@ -179,10 +181,11 @@ def _predict_part(
     num_classes: int,
     image_size: int,
     image_bits: int,
+    resize: str,
     items: Sequence[Any],
     description: str = "",
 ) -> Predicted:
-    pixels, unreadable = decode_readable(with_range(items, image_bits), image_size)
+    pixels, unreadable = decode_readable(with_resize(with_range(items, image_bits), resize), image_size)
     if not len(pixels):
         return np.empty((0, num_classes)), None if novelty is None else np.empty(0), unreadable
     probabilities, *features = engine(pixels, description=description)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from strategies.data.digests import file_digest
+from strategies.data.encoded import SQUEEZE
+from strategies.data.resizing import SQUARES
 from strategies.data.value_range import FULL_RANGE, RANGES
 from strategies.display.progress import note
 from strategies.errors import RunError, few, in_a_sentence
@@ -47,6 +49,7 @@ class RunFolder:
         class_names: Names of the classes, in the order of the model's outputs.
         image_size: Side of the model's square input in pixels.
         image_bits: How many bits the values of 16-bit images have.
+        resize: How images become squares; see `strategies.data.resizing`.
         seed: Seed of the plan.
         convertible: Whether OpenVINO may compute the model: its network is not one of the user's own.
     """
@@ -56,6 +59,7 @@ class RunFolder:
     image_size: int
     seed: int
     image_bits: int = FULL_RANGE
+    resize: str = SQUEEZE
     convertible: bool = False
 
     @cached_property
@@ -192,8 +196,9 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
     plan = load_json(path / PLAN, error=RunError)
     names = tuple(read_json(path / CLASS_NAMES, "class_names", package="strategies", error=RunError)["class_names"])
     wrong = [name for name, most in _MOST.items() if not (isinstance(plan, dict) and _is_whole(plan.get(name), most))]
-    bits = FULL_RANGE if wrong else plan.get("image_bits", FULL_RANGE)
-    wrong += ["image_bits"] if bits not in RANGES else []
+    if not wrong:  # earlier releases did not write these
+        known = {"image_bits": (RANGES, FULL_RANGE), "resize": ([*SQUARES], SQUEEZE)}
+        wrong = [name for name, (values, default) in known.items() if plan.get(name, default) not in values]
     if wrong:
         raise RunError(
             f"Expected {few(wrong)} in a plan as a run writes it. Received: {str(path / PLAN)!r}, where it is "
@@ -210,7 +215,8 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
         class_names=names,
         image_size=plan["image_size"],
         seed=plan["seed"],
-        image_bits=int(bits),
+        image_bits=int(plan.get("image_bits", FULL_RANGE)),
+        resize=plan.get("resize", SQUEEZE),
         convertible=row is not None and row.model is None,
     )
 

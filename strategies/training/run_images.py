@@ -15,9 +15,10 @@ import numpy as np
 from strategies.cluster import map_images
 from strategies.data.dataset import SPLITS, ImageDataset
 from strategies.data.digests import content_digest
-from strategies.data.encoded import Encoded, UnreadableImage
+from strategies.data.encoded import SQUEEZE, Encoded, UnreadableImage
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import Pixels
+from strategies.data.resizing import with_resize
 from strategies.data.value_range import with_range
 from strategies.errors import DatasetError, RunError, few, in_a_sentence, redacted
 from strategies.files import open_regular, replacing
@@ -57,7 +58,9 @@ def _path(item: Any, name: str) -> str:
     return os.path.abspath(path) if os.path.isfile(path) else redacted(path)
 
 
-def find_images(folder: Path, class_names: Sequence[str], data: Any = None, *, image_bits: int) -> ImageDataset:
+def find_images(
+    folder: Path, class_names: Sequence[str], data: Any = None, *, image_bits: int, resize: str = SQUEEZE
+) -> ImageDataset:
     """Finds the images of a run again, with their labels and their split.
 
     Args:
@@ -66,6 +69,7 @@ def find_images(folder: Path, class_names: Sequence[str], data: Any = None, *, i
         data: Where the images are now: anything that `strategies.load_dataset` takes. They may have other names.
             Default: where they were.
         image_bits: As in the plan of the run.
+        resize: Likewise.
 
     Raises:
         RunError: If the run folder does not say which images it was trained on.
@@ -73,7 +77,7 @@ def find_images(folder: Path, class_names: Sequence[str], data: Any = None, *, i
     """
     rows = _read_rows(folder, class_names)
     source = [Path(row["path"]) for row in rows] if data is None else load_dataset(data, for_training=False).items
-    items = with_range(source, image_bits)
+    items = with_resize(with_range(source, image_bits), resize)
     found = dict(zip(map_images(_digest, items, "Reading the images of the run"), items, strict=True))
     missing = [row["path"] for row in rows if bytes.fromhex(row["sha256"]) not in found]
     if missing:

@@ -19,6 +19,7 @@ PUBLIC = (
     "Mirroring",
     "Race",
     "Recommendation",
+    "Resizing",
     "Similarity",
     "__version__",
     "check_images",

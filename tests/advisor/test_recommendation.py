@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from synthetic_study import facts
 
 import advisor
+from advisor.advice import Advice
 from advisor.decision import decide
 from advisor.expectation import expect
 from advisor.race import Race, Round
@@ -113,6 +114,28 @@ def test_the_plan_flips_no_images_that_are_recognized_less_well_mirrored(photos,
     assert flipped.plan.augmentation["horizontal_flip"]
     assert "irrored" not in " ".join(flipped.because)
     assert "recognized about as well" in summarize(flipped, verbose=True)
+    assert (flipped.plan.resize, flipped.resizing) == ("squeeze", None)  # these photos are square
+
+
+def test_images_that_are_not_square_are_resized_as_they_are_recognized_best(photos, pretrained_weights, tmp_path):
+    """Not squeezed amid noise; the user may overrule it, and the similarity is always that of squeezed images."""
+    files = sorted(photos.rglob("*.png"))
+    images = np.random.default_rng(0).integers(0, 256, (len(files), 54, 270, 3), dtype="uint8")
+    for image, path in zip(images, files, strict=True):
+        image[:, 108:162] = np.asarray(Image.open(path).resize((54, 54)))
+    data, options = (images, [path.parent.name for path in files]), {"backbone": BACKBONE, "image_size": 32}
+    recommended = advisor.recommend(data, **options)
+    assert recommended.plan.resize == recommended.resizing.best == "crop"
+    assert "so they are cropped rather than squeezed" in recommended.plan.advice["because"][-1]
+    assert "images cropped to a square" in summarize(recommended, verbose=True)
+    folder = recommended.save(tmp_path / "advice")
+    fingerprint, plan = json.loads((folder / "fingerprint.json").read_text()), read_plan(folder / "plan.json")
+    check_schema(fingerprint, "fingerprint", package="advisor", error=UserError)
+    assert (plan.resize, Advice.from_dicts(fingerprint, plan).resizing) == ("crop", recommended.resizing)
+    asked = advisor.recommend(recommended.dataset, **options, resize="squeeze")
+    assert (asked.plan.resize, asked.resizing) == ("squeeze", None)
+    assert asked.similarity.score == recommended.similarity.score
+    assert asked.mirroring != recommended.mirroring
 
 
 def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
@@ -125,6 +148,8 @@ def test_unknown_names_are_refused_before_any_image_is_read(tmp_path):
         advisor.recommend(tmp_path / "nothing", prefer="acuracy")
     with pytest.raises(UnknownNameError, match="Did you mean 'flip'"):
         advisor.recommend(tmp_path / "nothing", augment="flips")
+    with pytest.raises(UnknownNameError, match="Did you mean 'squeeze'"):
+        advisor.recommend(tmp_path / "nothing", resize="squeezed")
 
 
 def test_the_same_seed_gives_the_same_advice(photos, pretrained_weights):

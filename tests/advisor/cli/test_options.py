@@ -123,16 +123,20 @@ def test_the_share_of_unreadable_files_is_a_share(advisor, photos):
         assert "from 0 to 1" in err
 
 
-def test_images_are_augmented_as_asked_or_the_option_is_refused(advisor, photos, small_run, tmp_path):
+def test_images_are_augmented_and_resized_as_asked_or_the_option_is_refused(advisor, photos, small_run, tmp_path):
     """A wrong name, and a plan that says otherwise, get a sentence before any image is read."""
     for command in (["recommend", photos], ["train", photos, "--out", tmp_path / "run"]):
         code, _, err = advisor(*command, "--augment", "flips")
         assert code == 2
         assert "Did you mean 'flip'" in err
+        code, _, err = advisor(*command, "--resize", "cropped")
+        assert code == 2
+        assert "Did you mean 'crop'" in err
     plan = small_run[0] / "plan.json"
-    code, _, err = advisor("train", photos, "--plan", plan, "--out", tmp_path / "run", "--augment", "none")
-    assert code == 2
-    assert "Expected a plan for --augment none" in err
+    for option in (["--augment", "none"], ["--resize", "pad"]):
+        code, _, err = advisor("train", photos, "--plan", plan, "--out", tmp_path / "run", *option)
+        assert code == 2
+        assert f"Expected a plan for {' '.join(option)}" in err
     assert not (tmp_path / "run").exists()
 
 

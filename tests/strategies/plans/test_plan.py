@@ -93,6 +93,7 @@ def _phase(index, key, value):
         (_set("label_smoothing", 1.0), "label_smoothing"),
         (_phase(0, "views", -1), "views"),
         (_set("image_bits", 11), "image_bits"),
+        (_set("resize", "stretch"), "resize"),
         (_phase(1, "blend", 0), "blend"),
         (_phase(1, "blend", 1.5), "blend"),
         (_phase(1, "largest_step", 0), "largest_step"),
@@ -145,9 +146,9 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path, content):
         read_plan(path)
 
 
-def test_a_plan_without_a_range_of_values_means_sixteen_bits():
-    """Plans of earlier versions do not name it. A plan that does keeps it."""
-    values = _plan(image_bits=12).to_dict()
-    assert plan_from_dict(values).image_bits == 12
-    values.pop("image_bits")
-    assert plan_from_dict(values).image_bits == 16
+def test_a_plan_that_does_not_say_how_images_are_decoded_means_the_usual():
+    """Plans of earlier versions name neither the range nor how images are resized. A plan that does keeps it."""
+    values = _plan(image_bits=12, resize="pad").to_dict()
+    assert (plan_from_dict(values).image_bits, plan_from_dict(values).resize) == (12, "pad")
+    del values["image_bits"], values["resize"]
+    assert (plan_from_dict(values).image_bits, plan_from_dict(values).resize) == (16, "squeeze")

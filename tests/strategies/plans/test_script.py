@@ -12,6 +12,7 @@ from PIL import Image
 
 import strategies
 from strategies.data.decoding import decode_image
+from strategies.data.resizing import with_resize
 from strategies.data.value_range import with_range
 from strategies.errors import PlanError
 from strategies.files import write_json
@@ -294,9 +295,13 @@ def test_a_script_changes_images_as_the_plan_does(augment):
     assert ("augmented" in script) == (augment != "none")
 
 
-def test_a_script_keeps_the_range_of_deep_images(tmp_path):
-    """It scales 16-bit PNG files as the package does, and stops at a value beyond the range."""
-    plan = strategies.make_plan("retrain_all", class_names="ab", num_train=100, image_size=96, image_bits=12)
+@pytest.mark.parametrize(
+    ("recipe", "resize"), [("retrain_all", "squeeze"), ("head_only", "crop"), ("head_only", "pad")]
+)
+def test_a_script_decodes_images_as_the_plan_says(recipe, resize, tmp_path):
+    """It resizes images and scales 16-bit PNG files as the package does, and stops at a value beyond the range."""
+    options = {"image_size": 96, "image_bits": 12, "resize": resize}
+    plan = strategies.make_plan(recipe, class_names="ab", num_train=100, **options)
     script = strategies.write_script(plan)
     assert script.count("\n") <= 120
     assert max(map(len, script.splitlines())) <= 120
@@ -305,12 +310,12 @@ def test_a_script_keeps_the_range_of_deep_images(tmp_path):
 
     names = {"tf": tf, "SIZE": 96, "CLASSES": ["a", "b"]}
     exec(read, names)
-    values = np.random.default_rng(0).integers(0, 4096, (96, 96), dtype="uint16")
+    values = np.random.default_rng(0).integers(0, 4096, (101, 160), dtype="uint16")
     for name, factor in (("image.png", 1), ("bright.png", 16)):
         Image.fromarray(values * np.uint16(factor)).save(tmp_path / name)
     image, _ = names["read"](str(tmp_path / "image.png"), 0)
-    (item,) = with_range([tmp_path / "image.png"], 12)
-    assert np.abs(image.numpy() - decode_image(item, 96)).max() <= 1
+    (item,) = with_resize(with_range([tmp_path / "image.png"], 12), resize)
+    assert np.abs(image.numpy() - decode_image(item, 96)).max() < 2  # both round
     with pytest.raises(tf.errors.InvalidArgumentError, match="values up to 4095"):
         names["read"](str(tmp_path / "bright.png"), 0)
 

@@ -83,6 +83,13 @@ def test_the_overlay_has_the_size_of_its_image_and_leaves_cold_places_alone():
     assert picture.shape == (96, 96, 3)
     assert np.array_equal(picture[:, :46], image[:, :46])
     assert (picture[:, 52:, 0] >= image[:, 52:, 0]).all()
+    wide = np.concatenate([image, image], axis=1)
+    cropped = overlay(wide, np.ones((32, 32)), resize="crop")  # covers the center
+    assert np.array_equal(cropped[:, :48], wide[:, :48])
+    assert np.array_equal(cropped[:, 48:-48], overlay(wide[:, 48:-48], np.ones((32, 32))))
+    padded = overlay(wide, np.eye(32), resize="pad")  # the map is higher than the image: its corners lie beside it
+    assert np.array_equal(padded[:, :30], wide[:, :30])
+    assert (padded[:, 90:100] != wide[:, 90:100]).any()
 
 
 def _paste(photo, quadrant, scene=None):

@@ -17,7 +17,7 @@ from support import ROOT
 
 import strategies
 from advisor.report.predictions import as_json, as_table
-from strategies.errors import DatasetError
+from strategies.errors import DatasetError, RunError
 from strategies.runs import prediction
 
 
@@ -53,6 +53,25 @@ def test_a_fresh_process_says_the_same_to_the_last_digit(small_run, photos):
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     assert done.stdout == strategies.predict(folder, photos, all_classes=True).to_csv(index=False)
+
+
+def test_new_images_are_resized_as_the_plan_says(small_run, tmp_path):
+    """In prediction and evaluation; a run whose plan says nonsense is refused."""
+    folder, run = small_run[0], tmp_path / "run"
+    shutil.copytree(folder, run)
+    values = json.loads((run / "plan.json").read_text())
+    (run / "plan.json").write_text(json.dumps({**values, "resize": "crop"}))
+    wide = np.random.default_rng(0).integers(0, 256, (12, 24, 40, 3), dtype="uint8")
+    wide[::2, :, 8:32] //= 2
+    labels = ["china", "flower"] * 6
+    frame = strategies.predict(run, wide)
+    assert frame.equals(strategies.predict(folder, wide[:, :, 8:32]))
+    assert not frame.equals(strategies.predict(folder, wide))
+    accuracy = strategies.evaluate_run(run, (wide, labels)).evaluation.accuracy
+    assert accuracy == pytest.approx((frame["class"] == labels).mean())
+    (run / "plan.json").write_text(json.dumps({**values, "resize": ["crop"]}))
+    with pytest.raises(RunError, match="Expected 'resize' in a plan"):
+        strategies.predict(run, wide)
 
 
 def test_files_folders_and_patterns_name_the_same_images(small_run, photos, tmp_path):
@@ -245,7 +264,7 @@ def test_an_image_of_no_class_is_unsure_with_every_engine(small_run, photos, tmp
 
 def test_the_recipe_of_the_guide_gives_the_same_novelty(small_run, photos):
     """With Keras and NumPy alone, from the exported model and the file of the run."""
-    guide = (ROOT / "docs" / "guides" / "exporting.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "guides" / "serving.md").read_text(encoding="utf-8")
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "novelty.npz" in block]
     photo = photos / "china" / "00.png"
     for said, here in (

@@ -370,3 +370,15 @@ def test_a_process_that_trains_many_times_stays_small(photos, small_network):
         gc.collect()
         counts.append(len(gc.get_objects()))
     assert counts[2] < counts[1] + 1000  # a traced step has some twenty thousand
+
+
+def test_training_sees_images_as_the_plan_resizes_them():
+    """The center of wide images gives the same weights as images that are this center."""
+    wide = np.random.default_rng(0).integers(0, 256, (24, 32, 50, 3), dtype="uint8")
+    options = {"class_names": ["a", "b"], "num_train": 16, "image_size": 32, "weights": "random"}
+    kernels = []
+    for images, resize in ((wide, "crop"), (wide[:, :, 9:41], "squeeze")):
+        plan = make_plan("head_only", "MobileNet-0.25", resize=resize, **options)
+        model = train(plan, (images, ["a", "b"] * 12), baseline=False, cache=False).model
+        kernels.append(model.get_layer("classifier").get_weights()[0])
+    assert np.array_equal(*kernels)
