@@ -46,7 +46,7 @@ class Advice:
         learning_curve: How accurate a new head is with fewer images, and what to expect of more; `None` likewise, and
             where an earlier version measured the images.
         mirroring: Whether the images mean the same when they are mirrored; `None` where that was not measured.
-        resizing: How well the images are recognized squeezed, cropped or padded to a square; likewise.
+        resizing: How well the images are recognized squeezed to a square, and how well cropped; likewise.
         race: The short comparison on the user's images that decided, if one was requested.
     """
 

@@ -234,8 +234,8 @@ def recommend(
             `strategies.make_plan`. Default: shifted, and also flipped unless they are recognized less well mirrored.
         resize: How images become squares: `"squeeze"`, the whole image; `"crop"`, the largest centered square; or
             `"pad"`, the whole image in its own shape, on black. Default: squeezed. Where the images are not
-            nearly square, up to 300 are measured in all three ways, and another one is taken if a new head recognizes
-            them better with it by more than a standard error.
+            nearly square, up to 300 are measured squeezed and cropped, and all are cropped if a new head recognizes
+            them better so by more than a standard error.
         seed: Seed of all random choices.
         max_unreadable: Largest share of files that may be unreadable.
         group_by: A regular expression such as `patient[0-9]+`. Files with the same match in their path stay in one
