@@ -94,9 +94,13 @@ def _run(command, monkeypatch):
 
 
 def _smaller(command):
-    """Returns a command that runs a network with a smaller size of its images."""
+    """Returns a command that runs a network with a smaller size of its images, and solves only a head if it may."""
     if command.startswith("advisor backbones "):
         command += " --try MobileNetV2-0.35 --sizes 64"
+    if command.startswith("advisor extend "):
+        command += " --head"
+    if command.startswith("advisor train ") and "--minutes" in command and "--recipe" not in command:
+        command += " --recipe head_only"
     measures = re.match(r"advisor (recommend|train|compare) ", command) and "--plan" not in command
     return f"{command} --image-size 64" if measures else command
 

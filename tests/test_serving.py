@@ -25,15 +25,20 @@ PAGE = (ROOT / "docs" / "guides" / "serving.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def exported(small_run, photos, tmp_path_factory):
-    """A folder with `run/` in it, after the commands of the page that export it and copy the SavedModel."""
+    """A folder with `run/` in it, after the command of the page that exports it to ONNX."""
     folder = tmp_path_factory.mktemp("serving")
     shutil.copytree(small_run[0], folder / "run")
     shutil.copytree(photos, folder / "photos")
-    commands = re.findall(r"^((?:advisor|mkdir) .*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 3
+    _carry_out(folder, "advisor export .* --format onnx .*")
+    return folder
+
+
+def _carry_out(folder, pattern):
+    """Runs those commands of the page in a folder. Tests of the export load it again; here it is not checked."""
+    commands = re.findall(rf"^{pattern}$", PAGE, re.MULTILINE)
+    assert commands
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        # Tests of the export load it again.
         patch.setattr("strategies.runs.exporting._reloaded", lambda row, path, pixels: np.ones((len(pixels), 2)))
         for command in commands:
             if command.startswith("advisor "):
@@ -43,13 +48,11 @@ def exported(small_run, photos, tmp_path_factory):
                 assert not stop.value.code, command
             else:
                 subprocess.run(command, shell=True, check=True)
-    return folder
 
 
 @pytest.fixture
-def example(exported, monkeypatch):
-    """A function that imports a file of the examples, in the folder with `run/`."""
-    monkeypatch.chdir(exported)
+def example(monkeypatch):
+    """A function that imports a file of the examples."""
     monkeypatch.syspath_prepend(EXAMPLES)
     names = {path.stem for path in EXAMPLES.glob("*.py")}
     yield importlib.import_module
@@ -75,18 +78,25 @@ def images(small_run, tmp_path_factory):
 
 
 @pytest.fixture
-def expected(exported, images):
-    """Class and probability of each image, as `predict` tells them."""
+def expected(exported, images, monkeypatch):
+    """Class and probability of each image, as `predict` tells them, in the folder with `run/`."""
+    monkeypatch.chdir(exported)
     frame = strategies.predict(exported / "run", images)
     return list(zip(frame["class"], frame["probability"], strict=True))
 
 
 def test_the_server_answers_as_predict_does(example, images, expected):
-    """Class and probability of an uploaded image; a file that is none is refused."""
+    """The ONNX file holds the class names and says what it takes; a file that is no image is refused."""
     pytest.importorskip("fastapi")
     from fastapi.testclient import TestClient
 
-    client = TestClient(example("server").app)
+    server = example("server")
+    metadata = server.session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == ["china", "flower"]
+    assert "0-255" in metadata["input"]
+    assert metadata["resize"] == "squeeze"
+    assert server.model_input.shape == ["num_images", 32, 32, 3]
+    client = TestClient(server.app)
     for path, (name, probability) in zip(images, expected, strict=True):
         answer = client.post("/predict", files={"image": (path.name, path.read_bytes())})
         assert answer.status_code == 200
@@ -108,18 +118,6 @@ def test_the_pixels_are_those_of_predict(example, images):
         assert np.array_equal(read(path, 32)[0], decode_image(path, 32)), path.name
 
 
-def test_an_onnx_file_holds_its_class_names(exported):
-    """And says what it takes."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(exported / "run" / "export" / "onnx" / "model.onnx")
-    metadata = session.get_modelmeta().custom_metadata_map
-    assert json.loads(metadata["class_names"]) == ["china", "flower"]
-    assert "0-255" in metadata["input"]
-    assert metadata["resize"] == "squeeze"
-    assert session.get_inputs()[0].shape == ["num_images", 32, 32, 3]
-
-
 def test_the_page_answers_as_predict_does(example, images, expected):
     """The page is built, and takes an uploaded file through all its steps."""
     pytest.importorskip("gradio")
@@ -133,10 +131,12 @@ def test_the_page_answers_as_predict_does(example, images, expected):
     assert page.get_config_file()["title"] == "Which class?"
 
 
-def test_the_folder_for_tensorflow_serving_answers_the_client(example, images, expected, monkeypatch):
+def test_the_folder_for_tensorflow_serving_answers_the_client(exported, example, images, expected, monkeypatch):
     """TensorFlow loads version 1, and its signature answers the body of the request as TensorFlow Serving does."""
     import tensorflow as tf
 
+    _carry_out(exported, "advisor export .* --format savedmodel .*")
+    _carry_out(exported, "mkdir .*")
     model = tf.saved_model.load("models/flowers/1")
 
     class Server(BaseHTTPRequestHandler):
