@@ -18,7 +18,7 @@ from strategies.plans.cost import PlanCost, estimate_parts
 from strategies.plans.plan import Plan
 from strategies.plans.planning import SHARES
 
-MARGIN = 0.8  # share of the time left that is planned for: what a few timed steps tell is up to a third too little
+MARGIN = 0.75  # share of the time left that is planned for: what a few timed steps tell is up to 40% too little
 AMPLE = 3.0  # an estimate is not checked by a timed run if the time left is this many times as long
 # With less than this share of its steps, a recipe may be worse than a new head alone: by up to 18.5 points in what
 # benchmarks/steps.py found. With a quarter it was at most 1.6 points worse, where all of its steps did not help either.

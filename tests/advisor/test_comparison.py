@@ -192,7 +192,7 @@ def test_the_command_shortens_all_recipes_and_names_them_so(
     out, options = tmp_path / "results.csv", ["--minutes", "5", "--json", "--out", str(tmp_path / "results.csv")]
     monkeypatch.setattr("strategies.training.timing.measure_cost", _cost)
     monkeypatch.setattr("advisor.time_limit.estimate_parts", _cost)
-    monkeypatch.setattr(TimeLimit, "seconds_left", 25.0)
+    monkeypatch.setattr(TimeLimit, "seconds_left", 26.0)
     monkeypatch.setattr("strategies.training.trainer.train", again)
     code, shown, said = _compare(advisor, photos, *options)
     assert code == 0, said
