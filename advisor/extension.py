@@ -20,10 +20,9 @@ from advisor.report.text import extension_parts
 from strategies.data.dataset import SPLITS, ImageDataset, check_unreadable, few_unreadable
 from strategies.data.encoded import UnreadableImage
 from strategies.data.loading import load_dataset
-from strategies.data.resizing import with_resize
+from strategies.data.resizing import as_planned
 from strategies.data.sources.labels import check_names, spelling_notes
 from strategies.data.splits import split_new
-from strategies.data.value_range import with_range
 from strategies.display.progress import note
 from strategies.errors import DatasetError, OutputError, RunError, few
 from strategies.features.cache import default_cache
@@ -34,8 +33,6 @@ from strategies.runs.run_folder import read_metrics, read_run
 from strategies.training.result import TrainingResult
 from strategies.training.run_files import METRICS, MODEL, PLAN, UNFINISHED, check_run, is_unfinished
 from strategies.training.run_images import find_images
-
-FRACTION = 0.15  # of the new images for validation, and for testing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -152,7 +149,7 @@ def extend(
     check_run(out, overwrite=overwrite, resume=resume)
     plan, before = read_plan(folder.path / PLAN), read_metrics(folder.path, folder.class_names)["test"]
     new = load_dataset(more, for_training=False, **columns)
-    new = replace(new, items=with_resize(with_range(new.items, plan.image_bits), plan.resize))
+    new = replace(new, items=as_planned(new.items, plan.image_bits, plan.resize))
     old = find_images(folder.path, plan.class_names, old_data, image_bits=plan.image_bits, resize=plan.resize)
     num_tested = (old.split or ()).count("test")
     if num_tested != before["num_images"]:
@@ -220,7 +217,7 @@ def _joined(
     num_copies = len(new) - len(kept)
     new, images = new.subset(kept), [*known, *(added[index] for index in kept)]
     parts = new.split or (None,) * len(new)
-    missing = [part for part in ("val", "test") if part not in parts]  # to be taken from the training images
+    given = {f"{part}_fraction": 0.0 for part in ("val", "test") if part in parts}  # others are taken from training
     grouped = old.group is not None or new.group is not None
     dataset = ImageDataset(
         class_names=names,
@@ -228,13 +225,12 @@ def _joined(
         items=[*old.items, *new.items],
         names=(*old.names, *new.names),
         source=f"{old.source} and {new.source}",
-        split=(*(old.split or ()), *(None if missing and part == "train" else part for part in parts)),
+        split=(*(old.split or ()), *(None if len(given) < 2 and part == "train" else part for part in parts)),
         group=(*(old.group or old.names), *(new.group or new.names)) if grouped else None,
     )
     duplicates = clusters([image.digest for image in images])
     links = [*duplicates, *near_links(images, duplicates)]
-    fractions = {f"{part}_fraction": FRACTION if part in missing else 0.0 for part in ("val", "test")}
-    return split_new(dataset, seed=seed, duplicates=links, **fractions), num_copies
+    return split_new(dataset, seed=seed, duplicates=links, **given), num_copies
 
 
 def _readable(dataset: ImageDataset, max_unreadable: float, cache: bool) -> tuple[ImageDataset, list[ImageStatistics]]:

@@ -30,9 +30,9 @@ from strategies.cluster import on_ray
 from strategies.data.dataset import SPLITS, ImageDataset
 from strategies.data.encoded import SQUEEZE
 from strategies.data.loading import load_dataset
-from strategies.data.resizing import check_resize, resize_of, with_resize
+from strategies.data.resizing import as_planned, check_resize, resize_of
 from strategies.data.splits import with_groups
-from strategies.data.value_range import range_of, with_range
+from strategies.data.value_range import range_of
 from strategies.display.progress import note, track
 from strategies.errors import PlanError, UserError
 from strategies.features.cache import FeatureCache, default_cache
@@ -88,7 +88,7 @@ class Recommendation(Advice):
                 f"Expected a plan for {self.plan.backbone}. Received: a plan for {plan.backbone}. "
                 f"Name the backbone of the plan, or create a new plan with 'advisor recommend'."
             )
-        dataset = replace(self.dataset, items=with_resize(with_range(self.dataset.items, plan.image_bits), plan.resize))
+        dataset = replace(self.dataset, items=as_planned(self.dataset.items, plan.image_bits, plan.resize))
         return replace(self, plan=replace(plan, advice=plan.advice or self.plan.advice), dataset=dataset)
 
     def save(self, folder: str | Path, *, overwrite: bool = False, command: str | None = None) -> Path:

@@ -81,6 +81,11 @@ def read_encoded(item: Path | str | Encoded) -> bytes:
         return file.read()
 
 
+def as_encoded(item: Path | str | Encoded) -> Encoded:
+    """Returns a file as an encoded image, to say how it is decoded."""
+    return item if isinstance(item, Encoded) else Encoded(str(item), partial(read_encoded, Path(item)))
+
+
 class Undecodable(ValueError):  # noqa: N818
     """The bytes of an image cannot be decoded; the message is the reason, in words for the user."""
 

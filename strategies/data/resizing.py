@@ -6,13 +6,13 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from strategies.data.encoded import SQUEEZE, Encoded, read_encoded
+from strategies.data.encoded import SQUEEZE, Encoded, as_encoded
+from strategies.data.value_range import with_range
 from strategies.errors import unknown_name
 
 # Name -> which side of an image, the shorter or the longer, is that of the square that is cut out around its center
@@ -73,14 +73,17 @@ def with_resize(items: Sequence[Any], resize: str) -> list[Any]:
     return [_with_resize(item, resize) for item in items]
 
 
+def as_planned(items: Sequence[Any], image_bits: int, resize: str) -> list[Any]:
+    """Returns items of an `ImageDataset` so that they are decoded with the `image_bits` and `resize` of a plan."""
+    return with_resize(with_range(items, image_bits), resize)
+
+
 def _with_resize(item: Any, resize: str) -> Any:
     if resize_of([item]) == resize:
         return item
-    if isinstance(item, Encoded):
-        return replace(item, resize=resize)
     if isinstance(item, np.ndarray):
         return Encoded("an array", partial(_png, item), resize=resize)
-    return Encoded(str(item), partial(read_encoded, Path(item)), resize=resize)
+    return replace(as_encoded(item), resize=resize)
 
 
 def image_of(array: np.ndarray) -> Image.Image:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from strategies.data.encoded import Encoded, Undecodable, read_encoded
+from strategies.data.encoded import Encoded, Undecodable, as_encoded
 
 FULL_RANGE = 16
 RANGES = (8, 10, 12, 14, FULL_RANGE)  # bits: bytes, and what the converters of cameras and microscopes deliver
@@ -43,9 +42,7 @@ def with_range(items: Sequence[Any], bits: int) -> list[Any]:
 def _with_range(item: Any, bits: int) -> Any:
     if isinstance(item, np.ndarray) or range_of([item]) == bits:
         return item
-    if isinstance(item, Encoded):
-        return replace(item, bits=bits)
-    return Encoded(str(item), partial(read_encoded, Path(item)), bits)
+    return replace(as_encoded(item), bits=bits)
 
 
 def to_eight_bits(values: np.ndarray, bits: int) -> np.ndarray:

@@ -13,8 +13,8 @@ from strategies.data.decoding import note_range
 from strategies.data.encoded import SQUEEZE
 from strategies.data.loading import load_images
 from strategies.data.pixels import PixelCache, Pixels
-from strategies.data.resizing import check_resize, with_resize
-from strategies.data.value_range import FULL_RANGE, with_range
+from strategies.data.resizing import as_planned, check_resize
+from strategies.data.value_range import FULL_RANGE
 from strategies.errors import unknown_name
 from strategies.features.cache import FeatureCache, default_cache
 from strategies.features.extractor import FeatureExtractor
@@ -91,7 +91,7 @@ def extract_features(
     with on_ray(ray):
         items = load_images(images).items
         note_range(items, image_bits)
-        items = with_resize(with_range(items, image_bits), resize)
+        items = as_planned(items, image_bits, resize)
         if pool:
             extractor = stage_extractor(network, wanted, cache=default_cache() if cache else None)
             return extract_stages(extractor, items)

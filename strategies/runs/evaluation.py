@@ -14,8 +14,7 @@ from strategies.data.decoding import decode_image
 from strategies.data.encoded import UnreadableImage
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import PixelCache, Pixels
-from strategies.data.resizing import with_resize
-from strategies.data.value_range import with_range
+from strategies.data.resizing import as_planned
 from strategies.display.progress import track
 from strategies.errors import DatasetError, few
 from strategies.features.forward import forward
@@ -85,7 +84,7 @@ def evaluate_run(
     names = folder.class_names
     metrics = read_metrics(folder.path, names) if (folder.path / METRICS).is_file() else None
     dataset = load_dataset(data, for_training=False, **columns)
-    dataset = replace(dataset, items=with_resize(with_range(dataset.items, folder.image_bits), folder.resize))
+    dataset = replace(dataset, items=as_planned(dataset.items, folder.image_bits, folder.resize))
     tested = dataset.split is not None and "test" in dataset.split
     if tested:
         dataset = dataset.subset(np.flatnonzero(np.array(dataset.split) == "test"))

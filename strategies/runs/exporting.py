@@ -19,9 +19,8 @@ import numpy as np
 from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import decode_readable, to_pixels
 from strategies.data.loading import load_dataset
-from strategies.data.resizing import with_resize
+from strategies.data.resizing import as_planned
 from strategies.data.splits import split_dataset
-from strategies.data.value_range import with_range
 from strategies.display.progress import note
 from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
 from strategies.features.forward import BATCH_SIZE, forward
@@ -294,7 +293,7 @@ def _images(run: RunFolder, dataset: ImageDataset, part: str, most: int) -> _Ima
     """Returns images of one part of the split, a random sample if there are more than `most`."""
     chosen = np.flatnonzero(np.array(dataset.split) == part)
     chosen = np.sort(np.random.default_rng(run.seed).permutation(chosen)[:most])
-    items = with_resize(with_range(dataset.subset(chosen).items, run.image_bits), run.resize)
+    items = as_planned(dataset.subset(chosen).items, run.image_bits, run.resize)
     pixels, unreadable = decode_readable(items, run.image_size)
     if not len(pixels):
         raise ExportError(

@@ -14,13 +14,12 @@ from PIL import Image
 
 from strategies.cluster import is_on_ray, map_parts, on_ray
 from strategies.data.decoding import decode_readable
-from strategies.data.resizing import with_resize
+from strategies.data.resizing import as_planned
 from strategies.data.sources.arrays import check_arrays, is_one_image, numbered
 from strategies.data.sources.folders import Listing, list_folder
 from strategies.data.sources.paths import as_text, ends_in, is_path
 from strategies.data.sources.patterns import list_pattern
 from strategies.data.sources.unused import HIDDEN, no_image, reasons_text
-from strategies.data.value_range import with_range
 from strategies.display.progress import note
 from strategies.errors import DatasetError, UserError
 from strategies.features.forward import Engine, is_keras
@@ -185,7 +184,7 @@ def _predict_part(
     items: Sequence[Any],
     description: str = "",
 ) -> Predicted:
-    pixels, unreadable = decode_readable(with_resize(with_range(items, image_bits), resize), image_size)
+    pixels, unreadable = decode_readable(as_planned(items, image_bits, resize), image_size)
     if not len(pixels):
         return np.empty((0, num_classes)), None if novelty is None else np.empty(0), unreadable
     probabilities, *features = engine(pixels, description=description)

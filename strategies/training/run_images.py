@@ -18,8 +18,7 @@ from strategies.data.digests import content_digest
 from strategies.data.encoded import SQUEEZE, Encoded, UnreadableImage
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import Pixels
-from strategies.data.resizing import with_resize
-from strategies.data.value_range import with_range
+from strategies.data.resizing import as_planned
 from strategies.errors import DatasetError, RunError, few, in_a_sentence, redacted
 from strategies.files import open_regular, replacing
 from strategies.training.run_files import CONTINUE, IMAGES
@@ -77,7 +76,7 @@ def find_images(
     """
     rows = _read_rows(folder, class_names)
     source = [Path(row["path"]) for row in rows] if data is None else load_dataset(data, for_training=False).items
-    items = with_resize(with_range(source, image_bits), resize)
+    items = as_planned(source, image_bits, resize)
     found = dict(zip(map_images(_digest, items, "Reading the images of the run"), items, strict=True))
     missing = [row["path"] for row in rows if bytes.fromhex(row["sha256"]) not in found]
     if missing:
@@ -86,9 +85,10 @@ def find_images(
             f"are missing or have changed, such as {missing[0]!r}. Restore them, or say where all of them are now "
             f"with --old-data (old_data=...)."
         )
+    number = {name: index for index, name in enumerate(class_names)}
     return ImageDataset(
         class_names=tuple(class_names),
-        labels=np.array([list(class_names).index(row["label"]) for row in rows], dtype="int64"),
+        labels=np.array([number[row["label"]] for row in rows], dtype="int64"),
         items=[found[bytes.fromhex(row["sha256"])] for row in rows],
         names=tuple(row["path"] for row in rows),
         source=str(folder / IMAGES),

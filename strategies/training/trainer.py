@@ -18,9 +18,8 @@ from strategies.data.decoding import note_range
 from strategies.data.digests import weights_digest
 from strategies.data.loading import load_dataset
 from strategies.data.pixels import Pixels
-from strategies.data.resizing import with_resize
+from strategies.data.resizing import as_planned
 from strategies.data.splits import split_dataset
-from strategies.data.value_range import with_range
 from strategies.display.progress import note, silenced
 from strategies.errors import DatasetError, PlanError
 from strategies.features.cache import default_cache
@@ -161,7 +160,7 @@ def _split(plan: Plan, data: Any) -> dict[str, ImageDataset]:
     check_class_names(plan.class_names, dataset.class_names)
     if not plan.advice:  # advice has found the range already
         note_range(dataset.items, plan.image_bits)
-    dataset = replace(dataset, items=with_resize(with_range(dataset.items, plan.image_bits), plan.resize))
+    dataset = replace(dataset, items=as_planned(dataset.items, plan.image_bits, plan.resize))
     if dataset.split is None or None in dataset.split:
         dataset = split_dataset(dataset, seed=plan.seed)
     split = np.array(dataset.split)
