@@ -230,8 +230,8 @@ def recommend(
             and some seconds each to begin.
         timed: Whether a few steps of each recipe are run to measure its time and memory on this machine, which are
             estimated otherwise. This takes about ten seconds per recipe.
-        augment: How training images are changed at random: `"flip"`, `"shift"`, `"flip,shift"` or `"none"`, as in
-            `strategies.make_plan`. Default: shifted, and also flipped unless they are recognized less well mirrored.
+        augment: How training images are changed at random, such as `"flip,shift,color"`, as in `strategies.make_plan`.
+            Default: shifted, and also flipped unless they are recognized less well mirrored.
         resize: How images become squares: `"squeeze"`, the whole image; `"crop"`, the largest centered square; or
             `"pad"`, the whole image in its own shape, on black. Default: squeezed. Where the images are not
             nearly square, up to 300 are measured squeezed and cropped, and all are cropped if a new head recognizes

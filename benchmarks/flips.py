@@ -1,8 +1,9 @@
-"""Measures whether images may be flipped: python benchmarks/flips.py DATASETS [--train] [--only NAMES]
+"""Measures whether images may be flipped: python benchmarks/flips.py DATASETS [--train CHANGES ...] [--only NAMES]
 
 Prints a row for each class folder below a folder, and for scikit-learn's digits: how well held-out images are
-recognized as they are and mirrored, and whether a plan flips them. With `--train`, also the test accuracy of a recipe
-on 100 training and validation images with and without flips, in percent, for each seed.
+recognized as they are and mirrored, and whether a plan flips them. With `--train`, instead the test accuracy of a
+recipe on 100 training and validation images, in percent, for each seed and each way to change training images, such as
+`--train flip,shift shift flip,shift,color`.
 """
 
 import argparse
@@ -35,14 +36,14 @@ def load(folder, names):
     return found if names and DIGITS not in names else {DIGITS: drawn, **found}
 
 
-def accuracies(dataset, recipe, network, seed):
-    """Returns the test accuracy with and without flips."""
+def accuracies(dataset, recipe, network, seed, changes):
+    """Returns the test accuracy for each way to change training images."""
     from strategies.networks.backend import keras
 
     data = draw(dataset, NUM_TRAINED, seed)
     learning = data.subset(np.flatnonzero(np.array(data.split) != "test"))
     similarity = advisor.measure_similarity(learning, seed=seed).score
-    for augment in ("flip,shift", "shift"):
+    for augment in changes:
         plan = plan_for(recipe, network, data, None, similarity=similarity, seed=seed, augment=augment)
         yield train(plan, data, baseline=False).test.accuracy
         keras.utils.clear_session()
@@ -57,19 +58,21 @@ def main():
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--images", type=int, default=MAX_IMAGES, help="most images of the measurement")
     parser.add_argument("--draws", type=int, default=1, help="number of random draws of these images")
-    parser.add_argument("--train", action="store_true")
-    parser.add_argument("--recipe", default="retrain_all")
+    parser.add_argument("--train", nargs="+", default=[], metavar="CHANGES", help="as --augment of advisor train")
+    parser.add_argument("--recipe", default="fine_tune_all")
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
     network = choose_network(given.backbone).network.at(given.image_size)
     chosen = load(given.datasets, [name for name in given.only.split(",") if name])
     if given.train:
-        print("| dataset | seed | flipped | not flipped |\n|---|---|---|---|")
+        print(f"| dataset | seed | {' | '.join(given.train)} |\n|---|{'---|' * (1 + len(given.train))}")
     else:
         print("| dataset | as they are | mirrored | fall | standard errors | not flipped |\n|---|---|---|---|---|---|")
     for name, dataset in chosen.items():
         for seed in range(given.seeds if given.train else 0):
-            cells = " | ".join(f"{100 * value:.1f}" for value in accuracies(dataset, given.recipe, network, seed))
+            cells = " | ".join(
+                f"{100 * value:.1f}" for value in accuracies(dataset, given.recipe, network, seed, given.train)
+            )
             print(f"| {name} | {seed} | {cells} |", flush=True)
         if given.train:
             continue

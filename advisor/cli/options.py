@@ -107,8 +107,8 @@ Augment = Annotated[
     typer.Option(
         metavar="NAME,...",
         callback=_augmentation,
-        help="How training images are changed at random: 'flip', 'shift', 'flip,shift' or 'none'. Default: shifted, "
-        "and flipped unless they are recognized less well mirrored.",
+        help="How training images are changed at random: 'flip', 'shift', 'color', 'randaugment', several of them, or "
+        "'none'. Default: shifted, and flipped unless they are recognized less well mirrored.",
     ),
 ]
 Resize = Annotated[

@@ -242,9 +242,7 @@ def settings(plan: Plan) -> str:
     if plan.resize != SQUEEZE:
         words.append(f"images {RESIZED[plan.resize]} to a square")
     if any(phase.augmented or phase.views for phase in plan.phases) and plan.augmentation:
-        flip, shift = plan.augmentation.get("horizontal_flip", True), plan.augmentation.get("shift", 0.1)
-        changes = [*(["flipped"] if flip else []), *([f"shifted by up to {shift:.0%}"] if shift else [])]
-        words.append(f"images {' and '.join(changes) or 'not changed'}")
+        words.append(f"images {_changes(plan.augmentation)}")
     words.append("class weights" if plan.class_weights else "no class weights")
     if plan.label_smoothing:
         words.append(f"label smoothing {plan.label_smoothing:g}")
@@ -253,6 +251,19 @@ def settings(plan: Plan) -> str:
         words.append("refit on training and validation images")
     words.append({"auto": "mixed precision on a GPU"}.get(plan.precision, plan.precision))
     return ", ".join(words)
+
+
+def _changes(augmentation: Mapping[str, Any]) -> str:
+    """Returns how training images are changed at random."""
+    shift, color = augmentation.get("shift", 0.1), augmentation.get("color", 0.0)
+    changes = [
+        *(["flipped"] if augmentation.get("horizontal_flip", True) else []),
+        *([f"shifted by up to {shift:.0%}"] if shift else []),
+        *([f"changed in color by up to {color:.0%}"] if color else []),
+        *(["changed by RandAugment"] if augmentation.get("rand_augment") else []),
+    ]
+    first, last = ", ".join(changes[:-1]), changes[-1] if changes else "not changed"
+    return f"{first} and {last}" if first else last
 
 
 def kept_text(phase: str, history: Sequence[Mapping[str, str]]) -> str:

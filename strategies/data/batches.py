@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from strategies.data.augmentation import augment
 from strategies.data.pixels import Pixels
 
 
@@ -15,7 +16,7 @@ class AugmentedViews:
 
     Args:
         pixels: The images.
-        augmentation: As in a plan: `{"horizontal_flip": bool, "shift": share of the side}`.
+        augmentation: As in a plan: the keywords of `augment`.
         seed: Numbers that select the copies, such as the plan's seed and the number of the view.
     """
 
@@ -66,7 +67,7 @@ class Batches:
         targets: Label of each input in the form that the loss takes: class indices or one-hot rows.
         batch_size: Images per batch. Every batch is full: a batch may end one pass over the data and begin the next.
         seed: Numbers that select the stream, such as the plan's seed and the number of the phase.
-        augmentation: `{"horizontal_flip": bool, "shift": share of the side}`; `None` leaves the images as they are.
+        augmentation: The keywords of `augment`; `None` leaves the images as they are.
         sample_weights: Weight of each input in the loss, or `None`.
         part: `(place, number)`: of this number of equal parts of each batch, `batch` returns the one in this place.
     """
@@ -110,40 +111,3 @@ class Batches:
             for turn in np.unique(turns).tolist()
         }
         return np.array([orders[turn][place] for turn, place in zip(turns.tolist(), places.tolist(), strict=True)])
-
-
-def augment(
-    images: np.ndarray,
-    generator: np.random.Generator,
-    *,
-    horizontal_flip: bool = True,
-    shift: float = 0.1,
-    of: tuple[int, int] | None = None,
-) -> np.ndarray:
-    """Flips and shifts each image at random. A shift fills the gap with a mirror image of the border.
-
-    Args:
-        images: Array of shape `(n, height, width, channels)`.
-        generator: Source of the random numbers.
-        horizontal_flip: Whether each image is mirrored left to right with probability 1/2.
-        shift: Largest shift in each direction, as a share of the side.
-        of: `(first, size)` if the images are those from number `first` on of a batch of this size. They are then
-            changed as they are with the whole batch.
-
-    Returns:
-        New images of the same shape and type.
-    """
-    images = images.copy()
-    first, size = of or (0, len(images))
-    rows = slice(first, first + len(images))
-    if horizontal_flip:
-        flipped = (generator.random(size) < 0.5)[rows]
-        images[flipped] = images[flipped, :, ::-1]
-    margin = round(shift * images.shape[1])
-    if margin:
-        height, width = images.shape[1:3]
-        padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
-        corners = generator.integers(0, 2 * margin + 1, size=(size, 2))[rows]
-        for image, source, (top, left) in zip(images, padded, corners, strict=True):
-            image[:] = source[top : top + height, left : left + width]
-    return images

@@ -50,7 +50,8 @@ class Plan:
         dropout: Share of the inputs of the classifier, the new layer on top, that are dropped during training.
         phases: The training phases, in order.
         batch_size: Images per optimizer step.
-        augmentation: `{"horizontal_flip": bool, "shift": share of the side}`, used by phases that augment.
+        augmentation: The keywords of `strategies.data.augmentation.augment`, used by phases that augment:
+            `horizontal_flip`, `shift`, `color` and `rand_augment`.
         class_weights: Weight of each class in the loss, by name. `None` means equal weights.
         label_smoothing: Share of the label that is spread over all classes. Has no effect on the `logistic` solver.
         refit: Whether the phases that were kept are carried out once more at the end, from the start and on training

@@ -38,8 +38,14 @@ VERY_FEW_IMAGES, FAR_SHARE, NEAR_SHARE = 200, 0.75, 0.5
 FEW_IMAGES = 2_000  # with fewer training images, validation images are trained on in the end
 # From this ratio of the largest to the smallest class, classes are weighted and balanced accuracy judges the phases.
 IMBALANCED = 3.0
-# How training images are changed at random, by name. A shift is the largest one in each direction, a share of the side.
-AUGMENTATIONS: dict[str, dict[str, Any]] = {"flip": {"horizontal_flip": True}, "shift": {"shift": 0.1}}
+# How training images are changed at random, by name: keywords of `strategies.data.augmentation.augment`. Colors and
+# RandAugment are on request only: no recipe was found to gain from them (benchmarks/flips.py).
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
+    "flip": {"horizontal_flip": True},
+    "shift": {"shift": 0.1},
+    "color": {"color": 0.2},
+    "randaugment": {"rand_augment": 0.3},
+}
 NO_AUGMENTATION = "none"
 RATE_BY_BATCH = {"adamw": 0.5, "sgd": 1.0}  # the power of the batch size that learning rates grow with
 SHARES = [percent / 100 for percent in range(100, 0, -1)]  # of the steps; whole percents keep names of variants exact
@@ -191,8 +197,8 @@ def make_plan(
         resize: How images become squares: `"squeeze"`, the whole image; `"crop"`, the largest centered square; or
             `"pad"`, the whole image in its own shape, on black.
         augment: How phases that augment change the training images at random: `"flip"`, mirrored left to right,
-            `"shift"`, or both, separated by a comma; or `"none"`. Images whose class depends on left and right, such as
-            letters, must not be flipped; `advisor.recommend` measures that.
+            `"shift"`, `"color"`, `"randaugment"`, or several, separated by commas; or `"none"`. Images whose
+            class depends on left and right, such as letters, must not be flipped; `advisor.recommend` measures that.
 
     Returns:
         A checked `Plan`.

@@ -106,7 +106,6 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
     columns = _columns(plan)
     several_rates = "peak" not in columns or "limit" in columns
     optimizer, base = _optimizer(plan, several_rates=several_rates)
-    flip, margin = _changes(plan)
     square = SQUARES[plan.resize]
     return _template().render(
         plan=plan,
@@ -130,8 +129,7 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         dense=any(stage.dense for stage in plan.stages if stage.name in kept),
         last_layer=kept[plan.last_stage],
         named_output=kept[plan.last_stage] == OUTPUT,
-        flip=flip,
-        margin=margin,
+        changes=_changes(plan),
         exact=any(phase.solver == "logistic" for phase in plan.phases),
         by_steps=bool(_by_steps(plan)),
         several_rates=several_rates,
@@ -148,11 +146,15 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
     )
 
 
-def _changes(plan: Plan) -> tuple[bool, int]:
-    """Returns how augmented images are changed: whether they are flipped, and by how many pixels they are shifted."""
-    if not plan.augmentation:
-        return False, 0
-    return plan.augmentation.get("horizontal_flip", True), round(plan.augmentation.get("shift", 0.1) * plan.image_size)
+def _changes(plan: Plan) -> dict[str, Any]:
+    """Returns how augmented images are changed, by name in the template; what is zero changes nothing."""
+    given = plan.augmentation
+    return {
+        "flip": bool(given) and given.get("horizontal_flip", True),
+        "margin": round(given.get("shift", 0.1) * plan.image_size) if given else 0,
+        "color": given.get("color", 0.0),
+        "rand_augment": given.get("rand_augment", 0.0),
+    }
 
 
 def _by_steps(plan: Plan) -> list[Phase]:
@@ -172,7 +174,7 @@ def _columns(plan: Plan) -> list[str]:
     """Returns the columns of the table `phases` in the script, without those in which all phases are equal."""
     phases = _by_steps(plan)
     flags = {
-        "augmented": any(_changes(plan)) and any(phase.augmented or phase.views for phase in phases),
+        "augmented": any(_changes(plan).values()) and any(phase.augmented or phase.views for phase in phases),
         "blend": any(phase.blend < 1 for phase in phases),
         "limit": any(phase.largest_step for phase in phases),
         "optional": any(phase.optional for phase in phases),

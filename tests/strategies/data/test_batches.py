@@ -3,7 +3,7 @@
 import numpy as np
 
 from strategies.data import pixels as module
-from strategies.data.batches import AugmentedViews, Batches, MirroredViews, augment
+from strategies.data.batches import AugmentedViews, Batches, MirroredViews
 from strategies.data.pixels import Pixels
 
 
@@ -42,7 +42,8 @@ def test_weights_of_images_come_with_their_images():
 
 def test_the_parts_of_a_batch_make_up_the_batch():
     """Each process draws the augmentation of the whole batch, and takes its own rows."""
-    options = {"augmentation": {"horizontal_flip": True, "shift": 0.25}, "sample_weights": np.arange(10.0)}
+    changes = {"horizontal_flip": True, "shift": 0.25, "color": 0.5, "rand_augment": 1.0}
+    options = {"augmentation": changes, "sample_weights": np.arange(10.0)}
     whole, first, second = (_stream(**options, part=part) for part in ((0, 1), (0, 2), (1, 2)))
     for number in range(3):
         for entire, *parts in zip(whole.batch(number), first.batch(number), second.batch(number), strict=True):
@@ -82,21 +83,6 @@ def test_the_identity_of_pixels_is_the_content_of_the_files(photos, tmp_path):
     assert Pixels(files, 32).identity() == Pixels(copies, 32).identity()
     assert Pixels(files, 32).identity() != Pixels(files[::-1], 32).identity()
     assert Pixels(files, 32).identity() != Pixels(files, 64).identity()
-
-
-def test_augmentation_keeps_shape_type_and_content():
-    """A flip is a mirror image; without flip and shift nothing changes."""
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (64, 16, 16, 3), dtype="uint8")
-    flipped = augment(images, generator, horizontal_flip=True, shift=0)
-    mirrored = (flipped == images[:, :, ::-1]).all(axis=(1, 2, 3))
-    assert mirrored.any()
-    assert ((flipped == images).all(axis=(1, 2, 3)) | mirrored).all()
-    assert (augment(images, generator, horizontal_flip=False, shift=0) == images).all()
-    shifted = augment(images, generator, horizontal_flip=False, shift=0.2)
-    assert shifted.shape == images.shape
-    assert shifted.dtype == images.dtype
-    assert (shifted != images).any()
 
 
 def test_pixels_are_the_same_whether_they_are_kept_or_decoded_again(monkeypatch):

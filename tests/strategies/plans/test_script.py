@@ -284,15 +284,35 @@ def test_a_script_of_many_classes_and_edits_is_short_too():
             ast.parse(script)
 
 
-@pytest.mark.parametrize("augment", ["flip,shift", "flip", "shift", "none"])
-def test_a_script_changes_images_as_the_plan_does(augment):
-    """It flips and shifts only if the plan does."""
+@pytest.mark.parametrize("augment", ["flip,shift", "flip", "shift", "color,randaugment", "none"])
+def test_a_script_changes_images_as_the_plan_does(augment, tmp_path):
+    """Each change of the plan, and no other. The pixels that come out are those of an image of the same size."""
     plan = strategies.make_plan("retrain_all", class_names="ab", num_train=100, image_size=96, augment=augment)
     script = strategies.write_script(plan)
+    assert script.count("\n") <= 120
     ast.parse(script)
     assert ("random_flip_left_right" in script) == ("flip" in augment)
     assert ("random_crop" in script) == ("shift" in augment)
+    assert ("random_saturation" in script) == ("color" in augment)
+    assert ("RandAugment" in script) == ("randaugment" in augment)
     assert ("augmented" in script) == (augment != "none")
+    if augment == "color,randaugment":
+        import keras
+        import tensorflow as tf
+
+        names = {"tf": tf, "keras": keras, "SEED": 0, "SIZE": 96, "CLASSES": ["a", "b"]}
+        exec(script[script.index("rand_augment =") : script.index("# The network")], names)
+        file = tmp_path / "image.png"
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype="uint8")).save(file)
+        files = tf.data.Dataset.from_tensors((str(file), 1)).repeat(4)
+        read = names["read"]
+        plain, changed = (
+            np.stack([image for image, _ in images])
+            for images in (files.map(read), files.map(lambda *each: read(*each, augmented=True)))
+        )
+        assert changed.shape == plain.shape == (4, 96, 96, 3)
+        assert (changed != plain).any()
+        assert changed.max() < 256 * 1.2
 
 
 @pytest.mark.parametrize(
