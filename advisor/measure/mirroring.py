@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 MAX_MIRRORED = 300  # images that are also predicted mirrored
+FEWER_MIRRORED = 100  # the first of them, which suffice where they are clearly recognized as well
 # Mirrored images count as different if the probability of their class falls by more than both of these, a share of it
 # and a number of standard errors. That tells digits and letters from all other datasets, with two networks
 # (benchmarks/flips.py). Smaller falls also have another cause: all shoes of a shop look to the left.
@@ -52,6 +53,11 @@ class Mirroring:
     def matters(self) -> bool:
         """Whether mirrored images are recognized clearly less well, so that training must not flip them."""
         return self.fall > max(SMALLEST_SHARE * self.plain, STANDARD_ERRORS * self.standard_error)
+
+    @property
+    def may_matter(self) -> bool:
+        """Whether more images could still show that mirrored images are recognized clearly less well."""
+        return self.fall + STANDARD_ERRORS * self.standard_error > SMALLEST_SHARE * self.plain
 
     def __str__(self) -> str:
         how, direction = "less well" if self.matters else "about as well", "falls" if self.fall > 0 else "rises"

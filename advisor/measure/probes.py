@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advisor.measure.mirroring import MAX_MIRRORED, Mirroring, compare_views
+from advisor.measure.mirroring import FEWER_MIRRORED, MAX_MIRRORED, Mirroring, compare_views
 from advisor.measure.sampling import sample
 from strategies.data.batches import MirroredViews
 from strategies.data.dataset import ImageDataset
@@ -137,8 +137,8 @@ def measure_mirroring(
     """Measures whether your images mean the same when they are mirrored left to right.
 
     Linear classifiers on the features of each stage of the frozen network are cross-validated. They learn from the
-    images as they are, and predict up to 300 held-out images as they are and mirrored. All stages count, because the
-    last ones of some networks hardly tell left from right.
+    images as they are, and predict held-out images as they are and mirrored: 100, or up to 300 if 100 leave it open.
+    All stages count, because the last ones of some networks hardly tell left from right.
 
     Args:
         images: Labeled images: anything `advisor.recommend` takes.
@@ -272,19 +272,27 @@ def _find_mirroring(
     seed: int,
     pixel_cache: PixelCache | None,
 ) -> Mirroring:
-    """Predicts held-out images mirrored, with the classifiers of each stage that have not seen them."""
+    """Predicts held-out images mirrored, with the classifiers of each stage that have not seen them.
+
+    A first part of the images comes first. The others follow only if they may change the answer.
+    """
     fold_of = np.full(len(images), -1)
     for fold, (_, part) in enumerate(folds):
         fold_of[part] = fold
     held = np.flatnonzero(fold_of >= 0)
-    chosen = held[sample(images.labels[held], max_mirrored, seed)]
-    pixels = Pixels([images.items[index] for index in chosen], extractor.network.image_size, pixel_cache)
-    values = extractor.run(MirroredViews(pixels), description="Extracting features (mirrored)")
-    features = dict(zip(extractor.outputs, values, strict=False))
-    rows, truth = np.arange(len(chosen)), images.labels[chosen]
-    plain = [held_out.probabilities[chosen, truth] for held_out in found.values()]
-    mirrored = [found[stage].predict(features[stage], fold_of[chosen])[rows, truth] for stage in found]
-    return compare_views(np.mean(plain, axis=0), np.mean(mirrored, axis=0))
+
+    def compare(num_images: int) -> Mirroring:
+        chosen = held[sample(images.labels[held], num_images, seed)]
+        pixels = Pixels([images.items[index] for index in chosen], extractor.network.image_size, pixel_cache)
+        values = extractor.run(MirroredViews(pixels), description="Extracting features (mirrored)")
+        features = dict(zip(extractor.outputs, values, strict=False))
+        rows, truth = np.arange(len(chosen)), images.labels[chosen]
+        plain = [held_out.probabilities[chosen, truth] for held_out in found.values()]
+        mirrored = [found[stage].predict(features[stage], fold_of[chosen])[rows, truth] for stage in found]
+        return compare_views(np.mean(plain, axis=0), np.mean(mirrored, axis=0))
+
+    first = compare(min(FEWER_MIRRORED, max_mirrored))
+    return compare(max_mirrored) if first.may_matter and first.num_images < max_mirrored else first
 
 
 def choose_depth(correct: Mapping[str, np.ndarray], *, chance: float) -> DepthCurve:
