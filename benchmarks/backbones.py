@@ -1,10 +1,10 @@
 """Is the recommended network the best one? python benchmarks/backbones.py DATASETS [--image-size 128] [--max-ms 5]
 
-DATASETS is a folder of class folders. Of up to 2,000 images of each dataset, one half is asked and the other half judges,
-then the other way around: `compare_backbones` measures the networks on each half. Prints what each network reaches,
-then how many points are lost on average against the best network of the judging half by each way to choose: what was
-measured on the other half, the largest network, the highest published accuracy on ImageNet, and one at random; of all
-networks, and of those within the time per image.
+DATASETS is a folder of class folders. Of up to 2,000 images of each dataset, one half is asked and the other half
+judges, then the other way around: `compare_backbones` measures the networks on each half. Prints what each network
+reaches, then how many points are lost on average against the best network of the judging half by each way to choose:
+what was measured on the other half, the largest network, the highest published accuracy on ImageNet, and one at random;
+of all networks, and of those within the time per image.
 """
 
 import argparse

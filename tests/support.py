@@ -7,13 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
-# Networks of many layers, whose tests take much longer than those of others.
-DEEP = (
-    "ConvNeXtTiny", "DenseNet121", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3", "EfficientNetLite1",
-    "EfficientNetLite2", "EfficientNetV2B0", "EfficientNetV2S", "InceptionV3", "NASNetMobile", "ResNet50V2", "Xception",
-)  # fmt: skip
+QUICK = ("EfficientNetB0", "EfficientNetLite0", "ResNet50", "VGG16")  # to build, as are all MobileNets
 
 
 def deep_are_slow(names):
     """Returns the parameters of a test of these backbones: `pytest -m slow` runs it on those of many layers."""
-    return [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in names]
+    return [
+        pytest.param(name, marks=[] if name in QUICK or name.startswith("MobileNet") else pytest.mark.slow)
+        for name in names
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from strategies.errors import unknown_name
@@ -29,7 +30,7 @@ class Stage:
     """A part of a backbone: all layers that lead to `last_layer` and do not belong to an earlier stage.
 
     Attributes:
-        name: `stem`, `stage1`, ... in order from the image; `block1`, ... and `fc` for VGG16.
+        name: `stem`, `stage1`, ... in order from the image; `block1`, ... and `fc` for VGG.
         last_layer: Name of the Keras layer that ends the stage.
         dense: Whether its layers are fully connected. Such layers work only at the backbone's own input size.
     """
@@ -91,7 +92,7 @@ class Backbone:
         image_size: Side in pixels of the square images that it was trained on: its own input size.
         min_image_size: Smallest side that the constructor accepts.
         preprocessing: Row of `PREPROCESSING`.
-        stages: The stages from the image to the end of the network without its top. VGG16 has its fully connected
+        stages: The stages from the image to the end of the network without its top. VGG has its fully connected
             layers as a last stage.
         default_cut: The last stage that `keep_early_layers` keeps unless something better is known: after about a
             third of the depth, where the side of the feature map is mostly an eighth of the image's.
@@ -166,7 +167,7 @@ def _widths(
 def _efficientnet_stages(repeats: tuple[int, ...]) -> tuple[Stage, ...]:
     """The stages of an EfficientNet. A repeated block ends in an addition, a single block in a projection."""
     ends = [
-        f"block{block}{'abcdefgh'[count - 1]}_{'add' if count > 1 else 'project_bn'}"
+        f"block{block}{ascii_lowercase[count - 1]}_{'add' if count > 1 else 'project_bn'}"
         for block, count in enumerate(repeats, start=1)
     ]
     return _stages("stem_activation", *ends[1:6], "top_activation")
@@ -190,7 +191,7 @@ def _efficientnet(variant: str, image_size: int, repeats: tuple[int, ...], param
 def _efficientnet_v2(
     variant: str, image_size: int, preprocessing: str, repeats: tuple[int, ...], parameters: int, top1: float
 ) -> Backbone:
-    ends = [f"block{block}{'abcdefghijklmno'[count - 1]}_add" for block, count in enumerate(repeats, start=2)]
+    ends = [f"block{block}{ascii_lowercase[count - 1]}_add" for block, count in enumerate(repeats, start=2)]
     return Backbone(
         name=f"EfficientNetV2{variant}",
         constructor=f"EfficientNetV2{variant}",
@@ -220,6 +221,95 @@ def _efficientnet_lite(
         parameters=parameters,
         top1=top1,
         source="Tan & Le 2019, EfficientNet (arXiv:1905.11946); the Lite variants: Liu 2020, EfficientNet-Lite",
+    )
+
+
+def _resnet(depth: int, blocks_3: int, blocks_4: int, parameters: int, top1: float) -> Backbone:
+    """A row of ResNet50-152, which differ in the number of blocks of two stages."""
+    blocks = {2: 3, 3: blocks_3, 4: blocks_4, 5: 3}
+    return Backbone(
+        name=f"ResNet{depth}",
+        constructor=f"ResNet{depth}",
+        preprocessing="caffe",
+        stages=_stages("pool1_pool", *(f"conv{stage}_block{count}_out" for stage, count in blocks.items())),
+        weights_file=f"resnet{depth}_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        parameters=parameters,
+        top1=top1,
+        source="He et al. 2015, Deep Residual Learning for Image Recognition (arXiv:1512.03385)",
+    )
+
+
+def _resnet_v2(depth: int, parameters: int, top1: float) -> Backbone:
+    return Backbone(
+        name=f"ResNet{depth}V2",
+        constructor=f"ResNet{depth}V2",
+        stages=_stages(*(f"conv{stage}_block1_preact_relu" for stage in (2, 3, 4, 5)), "post_relu"),
+        weights_file=f"resnet{depth}v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        parameters=parameters,
+        top1=top1,
+        source="He et al. 2016, Identity Mappings in Deep Residual Networks (arXiv:1603.05027)",
+    )
+
+
+def _densenet(depth: int, parameters: int, top1: float) -> Backbone:
+    return Backbone(
+        name=f"DenseNet{depth}",
+        constructor=f"DenseNet{depth}",
+        preprocessing="torch",
+        stages=_stages("pool1", "pool2_pool", "pool3_pool", "pool4_pool", "relu"),
+        weights_file=f"densenet{depth}_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        parameters=parameters,
+        top1=top1,
+        source="Huang et al. 2016, Densely Connected Convolutional Networks (arXiv:1608.06993)",
+    )
+
+
+def _nasnet(variant: str, image_size: int, cells: tuple[int, ...], parameters: int, top1: float) -> Backbone:
+    return Backbone(
+        name=f"NASNet{variant}",
+        constructor=f"NASNet{variant}",
+        image_size=image_size,
+        stages=_stages("reduction_concat_stem_2", *(f"normal_concat_{cell}" for cell in cells), OUTPUT),
+        weights_file=f"nasnet_{variant.lower()}_no_top.h5",
+        parameters=parameters,
+        top1=top1,
+        source="Zoph et al. 2017, Learning Transferable Architectures (arXiv:1707.07012)",
+    )
+
+
+def _vgg(depth: int, parameters: int, top1: float) -> Backbone:
+    return Backbone(
+        name=f"VGG{depth}",
+        constructor=f"VGG{depth}",
+        preprocessing="caffe",
+        stages=(
+            *(Stage(name=f"block{block}", last_layer=f"block{block}_pool") for block in (1, 2, 3, 4, 5)),
+            Stage(name="fc", last_layer="fc2", dense=True),
+        ),
+        default_cut="block2",
+        has_batch_norm=False,
+        weights_file=f"vgg{depth}_weights_tf_dim_ordering_tf_kernels{{top}}.h5",
+        parameters=parameters,
+        top1=top1,
+        source="Simonyan & Zisserman 2014, Very Deep Convolutional Networks (arXiv:1409.1556)",
+    )
+
+
+def _convnext(variant: str, parameters: int, top1: float) -> Backbone:
+    name = f"convnext_{variant.lower()}"
+    return Backbone(
+        name=f"ConvNeXt{variant}",
+        constructor=f"ConvNeXt{variant}",
+        arguments={"include_preprocessing": False},
+        preprocessing="torch",
+        stages=_stages(
+            f"{name}_stem_layernorm", *(f"{name}_downsampling_layernorm_{index}" for index in (0, 1, 2)), OUTPUT
+        ),
+        has_batch_norm=False,
+        weights_file=f"{name}_notop.h5",
+        parameters=parameters,
+        top1=top1,
+        source="Liu et al. 2022, A ConvNet for the 2020s (arXiv:2201.03545)",
     )
 
 
@@ -282,46 +372,33 @@ BACKBONES: dict[str, Backbone] = {
             stages=_stages("expanded_conv_add", *(f"expanded_conv_{block}_add" for block in (2, 5, 9, 11)), OUTPUT),
             source=_MOBILENET_V3,
         ),
-        Backbone(
-            name="ResNet50",
-            constructor="ResNet50",
-            preprocessing="caffe",
-            stages=_stages(
-                "pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"
-            ),
-            weights_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            source="He et al. 2015, Deep Residual Learning for Image Recognition (arXiv:1512.03385)",
-            parameters=23_587_712,
-            top1=74.9,
-        ),
-        Backbone(
-            name="ResNet50V2",
-            constructor="ResNet50V2",
-            stages=_stages(*(f"conv{block}_block1_preact_relu" for block in (2, 3, 4, 5)), "post_relu"),
-            weights_file="resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            source="He et al. 2016, Identity Mappings in Deep Residual Networks (arXiv:1603.05027)",
-            parameters=23_564_800,
-            top1=76.0,
-        ),
+        _resnet(50, 4, 6, 23_587_712, 74.9),
+        _resnet(101, 4, 23, 42_658_176, 76.4),
+        _resnet(152, 8, 36, 58_370_944, 76.6),
+        _resnet_v2(50, 23_564_800, 76.0),
+        _resnet_v2(101, 42_626_560, 77.2),
+        _resnet_v2(152, 58_331_648, 78.0),
         _efficientnet("B0", 224, (1, 2, 2, 3, 3, 4, 1), 4_049_571, 77.1),
         _efficientnet("B1", 240, (2, 3, 3, 4, 4, 5, 2), 6_575_239, 79.1),
         _efficientnet("B2", 260, (2, 3, 3, 4, 4, 5, 2), 7_768_569, 80.1),
         _efficientnet("B3", 300, (2, 3, 3, 5, 5, 6, 2), 10_783_535, 81.6),
+        _efficientnet("B4", 380, (2, 4, 4, 6, 6, 8, 2), 17_673_823, 82.9),
+        _efficientnet("B5", 456, (3, 5, 5, 7, 7, 9, 3), 28_513_527, 83.6),
+        _efficientnet("B6", 528, (3, 6, 6, 8, 8, 11, 3), 40_960_143, 84.0),
+        _efficientnet("B7", 600, (4, 7, 7, 10, 10, 13, 4), 64_097_687, 84.3),
         _efficientnet_lite(0, 224, 1.0, 1.0, "efficientnet-lite0-57934424.pth", 3_413_024, 75.1),
         _efficientnet_lite(1, 240, 1.0, 1.1, "efficientnet-lite1-77cc7160.pth", 4_189_344, 76.7),
         _efficientnet_lite(2, 260, 1.1, 1.2, "efficientnet-lite2-9656183e.pth", 4_869_168, 77.6),
         _efficientnet_v2("B0", 224, "torch", (2, 2, 3, 5), 5_919_312, 78.7),
+        _efficientnet_v2("B1", 240, "torch", (3, 3, 4, 6), 6_931_124, 79.8),
+        _efficientnet_v2("B2", 260, "torch", (3, 3, 4, 6), 8_769_374, 80.5),
+        _efficientnet_v2("B3", 300, "torch", (3, 3, 5, 7), 12_930_622, 82.0),
         _efficientnet_v2("S", 384, "-1..0.99", (4, 4, 6, 9), 20_331_360, 83.9),
-        Backbone(
-            name="DenseNet121",
-            constructor="DenseNet121",
-            preprocessing="torch",
-            stages=_stages("pool1", "pool2_pool", "pool3_pool", "pool4_pool", "relu"),
-            weights_file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            source="Huang et al. 2016, Densely Connected Convolutional Networks (arXiv:1608.06993)",
-            parameters=7_037_504,
-            top1=75.0,
-        ),
+        _efficientnet_v2("M", 480, "-1..0.99", (5, 5, 7, 14, 18), 53_150_388, 85.3),
+        _efficientnet_v2("L", 480, "-1..0.99", (7, 7, 10, 19, 25), 117_746_848, 85.7),
+        _densenet(121, 7_037_504, 75.0),
+        _densenet(169, 12_642_880, 76.2),
+        _densenet(201, 18_321_984, 77.3),
         Backbone(
             name="Xception",
             constructor="Xception",
@@ -349,45 +426,27 @@ BACKBONES: dict[str, Backbone] = {
             top1=77.9,
         ),
         Backbone(
-            name="NASNetMobile",
-            constructor="NASNetMobile",
-            stages=_stages("reduction_concat_stem_2", *(f"normal_concat_{cell}" for cell in (1, 3, 6, 8)), OUTPUT),
-            weights_file="nasnet_mobile_no_top.h5",
-            source="Zoph et al. 2017, Learning Transferable Architectures (arXiv:1707.07012)",
-            parameters=4_269_716,
-            top1=74.4,
+            name="InceptionResNetV2",
+            constructor="InceptionResNetV2",
+            image_size=299,
+            min_image_size=75,
+            # The convolutions before the first Inception block have no stable names.
+            stages=_stages("mixed_5b", "block35_10_ac", "block17_10_ac", "block17_20_ac", "conv_7b_ac"),
+            default_cut="stage1",
+            weights_file="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            source="Szegedy et al. 2016, Inception-v4, Inception-ResNet (arXiv:1602.07261)",
+            parameters=54_336_736,
+            top1=80.3,
         ),
-        Backbone(
-            name="VGG16",
-            constructor="VGG16",
-            preprocessing="caffe",
-            stages=(
-                *(Stage(name=f"block{block}", last_layer=f"block{block}_pool") for block in (1, 2, 3, 4, 5)),
-                Stage(name="fc", last_layer="fc2", dense=True),
-            ),
-            default_cut="block2",
-            has_batch_norm=False,
-            weights_file="vgg16_weights_tf_dim_ordering_tf_kernels{top}.h5",
-            source="Simonyan & Zisserman 2014, Very Deep Convolutional Networks (arXiv:1409.1556)",
-            parameters=14_714_688,
-            top1=71.3,
-        ),
-        Backbone(
-            name="ConvNeXtTiny",
-            constructor="ConvNeXtTiny",
-            arguments={"include_preprocessing": False},
-            preprocessing="torch",
-            stages=_stages(
-                "convnext_tiny_stem_layernorm",
-                *(f"convnext_tiny_downsampling_layernorm_{index}" for index in (0, 1, 2)),
-                OUTPUT,
-            ),
-            has_batch_norm=False,
-            weights_file="convnext_tiny_notop.h5",
-            source="Liu et al. 2022, A ConvNet for the 2020s (arXiv:2201.03545)",
-            parameters=27_820_128,
-            top1=81.3,
-        ),
+        _nasnet("Mobile", 224, (1, 3, 6, 8), 4_269_716, 74.4),
+        _nasnet("Large", 331, (2, 5, 9, 12), 84_916_818, 82.5),
+        _vgg(16, 14_714_688, 71.3),
+        _vgg(19, 20_024_384, 71.3),
+        _convnext("Tiny", 27_820_128, 81.3),
+        _convnext("Small", 49_454_688, 82.3),
+        _convnext("Base", 87_566_464, 85.3),
+        _convnext("Large", 196_230_336, 86.3),
+        _convnext("XLarge", 348_147_968, 86.7),
     )
 }
 

@@ -59,7 +59,7 @@ def build_backbone(
             `"auto"`: `"own"` for a user's own model, otherwise `"imagenet"`. `"bundled"`: the small network in this
             package. `"random"`: not pretrained. Or the path of a weights file (`.h5` or `.weights.h5`) of the plain
             Keras network or of the user's model, or of the `model.keras` of a run with this backbone.
-        dense: Whether to keep the fully connected stage (only VGG16 at its own input size).
+        dense: Whether to keep the fully connected stage (only VGG at its own input size).
         last_stage: The stage at which the model ends. Default: the last stage.
         weights_size: Input size whose ImageNet file is loaded, for backbones with several files. Default: the file for
             `image_size`; if that is not available, the file for the backbone's own input size.
@@ -90,7 +90,7 @@ def build_backbone(
     stages = {stage.name: stage for stage in stages_at(backbone, size, dense=dense)}
     if dense and not any(stage.dense for stage in stages.values()):
         raise UserError(
-            f"Expected a backbone with fully connected layers at its own input size (VGG16 at 224 px). Received: "
+            f"Expected a backbone with fully connected layers at its own input size (VGG at 224 px). Received: "
             f"dense=True for {backbone.name} at {size} px. Leave dense out, or change the image size."
         )
     end = list(stages)[-1] if last_stage is None else last_stage

@@ -20,9 +20,10 @@ from strategies.networks.pretrained import build_backbone, stage_layers
 NO_STAGE = (keras.layers.InputLayer, keras.layers.Rescaling, keras.layers.Normalization)
 # The networks of Keras; the others have tests of their own.
 KERAS_ROWS = {name: row for name, row in BACKBONES.items() if not row.package}
-# One row of each constructor, the first; EfficientNetB1 to B3 are EfficientNetB0 with more of the same blocks.
+# One row of each constructor, the first.
 FIRST_ROWS = list({row.constructor: name for name, row in reversed(KERAS_ROWS.items())}.values())[::-1]
-FAMILIES = [name for name in FIRST_ROWS if name not in ("EfficientNetB1", "EfficientNetB2", "EfficientNetB3")]
+# One row of each paper and way of scaling: the larger ones have more of the same blocks.
+FAMILIES = list({(row.source, row.preprocessing): name for name, row in reversed(KERAS_ROWS.items())}.values())[::-1]
 # Where Keras keeps the `preprocess_input` of each way of scaling outside the network.
 PREPROCESS_INPUT = {
     "MobileNet": "mobilenet",
@@ -141,7 +142,7 @@ def test_every_row_matches_its_network(name: str) -> None:
     assert model.input_shape == (None, row.min_image_size, row.min_image_size, 3)
 
 
-@pytest.mark.parametrize("name", KERAS_ROWS)
+@pytest.mark.parametrize("name", deep_are_slow(KERAS_ROWS))
 def test_every_row_names_the_file_that_keras_asks_for(
     name: str, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
 ) -> None:
@@ -397,3 +398,9 @@ def test_real_weights_give_what_keras_gives(real_weights: Backbone) -> None:
         pixels = some_pixels(size)
         model = build_backbone(row, image_size=size, weights_size=224)
         assert_close(model(pixels, training=False), plain(preprocess(row, pixels), training=False))
+
+
+def test_every_network_of_keras_applications_has_a_row() -> None:
+    """Each constructor that Keras exports is the constructor of a row."""
+    exported = {name for name in vars(keras.applications) if name[0].isupper()}
+    assert exported == {row.constructor for row in KERAS_ROWS.values()}
