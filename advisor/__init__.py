@@ -19,6 +19,7 @@ _EXPORTS = {
     "Recommendation": "advisor.recommendation",
     "Resizing": "advisor.measure.resizing",
     "Similarity": "advisor.measure.similarity",
+    "TransferClassifier": "advisor.classifier",
     "check_images": "advisor.measure.examination",
     "compare_backbones": "advisor.measure.backbones",
     "compare_recipes": "advisor.comparison",

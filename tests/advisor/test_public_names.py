@@ -21,6 +21,7 @@ PUBLIC = (
     "Recommendation",
     "Resizing",
     "Similarity",
+    "TransferClassifier",
     "__version__",
     "check_images",
     "compare_backbones",
