@@ -53,6 +53,7 @@ SLOW = (
     "test_a_script_carries_out_the_other_recipes",
     "test_a_script_reads_a_network_that_is_not_part_of_keras",
     "test_a_search_compares_recipes",
+    "test_a_type_checker_knows_the_type_of_every_public_name",
     "test_an_export_agrees_with_the_model_on_photos[keras]",
     "test_an_export_agrees_with_the_model_on_photos[savedmodel]",
     "test_an_export_agrees_with_the_model_on_photos[litert-int8]",
