@@ -51,6 +51,7 @@ WINGS = (
     "advisor.evidence",
     "advisor.cli",
     "advisor.comparison",
+    "advisor.classifier",
     "advisor.recommendation",
     "advisor.extension",
     "advisor.report",

@@ -1,11 +1,12 @@
 """Output folders and schemas."""
 
 import math
+import os
 
 import pytest
 
 from strategies.errors import OutputError, PlanError
-from strategies.files import check_output, check_schema, write_json
+from strategies.files import check_output, check_schema, filling, write_json
 
 
 def test_a_new_or_empty_folder_is_accepted_and_not_created(tmp_path):
@@ -35,3 +36,21 @@ def test_a_schema_names_the_place_of_the_mistake():
     """The message contains the path to the value."""
     with pytest.raises(PlanError, match="class_names"):
         check_schema({"version": 1, "class_names": ["a", 3]}, "class_names", package="strategies", error=PlanError)
+
+
+def test_an_output_folder_has_the_permissions_that_others_have(tmp_path):
+    """A folder that is there keeps its own; what is new has those that the user's umask gives."""
+    mask = os.umask(0o027)
+    try:
+        (tmp_path / "there").mkdir(mode=0o755)
+        (tmp_path / "there").chmod(0o755)
+        for name in ("there", "new"):
+            with filling(tmp_path / name) as folder:
+                (folder / "model").mkdir()
+                (folder / "model" / "weights").write_bytes(b"")
+    finally:
+        os.umask(mask)
+    modes = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes.pop("there") == 0o755
+    assert {mode for name, mode in modes.items() if name.endswith("weights")} == {0o640}
+    assert {mode for name, mode in modes.items() if not name.endswith("weights")} == {0o750}
