@@ -108,6 +108,7 @@ class Backbone:
         default_cut: The last stage that `keep_early_layers` keeps unless something better is known: after about a
             third of the depth, where the side of the feature map is mostly an eighth of the image's.
         has_batch_norm: Whether the network has BatchNormalization layers.
+        has_tokens: Whether it computes with tokens, as transformers do.
         pooling: Row of `POOLING`, for a network that ends in tokens. Feature maps are averaged. A network that ends in
             one vector has pooled them itself.
         prefix_tokens: How many tokens before those of the image patches the network has: its class token and its
@@ -135,6 +136,7 @@ class Backbone:
     stages: tuple[Stage, ...]
     default_cut: str = "stage2"
     has_batch_norm: bool = True
+    has_tokens: bool = False
     pooling: str = "mean"
     prefix_tokens: int = 0
     weights_file: str = ""

@@ -159,7 +159,13 @@ def add_backbone(
         build_own(row, copied, size, "random")  # raises if the layers do not allow this size
     one_size = not named and not _fits_other_sizes(row, model, own_size)
     smallest = size if one_size else _smallest_size(row, copied, own_size)
-    row = replace(row, has_batch_norm=bool(batch_norms(network)), min_image_size=smallest, one_size=one_size)
+    row = replace(
+        row,
+        has_batch_norm=bool(batch_norms(network)),
+        has_tokens=any(len(getattr(layer.output, "shape", ())) == 3 for layer in network.layers),
+        min_image_size=smallest,
+        one_size=one_size,
+    )
     BACKBONES[name] = row
     return row
 
