@@ -52,6 +52,7 @@ SLOW = (
     "test_a_race_of_all_recipes_on_real_images",
     "test_a_script_carries_out_the_other_recipes",
     "test_a_script_reads_a_network_that_is_not_part_of_keras",
+    "test_a_preset_in_a_folder_is_trained_and_used_afterwards",
     "test_an_export_agrees_with_the_model_on_photos[keras]",
     "test_an_export_agrees_with_the_model_on_photos[savedmodel]",
     "test_an_export_agrees_with_the_model_on_photos[litert-int8]",

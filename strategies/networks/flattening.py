@@ -73,7 +73,7 @@ def copy_model(model: keras.Model, reserved: Collection[str] | None = None) -> k
 
     def copy(part: Any) -> Any:
         if id(part) not in copies:
-            copies[id(part)] = (part, copy_whole(part) if isinstance(part, keras.Model) else _copy(part, names))
+            copies[id(part)] = (part, copy_whole(part) if isinstance(part, keras.Model) else copy_layer(part, names))
         return copies[id(part)][1]
 
     def copy_whole(whole: keras.Model) -> keras.Model:
@@ -122,7 +122,7 @@ def flatten(network: keras.Model, *, weights: bool = True) -> keras.Model:
     copies: list[tuple[Any, Any]] = []
 
     def copy(part: Any) -> Any:
-        copies.append((part, _copy(part)))
+        copies.append((part, copy_layer(part)))
         return copies[-1][1]
 
     flat = keras.models.clone_model(network, clone_function=copy, call_function=call)
@@ -146,7 +146,16 @@ def _graph(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.output, name=model.name)
 
 
-def _copy(part: Any, names: dict[int, str] | None = None) -> Any:
+def copy_layer(part: Any, names: dict[int, str] | None = None) -> Any:
+    """Copies a layer or an operation, without its weights, also where Keras cannot read its configuration.
+
+    Args:
+        part: A layer or an operation.
+        names: By `id`, the names of layers whose copies are called otherwise.
+
+    Raises:
+        UserError: If it cannot be copied.
+    """
     name = (names or {}).get(id(part), part.name)
     try:
         if "get_config" in vars(part):  # by `_copy_by_arguments`
