@@ -209,7 +209,7 @@ def test_stages_are_found_where_nobody_has_named_them(pixels):
     row = strategies.add_backbone("mine", model)
     ends = [stage.last_layer for stage in row.stages]
     assert (len(ends), ends[-1], row.default_cut) == (4, "last", "stem")
-    assert set(ends) < {"embedding", "last", *(f"block{index}_end" for index in range(4))}
+    assert set(ends) < {"reshape", "embedding", "last", *(f"block{index}_end" for index in range(4))}
     images = pixels.astype("float32")
     np.testing.assert_allclose(build_backbone(row)(images), model(images), atol=1e-5)
     assert [layer.name for layer in model.layers if "block" in layer.name] == [f"block{index}" for index in range(4)]
@@ -219,13 +219,12 @@ def test_stages_are_found_where_nobody_has_named_them(pixels):
 
 def test_a_row_handed_over_as_a_model_gives_the_same_features(pixels):
     """A network of Keras without its name, stages and scaling: to 1e-5."""
-    row = get_backbone("MobileNetV2-0.35")
-    strategies.add_backbone("mine", build_backbone(row, image_size=SIZE, weights="random"))
-    own = get_backbone("mine")
-    expected = keras.layers.GlobalAveragePooling2D()(own.model(pixels.astype("float32")))
+    model = build_backbone(get_backbone("EfficientNetLite0"), image_size=SIZE, weights="random")
+    row = strategies.add_backbone("mine", model)
+    expected = keras.layers.GlobalAveragePooling2D()(model(pixels.astype("float32")))
     found = strategies.extract_features(pixels, "mine")
     np.testing.assert_allclose(*found.values(), expected, atol=1e-5)
-    assert len(own.stages) == 5
+    assert len(row.stages) >= 4
 
 
 def test_features_of_a_nested_model_are_its_outputs(pixels):
