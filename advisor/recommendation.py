@@ -288,6 +288,8 @@ def recommend(
         if race or timed:
             start_keras()
         expected = expect(facts)
+        if measured.network.row.has_tokens:  # no network of the study is a transformer
+            expected = replace(expected, num_like=0.0)
         costs = _costs(plans, measured.dataset, timed=timed, cache=feature_cache)
         decision = decide(facts, expected, estimate_seconds(plans, _per_split(measured.dataset), feature_cache), prefer)
         result = None
@@ -499,6 +501,7 @@ def _caution_facts(measured: Measurements, facts: Facts, network_note: str) -> d
         "median_short_side": profile.image_sizes["short_side"]["median"],
         "image_size": measured.network.image_size,
         "backbone": measured.network.backbone,
+        "has_tokens": measured.network.row.has_tokens,
         "num_images_measured": facts.similarity.num_images,
         "studied": (studied := studied_range()),
         "networks": ", ".join(studied.backbones),

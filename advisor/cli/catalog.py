@@ -123,7 +123,7 @@ def _list(output: OutputOptions) -> None:
             "imagenet_top1": row.top1,
             "weights_here": is_cached(row),
             "batch_norm": row.has_batch_norm,
-            "preprocessing": row.preprocessing,
+            "preprocessing": str(row.preprocessing),
             "stages": [stage.name for stage in row.stages],
             "default_cut": row.default_cut,
             "source": row.source,

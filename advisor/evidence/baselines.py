@@ -9,6 +9,7 @@ from strategies.data.pixels import Pixels
 from strategies.features.forward import forward
 from strategies.networks.backbones import get_backbone
 from strategies.networks.backend import keras, use_xla
+from strategies.networks.normalization import batch_norms
 from strategies.networks.pretrained import build_backbone
 from strategies.training.metrics import Evaluation, evaluate_predictions
 
@@ -57,9 +58,8 @@ def keras_guide(
         )
         model.fit(images.astype("float32"), labels, epochs=epochs, verbose=0)
         base.trainable = True
-        for layer in base.layers if held else ():
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
+        for norm in batch_norms(base) if held else ():
+            norm.trainable = False
     (probabilities,) = forward(model, splits["test"][0])
     return evaluate_predictions(probabilities, splits["test"][1], labels, dataset.class_names)
 

@@ -21,6 +21,7 @@ from strategies.features.extractor import FeatureExtractor
 from strategies.features.forward import forward, run_pass
 from strategies.networks.backbones import get_backbone, resolve_weights
 from strategies.networks.network import PretrainedNetwork
+from strategies.networks.pooling import crop_of, pool
 from strategies.networks.pretrained import build_network
 from strategies.networks.weights import native_size
 
@@ -54,7 +55,8 @@ def extract_features(
         image_size: Side of the square input in pixels. Default: the best input size of the weights.
         weights: `"auto"` (ImageNet weights, or the weights of your own model), `"bundled"`, `"random"`, or the path of
             a weights file.
-        pool: Whether to average the features over the image plane. `False` returns feature maps.
+        pool: Whether to pool the features to one vector per image: feature maps are averaged, tokens are pooled as the
+            backbone's row says. `False` returns feature maps and tokens.
         cache: Whether to store pooled features on disk and to read them from there.
         image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16.
         resize: How images become squares: `"squeeze"`, `"crop"` or `"pad"`, as in `strategies.make_plan`.
@@ -63,7 +65,7 @@ def extract_features(
 
     Returns:
         `{stage: array}`; the shape is `(num_images, channels)` if pooled, otherwise `(num_images, height, width,
-        channels)`.
+        channels)` or `(num_images, tokens, channels)`.
 
     Raises:
         UnknownNameError: If the backbone, a stage or the way to resize does not exist.
@@ -124,7 +126,7 @@ def extract_stages(
 def stage_extractor(
     network: PretrainedNetwork, stages: Sequence[str] | None = None, *, cache: FeatureCache | None
 ) -> FeatureExtractor:
-    """Returns a feature extractor for stages of a network. Features are averaged over the image plane.
+    """Returns a feature extractor for stages of a network. Features are pooled to one vector per image.
 
     Args:
         network: The pretrained network.
@@ -143,10 +145,8 @@ def stage_extractor(
 def _pool_stages(
     built: keras.Model, network: PretrainedNetwork, stages: Sequence[str]
 ) -> tuple[list[Any], list[np.ndarray]]:
-    from strategies.networks.backend import keras
-
-    maps = _maps(built, network, stages)
-    return [keras.layers.GlobalAveragePooling2D()(value) if len(value.shape) == 4 else value for value in maps], []
+    crop = crop_of(network.row, built)
+    return [pool(value, crop) for value in _maps(built, network, stages)], []
 
 
 def _maps(built: keras.Model, network: PretrainedNetwork, stages: Sequence[str]) -> list[Any]:

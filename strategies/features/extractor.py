@@ -122,7 +122,7 @@ class FeatureExtractor:
         weights = weights_digest(self._built[0].get_weights()) if file is None else file_digest(file)
         return {
             "network_version": NETWORK_VERSION,
-            "backbone": self.network.backbone,
+            "backbone": self.network.row.identity,
             "taps": list(self.outputs),
             "network_size": self.network.image_size,
             "weights": weights,

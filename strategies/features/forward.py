@@ -105,7 +105,7 @@ def cached_forward(
         model: A part of a pretrained network.
         inputs: The images.
         cache: The cache; `None` stores and reads nothing.
-        backbone: Name of the row that the model was built from.
+        backbone: Identity of the row that the model was built from.
         outputs: Names of the outputs, for the key. They must not depend on other models in the process.
         precision: Precision that the model computes in.
         description: Label of the progress bar.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ INPUT = "image"
 PREPROCESSING_LAYER = "preprocessing"
 OUTPUT = "backbone_output"
 CLASSIFIER = "classifier"  # the stage and layer that a plan adds on top
-POOL = "pool"  # the layer before it, which averages over the image plane
+POOL = "pool"  # the layer before it, which averages over the image plane or over tokens
+TOKENS = "pool_tokens"  # the layer before that, which leaves the tokens that count, where not all do
 DROPOUT = "classifier_dropout"
+HUB = "hub:"  # starts the names of KerasHub's presets
 # Layers of a user's own model must have other names.
-RESERVED_LAYERS = frozenset({INPUT, PREPROCESSING_LAYER, OUTPUT, POOL, CLASSIFIER, DROPOUT})
+RESERVED_LAYERS = frozenset({INPUT, PREPROCESSING_LAYER, OUTPUT, TOKENS, POOL, CLASSIFIER, DROPOUT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,14 @@ PREPROCESSING: dict[str, Preprocessing] = {
 }
 
 
+# How the tokens of a transformer become one vector per image: how many at the start and at the end do not count, by the
+# numbers of tokens and of prefix tokens. The others are averaged.
+POOLING: dict[str, Callable[[int, int], tuple[int, int]]] = {
+    "mean": lambda tokens, prefix: (prefix, 0),  # of the tokens of image patches
+    "class_token": lambda tokens, prefix: (0, tokens - 1),  # the first token alone
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A row of `BACKBONES`: a Keras network pretrained on ImageNet, or a user's own (`strategies.add_backbone`).
@@ -91,12 +102,18 @@ class Backbone:
         arguments: Arguments of that function.
         image_size: Side in pixels of the square images that it was trained on: its own input size.
         min_image_size: Smallest side that the constructor accepts.
-        preprocessing: Row of `PREPROCESSING`.
+        one_size: Whether it works only at its own input size.
+        preprocessing: Row of `PREPROCESSING`, or scaling of its own.
         stages: The stages from the image to the end of the network without its top. VGG has its fully connected
             layers as a last stage.
         default_cut: The last stage that `keep_early_layers` keeps unless something better is known: after about a
             third of the depth, where the side of the feature map is mostly an eighth of the image's.
         has_batch_norm: Whether the network has BatchNormalization layers.
+        has_tokens: Whether it computes with tokens, as transformers do.
+        pooling: Row of `POOLING`, for a network that ends in tokens. Feature maps are averaged. A network that ends in
+            one vector has pooled them itself.
+        prefix_tokens: How many tokens before those of the image patches the network has: its class token and its
+            registers.
         weights_file: Name of Keras' file; `{size}` is one of `weights_sizes`, `{top}` is empty with dense stages. If
             `package` is set, the path of a PyTorch file within that package.
         package: Python package that contains the ImageNet weights of a network that is not part of Keras, otherwise
@@ -115,10 +132,14 @@ class Backbone:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     image_size: int = 224
     min_image_size: int = 32
-    preprocessing: str = "-1..1"
+    one_size: bool = False
+    preprocessing: str | Preprocessing = "-1..1"
     stages: tuple[Stage, ...]
     default_cut: str = "stage2"
     has_batch_norm: bool = True
+    has_tokens: bool = False
+    pooling: str = "mean"
+    prefix_tokens: int = 0
     weights_file: str = ""
     package: str = ""
     weights_sizes: tuple[int, ...] = ()
@@ -131,6 +152,16 @@ class Backbone:
     def megabytes(self) -> float:
         """Size of the weights as float32 numbers, in millions of bytes."""
         return 4 * self.parameters / 1e6
+
+    @property
+    def scaling(self) -> Preprocessing:
+        """How it scales pixels."""
+        return PREPROCESSING[self.preprocessing] if isinstance(self.preprocessing, str) else self.preprocessing
+
+    @property
+    def identity(self) -> str:
+        """What tells its features apart from others, for cache keys: a user's own model may be added again, changed."""
+        return self.name if self.model is None else repr(self)
 
 
 def _stages(*last_layers: str) -> tuple[Stage, ...]:
@@ -455,7 +486,8 @@ def get_backbone(name: str) -> Backbone:
     """Returns the backbone of that name.
 
     Args:
-        name: A key of `BACKBONES`; the width 1.0 may be written out (`MobileNetV2-1.0`).
+        name: A key of `BACKBONES`; the width 1.0 may be written out (`MobileNetV2-1.0`). Or `hub:` and a preset of
+            KerasHub, which is loaded and added when it is named for the first time.
 
     Raises:
         UnknownNameError: If there is no such backbone. The message suggests the nearest name. A user's own backbone is
@@ -468,6 +500,10 @@ def get_backbone(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES[name]
+    if name.startswith(HUB):
+        # Imported by its name, since it builds networks from the rows of this module.
+        added: Backbone = import_module("strategies.networks.hub").add_preset(name)
+        return added
     row = BACKBONES.get(name.removesuffix("-1.0"))
     if row is None or row.arguments.get("alpha") != 1.0:
         raise unknown_name("backbone", name, BACKBONES, hint="A model of your own: strategies.add_backbone first.")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import json
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from strategies.errors import UserError, in_a_sentence
@@ -69,7 +73,7 @@ def copy_model(model: keras.Model, reserved: Collection[str] | None = None) -> k
 
     def copy(part: Any) -> Any:
         if id(part) not in copies:
-            copies[id(part)] = (part, copy_whole(part) if isinstance(part, keras.Model) else _copy(part, names))
+            copies[id(part)] = (part, copy_whole(part) if isinstance(part, keras.Model) else copy_layer(part, names))
         return copies[id(part)][1]
 
     def copy_whole(whole: keras.Model) -> keras.Model:
@@ -104,7 +108,10 @@ def flatten(network: keras.Model, *, weights: bool = True) -> keras.Model:
     from strategies.networks.backend import keras
 
     def call(part: Any, *args: Any, training: Any = None, **kwargs: Any) -> Any:
-        # `part.call` adds the layers of a nested model to the graph; `part` itself would add the model as one layer.
+        # `part.call` adds the layers of a nested model to the graph; `part` itself would add the model as one layer. It
+        # also adds conversions of tensors to tensors, which do nothing.
+        if type(part).__name__ == "ConvertToTensor" and args[0].dtype == part.dtype:
+            return args[0]
         return part.call(*args, **kwargs) if isinstance(part, keras.Model) else part(*args, **kwargs)
 
     # One input tensor and one output tensor, even if the model has them in a list or a dictionary.
@@ -115,7 +122,7 @@ def flatten(network: keras.Model, *, weights: bool = True) -> keras.Model:
     copies: list[tuple[Any, Any]] = []
 
     def copy(part: Any) -> Any:
-        copies.append((part, _copy(part)))
+        copies.append((part, copy_layer(part)))
         return copies[-1][1]
 
     flat = keras.models.clone_model(network, clone_function=copy, call_function=call)
@@ -139,15 +146,52 @@ def _graph(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.output, name=model.name)
 
 
-def _copy(part: Any, names: dict[int, str] | None = None) -> Any:
+def copy_layer(part: Any, names: dict[int, str] | None = None) -> Any:
+    """Copies a layer or an operation, without its weights, also where Keras cannot read its configuration.
+
+    Args:
+        part: A layer or an operation.
+        names: By `id`, the names of layers whose copies are called otherwise.
+
+    Raises:
+        UserError: If it cannot be copied.
+    """
+    name = (names or {}).get(id(part), part.name)
     try:
+        if "get_config" in vars(part):  # by `_copy_by_arguments`
+            raise TypeError("a configuration that Keras cannot read")
         new = part.__class__.from_config(part.get_config())
     except Exception as error:  # a custom layer may raise anything
+        if (fixed := _copy_by_arguments(part, name)) is not None:
+            return fixed
         raise UserError(
             f"Expected layers that can be copied by get_config and from_config. Received: {part.name!r}, a "
-            f"{type(part).__name__} ({in_a_sentence(error)}). Replace it with layers and keras.ops that Keras can copy."
+            f"{type(part).__name__} ({in_a_sentence(error)[:200]}). Replace it with layers and keras.ops that Keras "
+            f"can copy."
         ) from error
-    new.name = (names or {}).get(id(part), part.name)  # some configurations do not include the name
+    new.name = name  # some configurations do not include the name
+    return new
+
+
+def _copy_by_arguments(part: Any, name: str) -> Any:
+    """Copies a layer whose configuration Keras cannot read; `None` if that fails.
+
+    Some layers write computed values into their configuration, or leave arguments out. Their copy is created and saved
+    from what their constructor takes: from the configuration, or else from attributes of the same names.
+    """
+    known = {"name": name, "trainable": part.trainable, "dtype": part.dtype_policy.name}
+    with contextlib.suppress(Exception):  # such as that the constructor was given objects
+        known = part.get_config() | known
+    taken = inspect.signature(type(part).__init__).parameters
+    named = {key for key, value in taken.items() if value.kind not in (value.VAR_POSITIONAL, value.VAR_KEYWORD)}
+    attributes = {key: getattr(part, key) for key in named - {"self", *known} if hasattr(part, key)}
+    config = attributes | {key: value for key, value in known.items() if key in named | {"name", "trainable", "dtype"}}
+    try:
+        new = type(part)(**config)
+        json.dumps(config)
+    except Exception:  # of any kind, as above
+        return None
+    new.get_config = partial(dict, config)
     return new
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,18 +15,26 @@ from strategies.errors import UnknownNameError, UserError, in_a_sentence, unknow
 from strategies.networks.backbones import (
     BACKBONES,
     CLASSIFIER,
+    HUB,
+    POOLING,
     PREPROCESSING,
     RESERVED_LAYERS,
     Backbone,
+    Preprocessing,
     Stage,
     get_backbone,
 )
 from strategies.networks.backend import usual_settings
 from strategies.networks.flattening import copy_model, name_leaves
+from strategies.networks.normalization import batch_norms
 from strategies.networks.pretrained import build_own, stage_layers
+from strategies.networks.unfolding import EQUAL, copy_whole, find_stages, image_path, largest_difference, unfold
 
 if TYPE_CHECKING:
     import keras
+
+MOST_ROUNDING = 0.01  # of the output of a copy; rounding in half precision is smaller
+STATISTICS = {"moving_mean", "moving_variance"}  # weights that training changes without a gradient
 
 
 @usual_settings()
@@ -33,10 +42,12 @@ def add_backbone(
     name: str,
     model: keras.Model | str | Path,
     *,
-    stages: Mapping[str, str] | Sequence[tuple[str, str]],
-    preprocessing: str = "none",
+    stages: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+    preprocessing: str | Preprocessing = "none",
     default_cut: str | None = None,
     image_size: int | None = None,
+    pooling: str | None = None,
+    prefix_tokens: int | None = None,
     source: str = "",
 ) -> Backbone:
     """Adds your own model to the backbones. In this process, every function that takes a backbone then knows its name.
@@ -46,17 +57,25 @@ def add_backbone(
 
     Args:
         name: Its name in plans and reports. A backbone that you added under that name before is replaced.
-        model: A functional or Sequential model without its classifier, from RGB images (channels last) to a feature map
-            or to one vector per image; or the path of a `.keras` file. A file is loaded immediately, in Keras' safe
-            mode; if your model cannot be loaded in safe mode, load it yourself. Subclassed models are refused, since
-            their layers are not known.
+        model: A functional or Sequential model without its classifier, such as a `keras_hub.models.Backbone`, from RGB
+            images (channels last) to a feature map, to tokens or to one vector per image; or the path of a `.keras`
+            file. A file is loaded immediately, in Keras' safe mode; if your model cannot be loaded in safe mode, load
+            it yourself. Subclassed models are refused, since their layers are not known.
         stages: `{stage: name of its last layer}` in order from the image to the end of the model, at least two. The
-            last stage ends the model; all others end in a feature map. If a layer of a nested model has the same name
-            as another layer, its name is `{name of its model}_{name}`.
+            last stage ends the model; all others end in a feature map or in tokens. If a layer of a nested model has
+            the same name as another layer, its name is `{name of its model}_{name}`. Default: four to six stages are
+            found where the resolution changes, or between the blocks of a transformer. Layers that are made of other
+            layers are taken apart for that, and the copy gives the same output to 1e-5, or the model is refused.
         preprocessing: How pixels of 0-255 are scaled before they enter the model: `"none"` if the model takes them
-            unscaled; `"-1..1"`, `"torch"` or `"caffe"` as in Keras' `preprocess_input`. A key of `PREPROCESSING`.
+            unscaled; `"-1..1"`, `"torch"` or `"caffe"` as in Keras' `preprocess_input`. A key of `PREPROCESSING`, or a
+            `Preprocessing` with a scale and an offset per channel.
         default_cut: The last stage that `keep_early_layers` keeps. Default: the end of the first third of the stages.
         image_size: Side of the square images in pixels. Default: the model's own input size.
+        pooling: How the tokens of a transformer become one vector per image: `"mean"`, the mean of the tokens of image
+            patches, or `"class_token"`, the first token. A key of `POOLING`. Default: the class token if there are
+            prefix tokens.
+        prefix_tokens: How many tokens come before those of the image patches: a class token and registers. Default:
+            counted, for a model that has a `patch_size` as those of KerasHub; otherwise none.
         source: Where the model comes from, for reports.
 
     Returns:
@@ -79,19 +98,38 @@ def add_backbone(
         >>> strategies.make_plan("head_only", "tiny", class_names=["cat", "dog"], num_train=80).weights
         'own'
     """
-    from strategies.networks.backend import keras
 
     _check_name(name)
     if isinstance(model, str | Path):
         model = _load(Path(model))
+    given, named = model, stages is not None
+    if not named:
+        model = image_path(model)
     own_size = _check_graph(model)
     size = image_size or own_size
     if size is None:
         _refuse("image_size for a model whose input has no fixed size", "none", "Give image_size")
-    if preprocessing not in PREPROCESSING or set(PREPROCESSING[preprocessing].factor) != {1.0}:
-        known = [key for key, row in PREPROCESSING.items() if set(row.factor) == {1.0}]
+    known = [key for key, row in PREPROCESSING.items() if set(row.factor) == {1.0}]
+    if isinstance(preprocessing, str) and preprocessing not in known:
         raise unknown_name("preprocessing", preprocessing, known, hint="'none' leaves all scaling to the model.")
-    copied = copy_model(model)
+    if not named and own_size not in (None, size):
+        _refuse(f"the input size of the model, {own_size} px", f"image_size={size}", "Leave image_size out")
+    prefix = _count_prefix(model, size) if prefix_tokens is None else prefix_tokens
+    pooled = pooling or ("class_token" if prefix else "mean")
+    if pooled not in POOLING:
+        raise unknown_name("pooling", pooled, POOLING)
+    _check_tokens(model, pooled, prefix)
+    if stages is not None:
+        copied = copy_model(model)
+    else:
+        copied, inner = unfold(image_path(copy_whole(given)), size)
+        stages = find_stages(copy_model(copied), inner)
+        if len(stages) < 3:
+            _refuse(
+                "a network that can be cut between its layers",
+                f"a {type(given).__name__} with a layer that holds nearly all others and cannot be taken apart",
+                "Build the model from the layers within it, and name the stages",
+            )
     rows = _resolve_stages(name, copied, stages)
     cut = default_cut or rows[max(1, round(len(rows) / 3)) - 1].name
     if cut not in [row.name for row in rows[:-1]]:
@@ -102,18 +140,32 @@ def add_backbone(
         min_image_size=1,
         preprocessing=preprocessing,
         stages=rows,
+        pooling=pooled,
+        prefix_tokens=prefix,
         default_cut=cut,
         source=source,
         parameters=copied.count_params(),
         model=copied,
     )
     network = build_own(row, copied, own_size or size, "own")
-    _check_answers(row, model, network)
+    if not (found := _difference(row, model, network)) < (MOST_ROUNDING if named else EQUAL):
+        _refuse(
+            "a model whose copy from configuration and weights gives the same output",
+            f"a model whose copy differs by {found:.2g} of its largest output",
+            "Look for a layer with other state, or a layer that is called with training=True",
+        )
     _check_stages(row, network)
     if own_size not in (None, size):
         build_own(row, copied, size, "random")  # raises if the layers do not allow this size
-    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    row = replace(row, has_batch_norm=bool(norms), min_image_size=_smallest_size(row, copied, own_size))
+    one_size = not named and not _fits_other_sizes(row, model, own_size)
+    smallest = size if one_size else _smallest_size(row, copied, own_size)
+    row = replace(
+        row,
+        has_batch_norm=bool(batch_norms(network)),
+        has_tokens=any(len(getattr(layer.output, "shape", ())) == 3 for layer in network.layers),
+        min_image_size=smallest,
+        one_size=one_size,
+    )
     BACKBONES[name] = row
     return row
 
@@ -123,6 +175,8 @@ def _refuse(expected: str, received: str, advice: str) -> NoReturn:
 
 
 def _check_name(name: str) -> None:
+    if isinstance(name, str) and name.startswith(HUB):
+        return
     if not isinstance(name, str) or not name.strip() or "/" in name:
         _refuse("a name for the backbone, without '/'", repr(name), "Give a name that reports can use")
     try:
@@ -161,13 +215,34 @@ def _check_graph(model: Any) -> int | None:
     sides = {side for side in shape[1:3] if side is not None}
     if len(shape) != 4 or shape[3] != 3 or len(sides) > 1:
         _refuse("an input of square RGB images, (None, side, side, 3)", str(shape), "Build the model on such an input")
-    if len(ends_in) not in (2, 4):
+    if len(ends_in) not in (2, 3, 4):
         _refuse(
-            "a model that ends in a feature map or in a vector",
+            "a model that ends in a feature map, in tokens or in a vector",
             f"shape {ends_in}",
             "End it earlier, or pool its output",
         )
     return next(iter(sides), None)
+
+
+def _count_prefix(model: keras.Model, size: int) -> int:
+    """Returns how many tokens come before those of the image patches, where the model tells the size of these."""
+    shape, patch = model.outputs[0].shape, getattr(model, "patch_size", None)
+    if len(shape) != 3 or shape[1] is None or patch is None:
+        return 0
+    return max(0, shape[1] - (size // (patch if isinstance(patch, int) else patch[0])) ** 2)
+
+
+def _check_tokens(model: keras.Model, pooling: str, prefix_tokens: int) -> None:
+    """Checks that a model has the tokens that its pooling is for."""
+    shape = tuple(model.outputs[0].shape)
+    if len(shape) != 3 and (pooling, prefix_tokens) != ("mean", 0):
+        _refuse(
+            "a pooling of tokens only for a model that ends in tokens",
+            f"pooling={pooling!r} and prefix_tokens={prefix_tokens} for shape {shape}",
+            "Leave them out",
+        )
+    if len(shape) == 3 and not 0 <= prefix_tokens < (shape[1] or math.inf):
+        _refuse("prefix_tokens below the number of tokens", f"{prefix_tokens} for shape {shape}", "Count them again")
 
 
 def _resolve_stages(
@@ -198,26 +273,18 @@ def _resolve_stages(
     return tuple(Stage(name=stage, last_layer=end) for stage, end in zip(names, ends, strict=True))
 
 
-def _check_answers(row: Backbone, model: keras.Model, network: keras.Model) -> None:
-    """Checks that the copy gives the output of the model: a layer may have state outside weights and configuration."""
+def _difference(row: Backbone, model: keras.Model, network: keras.Model) -> float:
+    """Returns how much the output of the copy differs: a layer may have state outside weights and configuration."""
     from strategies.networks.backend import keras
 
     size = network.input_shape[1]
     pixels = np.random.default_rng(0).uniform(0, 255, (model.inputs[0].shape[0] or 1, size, size, 3)).astype("float32")
-    scaling = PREPROCESSING[row.preprocessing]
+    scaling = row.scaling
     scaled = pixels if scaling.scale is None else pixels * np.array(scaling.scale) + np.array(scaling.offset)
     given = scaled[..., list(scaling.order)].astype("float32")
     # The model may take its input in a list or a dictionary.
     inputs = given if isinstance(model, keras.Sequential) else keras.tree.map_structure(lambda _: given, model.input)
-    answers = keras.tree.flatten([model(inputs, training=False), network(pixels, training=False)])
-    expected, found = (keras.ops.convert_to_numpy(answer).astype("float64") for answer in answers)
-    difference = np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-12)
-    if not difference < 0.01:  # rounding in half precision is smaller
-        _refuse(
-            "a model whose copy from configuration and weights gives the same output",
-            f"a model whose copy differs by {difference:.0%}",
-            "Look for a layer with other state, or a layer that is called with training=True",
-        )
+    return largest_difference(model(inputs, training=False), network(pixels, training=False))
 
 
 def _check_stages(row: Backbone, network: keras.Model) -> None:
@@ -241,9 +308,9 @@ def _check_stages(row: Backbone, network: keras.Model) -> None:
                 f"stage {stage.name!r} ending at {stage.last_layer!r}, which does not follow {previous!r}",
                 "Put the stages in order, or end them at layers that all data passes through",
             )
-        if stage is not row.stages[-1] and len(output.shape) != 4:
+        if stage is not row.stages[-1] and len(output.shape) not in (3, 4):
             _refuse(
-                "stages that end in a feature map, except the last",
+                "stages that end in a feature map or in tokens, except the last",
                 f"stage {stage.name!r} ending at {stage.last_layer!r} with shape {tuple(output.shape)}",
                 "Join it with the last stage",
             )
@@ -276,12 +343,12 @@ def _check_layers(network: keras.Model) -> None:
             "Leave out the classifier: keras.Model(model.input, model.get_layer(NAME).output)",
         )
     for layer in network.layers:
-        within = {weight.name for weight in layer.weights} & {"moving_mean", "moving_variance"}
-        if within and not isinstance(layer, keras.layers.BatchNormalization):
+        known = {id(weight) for norm in batch_norms(layer) for weight in norm.weights}
+        if any(weight.name in STATISTICS and id(weight) not in known for weight in layer.weights):
             _refuse(
-                "BatchNormalization as separate layers of the model, so that a plan can freeze them",
-                f"{layer.name!r}, a {type(layer).__name__} that contains it",
-                "Build the model from the layers inside it",
+                "moving statistics only in keras.layers.BatchNormalization, so that a plan can freeze them",
+                f"{layer.name!r}, a {type(layer).__name__} that has its own",
+                "Build it with that layer",
             )
 
 
@@ -297,6 +364,16 @@ def _count_calls(network: keras.Model) -> Counter[str]:
 
     keras.models.clone_model(network, clone_function=lambda part: part, call_function=count)
     return calls
+
+
+def _fits_other_sizes(row: Backbone, model: keras.Model, own_size: int | None) -> bool:
+    """Returns whether a model that was taken apart at one size gives the output of the original at another."""
+    if own_size is not None:
+        return False  # the original takes no other size, so that nothing can be compared
+    try:
+        return _difference(row, model, build_own(row, row.model, 2 * row.image_size, "own")) < EQUAL
+    except Exception:  # the layers of either may refuse the size, with any error
+        return False
 
 
 def _smallest_size(row: Backbone, model: keras.Model, own_size: int | None) -> int:

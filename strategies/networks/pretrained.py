@@ -11,7 +11,6 @@ from strategies.errors import UserError, WeightsError, in_a_sentence, unknown_na
 from strategies.networks.backbones import (
     INPUT,
     OUTPUT,
-    PREPROCESSING,
     PREPROCESSING_LAYER,
     RESERVED_LAYERS,
     Backbone,
@@ -111,14 +110,14 @@ def build_backbone(
         elif weights != "random":
             _load_file(network, backbone, Path(weights), dense)
         if weights != "random":
-            _adapt_first_kernel(network, PREPROCESSING[backbone.preprocessing])
+            _adapt_first_kernel(network, backbone.scaling)
         if any(isinstance(layer, keras.Model) for layer in network.layers):  # ConvNeXt has four
             network = flatten(network)
     if stages[end].last_layer == OUTPUT:
         output = keras.layers.Identity(name=OUTPUT)(network.outputs[0])
     else:
         output = network.get_layer(stages[end].last_layer).output
-    model = keras.Model(network.inputs[0], output, name=backbone.name)
+    model = keras.Model(network.inputs[0], output, name=backbone.name.replace("/", "_"))
     if run_model is not None:
         _load_run(model, backbone, run_model)
     return model
@@ -201,11 +200,16 @@ def build_own(backbone: Backbone, model: keras.Model, size: int, weights: str) -
     """
     from strategies.networks.backend import keras
 
+    if backbone.one_size and size != backbone.image_size:
+        raise UserError(
+            f"Expected the input size of {backbone.name}, {backbone.image_size} px: its layers were built for it. "
+            f"Received: image_size={size}. Leave image_size out."
+        )
     if weights not in ("own", "random"):
         model = copy_model(model)
         _load_file(model, backbone, Path(weights))
     inputs = keras.Input((size, size, 3), name=INPUT)
-    row = PREPROCESSING[backbone.preprocessing]
+    row = backbone.scaling
     scaled = _scale(inputs, row)
     if row.order != (0, 1, 2):
         # Not in a kernel as for Keras' networks: the first convolution is not known, and there may be several.
@@ -236,7 +240,7 @@ def _construct(backbone: Backbone, size: int, dense: bool, weights: str | None =
     from strategies.networks.backend import keras
 
     inputs = keras.Input((size, size, 3), name=INPUT)
-    scaled = _scale(inputs, PREPROCESSING[backbone.preprocessing])
+    scaled = _scale(inputs, backbone.scaling)
     constructor = efficientnet_lite if backbone.package else getattr(keras.applications, backbone.constructor)
     return constructor(
         include_top=dense,

@@ -11,7 +11,7 @@ from strategies.data.resizing import SQUARES
 from strategies.data.value_range import FULL_RANGE
 from strategies.errors import PlanError, UserError
 from strategies.files import check_new_file, replacing
-from strategies.networks.backbones import CLASSIFIER, OUTPUT, PREPROCESSING, get_backbone
+from strategies.networks.backbones import CLASSIFIER, OUTPUT, get_backbone
 from strategies.networks.weights import BUNDLED, BUNDLED_FILE, sizes_to_load
 from strategies.plans.plan import STRENGTHS, Phase, Plan, check_plan, class_weights
 
@@ -100,7 +100,7 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
     backbone = get_backbone(plan.backbone)
     last_layers = {stage.name: stage.last_layer for stage in plan.stages}
     kept = {name: last_layers[name] for name in (*plan.kept_stages, *plan.rebuilt_stages)}
-    scaling = PREPROCESSING[backbone.preprocessing]
+    scaling = backbone.scaling
     from_file = plan.weights not in ("imagenet", "random") or bool(backbone.package)
     weights = class_weights(plan)
     columns = _columns(plan)

@@ -25,6 +25,7 @@ from strategies.display.progress import note
 from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
 from strategies.features.forward import BATCH_SIZE, forward
 from strategies.files import check_output, check_writable, filling, make_folder, read_json, write_json
+from strategies.networks.flattening import copy_layer
 from strategies.plans.plan import check_class_names
 from strategies.processes import start_python
 from strategies.runs.run_folder import RunFolder, read_run
@@ -363,7 +364,7 @@ def _int8(pixels: np.ndarray) -> dict[str, Any]:
 
 
 def _convertible(model: keras.Model) -> keras.Model:
-    """Returns the model with two layers of ConvNeXt replaced by operations that the converters support.
+    """Returns the model with two operations of ConvNeXt and of transformers replaced by some that converters support.
 
     Keras compiles convolutions with one channel per group with XLA; they are replaced by depthwise convolutions.
     TensorFlow computes the exact GELU with `erfc`; it is replaced by the same function with `erf`.
@@ -375,17 +376,18 @@ def _convertible(model: keras.Model) -> keras.Model:
         return grouped and layer.kernel.shape[2] == 1
 
     def is_gelu(layer: keras.Layer) -> bool:
-        return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.gelu
+        return getattr(layer, "activation", None) is keras.activations.gelu
 
     def gelu(inputs: Any) -> Any:
         return 0.5 * inputs * (1 + keras.ops.erf(inputs / 2**0.5))
 
     def copy(layer: keras.Layer) -> keras.Layer:
-        config = layer.get_config()
-        if is_gelu(layer):
-            return keras.layers.Activation(gelu, name=layer.name)
         if not is_depthwise(layer):
-            return type(layer).from_config(config)
+            new = copy_layer(layer)
+            if is_gelu(layer):
+                new.activation = gelu
+            return new
+        config = layer.get_config()
         kept = ("name", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias")
         return keras.layers.DepthwiseConv2D(**{key: config[key] for key in kept})
 

@@ -15,6 +15,8 @@ from strategies.features.extraction import stage_extractor
 from strategies.features.forward import cached_forward, forward
 from strategies.networks.backbones import CLASSIFIER, DROPOUT, POOL
 from strategies.networks.backend import has_gpu, usual_settings
+from strategies.networks.normalization import batch_norms
+from strategies.networks.pooling import crop_in, crop_of, pool
 from strategies.networks.pretrained import build_network, stage_layers
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan
@@ -64,9 +66,7 @@ def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
     keras.mixed_precision.set_global_policy(precision)  # keras.applications uses the global policy
     try:
         backbone = build_network(plan.network, dense=dense, last_stage=last)
-        outputs = backbone.output
-        if len(outputs.shape) == 4:
-            outputs = keras.layers.GlobalAveragePooling2D(name=POOL)(outputs)
+        outputs = pool(backbone.output, crop_of(plan.network.row, backbone), name=POOL)
         if plan.dropout:
             outputs = keras.layers.Dropout(plan.dropout, name=DROPOUT)(outputs)
         outputs = keras.layers.Dense(len(plan.class_names), activation="softmax", dtype="float32", name=CLASSIFIER)(
@@ -78,7 +78,7 @@ def build_model(plan: Plan, *, precision: str = "float32") -> keras.Model:
 
 
 def with_features(model: keras.Model, layers: Sequence[str]) -> keras.Model:
-    """Returns a model of images with further outputs: those of some layers, averaged over the image plane.
+    """Returns a model of images with further outputs: those of some layers, pooled to vectors.
 
     Args:
         model: A model of images. It is returned as it is if no layer is named.
@@ -94,9 +94,7 @@ def with_features(model: keras.Model, layers: Sequence[str]) -> keras.Model:
     """
     from strategies.networks.backend import keras
 
-    maps = [model.get_layer(name).output for name in layers]
-    pool = keras.layers.GlobalAveragePooling2D
-    pooled = [pool(dtype="float32")(value) if len(value.shape) == 4 else value for value in maps]
+    pooled = [pool(model.get_layer(name).output, crop_in(model), dtype="float32") for name in layers]
     return keras.Model(model.input, [model.output, *pooled]) if layers else model
 
 
@@ -135,20 +133,19 @@ class StagedModel:
     def start_phase(self, phase: Phase) -> None:
         """Sets `trainable` of every layer, and the momentum of every BatchNormalization layer, for a phase.
 
-        BatchNormalization layers in inference mode are frozen: in Keras 3.15, calling them with `training=False` does
-        not keep their statistics constant during `fit`. Compile the model afterward, with a new optimizer.
+        BatchNormalization layers in inference mode are frozen, also within other layers: in Keras 3.15, calling them
+        with `training=False` does not keep their statistics constant during `fit`. Compile the model afterward, with a
+        new optimizer.
         """
-        from strategies.networks.backend import keras
-
         owner = {name: stage for stage, names in self.layers.items() for name in names}
         for layer in self.model.layers:
             stage = owner.get(layer.name)
             layer.trainable = stage in phase.trains
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-                policy = phase.batch_norm.get(str(stage), {"mode": "inference"})
-                layer.trainable = policy["mode"] == "train"
-                if layer.trainable:
-                    layer.momentum = policy["momentum"]
+            policy = phase.batch_norm.get(str(stage), {"mode": "inference"})
+            for norm in batch_norms(layer) if layer.trainable else ():
+                norm.trainable = policy["mode"] == "train"
+                if norm.trainable:
+                    norm.momentum = policy["momentum"]
 
     def learning_rates(self, phase: Phase, before: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Returns the peak learning rate of every trainable weight, by path.
@@ -193,7 +190,7 @@ class StagedModel:
     def stage_features(
         self, inputs: Pixels, *, is_pretrained: bool, cache: FeatureCache | None, description: str
     ) -> list[np.ndarray]:
-        """Returns the output of every stage, averaged over the image plane: a list of `(num_images, channels)`.
+        """Returns the output of every stage, pooled to vectors: a list of `(num_images, channels)`.
 
         Args:
             inputs: The images.
@@ -222,14 +219,7 @@ class StagedModel:
 
     def moving_paths(self) -> set[str]:
         """Returns the paths of all weights that training changes: trainable weights and BatchNorm statistics."""
-        from strategies.networks.backend import keras
-
-        norms = (
-            layer
-            for layer in self.model.layers
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-        )
-        statistics = (weight for layer in norms for weight in layer.weights)
+        statistics = (weight for norm in batch_norms(self.model) if norm.trainable for weight in norm.weights)
         return {weight.path for weight in (*self.model.trainable_weights, *statistics)}
 
     def check_frozen(self, phase: Phase, before: Mapping[str, np.ndarray]) -> None:
@@ -310,7 +300,7 @@ class CutModel:
             self.frozen,
             inputs,
             cache,
-            backbone=plan.backbone,
+            backbone=plan.network.row.identity,
             outputs=self.outputs,
             precision=precision,
             description=description,

@@ -21,6 +21,7 @@ FACTS = {
     "similarity": 0.9,
     "head_accuracy": 0.8,
     "backbone": "MobileNet-0.25",
+    "has_tokens": False,
     "num_images_measured": 300,
     "studied": StudiedRange(
         backbones=("MobileNet-0.25",), num_datasets=9, images=(100.0, 1000.0), similarity=(0.1, 0.9)
@@ -36,6 +37,7 @@ TRIGGERS = {
     "few_images_for_similarity": {"num_images_measured": 63},
     "beyond_study": {"effective_num_images": 2001},
     "network_not_studied": {"backbone": "VGG16"},
+    "transformer": {"has_tokens": True},
     "no_depth_curve": {"head_accuracy": math.nan},
     "few_images_per_class": {"min_images_per_class": 9},
     "imbalance": {"imbalance_ratio": 3.1},

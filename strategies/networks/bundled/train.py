@@ -25,6 +25,7 @@ from strategies.data.decoding import decode_images
 from strategies.data.loading import load_images
 from strategies.networks.backbones import get_backbone
 from strategies.networks.backend import keras, use_xla
+from strategies.networks.normalization import batch_norms
 from strategies.networks.pretrained import build_backbone
 
 BACKBONE = "MobileNetV2-0.35"
@@ -116,7 +117,7 @@ def distill(photos: np.ndarray, *, epochs: int, seed: int) -> tuple[keras.Model,
     student = with_stages(build_backbone(row, image_size=IMAGE_SIZE, weights="random"), "student")
     for layer in teacher.layers:  # for BatchNormalization, only this keeps the statistics
         layer.trainable = False
-    for layer in _batch_norms(student):
+    for layer in batch_norms(student):
         layer.momentum = 0.99
     sample = teacher.predict(photos[:: max(1, len(photos) // 2_000)], batch_size=BATCH_SIZE, verbose=0)
     crops = Crops(photos, seed)
@@ -139,7 +140,7 @@ def distill(photos: np.ndarray, *, epochs: int, seed: int) -> tuple[keras.Model,
 def settle_statistics(network: keras.Model, photos: np.ndarray) -> None:
     """Replaces the moving statistics of BatchNormalization with their mean over all photos, without crops."""
     for step, start in enumerate(range(0, len(photos) - BATCH_SIZE + 1, BATCH_SIZE)):
-        for layer in _batch_norms(network):
+        for layer in batch_norms(network):
             layer.momentum = step / (step + 1)
         network(photos[start : start + BATCH_SIZE].astype("float32"), training=True)
 
@@ -158,10 +159,6 @@ def write_float16(network: keras.Model, path: Path) -> None:
     )
     halves.set_weights([weight.astype("float16") for weight in network.get_weights()])
     halves.save_weights(path)
-
-
-def _batch_norms(network: keras.Model) -> list[keras.layers.BatchNormalization]:
-    return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from strategies.networks.flattening import flatten, name_leaves
 from strategies.networks.pretrained import build_backbone, stage_layers
 from strategies.plans.plan import read_plan
 from strategies.recipes import RECIPES
-from strategies.training.model import StagedModel
+from strategies.training.model import StagedModel, with_features
 
 SIZE = 32
 NESTED = {f"stage{index}": f"conv_pw_{block}_relu" for index, block in enumerate((1, 3, 5, 11, 13))}
@@ -54,7 +54,68 @@ def nested():
     return model
 
 
-MODELS = {"small": (small, SMALL), "nested": (nested, NESTED)}
+@keras.saving.register_keras_serializable()
+class ConvNorm(layers.Layer):
+    """A layer that is made of other layers, with BatchNormalization among them."""
+
+    def __init__(self, filters, **options):
+        super().__init__(**options)
+        self.filters = filters
+        self.conv = layers.Conv2D(filters, 3, strides=2, use_bias=False, activation="relu", name="conv")
+        self.norm = layers.BatchNormalization(name="norm")
+
+    def call(self, inputs):
+        """Convolves, then normalizes."""
+        return self.norm(self.conv(inputs))
+
+    def get_config(self):
+        """The number of filters, and what every layer has."""
+        return {**super().get_config(), "filters": self.filters}
+
+
+def composite():
+    """A model of three such layers."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    for index, filters in enumerate((8, 12, 16)):
+        x = ConvNorm(filters, name=f"block{index}")(x)
+    return keras.Model(inputs, x)
+
+
+@keras.saving.register_keras_serializable()
+class Attention(layers.Layer):
+    """A block of a transformer, which is made of other layers."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.norm = layers.LayerNormalization(name="norm")
+        self.attention = layers.MultiHeadAttention(2, 4, name="attention")
+
+    def call(self, inputs):
+        """Adds what the tokens tell each other."""
+        normed = self.norm(inputs)
+        return inputs + self.attention(normed, normed)
+
+
+def transformer():
+    """A transformer with a class token, which has no weights of its own, and sixteen tokens of patches."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(8, 8, strides=8, name="patches")(layers.Rescaling(1 / 127.5, offset=-1)(inputs))
+    x = layers.Dense(8, name="embedding")(layers.ZeroPadding1D((1, 0))(layers.Reshape((-1, 8))(x)))
+    for index in range(4):
+        x = Attention(name=f"block{index}")(x)
+    return keras.Model(inputs, layers.LayerNormalization(name="last")(x))
+
+
+BLOCKS = {f"stage{index}": f"block{index}" for index in range(3)}
+TOKENS = {"embedding": "embedding", "early": "block1", "late": "last"}
+MODELS = {
+    "small": (small, SMALL),
+    "nested": (nested, NESTED),
+    "composite": (composite, BLOCKS),
+    "transformer": (transformer, TOKENS),
+    "unnamed": (transformer, None),
+}
 
 
 def _plan(recipe="head_only", **options):
@@ -85,7 +146,7 @@ def test_each_recipe_does_to_it_what_its_freeze_map_says(recipe, kind, pixels, c
     assert frozen
     assert moved
     assert result.plan.weights == "own"
-    assert row.has_batch_norm
+    assert row.has_batch_norm == (make is not transformer)
     for now, then in zip(model.get_weights(), given, strict=True):
         assert np.array_equal(now, then)
 
@@ -103,6 +164,67 @@ def test_features_are_the_outputs_of_the_model(pixels):
         expected = _outputs(model, layer, pixels)
         expected = expected.mean(axis=(1, 2)) if expected.ndim == 4 else expected
         np.testing.assert_allclose(found[stage], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("options", "counted"),
+    [
+        ({}, slice(None)),
+        ({"prefix_tokens": 1}, slice(1)),
+        ({"pooling": "mean", "prefix_tokens": 1}, slice(1, None)),
+        ({"pooling": "class_token"}, slice(1)),
+    ],
+)
+def test_tokens_are_pooled_in_one_way(options, counted, pixels):
+    """At every stage, for the new head, and in a saved model, which needs no row: those that count are averaged."""
+    model = transformer()
+    row = strategies.add_backbone("mine", model, stages=TOKENS, **options)
+    tokens = {stage: _outputs(model, layer, pixels) for stage, layer in TOKENS.items()}
+    found = strategies.extract_features(pixels, "mine", stages=list(TOKENS))
+    trained = strategies.build_model(_plan())
+    saved = with_features(trained, list(TOKENS.values())).predict(pixels, verbose=0)[1:]
+    pooled = keras.Model(trained.input, trained.get_layer("pool").output).predict(pixels, verbose=0)
+    for stage, later in zip(TOKENS, saved, strict=True):
+        expected = tokens[stage][:, counted].mean(axis=1)
+        np.testing.assert_allclose(found[stage], expected, atol=1e-5)
+        np.testing.assert_allclose(later, expected, atol=1e-5)
+    np.testing.assert_allclose(pooled, tokens["late"][:, counted].mean(axis=1), atol=1e-5)
+    assert row.identity != get_backbone("MobileNetV2").identity
+
+
+def test_tokens_that_are_not_there_cannot_be_counted():
+    """Neither in a feature map nor more than there are."""
+    for make, options in ((composite, {"pooling": "class_token"}), (transformer, {"prefix_tokens": 17})):
+        with pytest.raises(UserError, match=r"Expected (a pooling of tokens only|prefix_tokens below)"):
+            strategies.add_backbone("mine", make(), **options)
+    with pytest.raises(UnknownNameError, match="Unknown pooling 'max'"):
+        strategies.add_backbone("mine", transformer(), pooling="max")
+
+
+def test_stages_are_found_where_nobody_has_named_them(pixels):
+    """Where the resolution changes; between the blocks of a transformer. The output stays that of the model."""
+    row = strategies.add_backbone("mine", small())
+    assert [stage.last_layer for stage in row.stages[:2]] == ["relu0", "add"]
+    model = transformer()
+    row = strategies.add_backbone("mine", model)
+    ends = [stage.last_layer for stage in row.stages]
+    assert (len(ends), ends[-1], row.default_cut) == (4, "last", "stem")
+    assert set(ends) < {"reshape", "embedding", "last", *(f"block{index}_end" for index in range(4))}
+    images = pixels.astype("float32")
+    np.testing.assert_allclose(build_backbone(row)(images), model(images), atol=1e-5)
+    assert [layer.name for layer in model.layers if "block" in layer.name] == [f"block{index}" for index in range(4)]
+    with pytest.raises(UserError, match="Expected the input size of mine, 32 px"):
+        build_backbone(row, image_size=64)
+
+
+def test_a_row_handed_over_as_a_model_gives_the_same_features(pixels):
+    """A network of Keras without its name, stages and scaling: to 1e-5."""
+    model = build_backbone(get_backbone("EfficientNetLite0"), image_size=SIZE, weights="random")
+    row = strategies.add_backbone("mine", model)
+    expected = keras.layers.GlobalAveragePooling2D()(model(pixels.astype("float32")))
+    found = strategies.extract_features(pixels, "mine")
+    np.testing.assert_allclose(*found.values(), expected, atol=1e-5)
+    assert len(row.stages) >= 4
 
 
 def test_features_of_a_nested_model_are_its_outputs(pixels):
@@ -322,17 +444,16 @@ class Subclassed(keras.Model):
         return inputs
 
 
-@keras.saving.register_keras_serializable()
-class Composite(layers.Layer):
-    """A layer that contains BatchNormalization."""
+class Moving(layers.Layer):
+    """A layer with moving statistics of its own."""
 
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.norm = layers.BatchNormalization()
+    def build(self, shape):
+        """Creates them."""
+        self.mean = self.add_weight(shape=shape[-1:], name="moving_mean", trainable=False)
 
     def call(self, inputs):
-        """Normalizes."""
-        return self.norm(inputs)
+        """Subtracts them."""
+        return inputs - self.mean
 
 
 class Forgetful(layers.Layer):
@@ -408,7 +529,7 @@ AB = {"one": "a", "two": "b"}
         (_ends_in_an_operation, AB, r"'b', while the model ends at 'b'|Expected a last stage that ends the model"),
         (lambda: _ending_in(layers.ReLU(name="b"), layers.ReLU(name="c")), AB, r"while the model ends at 'c'"),
         (lambda: _ending_in(layers.ReLU(name="b"), first=layers.Rescaling(2.0, name="a")), AB, r"which is scaling"),
-        (lambda: _ending_in(layers.Reshape((-1, 4), name="b")), AB, r"Received: shape \(None, 900, 4\)"),
+        (lambda: _ending_in(layers.Reshape((-1, 4, 1, 1), name="b")), AB, r"Received: shape \(None, 900, 4, 1, 1\)"),
         (lambda: _ending_in(layers.ReLU(name="b"), shape=(SIZE, SIZE, 1)), AB, r"\(None, side, side, 3\)"),
         (lambda: _ending_in(layers.ReLU(name="b"), shape=(SIZE, 16, 3)), AB, r"\(None, 32, 16, 3\)"),
         (lambda: _ending_in(layers.Flatten(name="b"), layers.Dense(3, "softmax", name="c")), AB, r"softmax of 'c'"),
@@ -417,7 +538,7 @@ AB = {"one": "a", "two": "b"}
             {**AB, "end": "c"},
             r"Received: stage 'two' ending at 'b' with shape \(None, 3600\)",
         ),
-        (lambda: _ending_in(Composite(name="b")), AB, r"Received: 'b', a Composite that contains it"),
+        (lambda: _ending_in(Moving(name="b")), AB, r"Received: 'b', a Moving that has its own"),
         (_forgetful, AB, r"whose copy differs by"),
         (lambda: _ending_in(layers.Lambda(lambda x: x, name="b")), AB, r"Received: 'b', a Lambda"),
     ],
