@@ -43,8 +43,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     Paths, PIL images and arrays stand in a list, an object array, a pandas Series or a DataFrame of one column. Images
     have no features, so there is no `n_features_in_`. Labels are text, whole numbers or booleans.
 
-    A fitted classifier can be pickled. The pickle holds the files of its run, with the model, but no image that it was
-    trained on; see `joblib.load` before you load one from others.
+    A fitted classifier can be pickled. The pickle holds the files of its run: the model, the list of images, and the
+    report with its small pictures.
 
     Args:
         backbone: As in `advisor.recommend`.

@@ -34,7 +34,9 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True}
+# What scikit-learn adds to a classifier has text that refers to its own pages.
+autodoc_default_options = {"members": True, "exclude-members": "set_score_request"}
+strip_signature_backslash = True  # keeps the underscore at the end of classes_
 python_maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 

@@ -1,7 +1,9 @@
 """What the installed package holds, and what it says about itself."""
 
+import ast
 import configparser
 import re
+import sys
 
 import pytest
 from support import ROOT
@@ -9,6 +11,9 @@ from support import ROOT
 import advisor
 
 PACKAGES = ("advisor", "strategies")
+# Modules whose names are not those of their packages, apart from hyphens.
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+BACKENDS = {"jax", "torch"}  # of Keras, for users who have chosen them
 # In the repository alone: what the study found.
 NOT_INSTALLED = ("evidence/results/",)
 
@@ -45,6 +50,32 @@ def test_the_package_holds_every_file_but_the_results_of_the_study(package, sett
     held = _data(settings, package)
     assert held == {name for name in there if not name.startswith(NOT_INSTALLED)}
     assert "py.typed" in held
+
+
+def _imported():
+    """Returns the packages of others that the code imports anywhere."""
+    found = set()
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module.split(".")[0])
+    ours = {*PACKAGES, *sys.stdlib_module_names}
+    return {DISTRIBUTIONS.get(name, name.replace("_", "-")) for name in found - ours}
+
+
+def _names(requirements):
+    return set(re.findall(r"^[\w-]+", requirements, re.MULTILINE))
+
+
+def test_every_import_is_declared_and_every_requirement_is_imported(settings):
+    """A package that only comes with another one may stop to."""
+    required = _names(settings["options"]["install_requires"])
+    optional = {name for extra in settings["options.extras_require"].values() for name in _names(extra)}
+    imported = _imported()
+    assert imported - required - optional <= BACKENDS
+    assert required <= imported
 
 
 def test_the_metadata_agree():
