@@ -62,17 +62,17 @@ CAUTIONS: tuple[CautionRow, ...] = (
         source="range of the study",
     ),
     CautionRow(
-        code="network_not_studied",
-        applies=lambda f: f["backbone"] not in f["studied"].backbones,
-        message="The study behind this advice was made with {networks}, not with {backbone}. On another network, what "
-        "to expect is less certain.",
-        source="range of the study",
-    ),
-    CautionRow(
         code="transformer",
         applies=lambda f: f["has_tokens"],
         message="{backbone} is a transformer, and the numbers come from convolutional networks only: no result of the "
         "study counts as like yours, so the confidence is one half.",
+        source="range of the study",
+    ),
+    CautionRow(
+        code="network_not_studied",
+        applies=lambda f: f["backbone"] not in f["studied"].backbones,
+        message="The study behind this advice was made with {networks}, not with {backbone}. On another network, what "
+        "to expect is less certain.",
         source="range of the study",
     ),
     CautionRow(

@@ -133,14 +133,16 @@ def _count(row: Backbone, image_size: int, dense: bool) -> list[np.ndarray]:
 def _size(layers: Sequence[keras.Layer]) -> StageSize:
     from strategies.networks.backend import keras
 
-    with_kernels = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Dense)
+    convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+    with_kernels = (*convolutions, keras.layers.Dense, keras.layers.EinsumDense)
     multiply_adds = activations = 0
     for layer in layers:
         shapes = [output.shape[1:] for output in keras.tree.flatten(layer.output)]
         activations += sum(map(math.prod, shapes))
-        if isinstance(layer, with_kernels):  # each value of a kernel is used once at each place of the output
-            kernels = (math.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1)
-            multiply_adds += math.prod(shapes[0][:-1]) * sum(kernels)
+        # Each value of a kernel is used once at each place of the output, or of the output of the layer that it is in.
+        parts = [part for part in layer._flatten_layers() if isinstance(part, with_kernels)]
+        kernels = (math.prod(weight.shape) for part in parts for weight in part.weights if len(weight.shape) > 1)
+        multiply_adds += math.prod(shapes[0][:-1]) * sum(kernels)
     return StageSize(
         weights=sum(layer.count_params() for layer in layers),
         channels=layers[-1].output.shape[-1],
