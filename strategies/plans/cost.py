@@ -121,12 +121,12 @@ class PlanCost:
         """Number of images that are run through the network once.
 
         For frozen features, for a refit, and for testing; where the backbone is trained, also for the temperature and
-        the threshold of `predict --unsure`, and for the features that it compares with.
+        the threshold of `predict --unsure`.
         """
         train, val = self.images["train"], self.images["val"]
         refitted = (train + val) * self.plan.refit
         views = sum(phase.views for phase in self.plan.phases) * (train + refitted)
-        judged = 0 if all(phase.on_features for phase in self.plan.phases) else 2 * val + train + (refitted or train)
+        judged = 0 if all(phase.on_features for phase in self.plan.phases) else 2 * val + train + refitted
         return sum(self.images.values()) + refitted + views + judged
 
 

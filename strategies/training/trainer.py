@@ -119,16 +119,17 @@ def train(
         state = devices.state(lambda: None if fresh else training.checkpoint.read())
         devices.write(lambda: None if folder is None else _begin(folder, training, parts, fresh=fresh))
         untrained = training.staged.snapshot() if plan.refit else {}
-        course = Course()
+        course, known = Course(), None
         if state is None or state.values["decided"] is None:
             course = _run_phases(training, course, state, on_phase_end)
-            decided, state = _decide(training), None
+            decided, known = _decide(training)
+            state = None
         else:  # interrupted during the refit
             decided = Decided(**state.values["decided"])
         if plan.refit and len(parts["val"]):
-            training = _on_all_images(training, parts, decided, untrained)
+            training, known = _on_all_images(training, parts, decided, untrained), None
             course = _run_phases(training, course, state, on_phase_end)
-        result = _judge(training, plan, decided, parts["test"].names, course.trainable, started, baseline)
+        result = _judge(training, plan, decided, known, parts["test"].names, course.trainable, started, baseline)
         devices.write(lambda: _save(result, folder, on_end))
     return result
 
@@ -254,10 +255,10 @@ def _run_phases(run: TrainingRun, course: Course, state: State | None, on_phase_
     return done
 
 
-def _decide(run: TrainingRun) -> Decided:
-    """Returns what the validation images have decided."""
+def _decide(run: TrainingRun) -> tuple[Decided, list[np.ndarray] | None]:
+    """Returns what the validation images have decided, and features of the training images, if computed."""
     kept = tuple(run.recorder.kept_phases)
-    temperature, threshold = None, None
+    temperature, threshold, known = None, None, None
     if len(labels := run.labels["val"]):  # images that the weights were not fitted to
         finished = StagedModel(plan=run.plan, model=run.staged.finished())
         temperature = fit_temperature(_probabilities(finished, run, "val", "Calibrating"), labels)
@@ -265,9 +266,9 @@ def _decide(run: TrainingRun) -> Decided:
             if len(labels) < FEWEST_IMAGES:
                 share = len(labels) / (len(labels) + 1)
                 note(f"From {len(labels)} validation images, --unsure can promise to keep {share:.0%} of known images")
-            features = [_features(finished, run, part, is_pretrained=False) for part in ("train", "val")]
-            threshold = find_threshold(features[0], run.labels["train"], features[1], seed=run.plan.seed)
-    return Decided(place=run.recorder.place, kept_phases=kept, temperature=temperature, threshold=threshold)
+            known, other = (_features(finished, run, part, is_pretrained=False) for part in ("train", "val"))
+            threshold = find_threshold(known, run.labels["train"], other, seed=run.plan.seed)
+    return Decided(place=run.recorder.place, kept_phases=kept, temperature=temperature, threshold=threshold), known
 
 
 def _is_pretrained(plan: Plan, kept_phases: Sequence[str]) -> bool:
@@ -318,6 +319,7 @@ def _judge(
     run: TrainingRun,
     plan: Plan,
     decided: Decided,
+    known: list[np.ndarray] | None,
     test_names: Sequence[str],
     trainable: Mapping[str, int],
     started: float,
@@ -342,7 +344,7 @@ def _judge(
     novelty, is_pretrained = None, _is_pretrained(plan, decided.kept_phases)
     if is_pretrained or decided.threshold is not None:
         novelty = fit_novelty(
-            _features(finished, run, "train", is_pretrained=is_pretrained),
+            _features(finished, run, "train", is_pretrained=is_pretrained) if known is None else known,
             labels["train"],
             layers=finished.ends,
             seed=plan.seed,

@@ -23,14 +23,12 @@ def test_steps_evaluations_and_passes_are_counted():
     images = {"train": 320, "val": 100, "test": 80}
     cost = PlanCost(plan=plan, images=images, start=7.0, per_step=(1.0, 2.0), per_image=0.01)
     evaluations = 10 + 4  # after 16 and 10 steps
-    passes = 5 + 3.2 + 1 + 1 + 3.2  # all; for the threshold; for the temperature; to compare with
+    passes = 5 + 3.2 + 1 + 1  # all; for the threshold; for the temperature
     assert cost.seconds() == pytest.approx(7 + 160 + 64 + passes + evaluations * 1)
     assert cost.seconds(0.5) == pytest.approx(7 + 80 + 32 + passes + (8 + 2) * 1)
     assert cost.seconds(1e-9) == pytest.approx(7 + 3 + passes + 2)
     twice = replace(cost, plan=replace(plan, refit=True))
-    assert twice.seconds() - cost.seconds() == pytest.approx(
-        160 + 64 + 4.2 + 1
-    )  # training and validation images again, and to compare with
+    assert twice.seconds() - cost.seconds() == pytest.approx(160 + 64 + 4.2 + 4.2)  # the last: to compare with
 
 
 def test_an_epoch_is_a_pass_over_the_training_images_and_a_look_at_validation():
