@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
-import keras_hub
 import numpy as np
 
 import strategies
@@ -37,7 +36,12 @@ def _zeros(*counts: int) -> list[list[float]]:
 
 
 def _make(name: str, **arguments: object) -> Callable[[], keras.Model]:
-    return lambda: getattr(keras_hub.models, name)(**arguments)
+    def make() -> keras.Model:
+        import keras_hub
+
+        return getattr(keras_hub.models, name)(**arguments)
+
+    return make
 
 
 def _siglip() -> keras.Model:

@@ -250,7 +250,8 @@ def _find_cuts(network: keras.Model, inner: Collection[str]) -> list[_Cut]:
         calls.append((part, output))
         return output
 
-    keras.models.clone_model(network, clone_function=lambda part: part, call_function=record)
+    functional = keras.Model(network.inputs[0], network.outputs[0])
+    keras.models.clone_model(functional, clone_function=lambda part: part, call_function=record)
     uses = Counter(part.name for part, _ in calls)
     cuts, open_until, total = [], last_use[id(kept[0])], 0
     for index, (part, output) in enumerate(calls):

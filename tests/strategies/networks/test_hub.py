@@ -13,15 +13,14 @@ from strategies.recipes import RECIPES
 
 SIZE = 32
 IMAGE = (SIZE, SIZE, 3)
-TRANSFORMER = {"image_shape": IMAGE, "patch_size": 8, "num_layers": 3, "num_heads": 2, "hidden_dim": 8}
 FAMILIES = {
-    "ViTBackbone": {**TRANSFORMER, "mlp_dim": 16},
-    "DINOV2Backbone": {
-        **TRANSFORMER,
-        "intermediate_dim": 16,
-        "position_embedding_shape": IMAGE,
-        "num_register_tokens": 2,
-        "use_mask_token": False,
+    "ViTBackbone": {
+        "image_shape": IMAGE,
+        "patch_size": 8,
+        "num_layers": 3,
+        "num_heads": 2,
+        "hidden_dim": 8,
+        "mlp_dim": 16,
     },
     "HGNetV2Backbone": {
         "depths": [1, 1],
