@@ -35,7 +35,7 @@ def test_the_version_is_printed(advisor):
         ("pre", "predict"),
         ("recommend photos --prefer ba", "balanced"),
         ("recommend photos --recipe head", "head_only"),
-        ("train photos --backbone VG", "VGG16"),
+        ("train photos --backbone Xc", "Xception"),
         ("export run --format on", "onnx"),
     ],
 )
