@@ -116,6 +116,14 @@ MODELS = {
     "transformer": (transformer, TOKENS),
     "unnamed": (transformer, None),
 }
+# Recipes that are tested each time; the others with `pytest -m slow`.
+OFTEN = {
+    "small": RECIPES,
+    "nested": RECIPES,
+    "composite": ["retrain_all"],
+    "transformer": ["keep_early_layers"],
+    "unnamed": [],
+}
 
 
 def _plan(recipe="head_only", **options):
@@ -123,8 +131,14 @@ def _plan(recipe="head_only", **options):
     return strategies.make_plan(recipe, "mine", **given)
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    ("recipe", "kind"),
+    [
+        pytest.param(recipe, kind, marks=[] if recipe in OFTEN[kind] else pytest.mark.slow)
+        for kind in MODELS
+        for recipe in RECIPES
+    ],
+)
 def test_each_recipe_does_to_it_what_its_freeze_map_says(recipe, kind, pixels, check_freeze_map):
     """Tensor by tensor at the end of each phase. The user's model does not change by a single bit."""
     make, stages = MODELS[kind]
@@ -169,10 +183,10 @@ def test_features_are_the_outputs_of_the_model(pixels):
 @pytest.mark.parametrize(
     ("options", "counted"),
     [
-        ({}, slice(None)),
+        pytest.param({}, slice(None), marks=pytest.mark.slow),
         ({"prefix_tokens": 1}, slice(1)),
         ({"pooling": "mean", "prefix_tokens": 1}, slice(1, None)),
-        ({"pooling": "class_token"}, slice(1)),
+        pytest.param({"pooling": "class_token"}, slice(1), marks=pytest.mark.slow),
     ],
 )
 def test_tokens_are_pooled_in_one_way(options, counted, pixels):
