@@ -42,12 +42,14 @@ LONG = (
     "test_the_report_gets_a_section_on_exports",
 )
 # Tests that have a command of their own, `pytest -m slow`, some with some of their parameters only. Most of them show
-# on more what another test shows on less. Only they test work on a cluster, and the networks of `support.DEEP`.
+# on more what another test shows on less. Only they test work on a cluster, and networks
+# that take long to build (`support.deep_are_slow`).
 SLOW = (
     "test_a_converted_model_agrees_on_real_test_images",
     "test_200_images_are_enough_for_a_stable_score",
     "test_a_notebook_runs_from_start_to_end[02_train]",
     "test_a_notebook_runs_from_start_to_end[03_compare]",
+    "test_a_notebook_runs_from_start_to_end[04_evidence]",
     "test_a_notebook_runs_from_start_to_end[05_own_backbone]",
     "test_a_race_of_all_recipes_on_real_images",
     "test_a_script_carries_out_the_other_recipes",
@@ -89,6 +91,7 @@ SLOW = (
     "test_the_page_answers_as_predict_does",
     "test_the_script_writes_a_file_that_the_package_reads",
     "test_two_devices_of_one_process_train_what_one_trains",
+    "test_it_is_cross_validated_as_the_end_of_a_pipeline",
 )
 SLOW_FIXTURES = {"cluster"}
 # Fixtures that train that long: each test that uses them may be the one that waits.
