@@ -89,6 +89,8 @@ class Fit:
         trained = [cost.plan.recipe for cost in self.costs if has_steps(cost.plan)]
         part = "all" if self.share == 1 else f"{self.share:.0%}"
         gets = f"{trained[0] if len(trained) == 1 else 'each recipe'} gets {part} of its steps"
+        if self.share < LEAST_SHARE:
+            gets += ", too few to judge it by"
         if not trained:
             gets = f"{self.costs[0].plan.recipe} is trained"
         if self.left_out:

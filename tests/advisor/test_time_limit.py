@@ -111,7 +111,7 @@ def test_the_next_choice_is_taken_if_too_few_steps_fit(data, plans, timed):
     timed.clear()
     for last, share, end in (
         ("head_only", 0.01, "head_only is trained"),
-        ("retrain_all", 0.01, "gets 1% of its steps"),
+        ("retrain_all", 0.01, "gets 1% of its steps, too few to judge it by"),
     ):
         over = TimeLimit(1, clock=iter([0.0, *[100.0] * 9]).__next__)
         found = fit([*choices[:1], [plans[last]]], data, over)
