@@ -123,6 +123,17 @@ def short_trainings():
 
 
 @pytest.fixture
+def own_backbones():
+    """Removes the backbones that a test adds."""
+    from strategies.networks.backbones import BACKBONES
+
+    before = dict(BACKBONES)
+    yield
+    BACKBONES.clear()
+    BACKBONES.update(before)
+
+
+@pytest.fixture
 def few_images(monkeypatch):
     """The numbers of images that count as few, as they are outside the tests."""
     for name, number in FEW.items():

@@ -12,25 +12,21 @@ GRAY = (128, 128, 128)  # of pixels from beyond the border, as in the paper
 LARGEST_CHANGE = 0.9  # of brightness, contrast, saturation and sharpness
 
 
-def _affine(*matrix: float) -> Callable[[Image.Image], Image.Image]:
-    """Returns a function that maps the pixels of an image, around its center; shifts are shares of the side."""
+def _affine(image: Image.Image, *matrix: float) -> Image.Image:
+    """Maps the pixels of an image, around its center; shifts are shares of the side."""
     a, b, c, d, e, f = matrix
-
-    def change(image: Image.Image) -> Image.Image:
-        x, y = image.width / 2, image.height / 2
-        shifted = (a, b, x - a * x - b * y + c * image.width, d, e, y - d * x - e * y + f * image.height)
-        return image.transform(image.size, Image.Transform.AFFINE, shifted, Image.Resampling.BILINEAR, fillcolor=GRAY)
-
-    return change
+    x, y = image.width / 2, image.height / 2
+    shifted = (a, b, x - a * x - b * y + c * image.width, d, e, y - d * x - e * y + f * image.height)
+    return image.transform(image.size, Image.Transform.AFFINE, shifted, Image.Resampling.BILINEAR, fillcolor=GRAY)
 
 
 # The operations of RandAugment. Each takes an image and its strength in [-1, 1]. The largest changes are those of the
 # paper's magnitude 10 in the authors' code.
 OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
-    "shear_x": lambda image, strength: _affine(1, 0.3 * strength, 0, 0, 1, 0)(image),
-    "shear_y": lambda image, strength: _affine(1, 0, 0, 0.3 * strength, 1, 0)(image),
-    "shift_x": lambda image, strength: _affine(1, 0, 0.3 * strength, 0, 1, 0)(image),
-    "shift_y": lambda image, strength: _affine(1, 0, 0, 0, 1, 0.3 * strength)(image),
+    "shear_x": lambda image, strength: _affine(image, 1, 0.3 * strength, 0, 0, 1, 0),
+    "shear_y": lambda image, strength: _affine(image, 1, 0, 0, 0.3 * strength, 1, 0),
+    "shift_x": lambda image, strength: _affine(image, 1, 0, 0.3 * strength, 0, 1, 0),
+    "shift_y": lambda image, strength: _affine(image, 1, 0, 0, 0, 1, 0.3 * strength),
     "rotate": lambda image, strength: image.rotate(30 * strength, Image.Resampling.BILINEAR, fillcolor=GRAY),
     "brightness": lambda image, strength: ImageEnhance.Brightness(image).enhance(1 + LARGEST_CHANGE * strength),
     "contrast": lambda image, strength: ImageEnhance.Contrast(image).enhance(1 + LARGEST_CHANGE * strength),

@@ -270,28 +270,24 @@ def _resnet(depth: int, blocks_3: int, blocks_4: int, parameters: int, top1: flo
     )
 
 
-def _resnet_v2(depth: int, parameters: int, top1: float) -> Backbone:
-    return Backbone(
-        name=f"ResNet{depth}V2",
-        constructor=f"ResNet{depth}V2",
-        stages=_stages(*(f"conv{stage}_block1_preact_relu" for stage in (2, 3, 4, 5)), "post_relu"),
-        weights_file=f"resnet{depth}v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        parameters=parameters,
-        top1=top1,
-        source="He et al. 2016, Identity Mappings in Deep Residual Networks (arXiv:1603.05027)",
-    )
+def _variants(
+    constructor: str, variants: Mapping[int, tuple[int, float]], weights_file: str, **shared: Any
+) -> tuple[Backbone, ...]:
+    """The rows of a family that differ in depth alone.
 
-
-def _densenet(depth: int, parameters: int, top1: float) -> Backbone:
-    return Backbone(
-        name=f"DenseNet{depth}",
-        constructor=f"DenseNet{depth}",
-        preprocessing="torch",
-        stages=_stages("pool1", "pool2_pool", "pool3_pool", "pool4_pool", "relu"),
-        weights_file=f"densenet{depth}_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        parameters=parameters,
-        top1=top1,
-        source="Huang et al. 2016, Densely Connected Convolutional Networks (arXiv:1608.06993)",
+    `variants` maps each depth, which replaces `{depth}` in the names of constructor and file, to the number of weights
+    and the accuracy on ImageNet.
+    """
+    return tuple(
+        Backbone(
+            name=(name := constructor.replace("{depth}", str(depth))),
+            constructor=name,
+            weights_file=weights_file.replace("{depth}", str(depth)),
+            parameters=parameters,
+            top1=top1,
+            **shared,
+        )
+        for depth, (parameters, top1) in variants.items()
     )
 
 
@@ -305,24 +301,6 @@ def _nasnet(variant: str, image_size: int, cells: tuple[int, ...], parameters: i
         parameters=parameters,
         top1=top1,
         source="Zoph et al. 2017, Learning Transferable Architectures (arXiv:1707.07012)",
-    )
-
-
-def _vgg(depth: int, parameters: int, top1: float) -> Backbone:
-    return Backbone(
-        name=f"VGG{depth}",
-        constructor=f"VGG{depth}",
-        preprocessing="caffe",
-        stages=(
-            *(Stage(name=f"block{block}", last_layer=f"block{block}_pool") for block in (1, 2, 3, 4, 5)),
-            Stage(name="fc", last_layer="fc2", dense=True),
-        ),
-        default_cut="block2",
-        has_batch_norm=False,
-        weights_file=f"vgg{depth}_weights_tf_dim_ordering_tf_kernels{{top}}.h5",
-        parameters=parameters,
-        top1=top1,
-        source="Simonyan & Zisserman 2014, Very Deep Convolutional Networks (arXiv:1409.1556)",
     )
 
 
@@ -406,9 +384,13 @@ BACKBONES: dict[str, Backbone] = {
         _resnet(50, 4, 6, 23_587_712, 74.9),
         _resnet(101, 4, 23, 42_658_176, 76.4),
         _resnet(152, 8, 36, 58_370_944, 76.6),
-        _resnet_v2(50, 23_564_800, 76.0),
-        _resnet_v2(101, 42_626_560, 77.2),
-        _resnet_v2(152, 58_331_648, 78.0),
+        *_variants(
+            "ResNet{depth}V2",
+            {50: (23_564_800, 76.0), 101: (42_626_560, 77.2), 152: (58_331_648, 78.0)},
+            "resnet{depth}v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            stages=_stages(*(f"conv{stage}_block1_preact_relu" for stage in (2, 3, 4, 5)), "post_relu"),
+            source="He et al. 2016, Identity Mappings in Deep Residual Networks (arXiv:1603.05027)",
+        ),
         _efficientnet("B0", 224, (1, 2, 2, 3, 3, 4, 1), 4_049_571, 77.1),
         _efficientnet("B1", 240, (2, 3, 3, 4, 4, 5, 2), 6_575_239, 79.1),
         _efficientnet("B2", 260, (2, 3, 3, 4, 4, 5, 2), 7_768_569, 80.1),
@@ -427,9 +409,14 @@ BACKBONES: dict[str, Backbone] = {
         _efficientnet_v2("S", 384, "-1..0.99", (4, 4, 6, 9), 20_331_360, 83.9),
         _efficientnet_v2("M", 480, "-1..0.99", (5, 5, 7, 14, 18), 53_150_388, 85.3),
         _efficientnet_v2("L", 480, "-1..0.99", (7, 7, 10, 19, 25), 117_746_848, 85.7),
-        _densenet(121, 7_037_504, 75.0),
-        _densenet(169, 12_642_880, 76.2),
-        _densenet(201, 18_321_984, 77.3),
+        *_variants(
+            "DenseNet{depth}",
+            {121: (7_037_504, 75.0), 169: (12_642_880, 76.2), 201: (18_321_984, 77.3)},
+            "densenet{depth}_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            preprocessing="torch",
+            stages=_stages("pool1", "pool2_pool", "pool3_pool", "pool4_pool", "relu"),
+            source="Huang et al. 2016, Densely Connected Convolutional Networks (arXiv:1608.06993)",
+        ),
         Backbone(
             name="Xception",
             constructor="Xception",
@@ -471,8 +458,19 @@ BACKBONES: dict[str, Backbone] = {
         ),
         _nasnet("Mobile", 224, (1, 3, 6, 8), 4_269_716, 74.4),
         _nasnet("Large", 331, (2, 5, 9, 12), 84_916_818, 82.5),
-        _vgg(16, 14_714_688, 71.3),
-        _vgg(19, 20_024_384, 71.3),
+        *_variants(
+            "VGG{depth}",
+            {16: (14_714_688, 71.3), 19: (20_024_384, 71.3)},
+            "vgg{depth}_weights_tf_dim_ordering_tf_kernels{top}.h5",
+            preprocessing="caffe",
+            stages=(
+                *(Stage(name=f"block{block}", last_layer=f"block{block}_pool") for block in (1, 2, 3, 4, 5)),
+                Stage(name="fc", last_layer="fc2", dense=True),
+            ),
+            default_cut="block2",
+            has_batch_norm=False,
+            source="Simonyan & Zisserman 2014, Very Deep Convolutional Networks (arXiv:1409.1556)",
+        ),
         _convnext("Tiny", 27_820_128, 81.3),
         _convnext("Small", 49_454_688, 82.3),
         _convnext("Base", 87_566_464, 85.3),

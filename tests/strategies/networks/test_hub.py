@@ -37,13 +37,7 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def only_here():
-    """Removes the backbones that a test adds."""
-    before = dict(BACKBONES)
-    yield
-    BACKBONES.clear()
-    BACKBONES.update(before)
+pytestmark = pytest.mark.usefixtures("own_backbones")
 
 
 def test_without_kerashub_the_error_says_how_to_install_it(advisor, photos, monkeypatch, tmp_path):

@@ -24,13 +24,7 @@ SIZE = 32
 NESTED = {f"stage{index}": f"conv_pw_{block}_relu" for index, block in enumerate((1, 3, 5, 11, 13))}
 
 
-@pytest.fixture(autouse=True)
-def only_here():
-    """Removes the backbones that a test adds."""
-    before = dict(BACKBONES)
-    yield
-    BACKBONES.clear()
-    BACKBONES.update(before)
+pytestmark = pytest.mark.usefixtures("own_backbones")
 
 
 @pytest.fixture
