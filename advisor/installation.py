@@ -154,7 +154,7 @@ def _weights() -> dict[str, Any]:
     from strategies.networks.network import PretrainedNetwork
     from strategies.networks.weights import damaged_files, is_cached, keras_cache, weights_path
 
-    rows = [row for row in BACKBONES.values() if row.model is None]  # a user's own model has its weights in it
+    rows = [row for row in BACKBONES.values() if not row.is_own]  # a user's own model has its weights in it
     cached = [row for row in rows if is_cached(row)]
     networks = [PretrainedNetwork(backbone=row.name, weights="imagenet", image_size=row.image_size) for row in cached]
     return {

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
-QUICK = ("EfficientNetB0", "EfficientNetLite0", "ResNet50", "VGG16")  # to build, as are all MobileNets
+QUICK = ("EfficientNetB0", "EfficientNetLite0", "VGG16")  # to build, as are all MobileNets
 
 
 def deep_are_slow(names):

@@ -251,7 +251,44 @@ class ImageOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkOptions:
+class FileOptions:
+    """How a network from a `.keras` file is used."""
+
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="A .keras file as backbone: the layers that end its stages. Default: they are found.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A .keras file as backbone: how it expects pixels, 'none' (0-255), '-1..1', 'torch' or 'caffe'.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+
+    @property
+    def layers(self) -> list[str] | None:
+        """The layers that end the stages, if they are named."""
+        return None if self.stages is None else [layer.strip() for layer in self.stages.split(",")]
+
+    def check_backbone(self, name: str | None) -> None:
+        """Refuses an unknown backbone before any image is read. Adds that of a file."""
+        from strategies.networks.backbones import get_backbone
+        from strategies.networks.origins import add_file
+
+        if self.stages is not None or self.preprocessing is not None:
+            add_file(name or "", self.layers, self.preprocessing)
+        elif name is not None:
+            get_backbone(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(FileOptions):
     """Which pretrained network is transferred."""
 
     backbone: Annotated[
@@ -259,7 +296,7 @@ class NetworkOptions:
         typer.Option(
             metavar="NAME",
             autocompletion=complete_backbone,
-            help="Network to transfer. 'advisor backbones' lists the names. Default: MobileNetV2.",
+            help="Network to transfer: a name of 'advisor backbones', or a .keras file. Default: MobileNetV2.",
             rich_help_panel=NETWORK,
         ),
     ] = None
@@ -275,10 +312,7 @@ class NetworkOptions:
 
     def check(self) -> None:
         """Refuses an unknown backbone before any image is read."""
-        from strategies.networks.backbones import get_backbone
-
-        if self.backbone is not None:
-            get_backbone(self.backbone)
+        self.check_backbone(self.backbone)
 
 
 @dataclass(frozen=True, kw_only=True)

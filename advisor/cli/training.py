@@ -15,6 +15,7 @@ from advisor.cli.options import (
     BatchSize,
     Budget,
     Cache,
+    FileOptions,
     GroupBy,
     ImageOptions,
     ImageSize,
@@ -73,6 +74,7 @@ def train(
             rich_help_panel=NETWORK,
         ),
     ] = None,
+    file: FileOptions,
     image_size: ImageSize = None,
     seed: Annotated[
         int | None,
@@ -104,7 +106,6 @@ def train(
     from advisor.report.terminal import show
     from advisor.report.text import result_parts
     from advisor.time_limit import begin
-    from strategies.networks.backbones import get_backbone
     from strategies.networks.backend import start_keras
     from strategies.plans.plan import read_plan
     from strategies.recipes import get_recipe
@@ -146,10 +147,10 @@ def train(
     if wanted is not None:
         if recipe is not None:
             given["recipe"] = recipe
-        _check_plan_is_for(wanted, str(plan), given, augment)
+        _check_plan_is_for(wanted, str(plan), given, augment, file)
         given = {name: getattr(wanted, name) for name in options}
-    if given.get("backbone") is not None:  # refuses an unknown backbone before any image is read
-        get_backbone(given["backbone"])
+    else:
+        file.check_backbone(backbone)
     if recipe is not None:
         get_recipe(recipe)
     with silenced(not devices.is_first):
@@ -249,13 +250,18 @@ def extend(
         show(extension_parts(extension.result, extension.to_dict()), quiet=output.quiet)
 
 
-def _check_plan_is_for(plan: Plan, path: str, given: Mapping[str, Any], augment: str | None) -> None:
+def _check_plan_is_for(plan: Plan, path: str, given: Mapping[str, Any], augment: str | None, file: FileOptions) -> None:
     """Checks that a plan is for what the options of the command name."""
     from strategies.plans.planning import get_augmentation
 
     rows = [(name, value, getattr(plan, name)) for name, value in given.items()]
     if augment is not None and get_augmentation(augment) != plan.augmentation:
         rows.append(("augment", augment, dict(plan.augmentation)))
+    row = plan.network.row
+    if file.stages is not None:
+        rows.append(("stages", file.layers, [stage.last_layer for stage in row.stages]))
+    if file.preprocessing is not None:
+        rows.append(("preprocessing", file.preprocessing, row.preprocessing))
     for name, value, planned in rows:
         if value != planned:
             option = name.replace("_", "-")

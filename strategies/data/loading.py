@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from strategies.data.dataset import ImageDataset, check_classes
-from strategies.data.sources.arrays import check_arrays, numbered
+from strategies.data.encoded import Encoded
+from strategies.data.sources.arrays import are_pairs, check_arrays, numbered
 from strategies.data.sources.folders import check_folders, list_folder
 from strategies.data.sources.forms import find_source
 from strategies.data.sources.labels import check_names, spelling_notes
@@ -42,11 +45,13 @@ def load_dataset(
 
             - a class folder: `root/<class>/*`, or `root/{train,val,test}/<class>/*`, whose split is kept; also in a
               zip or tar archive, or in object storage by a URL. `training`, `dev`, `eval` and others mean a split too;
-            - a table with the columns `path,label[,split,group]`: a CSV file, a Parquet file or a pandas DataFrame;
+            - a table with the columns `path,label[,split,group]`: a CSV or Parquet file, or a DataFrame of pandas or
+              polars, or a table of pyarrow; a JSON file of COCO, of Label Studio or of such records;
+            - a list of pairs `(image, label)`, or a PyTorch dataset of them;
             - arrays `(x, y)`, where `x` has the shape `(num_images, height, width[, channels])` and values 0-255, or an
               `.npz` file of them, all together or for each split (`x_train`, `y_train` and so on);
             - TFRecord files or WebDataset tar shards, by path, pattern or list;
-            - a `datasets.Dataset` or a TFDS builder;
+            - a `datasets.Dataset`, a stream of it, or a TFDS builder;
             - a `tf.data.Dataset` or `keras.utils.PyDataset` of images and labels, which is read into memory once;
             - a dictionary from `"train"`, `"val"` and `"test"` to any of these;
             - an `ImageDataset`, which is returned as it is.
@@ -109,8 +114,9 @@ def load_images(source: Any) -> ImageDataset:
 
     Args:
         source: A folder (all images below it), a list of files, an array of shape `(num_images, height, width[,
-            channels])` and values 0-255, a list of arrays, a `tf.data.Dataset` of images or of images and labels, or
-            any other source of `load_dataset`. Labels are dropped.
+            channels])` and values 0-255, a list of arrays or of images of Pillow, the bytes of an encoded image or a
+            list of them, an image of Pillow, a `tf.data.Dataset` of images or of images and labels, or any other
+            source of `load_dataset`. Labels are dropped.
 
     Returns:
         An `ImageDataset` without classes; every label is -1.
@@ -121,6 +127,8 @@ def load_images(source: Any) -> ImageDataset:
     ignored: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
     items: Sequence[Any]
+    if isinstance(source, bytes | Image.Image):
+        source = [source]
     if is_path(source) and os.path.isdir(source):
         listing = list_folder(Path(source))
         items, names, text = list(listing.images.values()), list(listing.images), str(source)
@@ -131,7 +139,10 @@ def load_images(source: Any) -> ImageDataset:
     elif _is_list_of_files(source):
         items, names, text = [Path(item) for item in source], [str(item) for item in source], "list of files"
         check_any_exists(items, text)
-    elif isinstance(source, np.ndarray | list) and not (len(source) and all(map(is_path, source))):
+    elif isinstance(source, list | tuple) and source and all(isinstance(item, bytes) for item in source):
+        names, text = numbered(source), "encoded images"
+        items = [Encoded(name, partial(bytes, content)) for name, content in zip(names, source, strict=True)]
+    elif _are_arrays(source):
         items = check_arrays(source)
         names, text = numbered(items), "arrays"
     else:
@@ -154,3 +165,10 @@ def load_images(source: Any) -> ImageDataset:
 def _is_list_of_files(source: Any) -> bool:
     is_list = isinstance(source, list | tuple) and bool(source) and all(map(is_path, source))
     return is_list and not is_tfrecord(source) and not is_webdataset(source)
+
+
+def _are_arrays(source: Any) -> bool:
+    """Returns whether a source is images, and neither paths nor pairs with a label."""
+    if isinstance(source, list) and source:
+        return not all(map(is_path, source)) and not are_pairs(source)
+    return isinstance(source, np.ndarray | list)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from string import ascii_lowercase
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from strategies.errors import unknown_name
@@ -24,6 +25,7 @@ POOL = "pool"  # the layer before it, which averages over the image plane or ove
 TOKENS = "pool_tokens"  # the layer before that, which leaves the tokens that count, where not all do
 DROPOUT = "classifier_dropout"
 HUB = "hub:"  # starts the names of KerasHub's presets
+KERAS_FILE = ".keras"  # ends the names of a user's own models in files
 # Layers of a user's own model must have other names.
 RESERVED_LAYERS = frozenset({INPUT, PREPROCESSING_LAYER, OUTPUT, TOKENS, POOL, CLASSIFIER, DROPOUT})
 
@@ -124,7 +126,9 @@ class Backbone:
         top1: Published top-1 accuracy on ImageNet's validation images, in percent, at its own input size, of the whole
             network with its original top; `None` if there is none. From https://keras.io/api/applications, except:
             MobileNet, MobileNetV2 and MobileNetV3 from the papers, EfficientNet-Lite from its repository.
-        model: The user's own model with its weights; `None` for the networks of Keras.
+        found_stages: Whether the stages of a user's own model were found, and not named.
+        model: The user's own model with its weights; `None` for the networks of Keras, and for a user's own that a plan
+            describes, until it is built.
     """
 
     name: str
@@ -146,7 +150,13 @@ class Backbone:
     source: str
     parameters: int
     top1: float | None = None
+    found_stages: bool = False
     model: keras.Model | None = field(default=None, repr=False)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a user's own, and not a network of Keras."""
+        return not self.constructor
 
     @property
     def megabytes(self) -> float:
@@ -161,11 +171,22 @@ class Backbone:
     @property
     def identity(self) -> str:
         """What tells its features apart from others, for cache keys: a user's own model may be added again, changed."""
-        return self.name if self.model is None else repr(self)
+        return repr(self) if self.is_own else self.name
+
+
+def stage_names(number: int) -> tuple[str, ...]:
+    """Returns the usual names of stages, in order from the image.
+
+    Example:
+        >>> from strategies.networks.backbones import stage_names
+        >>> stage_names(3)
+        ('stem', 'stage1', 'stage2')
+    """
+    return ("stem", *(f"stage{index}" for index in range(1, number)))
 
 
 def _stages(*last_layers: str) -> tuple[Stage, ...]:
-    names = ("stem", *(f"stage{number}" for number in range(1, len(last_layers))))
+    names = stage_names(len(last_layers))
     return tuple(Stage(name=name, last_layer=layer) for name, layer in zip(names, last_layers, strict=True))
 
 
@@ -485,7 +506,7 @@ def get_backbone(name: str) -> Backbone:
 
     Args:
         name: A key of `BACKBONES`; the width 1.0 may be written out (`MobileNetV2-1.0`). Or `hub:` and a preset of
-            KerasHub, which is loaded and added when it is named for the first time.
+            KerasHub, or the path of a `.keras` file: these are loaded and added when they are named for the first time.
 
     Raises:
         UnknownNameError: If there is no such backbone. The message suggests the nearest name. A user's own backbone is
@@ -498,9 +519,8 @@ def get_backbone(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES[name]
-    if name.startswith(HUB):
-        # Imported by its name, since it builds networks from the rows of this module.
-        added: Backbone = import_module("strategies.networks.hub").add_preset(name)
+    if name.startswith(HUB) or name.endswith(KERAS_FILE):
+        added: Backbone = _origins().add_named(name)
         return added
     row = BACKBONES.get(name.removesuffix("-1.0"))
     if row is None or row.arguments.get("alpha") != 1.0:
@@ -508,9 +528,19 @@ def get_backbone(name: str) -> Backbone:
     return row
 
 
+def model_of(row: Backbone) -> keras.Model:
+    """Returns the model of a user's own backbone. It is loaded if only a plan described the backbone so far."""
+    return row.model or _origins().add_described(row).model
+
+
+def _origins() -> ModuleType:
+    # Imported by its name, since it builds networks from the rows of this module.
+    return import_module("strategies.networks.origins")
+
+
 def know_backbone(row: Backbone) -> None:
     """Makes a user's own backbone known here, in a worker of a cluster: the process that added it sends the row."""
-    if row.model is not None:
+    if row.is_own:
         BACKBONES[row.name] = row
 
 
@@ -530,7 +560,7 @@ def resolve_weights(backbone: Backbone, weights: str) -> str:
     """
     if weights not in ("auto", "imagenet"):
         return weights
-    return "imagenet" if backbone.model is None else "own"
+    return "own" if backbone.is_own else "imagenet"
 
 
 def stages_at(backbone: Backbone, image_size: int, *, dense: bool = True) -> tuple[Stage, ...]:

@@ -16,6 +16,7 @@ from strategies.networks.backbones import (
     BACKBONES,
     CLASSIFIER,
     HUB,
+    KERAS_FILE,
     POOLING,
     PREPROCESSING,
     RESERVED_LAYERS,
@@ -56,7 +57,8 @@ def add_backbone(
     not change the backbone. Nested models are flattened, so a stage may end inside one of them.
 
     Args:
-        name: Its name in plans and reports. A backbone that you added under that name before is replaced.
+        name: Its name in plans and reports. A backbone that you added under that name before is replaced. A name that
+            is the path of a `.keras` file is loaded from there in later processes.
         model: A functional or Sequential model without its classifier, such as a `keras_hub.models.Backbone`, from RGB
             images (channels last) to a feature map, to tokens or to one vector per image; or the path of a `.keras`
             file. A file is loaded immediately, in Keras' safe mode; if your model cannot be loaded in safe mode, load
@@ -145,6 +147,7 @@ def add_backbone(
         default_cut=cut,
         source=source,
         parameters=copied.count_params(),
+        found_stages=not named,
         model=copied,
     )
     network = build_own(row, copied, own_size or size, "own")
@@ -175,7 +178,7 @@ def _refuse(expected: str, received: str, advice: str) -> NoReturn:
 
 
 def _check_name(name: str) -> None:
-    if isinstance(name, str) and name.startswith(HUB):
+    if isinstance(name, str) and (name.startswith(HUB) or name.endswith(KERAS_FILE)):
         return
     if not isinstance(name, str) or not name.strip() or "/" in name:
         _refuse("a name for the backbone, without '/'", repr(name), "Give a name that reports can use")
@@ -183,7 +186,7 @@ def _check_name(name: str) -> None:
         known = get_backbone(name)
     except UnknownNameError:
         return
-    if known.model is None:
+    if not known.is_own:
         _refuse("a new name for the backbone", f"{name!r}, a network of Keras", "Choose another name")
 
 

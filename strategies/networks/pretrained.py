@@ -15,6 +15,7 @@ from strategies.networks.backbones import (
     RESERVED_LAYERS,
     Backbone,
     Preprocessing,
+    model_of,
     resolve_weights,
     stages_at,
 )
@@ -99,8 +100,8 @@ def build_backbone(
     run_model = Path(weights) if weights.endswith(".keras") else None
     if run_model is not None:
         weights = "random"  # replaced below
-    if backbone.model is not None:
-        network = build_own(backbone, backbone.model, size, resolve_weights(backbone, weights))
+    if backbone.is_own:
+        network = build_own(backbone, model_of(backbone), size, resolve_weights(backbone, weights))
     else:
         network = _construct(backbone, size, dense)
         if weights in ("auto", "imagenet"):
@@ -296,7 +297,7 @@ def _load_file(network: keras.Model, backbone: Backbone, path: Path, dense: bool
             f"{'' if backbone.package else 'keras.applications.'}{backbone.constructor}(include_top={dense}{arguments})"
         )
         raise WeightsError(
-            f"Expected weights of {plain if backbone.model is None else backbone.name}. Received: "
+            f"Expected weights of {backbone.name if backbone.is_own else plain}. Received: "
             f"{str(path)!r}, which does not fit ({in_a_sentence(error)}). Give the file of this network."
         ) from error
 
@@ -322,7 +323,7 @@ def _load_run(network: keras.Model, backbone: Backbone, path: Path) -> None:
 
 
 def _no_file(backbone: Backbone, path: Path) -> WeightsError:
-    known = "'imagenet', 'bundled'" if backbone.model is None else "'own'"
+    known = "'own'" if backbone.is_own else "'imagenet', 'bundled'"
     why = "is none of these" if path.is_file() else "does not exist"
     return WeightsError(
         f"Expected weights {known}, 'random' or the path of an .h5, .weights.h5 or .keras file. Received: "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.networks.backbones import stage_names
 from strategies.networks.flattening import copy_model, flatten
 
 if TYPE_CHECKING:
@@ -229,8 +230,7 @@ def find_stages(network: keras.Model, inner: Collection[str] = ()) -> dict[str, 
     while len(ends) > MOST_STAGES:
         sizes = np.diff([0, *(cut.weights for cut in ends)])
         del ends[int(np.argmin(sizes[:-1] + sizes[1:]))]
-    names = ["stem", *(f"stage{number}" for number in range(1, len(ends)))]
-    return {name: cut.layer for name, cut in zip(names, ends, strict=True)}
+    return {name: cut.layer for name, cut in zip(stage_names(len(ends)), ends, strict=True)}
 
 
 def _find_cuts(network: keras.Model, inner: Collection[str]) -> list[_Cut]:

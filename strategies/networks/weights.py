@@ -130,7 +130,7 @@ def weights_path(network: PretrainedNetwork, weights_size: int | None = None, *,
         dense: Whether the fully connected stage is kept.
     """
     backbone, weights = network.row, network.weights
-    if backbone.model is not None or weights in ("own", "random"):
+    if backbone.is_own or weights in ("own", "random"):
         return None
     if weights == BUNDLED:
         return bundled_file(backbone)
@@ -156,7 +156,7 @@ def is_cached(backbone: Backbone) -> bool:
     They are in Keras' cache, in the package that contains them, or in the user's own model. A damaged file does not
     count.
     """
-    if backbone.model is not None:
+    if backbone.is_own:
         return True
     if backbone.package:
         return package_file(backbone) is not None

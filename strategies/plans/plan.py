@@ -22,6 +22,7 @@ from strategies.data.value_range import FULL_RANGE, RANGES
 from strategies.errors import PlanError, UserError, in_a_sentence
 from strategies.files import check_schema, load_json, parse_json
 from strategies.networks.backbones import CLASSIFIER, Stage
+from strategies.networks.description import describe, know_described
 from strategies.networks.network import PretrainedNetwork
 from strategies.plans.freeze_map import FreezeRow, derive_freeze_map
 from strategies.plans.phase import Phase
@@ -138,6 +139,8 @@ class Plan:
         values = {"recipe": values.pop("recipe"), **asdict(network), **values}
         values["phases"] = [asdict(phase) for phase in self.phases]
         values["freeze_map"] = [asdict(row) for row in self.freeze_map]
+        if self.network.row.is_own:
+            values["own_backbone"] = describe(self.network.row)
         return {"version": PLAN_VERSION, **json.loads(json.dumps(values, allow_nan=False))}
 
     def digest(self) -> str:
@@ -280,6 +283,8 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
         )
     check_schema(values, "plan", package="strategies", error=PlanError)
     _check_finite(values)
+    if "own_backbone" in values:
+        know_described(values["backbone"], values["own_backbone"])
     known = {item.name for item in fields(Plan)}
     given = {key: value for key, value in values.items() if key in known}
     network = {item.name: values[item.name] for item in fields(PretrainedNetwork)}

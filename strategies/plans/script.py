@@ -55,7 +55,7 @@ def write_script(plan: Plan) -> str:
     """
     check_plan(plan)
     backbone = get_backbone(plan.backbone)
-    if backbone.model is not None:
+    if backbone.is_own:
         raise PlanError(
             f"Expected a plan for a network that a script can load or build. Received: {plan.backbone!r}, a model of "
             f"your own. Train it with strategies.train."

@@ -94,7 +94,7 @@ def count_job(network: PretrainedNetwork, *, dense: bool, cache: FeatureCache | 
         cache: Where the counts are stored.
     """
     row, size = network.row, network.image_size
-    if row.model is not None or cache is None or not cache.max_bytes:
+    if row.is_own or cache is None or not cache.max_bytes:
         return None
     key = make_key(stage_sizes=2, backbone=repr(row), image_size=size, dense=dense, keras=version("keras"))
     in_process = choose_engine() != "openvino"

@@ -217,7 +217,7 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
         seed=plan["seed"],
         image_bits=int(plan.get("image_bits", FULL_RANGE)),
         resize=plan.get("resize", SQUEEZE),
-        convertible=row is not None and row.model is None,
+        convertible=row is not None and not row.is_own,
     )
 
 

@@ -294,7 +294,6 @@ def _saved(root, name):
     ("name", "parts"),
     [
         ("labels.xlsx", ("a spreadsheet", "Save it as CSV")),
-        ("labels.jsonl", ("a JSON file", "Write it as CSV")),
         ("x.npy", ("an array without its labels", "np.savez(path, x=images, y=labels)")),
         ("x.pkl", ("may hold code",)),
         ("photos.7z", ("an archive of another format", "Unpack it")),

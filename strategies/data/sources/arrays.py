@@ -1,4 +1,4 @@
-"""Arrays of pixels, in memory."""
+"""Images in memory, as arrays or as images of Pillow, and lists of paths."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ from strategies.errors import DatasetError
 def is_pair(source: Any) -> bool:
     """Returns whether `source` is a tuple of images and labels."""
     return isinstance(source, tuple) and len(source) == 2
+
+
+def are_pairs(source: Any) -> bool:
+    """Returns whether `source` is a list of pairs of an image and its label."""
+    return isinstance(source, list) and bool(source) and all(map(is_pair, source))
+
+
+def read_pairs(source: Any) -> ImageDataset:
+    """Reads a list of pairs of an image and its label; see `from_arrays`."""
+    images, labels = zip(*source, strict=True)
+    return from_arrays(list(images), list(labels), "pairs")
 
 
 def read_arrays(source: Any) -> ImageDataset:

@@ -9,9 +9,10 @@ from typing import Any
 
 from strategies.data.dataset import EXTENSIONS, ImageDataset
 from strategies.data.sources.archives import is_archive, read_archive
-from strategies.data.sources.arrays import is_pair, read_arrays
+from strategies.data.sources.arrays import are_pairs, is_pair, read_arrays, read_pairs
 from strategies.data.sources.folders import read_folder
 from strategies.data.sources.hub import is_hub_dataset, read_hub_dataset
+from strategies.data.sources.map_style import is_map_style, read_map_style
 from strategies.data.sources.npz import read_npz
 from strategies.data.sources.parts import is_parts, read_parts
 from strategies.data.sources.paths import ends_in, is_path
@@ -27,10 +28,19 @@ from strategies.data.sources.streams import (
     read_tf_data,
     read_with_info,
 )
-from strategies.data.sources.tables import is_frame, read_csv, read_frame, read_parquet
+from strategies.data.sources.tables import (
+    is_frame,
+    is_other_frame,
+    read_csv,
+    read_frame,
+    read_json,
+    read_other_frame,
+    read_parquet,
+)
 from strategies.errors import DatasetError
 
 TEXT_TABLES = (".csv", ".tsv", ".tab", ".txt")
+JSON_FILES = (".json", ".jsonl", ".ndjson")
 TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "root")
 
 
@@ -55,10 +65,12 @@ class Source:
 SOURCES = (
     Source("an ImageDataset", lambda source: isinstance(source, ImageDataset), lambda source: source),
     Source("a pandas DataFrame", is_frame, read_frame, TABLE_OPTIONS),
+    Source("a polars DataFrame or pyarrow table", is_other_frame, read_other_frame, TABLE_OPTIONS),
     Source("a class folder", lambda source: is_path(source) and os.path.isdir(source), read_folder, ("follow_links",)),
     Source("a URL of a class folder in object storage", is_url, read_url),
     Source("a CSV file", lambda source: ends_in(source, *TEXT_TABLES), read_csv, (*TABLE_OPTIONS, "encoding")),
     Source("a Parquet file", lambda source: ends_in(source, ".parquet"), read_parquet, TABLE_OPTIONS),
+    Source("a JSON file of labels", lambda source: ends_in(source, *JSON_FILES), read_json, TABLE_OPTIONS),
     Source("an .npz file with x and y", lambda source: ends_in(source, ".npz"), read_npz),
     Source("TFRecord files", is_tfrecord, read_tfrecord),
     Source("WebDataset tar shards", is_webdataset, read_webdataset),
@@ -70,6 +82,8 @@ SOURCES = (
     Source("a keras.utils.PyDataset", is_py_dataset, read_py_dataset),
     Source("a dictionary of train, val and test", is_parts, lambda source: read_parts(source, read=_read_any)),
     Source("arrays (x, y)", is_pair, read_arrays),
+    Source("a list of pairs (image, label)", are_pairs, read_pairs),
+    Source("a PyTorch dataset of pairs (image, label)", is_map_style, read_map_style),
     Source(
         "the path of one of these", is_path, lambda source, **options: _read_other(source, **options), ("follow_links",)
     ),
@@ -78,7 +92,6 @@ SOURCES = (
 # Files of other kinds: how their names end, what they are, and what to do.
 UNREAD = (
     ((".xlsx", ".xls", ".ods", ".numbers"), "a spreadsheet", "Save it as CSV, with the columns path and label"),
-    ((".json", ".jsonl", ".ndjson"), "a JSON file", "Write it as CSV, with the columns path and label"),
     ((".feather", ".arrow", ".sqlite", ".db"), "a table of another format", "Write it as CSV or Parquet"),
     (
         (".pkl", ".pickle", ".joblib", ".pt", ".pth"),

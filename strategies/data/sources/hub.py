@@ -11,6 +11,7 @@ from strategies.data.dataset import ImageDataset
 from strategies.data.encoded import MAX_FILE_BYTES, Encoded, Local
 from strategies.data.sources.arrays import numbered
 from strategies.data.sources.labels import cell_text, check_filled, encode_labels
+from strategies.display.progress import track
 from strategies.errors import DatasetError
 from strategies.files import open_regular
 
@@ -27,14 +28,16 @@ def is_hub_dataset(source: Any) -> bool:
 def read_hub_dataset(source: Any) -> ImageDataset:
     """Reads a `datasets.Dataset` with one image column and one class column. Images are read when they are needed.
 
-    The class column is the only `ClassLabel` column, or a column named `label` or `labels`.
+    The class column is the only `ClassLabel` column, or a column named `label` or `labels`. A stream is read now: its
+    images are kept in memory as they are encoded.
 
     Raises:
-        DatasetError: If the dataset is a stream, or does not have exactly one column of each kind.
+        DatasetError: If the dataset does not have exactly one column of each kind, or is a stream without columns.
     """
-    if not hasattr(source, "__len__") or source.features is None:
+    if source.features is None:
         raise DatasetError(
-            "Expected a datasets.Dataset. Received: a stream, whose length is unknown. Load it with streaming=False."
+            "Expected a datasets.Dataset. Received: a stream whose columns are unknown. Give it features, or load it "
+            "with streaming=False."
         )
     kinds = {name: type(feature).__name__ for name, feature in source.features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
@@ -46,15 +49,18 @@ def read_hub_dataset(source: Any) -> ImageDataset:
             f"Expected a datasets.Dataset with one Image column and one ClassLabel column or column named label. "
             f"Received: a dataset with {columns or 'no column'}. Choose two columns with .select_columns()."
         )
-    # The same column without decoding: bytes, or the path of a file.
     (image,), (label,) = images, labels
-    encoded = source.select_columns([image]).cast_column(image, type(source.features[image])(decode=False))
-    class_names, indices = encode_labels(_names(list(source[label]), source.features[label]))
-    names = numbered(range(len(source)))
+    # Without decoding: bytes, or the path of a file.
+    encoded = source.select_columns([image, label]).cast_column(image, type(source.features[image])(decode=False))
+    if hasattr(source, "__len__"):
+        given, rows = list(source[label]), encoded.select_columns([image])
+    else:
+        rows = list(track(encoded, "Reading the stream"))
+        given = [row[label] for row in rows]
+    class_names, indices = encode_labels(_names(given, source.features[label]))
+    names = numbered(range(len(rows)))
     # Another process cannot read a row without the whole dataset.
-    items = [
-        Encoded(f"{_SOURCE}: {name}", Local(partial(_read, encoded, image, row))) for row, name in enumerate(names)
-    ]
+    items = [Encoded(f"{_SOURCE}: {name}", Local(partial(_read, rows, image, row))) for row, name in enumerate(names)]
     return ImageDataset(class_names=class_names, labels=indices, items=items, names=tuple(names), source=_SOURCE)
 
 
@@ -69,8 +75,8 @@ def _names(labels: list[Any], feature: Any) -> list[Any]:
     return texts if names or not all(isinstance(label, int) for label in labels) else labels
 
 
-def _read(encoded: Any, column: str, row: int) -> bytes:
-    cell = encoded[row][column]
+def _read(rows: Any, column: str, row: int) -> bytes:
+    cell = rows[row][column]
     if cell is None:
         raise ValueError("no image in this row")
     if cell["bytes"] is not None:

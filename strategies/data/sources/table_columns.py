@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SPELLINGS = {  # of the columns, without spaces, punctuation and capitals
     "path": ("path", "filepath", "filename", "file", "image", "imagepath", "imagename", "imagefile", "imageid", "img"),
-    "label": ("label", "labels", "class", "classname", "category", "target", "emotion"),
+    "label": ("label", "labels", "class", "classname", "category", "target", "emotion", "choice"),
     "split": ("split", "subset", "partition", "usage"),
     "group": ("group",),
 }

@@ -1,14 +1,16 @@
-"""Tables with a row for each image: CSV files, Parquet files and DataFrames."""
+"""Tables with a row for each image: CSV, Parquet and JSON files, and DataFrames."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strategies.data.dataset import SPLITS, ImageDataset
 from strategies.data.sources.arrays import numbered
+from strategies.data.sources.json_labels import read_labels
 from strategies.data.sources.labels import (
     cell_text,
     check_filled,
@@ -32,6 +34,7 @@ from strategies.data.sources.table_columns import (
 )
 from strategies.data.sources.table_files import check_any_exists, find_files
 from strategies.data.sources.text_tables import read_text_table
+from strategies.data.sources.unused import NO_LABEL
 from strategies.errors import DatasetError, in_a_sentence
 
 if TYPE_CHECKING:
@@ -48,6 +51,20 @@ def read_frame(source: Any, *, root: str | Path | None = None, **columns: str) -
     return _from_table(Table(frame=source, source="DataFrame", root=Path() if root is None else Path(root)), columns)
 
 
+def is_other_frame(source: Any) -> bool:
+    """Returns whether `source` is a DataFrame of polars or a table of pyarrow, without importing either."""
+    return type(source).__module__.split(".")[0] in ("polars", "pyarrow") and hasattr(source, "to_pandas")
+
+
+def read_other_frame(source: Any, *, root: str | Path | None = None, **columns: str) -> ImageDataset:
+    """Reads a DataFrame of polars or a table of pyarrow, like one of pandas."""
+    import pandas
+
+    # Not by their own conversion, for which polars needs pyarrow.
+    cells = source.to_pydict() if hasattr(source, "to_pydict") else source.to_dict(as_series=False)
+    return read_frame(pandas.DataFrame(cells), root=root, **columns)
+
+
 def read_csv(
     source: Any, *, root: str | Path | None = None, encoding: str | None = None, **columns: str
 ) -> ImageDataset:
@@ -60,6 +77,20 @@ def read_csv(
         return read_text_table(path, encoding, notes)
 
     return _from_file(source, "a table as CSV", read, root, columns)
+
+
+def read_json(source: Any, *, root: str | Path | None = None, **columns: str) -> ImageDataset:
+    """Reads a JSON file of labels; see `read_labels`. Images without a label are not used, and listed."""
+    unlabeled: dict[str, str] = {}
+
+    def read(path: Path, _: list[str]) -> tuple[pd.DataFrame, bool]:
+        import pandas
+
+        found = read_labels(path.read_text(encoding="utf-8-sig"))
+        unlabeled.update(dict.fromkeys(found.unlabeled, NO_LABEL))
+        return pandas.DataFrame(found.rows), True
+
+    return replace(_from_file(source, "a JSON file of labels", read, root, columns), ignored=unlabeled)
 
 
 def read_parquet(source: Any, *, root: str | Path | None = None, **columns: str) -> ImageDataset:

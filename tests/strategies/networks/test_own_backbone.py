@@ -1,7 +1,5 @@
 """A user's own model as a backbone: how it is built and trained, and which models are refused."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from strategies.errors import UnknownNameError, UserError, WeightsError
 from strategies.networks.backbones import BACKBONES, PREPROCESSING, get_backbone
 from strategies.networks.flattening import flatten, name_leaves
 from strategies.networks.pretrained import build_backbone, stage_layers
-from strategies.plans.plan import read_plan
 from strategies.recipes import RECIPES
 from strategies.training.model import StagedModel, with_features
 
@@ -407,20 +404,6 @@ def test_a_name_is_replaced_if_it_was_added_and_refused_if_it_is_keras():
             strategies.add_backbone(name, small(), stages=SMALL)
     with pytest.raises(UserError, match="without '/'"):
         strategies.add_backbone("my/model", small(), stages=SMALL)
-
-
-def test_a_plan_is_read_only_where_its_backbone_was_added(tmp_path):
-    """In a process that has not added it, the error says how to add it."""
-    strategies.add_backbone("mine", small(), stages=SMALL)
-    plan = _plan("keep_early_layers")
-    path = tmp_path / "plan.json"
-    path.write_text(json.dumps(plan.to_dict()))
-    assert read_plan(path) == plan
-    del BACKBONES["mine"]
-    with pytest.raises(
-        UnknownNameError, match=r"Unknown backbone 'mine'.* strategies.add_backbone first\. The plan is .*plan.json"
-    ):
-        read_plan(path)
 
 
 def test_similarity_can_be_measured_with_it(pixels):
