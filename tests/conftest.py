@@ -39,6 +39,18 @@ LONG = (
     "test_a_run_is_evaluated_on_other_images",
     "test_an_output_folder_must_be_new_and_nothing_else_is_touched",
     "test_the_report_gets_a_section_on_exports",
+    "test_a_folder_that_is_no_run_is_refused",
+    "test_a_network_is_converted_once_and_other_images_need_no_keras",
+    "test_an_image_goes_through_a_network_once_in_a_process",
+    "test_an_image_of_no_class_is_unsure_with_every_engine",
+    "test_every_form_of_the_same_images_gets_the_same_measurements",
+    "test_hostile_files_do_not_stop_the_advice",
+    "test_images_are_augmented_and_resized_as_asked_or_the_option_is_refused",
+    "test_images_of_every_form_get_the_same_answer",
+    "test_the_command_prints_the_script",
+    "test_the_model_is_converted_once_and_other_predictions_need_no_keras",
+    "test_the_plan_flips_no_images_that_are_recognized_less_well_mirrored",
+    "test_without_data_the_images_are_synthetic_and_the_result_says_so",
 )
 # Tests that have a command of their own, `pytest -m slow`, some with some of their parameters only. Most of them show
 # on more what another test shows on less. Only they test work on a cluster, and networks
