@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from strategies.errors import UserError
+from strategies.errors import UserError, in_a_sentence
 
 
 class _Threads:
@@ -73,15 +73,24 @@ def _to_nowhere(number: int, stream: Any) -> Iterator[None]:
             os.close(devnull)
 
 
-def start_tensorflow() -> Any:
+def start_tensorflow(purpose: str) -> Any:
     """Returns the module of TensorFlow, which is imported if it has not been imported yet.
 
+    Args:
+        purpose: What it is needed for, for the message.
+
     Raises:
-        UserError: As `use_threads`.
+        UserError: If it is not installed, or as `use_threads`.
     """
     use_threads()
     with starting():
-        import tensorflow
+        try:
+            import tensorflow
+        except ImportError as error:
+            raise UserError(
+                f"Expected TensorFlow, {purpose}. Received: an environment without it ({in_a_sentence(error)}). Run: "
+                f"pip install tensorflow."
+            ) from error
 
         tensorflow.zeros(1)  # the first operation searches for devices, which prints messages too
     return tensorflow

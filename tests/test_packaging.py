@@ -102,3 +102,41 @@ def test_the_changelog_keeps_its_form():
         "Removed",
         "Fixed",
     }
+
+
+def test_the_draft_for_conda_requires_what_the_package_requires(settings):
+    """With the same lower bounds and the same commands."""
+    draft = (ROOT / "packaging" / "conda" / "meta.yaml").read_text(encoding="utf-8")
+    required = settings["options"]["install_requires"].split()
+    run = draft.split("  run:\n")[1].split("\n\n")[0]
+    wanted = [f"python {settings['options']['python_requires']}", *(line.replace(">=", " >=") for line in required)]
+    assert re.findall("- (.*)", run) == wanted
+    commands = settings["options.entry_points"]["console_scripts"].strip().splitlines()
+    assert re.findall("- (.*)", draft.split("  entry_points:\n")[1].split("\n\n")[0]) == commands
+
+
+def test_the_image_installs_extras_that_there_are_and_copies_what_is_installed(settings):
+    """The build of the Docker image sees only the files that `.dockerignore` names."""
+    build = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (extras,) = re.findall("ARG EXTRAS=(.*)", build)
+    assert set(extras.split(",")) <= set(settings["options.extras_require"])
+    (entry,) = re.findall(r'ENTRYPOINT \["(.*)"\]', build)
+    assert f"{entry} = " in settings["options.entry_points"]["console_scripts"]
+    seen = set(re.findall("^!(.*)", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE))
+    files = {settings["metadata"]["license_files"], settings["metadata"]["long_description"].removeprefix("file: ")}
+    assert seen == {*PACKAGES, "setup.cfg", "pyproject.toml", *files}
+
+
+def test_the_workflow_runs_scripts_that_there_are():
+    """On every version of Python that the package names."""
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    scripts = re.findall(r"run: (\.ci/\S+)", workflow)
+    assert set(scripts) == {f".ci/{path.name}" for path in (ROOT / ".ci").iterdir()}
+    for path in re.findall(r"pytest .* (tests/\S+)", workflow):
+        assert (ROOT / path).is_file()
+    versions = re.findall(r'"(3\.\d+)"', workflow.split("matrix:")[1].split("steps:")[0])
+    assert [f"Programming Language :: Python :: {version}" for version in versions] == [
+        line
+        for line in (ROOT / "setup.cfg").read_text(encoding="utf-8").replace("    ", "").splitlines()
+        if line.startswith("Programming Language :: Python :: 3.")
+    ]

@@ -16,6 +16,7 @@ import typer
 
 from advisor._version import __version__
 from advisor.cli.advice import compare, recommend
+from advisor.cli.cache import cache
 from advisor.cli.catalog import backbones, recipes
 from advisor.cli.demo import demo
 from advisor.cli.doctor import doctor
@@ -43,6 +44,7 @@ COMMANDS = (
     recipes,
     backbones,
     doctor,
+    cache,
     demo,
 )
 NAME = "advisor"

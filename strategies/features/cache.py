@@ -133,6 +133,27 @@ class FeatureCache:
         """Returns the size of all entries together."""
         return sum(status.st_size for _, status in self._files(SUFFIX))
 
+    def num_entries(self) -> int:
+        """Returns the number of entries."""
+        return len(self._files(SUFFIX))
+
+    def clear(self) -> int:
+        """Removes all entries; returns how many.
+
+        Raises:
+            UserError: If one cannot be removed.
+        """
+        entries = [path for path, _ in self._files(SUFFIX)]
+        try:
+            for path in entries:
+                path.unlink(missing_ok=True)  # another process may have removed it
+        except OSError as error:
+            raise UserError(
+                f"Expected a cache whose entries can be removed. Received: {str(self.folder)!r} "
+                f"({in_a_sentence(error)}). Check who may write to it."
+            ) from error
+        return len(entries)
+
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{SUFFIX}"
 

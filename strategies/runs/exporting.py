@@ -25,6 +25,7 @@ from strategies.display.progress import note
 from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
 from strategies.features.forward import BATCH_SIZE, forward
 from strategies.files import check_output, check_writable, filling, make_folder, read_json, write_json
+from strategies.networks.backend import keras_backend
 from strategies.networks.flattening import copy_layer
 from strategies.plans.plan import check_class_names
 from strategies.processes import start_python
@@ -50,7 +51,8 @@ class Format:
         name: Name of the format.
         file: Name of the exported file or folder.
         runtime: The package that runs the exported model.
-        packages: Packages needed in addition to TensorFlow: import name -> package name.
+        backends: Backends of Keras that write the format; empty for all.
+        packages: Packages needed in addition to Keras and its backend: import name -> package name.
         keras_name: What Keras calls the format.
         int8: Whether weights and activations are rounded to 8-bit integers. That takes images: the range of every
             activation is measured on them.
@@ -59,6 +61,7 @@ class Format:
     name: str
     file: str
     runtime: str
+    backends: tuple[str, ...]
     packages: dict[str, str]
     keras_name: str
     int8: bool = False
@@ -67,6 +70,7 @@ class Format:
 _LITERT: dict[str, Any] = {
     "file": "model.tflite",
     "runtime": "ai-edge-litert",
+    "backends": ("tensorflow",),
     "packages": {"ai_edge_litert": "ai-edge-litert"},
     "keras_name": "litert",
 }
@@ -75,14 +79,30 @@ _LITERT: dict[str, Any] = {
 FORMATS = {
     row.name: row
     for row in (
-        Format(name="keras", file=MODEL, runtime="keras", packages={}, keras_name="keras"),
-        Format(name="savedmodel", file="saved_model", runtime="tensorflow", packages={}, keras_name="tf_saved_model"),
+        Format(name="keras", file=MODEL, runtime="keras", backends=(), packages={}, keras_name="keras"),
+        Format(
+            name="savedmodel",
+            file="saved_model",
+            runtime="tensorflow",
+            backends=("tensorflow",),
+            packages={},
+            keras_name="tf_saved_model",
+        ),
         Format(
             name="onnx",
             file="model.onnx",
             runtime="onnxruntime",
+            backends=("tensorflow",),
             packages={"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"},
             keras_name="onnx",
+        ),
+        Format(
+            name="openvino",
+            file="model.xml",
+            runtime="openvino",
+            backends=("tensorflow", "openvino"),
+            packages={"openvino": "openvino"},
+            keras_name="openvino",
         ),
         Format(name="litert", **_LITERT),
         Format(name="litert-int8", **_LITERT, int8=True),
@@ -96,7 +116,8 @@ class Export:
 
     Attributes:
         format: Name of the format, a key of `FORMATS`.
-        path: The exported file, or the folder of a SavedModel. `class_names.json` is in the same folder.
+        path: The exported file, or the folder of a SavedModel. `class_names.json` is in the same folder, and so are the
+            weights of OpenVINO.
         num_bytes: Its size in bytes.
         images: Description of the images used for the check.
         num_images: Number of these images.
@@ -196,8 +217,8 @@ def export(
         path = temporary / row.file
         _write(run, row, path, calibration)
         received = _reloaded(row, path, images.pixels)
+        num_bytes = sum(file.stat().st_size for file in temporary.rglob("*") if file.is_file())
         write_json(path.with_name(CLASS_NAMES), {"version": 1, "class_names": list(run.class_names)})
-        num_bytes = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
         result = Export(
             format=row.name,
             path=str(folder / row.file),
@@ -224,12 +245,18 @@ def check_format(name: str, data: Any) -> Format:
         data: As for `export`; only whether it is there is looked at.
 
     Raises:
-        ExportError: If packages are missing, or images for int8; the message says what to do.
+        ExportError: If the backend of Keras does not write it, or if packages are missing, or images for int8; the
+            message says what to do.
         UnknownNameError: If the format does not exist.
     """
     if name not in FORMATS:
         raise unknown_name("format", name, FORMATS)
     row = FORMATS[name]
+    if row.backends and (backend := keras_backend()) not in row.backends:
+        raise ExportError(
+            f"Expected {' or '.join(row.backends)} as Keras' backend for the format {name!r}. Received: {backend!r}. "
+            f"Set KERAS_BACKEND={row.backends[0]}; the run folder is the same for every backend."
+        )
     missing = [package for module, package in row.packages.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise ExportError(
@@ -324,17 +351,10 @@ def _synthetic_images(image_size: int) -> _Images:
 
 
 def _write(run: RunFolder, row: Format, path: Path, calibration: np.ndarray | None) -> None:
-    from strategies.networks.backend import keras
-
     model: keras.Model = run.model
     if row.name == "keras":
         model.save(path)
         return
-    if keras.backend.backend() != "tensorflow":
-        raise ExportError(
-            f"Expected TensorFlow as Keras' backend for the format {row.name!r}. Received: "
-            f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow; the run folder is the same for every backend."
-        )
     options = {} if calibration is None else _int8(calibration)
     try:
         with warnings.catch_warnings(), starting():  # converters warn about their own code, and print
@@ -354,7 +374,7 @@ def _write(run: RunFolder, row: Format, path: Path, calibration: np.ndarray | No
 
 def _int8(pixels: np.ndarray) -> dict[str, Any]:
     """Returns the options of the converter for 8-bit integers inside, and float32 as input and output."""
-    lite = start_tensorflow().lite
+    lite = start_tensorflow("to round to 8 bits").lite
     note(f"Calibrating on {len(pixels):,} training images")
     return {
         "optimizations": [lite.Optimize.DEFAULT],

@@ -46,6 +46,15 @@ def load_onnx(path: str) -> Predict:
     return lambda batch: session.run(None, {image.name: batch})[0]
 
 
+def load_openvino(path: str) -> Predict:
+    """Returns the model of OpenVINO's `.xml` file as such a function, on the CPU, in full precision as on a server."""
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(path, "CPU", settings)
+    return lambda batch: model([batch])[model.output(0)].copy()
+
+
 def load_litert(path: str) -> Predict:
     """Returns the model of a `.tflite` file as such a function, run by LiteRT, one image at a time as on a phone."""
     from ai_edge_litert.interpreter import Interpreter
@@ -69,6 +78,7 @@ RUNTIMES = {
     "keras": load_keras,
     "savedmodel": load_savedmodel,
     "onnx": load_onnx,
+    "openvino": load_openvino,
     "litert": load_litert,
     "litert-int8": load_litert,
 }

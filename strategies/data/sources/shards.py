@@ -40,7 +40,7 @@ def read_tfrecord(source: Any) -> ImageDataset:
     Raises:
         DatasetError: If a file is damaged or compressed, or a record lacks these features.
     """
-    tf = start_tensorflow()
+    tf = start_tensorflow("to read TFRecord files")
     paths, text = shard_paths(source), _text(source)
     items, labels, names = [], [], []
     for path in paths:
