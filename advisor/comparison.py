@@ -35,6 +35,7 @@ from strategies.data.encoded import SQUEEZE
 from strategies.display.progress import note
 from strategies.features.cache import default_cache
 from strategies.networks.backbones import Backbone, get_backbone, know_backbone
+from strategies.networks.backend import check_trains
 from strategies.plans.plan import Plan
 from strategies.plans.planning import with_budget
 from strategies.recipes import HEAD_ONLY, RECIPES
@@ -122,7 +123,7 @@ def compare_recipes(
     Raises:
         DatasetError: If the images or labels cannot be used.
         OutputError: If `out` is another kind of file, or already holds results of this run.
-        UserError: If `minutes` is not a finite number above 0.
+        UserError: If `minutes` is not a finite number above 0, or if the backend of Keras cannot train.
 
     Example:
         >>> import advisor
@@ -130,6 +131,7 @@ def compare_recipes(
         >>> comparison.best, round(comparison.regret, 3)  # doctest: +SKIP
         ('retrain_all', 0.008)
     """
+    check_trains()
     limit = None if minutes is None else begin(minutes)
     results = None if out is None else Path(out)
     if results is not None:

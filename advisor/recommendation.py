@@ -37,7 +37,7 @@ from strategies.display.progress import note, track
 from strategies.errors import PlanError, UserError
 from strategies.features.cache import FeatureCache, default_cache
 from strategies.networks.backbones import Backbone
-from strategies.networks.backend import start_keras
+from strategies.networks.backend import check_trains, start_keras
 from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
 from strategies.plans.cost import TYPICAL, RecipeCost, estimate_cost
@@ -270,6 +270,8 @@ def recommend(
         get_augmentation(augment)
     if resize is not None:
         check_resize(resize)
+    if race or timed:
+        check_trains()
     with on_ray(ray):
         choice = choose_network(backbone, weights)
         dataset = with_groups(load_dataset(source, **columns), group_by)

@@ -148,6 +148,6 @@ def _heated(
         return []
     try:
         heats = gradcam(result.model, data.subset(chosen), resize=result.plan.resize)
-    except UserError:  # images so small that no feature map has more than one cell
+    except UserError:  # images so small that no feature map has more than one cell, or a backend without gradients
         return [None] * len(chosen)
     return [overlay(pixels, heat) for pixels, heat in zip(seen, heats, strict=True)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ import numpy as np
 from PIL import Image
 
 from strategies.data.dataset import ImageDataset, check_classes
-from strategies.data.encoded import Encoded
-from strategies.data.sources.arrays import are_pairs, check_arrays, numbered
+from strategies.data.sources.arrays import are_pairs, check_arrays, encoded_images, numbered
 from strategies.data.sources.folders import check_folders, list_folder
 from strategies.data.sources.forms import find_source
 from strategies.data.sources.labels import check_names, spelling_notes
@@ -127,7 +125,7 @@ def load_images(source: Any) -> ImageDataset:
     ignored: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
     items: Sequence[Any]
-    if isinstance(source, bytes | Image.Image):
+    if isinstance(source, Image.Image):
         source = [source]
     if is_path(source) and os.path.isdir(source):
         listing = list_folder(Path(source))
@@ -139,9 +137,8 @@ def load_images(source: Any) -> ImageDataset:
     elif _is_list_of_files(source):
         items, names, text = [Path(item) for item in source], [str(item) for item in source], "list of files"
         check_any_exists(items, text)
-    elif isinstance(source, list | tuple) and source and all(isinstance(item, bytes) for item in source):
-        names, text = numbered(source), "encoded images"
-        items = [Encoded(name, partial(bytes, content)) for name, content in zip(names, source, strict=True)]
+    elif encoded := encoded_images(source):
+        items, names, text = encoded, numbered(encoded), "encoded images"
     elif _are_arrays(source):
         items = check_arrays(source)
         names, text = numbered(items), "arrays"

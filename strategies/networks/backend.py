@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import keras as keras  # other modules import it from here
 
 
+TRAINING = ("tensorflow", "jax", "torch")  # backends that compute gradients
+
+
 def __getattr__(name: str) -> Any:
     """Returns Keras, so that whichever module imports it first does so quietly."""
     if name != "keras":
@@ -128,6 +131,19 @@ def keras_backend() -> str:
         return "tensorflow"
 
 
+def check_trains() -> None:
+    """Refuses a backend that computes no gradients. It can predict, and solve a new head.
+
+    Raises:
+        UserError: If the Keras backend is none of `TRAINING`.
+    """
+    if (backend := keras_backend()) not in TRAINING:
+        raise UserError(
+            f"Expected {', '.join(TRAINING)} as Keras' backend to train more than a new head. Received: {backend!r}, "
+            f"which computes no gradients. Set KERAS_BACKEND, or choose the recipe head_only."
+        )
+
+
 def _settings_file() -> Path:
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
 
@@ -136,11 +152,14 @@ def devices() -> list[str]:
     """Returns the devices on which the Keras backend computes, such as `cpu:0` and `gpu:0`."""
     import keras
 
-    if keras.backend.backend() == "torch":  # keras.distribution lists no devices for it
+    backend = keras.backend.backend()
+    if backend in ("tensorflow", "jax"):
+        return [str(device) for device in keras.distribution.list_devices()]
+    if backend == "torch":  # Keras lists no devices for it, nor for the others
         import torch
 
         return ["cpu:0", *(f"gpu:{number}" for number in range(torch.cuda.device_count()))]
-    return [str(device) for device in keras.distribution.list_devices()]
+    return ["cpu:0"]
 
 
 def has_gpu() -> bool:

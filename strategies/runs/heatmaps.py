@@ -46,7 +46,8 @@ def gradcam(
         with `"crop"` the center of the image, with `"pad"` also the black beside it.
 
     Raises:
-        UserError: If a class or the way to resize does not exist, or if the model has no feature map.
+        UserError: If a class or the way to resize does not exist, if the model has no feature map, or if the backend
+            of Keras computes no gradients.
 
     Reference:
         Selvaraju et al. 2017, Grad-CAM (arXiv:1610.02391), equations 1 and 2.
@@ -66,7 +67,7 @@ def gradcam(
     pixels = decode_images(with_resize(load_images(images).items, resize), size)
     chosen = _check_classes(classes, len(pixels), int(model.output_shape[-1]))
     head, tail = _split(model)
-    gradient, convert = _GRADIENTS[keras.backend.backend()], keras.ops.convert_to_numpy
+    gradient, convert = _gradient(keras.backend.backend()), keras.ops.convert_to_numpy
     heat = np.empty((len(pixels), size, size), dtype="float32")
     for start in range(0, len(pixels), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
@@ -196,8 +197,14 @@ def _jax(tail: keras.Model, maps: np.ndarray, one_hot: np.ndarray) -> np.ndarray
     return np.asarray(jax.grad(lambda values: (tail(values, training=False) * one_hot).sum())(maps))
 
 
-_GRADIENTS: dict[str, Callable[[keras.Model, np.ndarray, np.ndarray], np.ndarray]] = {
-    "tensorflow": _tensorflow,
-    "torch": _torch,
-    "jax": _jax,
-}
+_Gradient = Callable[["keras.Model", np.ndarray, np.ndarray], np.ndarray]
+_GRADIENTS: dict[str, _Gradient] = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}
+
+
+def _gradient(backend: str) -> _Gradient:
+    if backend not in _GRADIENTS:
+        raise UserError(
+            f"Expected {', '.join(_GRADIENTS)} as Keras' backend for heat maps. Received: {backend!r}, which computes "
+            f"no gradients. Set KERAS_BACKEND."
+        )
+    return _GRADIENTS[backend]

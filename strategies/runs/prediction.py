@@ -14,8 +14,9 @@ from PIL import Image
 
 from strategies.cluster import is_on_ray, map_parts, on_ray
 from strategies.data.decoding import decode_readable
+from strategies.data.encoded import Encoded
 from strategies.data.resizing import as_planned
-from strategies.data.sources.arrays import check_arrays, is_one_image, numbered
+from strategies.data.sources.arrays import check_arrays, encoded_images, is_one_image, numbered
 from strategies.data.sources.folders import Listing, list_folder
 from strategies.data.sources.paths import as_text, ends_in, is_path
 from strategies.data.sources.patterns import list_pattern
@@ -51,9 +52,10 @@ def predict(
     Args:
         run: The run folder, or a `RunFolder` from `strategies.read_run`, whose model is loaded only once.
         images: A file; a folder, for all images in it and its sub-folders; a glob pattern such as
-            `"photos/**/*.jpg"`; or a list of these; or an array, a PIL image or a list of them, which are called
-            `"image 0"` and so on. In folders and patterns, only images by their name are used, and links are not
-            followed out of the folder. A file that is named directly is used whatever its extension.
+            `"photos/**/*.jpg"`; or a list of these; or an array, a PIL image, the bytes of an encoded image or a list
+            of them, which are called `"image 0"` and so on. In folders and patterns, only images by their name are
+            used, and links are not followed out of the folder. A file that is named directly is used whatever its
+            extension.
         top: How many classes to return for each image, the most probable first; at most as many as the model has.
         all_classes: Whether to return the probability of every class.
         unsure: Whether to say for each image how new it is to the model: whether it is probably none of the classes.
@@ -131,8 +133,10 @@ def ranked_columns(top: int) -> list[tuple[str, str]]:
     return [("class", "probability"), *((f"class_{rank}", f"probability_{rank}") for rank in range(2, top + 1))]
 
 
-def _in_memory(images: Any) -> list[np.ndarray]:
-    """Returns arrays and PIL images, one or several, as a list of arrays; nothing for paths."""
+def _in_memory(images: Any) -> Sequence[np.ndarray] | Sequence[Encoded]:
+    """Returns arrays, PIL images and encoded bytes, one or several, as items of a dataset; nothing for paths."""
+    if encoded := encoded_images(images):
+        return encoded
     if isinstance(images, np.ndarray) and images.dtype.kind == "U":
         return []
     if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and is_one_image(images)):

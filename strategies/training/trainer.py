@@ -25,7 +25,7 @@ from strategies.errors import DatasetError, PlanError
 from strategies.features.cache import default_cache
 from strategies.features.forward import forward
 from strategies.files import make_folder
-from strategies.networks.backend import keras, usual_settings
+from strategies.networks.backend import check_trains, keras, usual_settings
 from strategies.plans.phase import Phase
 from strategies.plans.plan import Plan, check_class_names, check_plan
 from strategies.training.baseline import measure_baseline
@@ -106,6 +106,7 @@ def train(
     check_plan(plan)
     devices = find_devices() if data_parallel else ONE_DEVICE  # before Keras computes anything
     if any(phase.solver != "logistic" for phase in plan.phases):
+        check_trains()
         devices.check_batches(plan.batch_size)
     with usual_settings(), silenced(not devices.is_first), devices.together(), ExitStack() as stack:
         if data_parallel:

@@ -142,10 +142,12 @@ def test_beyond_the_study_the_advice_says_that_it_guesses():
         (lambda paths, images: images, 2),
         (lambda paths, images: [image.convert("RGBA") for image in images], 2),
         (lambda paths, images: [images[0], np.asarray(images[1])], 2),
+        (lambda paths, images: paths[0].read_bytes(), 1),
+        (lambda paths, images: [path.read_bytes() for path in paths], 2),
     ],
 )
 def test_new_images_are_predicted_in_every_form(loaded, tmp_path, give, count):
-    """Files, folders, patterns, arrays and PIL images of the same pixels get the same probabilities."""
+    """Files, folders, patterns, arrays, PIL images and bytes of the same pixels get the same probabilities."""
     images = [picture(kind, 99, (32, 32)) for kind in (0, 1)]
     paths = [tmp_path / "new" / f"{kind}.png" for kind in (0, 1)]
     paths[0].parent.mkdir()

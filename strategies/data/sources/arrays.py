@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import to_pixels
+from strategies.data.encoded import Encoded
 from strategies.data.sources.labels import encode_labels, stripped_note
 from strategies.data.sources.paths import is_path
 from strategies.data.sources.table_files import check_any_exists
@@ -67,6 +69,15 @@ def from_arrays(images: Any, labels: Any, source: str) -> ImageDataset:
         source=source,
         notes=stripped_note(np.asarray(labels, dtype=object).ravel()),
     )
+
+
+def encoded_images(source: Any) -> list[Encoded]:
+    """Returns the bytes of an encoded image, or a list of several, as items of a dataset; nothing for anything else."""
+    given = [source] if isinstance(source, bytes) else source
+    if not isinstance(given, list | tuple) or not all(isinstance(content, bytes) for content in given):
+        return []
+    names = numbered(given)
+    return [Encoded(name, partial(bytes, content)) for name, content in zip(names, given, strict=True)]
 
 
 def numbered(items: Sequence[Any]) -> list[str]:

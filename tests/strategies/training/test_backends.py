@@ -74,3 +74,60 @@ def test_recipes_train_on_another_backend_and_twice_the_same(backend, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "trained" in done.stdout
+
+
+PREDICTS = """
+import sys
+
+class WithoutTensorFlow:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, *arguments):
+        return None if name.partition(".")[0] == "tensorflow" else self.finder.find_spec(name, *arguments)
+
+sys.meta_path[:] = map(WithoutTensorFlow, sys.meta_path)
+import numpy as np, networks, strategies
+from strategies.errors import UserError
+
+generator = np.random.default_rng(0)
+images, labels = generator.integers(0, 256, (24, 32, 32, 3), dtype="uint8"), ["cat", "dog"] * 12
+strategies.add_backbone("small", networks.small(), stages=networks.STAGES)
+plans = {
+    recipe: strategies.make_plan(recipe, "small", class_names=["cat", "dog"], num_train=16)
+    for recipe in ("head_only", "fine_tune_all")
+}
+trained = strategies.train(plans["head_only"], (images, labels), "run")
+same = strategies.predict("run", list(images), all_classes=True)[["p(cat)", "p(dog)"]].to_numpy()
+assert np.allclose(same, trained.model.predict(images.astype("float32"), verbose=0), atol=1e-5)
+assert strategies.export("run", "openvino").top1_agreement == 1
+for refused in (
+    lambda: strategies.train(plans["fine_tune_all"], (images, labels)),
+    lambda: strategies.gradcam(trained.model, images),
+):
+    try:
+        refused()
+    except UserError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_a_backend_without_gradients_solves_a_head_and_predicts(tmp_path):
+    """What needs gradients is refused in one sentence; TensorFlow cannot be imported."""
+    environment = {"KERAS_BACKEND": "openvino", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICTS],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    refused = done.stdout.strip().splitlines()
+    assert len(refused) == 2
+    assert all(" as Keras' backend " in line and "which computes no gradients." in line for line in refused)
