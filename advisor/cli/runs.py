@@ -159,7 +159,7 @@ def export(
         typer.Option(
             metavar="NAME",
             autocompletion=starting_with(_formats),
-            help="Format: keras, savedmodel, onnx, openvino, litert or litert-int8.",
+            help="Format: keras, hf (Hugging Face Hub), savedmodel, onnx, openvino, litert or litert-int8.",
         ),
     ],
     data: Annotated[

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shutil
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL
@@ -29,9 +31,12 @@ from strategies.networks.backend import keras_backend
 from strategies.networks.flattening import copy_layer
 from strategies.plans.plan import check_class_names
 from strategies.processes import start_python
+from strategies.runs.model_card import model_card
 from strategies.runs.run_folder import RunFolder, read_run
 from strategies.startup import start_tensorflow, starting
+from strategies.training.embedded import ENTRY, description, embed
 from strategies.training.run_files import CLASS_NAMES, MODEL
+from strategies.training.run_images import splits_in
 
 if TYPE_CHECKING:
     import keras
@@ -41,6 +46,7 @@ FOLDER = "export"  # within a run folder
 MOST_IMAGES = 1_000  # for the check
 NUM_CALIBRATION = 200  # training images; TensorFlow's guide to int8 recommends 100 to 500
 NUM_SYNTHETIC = 64
+_PARTS = ("config.json", "metadata.json", "model.weights.h5")  # of a .keras file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +86,7 @@ FORMATS = {
     row.name: row
     for row in (
         Format(name="keras", file=MODEL, runtime="keras", backends=(), packages={}, keras_name="keras"),
+        Format(name="hf", file="model", runtime="keras", backends=(), packages={}, keras_name="keras"),
         Format(
             name="savedmodel",
             file="saved_model",
@@ -170,8 +177,9 @@ def export(
             and activations of 8 bits, about a third of the size; needs `data`).
         out: Folder to write to. Default: `export/<format>` within the run folder.
         data: The dataset that the model was trained on, as for `strategies.train`. At most 1,000 of its test images are
-            used for the check, and for `"litert-int8"`, 200 of its training images for calibration; a dataset without a
-            split is split with the plan's seed. Default: 64 synthetic images, which are a weaker check.
+            used for the check, and for `"litert-int8"`, 200 of its training images for calibration. Images of the run
+            have the split of the run; others have their own, or are split with the plan's seed. Default: 64 synthetic
+            images, which are a weaker check.
         overwrite: Whether the output folder may hold files already.
         on_end: Called with the result when all files are written, before the export counts as finished. An export that
             is interrupted earlier can be begun again.
@@ -192,7 +200,7 @@ def export(
         >>> strategies.export("run/", "tflite")
         Traceback (most recent call last):
         ...
-        strategies.errors.UnknownNameError: Unknown format 'tflite'... Known: keras, litert, litert-int8...
+        strategies.errors.UnknownNameError: Unknown format 'tflite'... Known: hf, keras, litert...
     """
     row, run = check_format(format, data), read_run(run)
     folder = check_output(run.path / FOLDER / row.name if out is None else out, overwrite=overwrite)
@@ -310,8 +318,12 @@ class _Images:
 
 
 def _split(run: RunFolder, data: Any) -> ImageDataset:
+    """Returns the images with the split that they have in the run, or if they are not of the run, with their own."""
     dataset = load_dataset(data)
     check_class_names(run.class_names, dataset.class_names)
+    known = splits_in(run.path, run.class_names, dataset.items)
+    if "test" in known:
+        return replace(dataset, split=tuple(known))
     if dataset.split is None or None in dataset.split:
         return split_dataset(dataset, seed=run.seed)
     return dataset
@@ -351,10 +363,13 @@ def _synthetic_images(image_size: int) -> _Images:
 
 
 def _write(run: RunFolder, row: Format, path: Path, calibration: np.ndarray | None) -> None:
-    model: keras.Model = run.model
     if row.name == "keras":
-        model.save(path)
+        shutil.copyfile(run.path / MODEL, path)
         return
+    if row.name == "hf":
+        _write_for_hub(run, path)
+        return
+    model: keras.Model = run.model
     options = {} if calibration is None else _int8(calibration)
     try:
         with warnings.catch_warnings(), starting():  # converters warn about their own code, and print
@@ -363,6 +378,8 @@ def _write(run: RunFolder, row: Format, path: Path, calibration: np.ndarray | No
             model.export(str(path), format=row.keras_name, verbose=False, **options)
             if row.name == "onnx":
                 _describe(run, path)
+            if row.file.endswith(".tflite"):
+                embed(path, _description(run))
     except OSError:  # of the disk
         raise
     except Exception as error:  # converters raise errors of many types
@@ -370,6 +387,20 @@ def _write(run: RunFolder, row: Format, path: Path, calibration: np.ndarray | No
             f"Expected a model that Keras can export as {row.name!r}. Received: {str(run.path)!r} "
             f"({in_a_sentence(error)[:300]}). Choose another format: {', '.join(FORMATS)}."
         ) from error
+
+
+def _description(run: RunFolder) -> dict[str, Any]:
+    return description(run.class_names, run.image_size, run.image_bits, run.resize)
+
+
+def _write_for_hub(run: RunFolder, path: Path) -> None:
+    """Writes a folder for the Hugging Face Hub: a model card, and the parts of the `.keras` file, which Keras loads."""
+    make_folder(path)
+    with zipfile.ZipFile(run.path / MODEL) as archive:
+        for name in _PARTS:
+            (path / name).write_bytes(archive.read(name))
+    (path / ENTRY).write_text(json.dumps(_description(run), ensure_ascii=False, indent=1), encoding="utf-8")
+    (path / "README.md").write_text(model_card(run, ENTRY), encoding="utf-8")
 
 
 def _int8(pixels: np.ndarray) -> dict[str, Any]:

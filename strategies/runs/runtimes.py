@@ -15,7 +15,10 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def load_keras(path: str) -> Predict:
-    """Returns the model of a `.keras` file as a function of float32 pixels `(num_images, height, width, 3)`."""
+    """Returns the model of a `.keras` file, or of a folder of its parts, as a function of pixels.
+
+    These are float32, of shape `(num_images, height, width, 3)`.
+    """
     import keras
 
     model = keras.models.load_model(path, compile=False)
@@ -76,6 +79,7 @@ def load_litert(path: str) -> Predict:
 
 RUNTIMES = {
     "keras": load_keras,
+    "hf": load_keras,
     "savedmodel": load_savedmodel,
     "onnx": load_onnx,
     "openvino": load_openvino,

@@ -13,6 +13,7 @@ from strategies.data.digests import file_digest
 from strategies.files import make_folder, replacing, write_json
 from strategies.plans.plan import Plan
 from strategies.training.baseline import HeadBaseline
+from strategies.training.embedded import description, embed
 from strategies.training.metrics import Evaluation
 from strategies.training.novelty import Novelty, save_novelty
 from strategies.training.run_files import CLASS_NAMES, CONTINUE, HISTORY, METRICS, MODEL, NOVELTY, PLAN
@@ -93,6 +94,8 @@ class TrainingResult:
         folder = make_folder(Path(folder))
         with replacing(folder / MODEL, again=CONTINUE) as temporary:
             self.model.save(temporary)
+            plan = self.plan
+            embed(temporary, description(plan.class_names, plan.image_size, plan.image_bits, plan.resize))
         if self.novelty is not None:
             with replacing(folder / NOVELTY, again=CONTINUE) as temporary:
                 save_novelty(self.novelty, temporary, model=file_digest(folder / MODEL))

@@ -97,6 +97,23 @@ def find_images(
     )
 
 
+def splits_in(folder: Path, class_names: Sequence[str], items: Sequence[Any]) -> list[str | None]:
+    """Returns the split that each image has in a run; `None` for an image that is not of the run.
+
+    Args:
+        folder: The run folder.
+        class_names: Names of the classes of the run.
+        items: Items of an `ImageDataset`, wherever they are now.
+
+    Raises:
+        RunError: If `images.csv` is damaged.
+    """
+    if not (folder / IMAGES).is_file():  # a run of an earlier release
+        return [None] * len(items)
+    splits = {bytes.fromhex(row["sha256"]): row["split"] for row in _read_rows(folder, class_names)}
+    return [splits.get(digest) for digest in map_images(_digest, items, "Reading files")]
+
+
 def _digest(item: Any) -> bytes:
     """Returns the content digest of an image; nothing for one that cannot be read."""
     try:

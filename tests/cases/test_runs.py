@@ -191,8 +191,8 @@ def test_what_is_no_new_image_is_refused_in_one_sentence(loaded, tmp_path, monke
         ("tflite", "Did you mean 'litert'?"),
         ("LiteRT", "Did you mean 'litert'?"),
         ("saved_model", "Did you mean 'savedmodel'?"),
-        ("h5", "Known: keras, litert, litert-int8, onnx, openvino, savedmodel."),
-        ("torchscript", "Known: keras, litert, litert-int8, onnx, openvino, savedmodel."),
+        ("h5", "Known: hf, keras, litert, litert-int8, onnx, openvino, savedmodel."),
+        ("torchscript", "Known: hf, keras, litert, litert-int8, onnx, openvino, savedmodel."),
     ],
 )
 def test_a_format_by_another_name_is_one_sentence(finished, advisor, name, sentence):

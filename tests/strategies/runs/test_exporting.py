@@ -2,21 +2,26 @@
 
 import importlib.util
 import json
+import re
 import shutil
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import strategies
 from advisor.report.files import write_report
 from strategies.errors import ExportError, OutputError, PlanError, UnknownNameError
 from strategies.runs import exporting, runtimes
 from strategies.runs.exporting import FORMATS, read_exports
+from strategies.runs.model_card import model_card
+from strategies.runs.run_folder import read_run
+from strategies.training.embedded import read_embedded
 
 # Converters may change the order of additions. What the photos and flowers5 measured is below a tenth of this.
 ROUNDING = 1e-4
-LARGEST = {"keras": 0, "savedmodel": 0, "litert-int8": 0.1}  # int8 rounds to 256 values
+LARGEST = {"keras": 0, "hf": 0, "savedmodel": 0, "litert-int8": 0.1}  # int8 rounds to 256 values
 
 
 def _need(name):
@@ -57,6 +62,8 @@ def test_an_export_agrees_with_the_model_on_photos(name, run_copy, photos, small
     assert (folder / "class_names.json").read_bytes() == (run_copy / "class_names.json").read_bytes()
     assert json.loads((run_copy / "export" / f"{name}.json").read_text()) == result.to_dict()
     assert read_exports(run_copy) == [result]
+    if name in ("keras", "litert", "litert-int8"):
+        assert read_embedded(result.path)["class_names"] == list(small_run[2].plan.class_names)
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +219,49 @@ def test_the_backend_is_looked_at_before_a_package_is_asked_for(run_copy, adviso
     code, _, err = advisor("export", run_copy, "--format", "onnx")
     assert (code, err.count("\n")) == (2, 1)
     assert "Expected tensorflow as Keras' backend for the format 'onnx'. Received: 'jax'. Set KERAS_BACKEND" in err
+
+
+def test_images_are_checked_with_the_split_that_they_have_in_the_run(flowers_run, tmp_path, same_process):
+    """Wherever they are now, and whatever split chance would give them."""
+    folder, dataset = flowers_run
+    shutil.copytree(folder, tmp_path / "run")
+    for item, label in zip(dataset.items, dataset.labels, strict=True):
+        (tmp_path / "moved" / dataset.class_names[label]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(item, tmp_path / "moved" / dataset.class_names[label])
+    result = strategies.export(tmp_path / "run", "keras", data=tmp_path / "moved")
+    assert result.num_images == dataset.split.count("test")
+    test = json.loads((folder / "metrics.json").read_text())["test"]
+    assert result.accuracy == pytest.approx(test["accuracy"])
+
+
+def test_the_model_file_says_its_classes_and_still_loads(run_copy, small_run):
+    """So does the folder for the Hugging Face Hub, with the figures of the run in its model card."""
+    names = list(small_run[2].plan.class_names)
+    assert read_embedded(run_copy / "model.keras")["class_names"] == names
+    result = strategies.export(run_copy, "hf")
+    folder = run_copy / "export" / "hf" / "model"
+    assert result.path == str(folder)
+    assert json.loads((folder / "transfer_advisor.json").read_text(encoding="utf-8"))["class_names"] == names
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: keras\n")
+    assert f"accuracy {small_run[2].test.accuracy:.1%}" in card
+    (use,) = re.findall("```python\n(.*?)```", card, re.DOTALL)
+    Image.fromarray(np.zeros((40, 30, 3), "uint8")).save(folder / "photo.jpg")
+    use = (
+        use.replace("hf://USER/NAME", str(folder)).replace('open("', f'open("{folder}/').replace("print(", "found = (")
+    )
+    found = {}
+    exec(use, found)
+    assert found["found"][0] in names
+
+
+def test_a_name_of_a_class_cannot_end_its_list_in_the_card(run_copy):
+    """It is data."""
+    for path, key in ((run_copy / "plan.json", "class_names"), (run_copy / "class_names.json", "class_names")):
+        values = json.loads(path.read_text())
+        values[key] = ["```\n# Hello", *values[key][1:]]
+        path.write_text(json.dumps(values))
+    (run_copy / "metrics.json").unlink()
+    card = model_card(read_run(run_copy), "x.json")
+    assert card.count("```") == 4
+    assert "no test metrics" in card
