@@ -15,6 +15,7 @@ from advisor.cli.options import (
     BatchSize,
     Budget,
     Cache,
+    ChannelOptions,
     GroupBy,
     ImageOptions,
     ImageSize,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 @with_options
 def train(
-    images: ImageOptions,
+    images: ChannelOptions,
     *,
     plan: Annotated[
         str | None, typer.Option(metavar="FILE", help="A plan.json to carry out. You may have edited it.")
@@ -140,6 +141,7 @@ def train(
         "image_size": image_size,
         "resize": resize,
         "seed": seed,
+        "channels": images.numbers,
     }
     given = {name: value for name, value in options.items() if value is not None}
     wanted = None if plan is None else read_plan(plan)
@@ -148,13 +150,14 @@ def train(
             given["recipe"] = recipe
         _check_plan_is_for(wanted, str(plan), given, augment)
         given = {name: getattr(wanted, name) for name in options}
+    channels = given.pop("channels", None)
     if given.get("backbone") is not None:  # refuses an unknown backbone before any image is read
         get_backbone(given["backbone"])
     if recipe is not None:
         get_recipe(recipe)
     with silenced(not devices.is_first):
         advice = advise(
-            images.load(),
+            images.load(channels=channels),
             **given,
             recipe=recipe,
             prefer=prefer,

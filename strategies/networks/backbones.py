@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Keras numbers the last layer (`activation_17`), since such a name depends on the models that were built before.
 INPUT = "image"
 PREPROCESSING_LAYER = "preprocessing"
+MIXING = "mixing"
 OUTPUT = "backbone_output"
 CLASSIFIER = "classifier"  # the stage and layer that a plan adds on top
 POOL = "pool"  # the layer before it, which averages over the image plane or over tokens
@@ -25,7 +26,7 @@ TOKENS = "pool_tokens"  # the layer before that, which leaves the tokens that co
 DROPOUT = "classifier_dropout"
 HUB = "hub:"  # starts the names of KerasHub's presets
 # Layers of a user's own model must have other names.
-RESERVED_LAYERS = frozenset({INPUT, PREPROCESSING_LAYER, OUTPUT, TOKENS, POOL, CLASSIFIER, DROPOUT})
+RESERVED_LAYERS = frozenset({INPUT, MIXING, PREPROCESSING_LAYER, OUTPUT, TOKENS, POOL, CLASSIFIER, DROPOUT})
 
 
 @dataclass(frozen=True, kw_only=True)
