@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from strategies.data.channels import RGB, Mixing, mean_mixing
-from strategies.data.encoded import Undecodable
+from strategies.data.encoded import MAX_FILE_BYTES, Undecodable
 from strategies.data.upright import TURNS, orientation, raw_values
 from strategies.data.value_range import fitting_range, to_eight_bits
 
@@ -21,9 +21,11 @@ from strategies.data.value_range import fitting_range, to_eight_bits
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []))
 NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
-_ALPHA = (1, 2)  # kinds of an extra sample that is transparency
-_ORIENTATION, _SAMPLES, _EXTRA, _WIDTH, _HEIGHT, _COMPRESSION = 274, 277, 338, 256, 257, 259  # tags of TIFF
-_PHOTOMETRIC, _IS_RGB = 262, 2  # another tag, and a value of it
+# Tags of TIFF, and values of some of them.
+_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _ORIENTATION = 256, 257, 322, 323, 274
+_SAMPLES, _BITS, _EXTRA, _PHOTOMETRIC, _COMPRESSION = 277, 258, 338, 262, 259
+_GRAY = (0, 1)  # photometric: white is 0, or black is
+_ALPHA = (1, 2)  # extra samples that are transparency
 _COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000)  # none, LZW, deflate (two numbers), PackBits, Zstandard: without loss
 INSTALL = "pip install 'transfer-advisor[bands]'"
 
@@ -36,14 +38,14 @@ class Header:
         size: Width and height in pixels.
         count: Number of bands.
         is_array: Whether it is an array rather than a TIFF file.
-        is_rgb: Whether the first three bands are red, green and blue by the file's own account.
+        is_color: Whether the first bands are red, green and blue, or another color, by the file's own account.
         turn: How it is turned upright.
     """
 
     size: tuple[int, int]
     count: int
     is_array: bool = False
-    is_rgb: bool = False
+    is_color: bool = False
     turn: Image.Transpose | None = None
 
 
@@ -96,18 +98,25 @@ class Bands:
 def peek_bands(file: BinaryIO) -> Header | None:
     """Returns the header of an image whose bands are not red, green, blue or gray; `None` for all other images.
 
-    These are arrays, and TIFF files of two samples per pixel without transparency or of more than four. The file is
-    left at its start.
+    These are arrays, and TIFF files of more than four samples per pixel, of several gray ones, or of several of 16
+    bits. The file is left at its start.
     """
     start = file.read(len(NPY))
     file.seek(0)
     try:
         if start == NPY:
-            shape, _ = _npy_header(file)
+            shape = _npy_shape(file)
             return Header(size=(shape[1], shape[0]), count=shape[2] if len(shape) == 3 else 1, is_array=True)
         return _peek_tiff(file) if start.startswith(_TIFF) else None
     finally:
         file.seek(0)
+
+
+def is_array(file: BinaryIO) -> bool:
+    """Returns whether a file, which is left at its start, is an array in NumPy's format."""
+    start = file.read(len(NPY))
+    file.seek(0)
+    return start == NPY
 
 
 def read_bands(file: BinaryIO, channels: Sequence[int]) -> Bands:
@@ -142,8 +151,8 @@ def _check_size(width: int, height: int) -> None:
         raise Undecodable(f"more than {most:,} pixels")
 
 
-def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Reads the header of an array, and checks that the array is an image and lies in the file as a whole."""
+def _npy_shape(file: BinaryIO) -> tuple[int, ...]:
+    """Returns the shape of an array, after checking that it is an image and lies in the file as a whole."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
@@ -155,11 +164,10 @@ def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     start = file.tell()
     if file.seek(0, 2) - start < math.prod(shape) * dtype.itemsize:
         raise Undecodable("truncated: the file ends before its last pixel")
-    return shape, dtype
+    return shape
 
 
 def _read_npy(file: BinaryIO) -> np.ndarray:
-    file.seek(0)
     array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
     return array
 
@@ -178,24 +186,27 @@ def _tags(file: BinaryIO) -> ImageFileDirectory_v2:
 def _peek_tiff(file: BinaryIO) -> Header | None:
     try:
         tags = _tags(file)
-        count, extra = int(tags.get(_SAMPLES, 1)), tags.get(_EXTRA, ())
+        count, bits = int(tags.get(_SAMPLES, 1)), max(tags.get(_BITS, (1,)))
+        is_gray = tags.get(_PHOTOMETRIC) in _GRAY
         size = (int(tags[_WIDTH]), int(tags[_HEIGHT]))
     except Exception:  # damaged: Pillow says how
         return None
-    extra = extra if isinstance(extra, tuple) else (extra,)
-    if count <= 4 and not (count == 2 and not set(extra) & set(_ALPHA)):
+    has_alpha = count == 2 and not {*tags.get(_EXTRA, ())}.isdisjoint(_ALPHA)
+    if count == 1 or has_alpha or not (is_gray or count > 4 or bits > 8):
         return None
-    is_rgb = tags.get(_PHOTOMETRIC) == _IS_RGB
-    return Header(size=size, count=count, is_rgb=is_rgb, turn=TURNS.get(int(tags.get(_ORIENTATION) or 1)))
+    return Header(size=size, count=count, is_color=not is_gray, turn=TURNS.get(int(tags.get(_ORIENTATION) or 1)))
 
 
 def _read_tiff(file: BinaryIO) -> np.ndarray:
     """Returns the samples of the first page of a TIFF file, of shape `(height, width, bands)`."""
     if find_spec("tifffile") is None:
         raise Undecodable(f"TIFF of several bands, for which tifffile is missing: {INSTALL}")
-    file.seek(0)
     tags = _tags(file)
-    _check_size(int(tags[_WIDTH]), int(tags[_HEIGHT]))
+    width, height = int(tags[_WIDTH]), int(tags[_HEIGHT])
+    _check_size(width, height)
+    _check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_HEIGHT, 0)))
+    if 2 * width * height * int(tags[_SAMPLES]) > MAX_FILE_BYTES:
+        raise Undecodable(f"more than {MAX_FILE_BYTES:,} bytes")
     if (compression := int(tags.get(_COMPRESSION, 1))) not in _COMPRESSIONS:
         raise Undecodable(f"TIFF of several bands with compression {compression}; use LZW or deflate")
     import tifffile
@@ -210,7 +221,6 @@ def _read_tiff(file: BinaryIO) -> np.ndarray:
 
 
 def _read_with_pillow(file: BinaryIO, channels: Sequence[int]) -> Bands:
-    file.seek(0)
     with Image.open(file, formats=FORMATS) as image:
         turn = TURNS.get(orientation(image))
         pages = getattr(image, "n_frames", 1) if image.format == "TIFF" and len(image.getbands()) == 1 else 1
@@ -221,6 +231,8 @@ def _read_with_pillow(file: BinaryIO, channels: Sequence[int]) -> Bands:
             for number in channels:
                 image.seek(number - 1)
                 planes.append(np.array(image))
+            if len({plane.shape for plane in planes}) > 1:
+                raise Undecodable("pages of different sizes")
             return Bands(values=planes, turn=turn)
         values = raw_values(image)
         values = values if values.ndim == 3 else values[..., np.newaxis]

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from strategies.data.bands import FORMATS, INSTALL, peek_bands, read_bands
+from strategies.data.bands import FORMATS, INSTALL, is_array, peek_bands, read_bands
 from strategies.data.channels import RGB, channels_of, mixing_of, num_channels
 from strategies.data.encoded import SQUEEZE, Encoded, Undecodable, UnreadableImage, open_encoded, readable
 from strategies.data.memory import MemoryBudget
@@ -39,11 +39,13 @@ _Result = TypeVar("_Result")
 
 
 def _hide_messages() -> None:
-    """Hides what Pillow and its library for TIFF files print about damaged files: our reasons say it, once per file.
+    """Hides what the readers of images print about damaged files: our reasons say it, once per file.
 
-    The library is found only where Pillow does not hold it in itself; its function is documented in TIFFError(3).
+    Pillow's library for TIFF files is found only where Pillow does not hold it in itself; its function is documented
+    in TIFFError(3).
     """
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    for name in ("PIL", "tifffile"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
     with suppress(AttributeError, OSError):
         ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
@@ -107,7 +109,7 @@ def decode_image(
 
 def _has_bands(item: Path | str | Encoded | None, file: BinaryIO) -> bool:
     """Returns whether an image is read band by band: if its channels are named, or if it is an array."""
-    return bool(channels_of([item])) or ((header := peek_bands(file)) is not None and header.is_array)
+    return bool(channels_of([item])) or is_array(file)
 
 
 def _band_pixels(item: Any, file: BinaryIO, image_size: int | None, wanted: int) -> np.ndarray:
@@ -304,14 +306,14 @@ def _count(item: Any) -> int:
                     return 0
     except Exception:  # whoever decodes it reports it
         return -1
-    if header.is_rgb:
+    if header.is_color:
         return 0
     if not header.is_array and find_spec("tifffile") is None:
         raise DatasetError(
             f"Expected tifffile for TIFF images of {header.count} bands. Received: an environment without it. Run: "
             f"{INSTALL}"
         )
-    return 0 if header.count in (1, RGB) else header.count
+    return 0 if header.is_array and header.count in (1, RGB) else header.count
 
 
 def note_range(items: Sequence[Any], bits: int) -> None:

@@ -20,7 +20,7 @@ from strategies.data.channels import RGB
 from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import decode_readable, to_pixels
 from strategies.data.loading import load_dataset
-from strategies.data.resizing import as_planned
+from strategies.data.resizing import as_planned, image_of
 from strategies.data.splits import split_dataset
 from strategies.display.progress import note
 from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
@@ -181,7 +181,7 @@ def export(
     check_writable(record)
     _ = run.model  # a model that cannot be loaded is refused before any image is decoded
     if data is None:
-        images, calibration = _synthetic_images(run), None
+        images, calibration = _synthetic_images(run.image_size, run.num_channels), None
     else:
         dataset = _split(run, data)
         images = _images(run, dataset, "test", MOST_IMAGES)
@@ -311,20 +311,15 @@ def _images(run: RunFolder, dataset: ImageDataset, part: str, most: int) -> _Ima
     )
 
 
-def _synthetic_images(run: RunFolder) -> _Images:
+def _synthetic_images(image_size: int, num_channels: int = RGB) -> _Images:
     """Returns noise at every scale, from one color per image to one per pixel. It is the same on every machine."""
-    from PIL import Image
-
     generator = np.random.default_rng(0)
     images = []
     for index in range(NUM_SYNTHETIC):
-        side = min(2 ** (index % 8), run.image_size)
-        noise = generator.integers(0, 256, (side, side, run.num_channels), dtype="uint8")
-        if run.num_channels == RGB:
-            images.append(to_pixels(Image.fromarray(noise), run.image_size))
-        else:
-            bands = [to_pixels(Image.fromarray(band), run.image_size)[..., 0] for band in np.moveaxis(noise, -1, 0)]
-            images.append(np.dstack(bands))
+        side = min(2 ** (index % 8), image_size)
+        noise = generator.integers(0, 256, (side, side, num_channels), dtype="uint8")
+        parts = [noise] if num_channels == RGB else np.split(noise, num_channels, axis=2)
+        images.append(np.dstack([to_pixels(image_of(part), image_size)[..., : part.shape[2]] for part in parts]))
     description = "synthetic images: noise, coarse and fine"
     return _Images(pixels=np.stack(images), labels=None, description=description, num_unreadable=0)
 

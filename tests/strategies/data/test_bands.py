@@ -84,6 +84,9 @@ def test_a_tiff_of_gray_pages_has_a_band_on_each(bands, tmp_path):
     assert channels_of(load_images([tmp_path / "stack.tif"]).items) == ()
     with pytest.raises(UnreadableImage, match="4 pages, so none has the number 5"):
         decode_image(*with_channels([tmp_path / "stack.tif"], (5,)))
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=[others[0].crop((0, 0, 9, 9))])
+    with pytest.raises(UnreadableImage, match="pages of different sizes"):
+        decode_image(*with_channels([tmp_path / "stack.tif"], (1, 2)))
 
 
 @needs_tifffile
@@ -100,6 +103,11 @@ def test_a_tiff_of_many_samples_is_the_array(bands, layout, compression, tmp_pat
     assert channels_of(dataset.items) == ALL
     assert peek_size(path) == (61, 37)
     assert np.array_equal(decode_image(dataset.items[0], None, 5), bands)
+    color = {"photometric": "rgb", "planarconfig": layout, "compression": compression}
+    four = bands[..., :4].astype("uint16") * 257
+    tifffile.imwrite(path, four if layout == "contig" else np.moveaxis(four, -1, 0), **color)
+    assert channels_of(load_images([path]).items) == ()
+    assert np.array_equal(decode_image(*with_channels([path], (4, 3, 2))), bands[..., 3:0:-1])
 
 
 def test_without_tifffile_one_sentence_says_what_to_install(tmp_path, monkeypatch):
