@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,6 +20,8 @@ from strategies.data.value_range import fitting_range, to_eight_bits
 
 # The first bytes decide the format, not the name. Pillow knows forty more formats; for some it starts other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []))
+# NumPy reads a header with `ast.literal_eval`, which several threads of Python 3.11 must not call at once.
+_HEADERS = Lock()
 NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
 # Tags of TIFF, and values of some of them.
@@ -105,7 +108,7 @@ def peek_bands(file: BinaryIO) -> Header | None:
     file.seek(0)
     try:
         if start == NPY:
-            shape = _npy_shape(file)
+            shape, _, _ = _npy_header(file)
             return Header(size=(shape[1], shape[0]), count=shape[2] if len(shape) == 3 else 1, is_array=True)
         return _peek_tiff(file) if start.startswith(_TIFF) else None
     finally:
@@ -151,11 +154,12 @@ def _check_size(width: int, height: int) -> None:
         raise Undecodable(f"more than {most:,} pixels")
 
 
-def _npy_shape(file: BinaryIO) -> tuple[int, ...]:
-    """Returns the shape of an array, after checking that it is an image and lies in the file as a whole."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
+def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Returns shape, order and type of an array, after checking that it is an image and lies in the file as a whole."""
+    with _HEADERS:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(file)
     if len(shape) not in (2, 3) or not all(shape):
         raise Undecodable(f"an array of shape {shape}; (height, width) or (height, width, bands) is read")
     _check_size(shape[1], shape[0])
@@ -164,12 +168,14 @@ def _npy_shape(file: BinaryIO) -> tuple[int, ...]:
     start = file.tell()
     if file.seek(0, 2) - start < math.prod(shape) * dtype.itemsize:
         raise Undecodable("truncated: the file ends before its last pixel")
-    return shape
+    file.seek(start)
+    return shape, is_fortran, dtype
 
 
 def _read_npy(file: BinaryIO) -> np.ndarray:
-    array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-    return array
+    shape, is_fortran, dtype = _npy_header(file)
+    values = np.frombuffer(file.read(math.prod(shape) * dtype.itemsize), dtype)
+    return values.reshape(shape, order="F" if is_fortran else "C")
 
 
 def _tags(file: BinaryIO) -> ImageFileDirectory_v2:
