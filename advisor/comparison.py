@@ -219,7 +219,11 @@ def _share_of(plan: Plan, share: float) -> float:
 def _key(advice: Recommendation, plan: Plan, share: float) -> tuple[Any, ...]:
     """Returns the key of a row of the results file. Fewer steps, and images that are not squeezed, make a variant."""
     share = _share_of(plan, share)
-    changes = [*([] if plan.resize == SQUEEZE else [plan.resize]), *([] if share == 1 else [f"budget{share:g}"])]
+    changes = [
+        *(["channels" + "-".join(map(str, plan.channels))] if plan.channels else []),
+        *([] if plan.resize == SQUEEZE else [plan.resize]),
+        *([] if share == 1 else [f"budget{share:g}"]),
+    ]
     values = {
         "dataset": os.path.basename(os.path.abspath(advice.dataset.source)),
         "size": sum(part != "test" for part in advice.dataset.split or ()),

@@ -148,9 +148,17 @@ def extend(
         )
     check_run(out, overwrite=overwrite, resume=resume)
     plan, before = read_plan(folder.path / PLAN), read_metrics(folder.path, folder.class_names)["test"]
-    new = load_dataset(more, for_training=False, **columns)
-    new = replace(new, items=as_planned(new.items, plan.image_bits, plan.resize))
-    old = find_images(folder.path, plan.class_names, old_data, image_bits=plan.image_bits, resize=plan.resize)
+    new = load_dataset(more, channels=plan.channels, for_training=False, **columns)
+    new = replace(new, items=as_planned(new.items, plan.image_bits, plan.resize, plan.channels, plan.mixing))
+    old = find_images(
+        folder.path,
+        plan.class_names,
+        old_data,
+        image_bits=plan.image_bits,
+        resize=plan.resize,
+        channels=plan.channels,
+        mixing=plan.mixing,
+    )
     num_tested = (old.split or ()).count("test")
     if num_tested != before["num_images"]:
         raise RunError(

@@ -88,7 +88,8 @@ class Recommendation(Advice):
                 f"Expected a plan for {self.plan.backbone}. Received: a plan for {plan.backbone}. "
                 f"Name the backbone of the plan, or create a new plan with 'advisor recommend'."
             )
-        dataset = replace(self.dataset, items=as_planned(self.dataset.items, plan.image_bits, plan.resize))
+        items = as_planned(self.dataset.items, plan.image_bits, plan.resize, plan.channels, plan.mixing)
+        dataset = replace(self.dataset, items=items)
         return replace(self, plan=replace(plan, advice=plan.advice or self.plan.advice), dataset=dataset)
 
     def save(self, folder: str | Path, *, overwrite: bool = False, command: str | None = None) -> Path:
@@ -245,8 +246,8 @@ def recommend(
         cache: Whether frozen features are cached on disk.
         ray: The Ray cluster whose workers read and measure the images, and train the recipes of a race side by side:
             `"local"`, `"auto"` or an address; see `strategies.on_ray`. Default: none.
-        **columns: For tables: `path_column`, `label_column`, `split_column`, `group_column`, `root`, `encoding`; for
-            folders: `follow_links`.
+        **columns: For images of several bands: `channels`; for tables: `path_column`, `label_column`, `split_column`,
+            `group_column`, `root`, `encoding`; for folders: `follow_links`.
 
     Returns:
         A `Recommendation`. Print it, save it, or train its plan.
@@ -275,7 +276,7 @@ def recommend(
     with on_ray(ray):
         choice = choose_network(backbone, weights)
         dataset = with_groups(load_dataset(source, **columns), group_by)
-        network = choice.network.at(image_size or fitting_size(choice.network, dataset.items))
+        network = choice.network.of(dataset.items).at(image_size or fitting_size(choice.network, dataset.items))
         measured = measure(
             dataset,
             network,
@@ -479,6 +480,8 @@ def plan_for(
         similarity=similarity,
         image_bits=range_of(dataset.items),
         resize=resize_of(dataset.items),
+        channels=network.channels,
+        mixing=network.mixing,
         augment=augment,
     )
 

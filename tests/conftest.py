@@ -29,6 +29,7 @@ LONG = (
     "test_the_rows_are_those_of_the_study",
     "test_a_variant_runs_the_recipe_with_another_batch_norm_policy",
     "test_an_export_agrees_with_the_model_on_photos",
+    "test_an_export_takes_the_bands",
     "test_a_script_does_what_the_plan_says",
     "test_a_notebook_runs_from_start_to_end",
     "test_json_is_the_only_thing_on_stdout",

@@ -11,8 +11,8 @@ from advisor.cli.help import OUTPUT
 from advisor.cli.options import (
     Augment,
     Cache,
+    ChannelOptions,
     GroupBy,
-    ImageOptions,
     MaxUnreadable,
     Minutes,
     NetworkOptions,
@@ -36,7 +36,7 @@ from strategies.recipes import get_recipe
 
 @with_options
 def recommend(
-    images: ImageOptions,
+    images: ChannelOptions,
     network: NetworkOptions,
     prefer: Prefer = BALANCED,
     recipe: RecipeName = None,
@@ -111,7 +111,7 @@ def recommend(
 
 @with_options
 def compare(
-    images: ImageOptions,
+    images: ChannelOptions,
     network: NetworkOptions,
     resize: Resize = None,
     seed: Seed = 0,

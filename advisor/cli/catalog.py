@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from advisor.cli.options import Cache, ImageOptions, OutputOptions, Seed, with_options
+from advisor.cli.options import Cache, ChannelOptions, OutputOptions, Seed, with_options
 from advisor.cli.output import print_json
 from strategies.errors import UserError
 
@@ -33,7 +33,7 @@ def recipes(*, output: OutputOptions) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImagesToTryOn(ImageOptions):
+class ImagesToTryOn(ChannelOptions):
     """The images that networks are measured on, if any."""
 
     data: Annotated[

@@ -9,8 +9,8 @@ import typer
 from advisor.cli.help import OUTPUT
 from advisor.cli.options import (
     Cache,
+    ChannelOptions,
     GroupBy,
-    ImageOptions,
     MaxUnreadable,
     NetworkOptions,
     OutputOptions,
@@ -24,7 +24,7 @@ from strategies.display.progress import note
 
 @with_options
 def profile(
-    images: ImageOptions,
+    images: ChannelOptions,
     seed: Seed = 0,
     max_unreadable: MaxUnreadable = 0.05,
     group_by: GroupBy = None,
@@ -46,7 +46,7 @@ def profile(
 
 @with_options
 def check(
-    images: ImageOptions,
+    images: ChannelOptions,
     group_by: GroupBy = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 1 if a check finds something that may be wrong.")
@@ -93,7 +93,7 @@ def check(
 
 @with_options
 def learning_curve(
-    images: ImageOptions,
+    images: ChannelOptions,
     network: NetworkOptions,
     seed: Seed = 0,
     max_unreadable: MaxUnreadable = 0.05,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -235,7 +235,7 @@ class ImageOptions:
         ),
     ] = False
 
-    def load(self, *, for_training: bool = True) -> ImageDataset:
+    def load(self, *, for_training: bool = True, channels: Sequence[int] | None = None) -> ImageDataset:
         """Lists the images; see `strategies.load_dataset`."""
         from strategies.data.loading import load_dataset
 
@@ -245,9 +245,39 @@ class ImageOptions:
             root=self.root,
             encoding=self.encoding,
             follow_links=self.follow_links,
+            channels=channels,
             for_training=for_training,
             **columns,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelOptions(ImageOptions):
+    """Where the images are, how they are read, and which of their channels are used."""
+
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,...",
+            help="Numbers of the bands that are used, from 1, such as 4,3,2; three are taken as red, green and blue. "
+            "Default: RGB, or all bands of arrays and TIFF files with others.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """The channels as numbers; `None` if they are not named."""
+        if self.channels is None:
+            return None
+        from strategies.data.channels import check_channels
+
+        parts = self.channels.split(",")
+        return check_channels([int(part) if part.strip().isdecimal() else part for part in parts])  # type: ignore[misc]
+
+    def load(self, *, for_training: bool = True, channels: Sequence[int] | None = None) -> ImageDataset:
+        """Lists the images; see `strategies.load_dataset`. The option names the channels unless the caller does."""
+        return super().load(for_training=for_training, channels=self.numbers if channels is None else channels)
 
 
 @dataclass(frozen=True, kw_only=True)

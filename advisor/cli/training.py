@@ -15,6 +15,7 @@ from advisor.cli.options import (
     BatchSize,
     Budget,
     Cache,
+    ChannelOptions,
     FileOptions,
     GroupBy,
     ImageOptions,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 @with_options
 def train(
-    images: ImageOptions,
+    images: ChannelOptions,
     *,
     plan: Annotated[
         str | None, typer.Option(metavar="FILE", help="A plan.json to carry out. You may have edited it.")
@@ -141,6 +142,7 @@ def train(
         "image_size": image_size,
         "resize": resize,
         "seed": seed,
+        "channels": images.numbers,
     }
     given = {name: value for name, value in options.items() if value is not None}
     wanted = None if plan is None else read_plan(plan)
@@ -151,11 +153,12 @@ def train(
         given = {name: getattr(wanted, name) for name in options}
     else:
         file.check_backbone(backbone)
+    channels = given.pop("channels", None)
     if recipe is not None:
         get_recipe(recipe)
     with silenced(not devices.is_first):
         advice = advise(
-            images.load(),
+            images.load(channels=channels),
             **given,
             recipe=recipe,
             prefer=prefer,

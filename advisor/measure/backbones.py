@@ -159,14 +159,15 @@ def _networks(
     else:
         here = [choose_network(name).network for name in dict.fromkeys(backbones)]
     return [
-        network.at(size)
+        network.of(dataset.items).at(size)
         for network in here
         for size in dict.fromkeys(image_sizes or [fitting_size(network, dataset.items)])
     ]
 
 
 def _milliseconds(extractor: FeatureExtractor, dataset: ImageDataset, pixel_cache: PixelCache) -> float:
-    pixels = Pixels(dataset.items[:TIMED_IMAGES], extractor.network.image_size, pixel_cache)[:]
+    network = extractor.network
+    pixels = Pixels(dataset.items[:TIMED_IMAGES], network.image_size, pixel_cache, network.num_channels)[:]
     laps = []
     for _ in range(1 + TIMED_RUNS):  # the first run compiles the network
         started = time.perf_counter()

@@ -214,7 +214,7 @@ def measure_learning_curve(
     with on_ray(ray):
         network = choose_network(backbone, weights).network
         dataset = with_groups(load_dataset(source, **columns), group_by)
-        network = network.at(image_size or fitting_size(network, dataset.items))
+        network = network.of(dataset.items).at(image_size or fitting_size(network, dataset.items))
         _, dataset = profile_dataset(dataset, seed=seed, max_unreadable=max_unreadable, cache=cache)
         learning = dataset.subset(np.flatnonzero(np.array(dataset.split) != "test")).without_copies()
         chosen = learning.subset(sample(learning.labels, max_images, seed))

@@ -181,7 +181,7 @@ def _probe_images(
     )
     dataset = load_dataset(images)
     dataset = dataset.subset(sample(dataset.labels, max_images, seed))
-    extractor = stage_extractor(network, cache=default_cache() if cache else None)
+    extractor = stage_extractor(network.of(dataset.items), cache=default_cache() if cache else None)
     return probe(dataset, extractor, seed=seed, **options)
 
 
@@ -279,11 +279,12 @@ def _find_mirroring(
     fold_of = np.full(len(images), -1)
     for fold, (_, part) in enumerate(folds):
         fold_of[part] = fold
-    held = np.flatnonzero(fold_of >= 0)
+    held, network = np.flatnonzero(fold_of >= 0), extractor.network
 
     def compare(num_images: int) -> Mirroring:
         chosen = held[sample(images.labels[held], num_images, seed)]
-        pixels = Pixels([images.items[index] for index in chosen], extractor.network.image_size, pixel_cache)
+        items = [images.items[index] for index in chosen]
+        pixels = Pixels(items, network.image_size, pixel_cache, network.num_channels)
         values = extractor.run(MirroredViews(pixels), description="Extracting features (mirrored)")
         features = dict(zip(extractor.outputs, values, strict=False))
         rows, truth = np.arange(len(chosen)), images.labels[chosen]

@@ -131,7 +131,7 @@ CHECKS: tuple[Check, ...] = (
         message="Images whose fourth channel does not look like transparency (it may be near infrared): {count:,} of "
         "{total:,}.",
         effect="If the file marks the channel as transparency, the image is shown on white through it. Otherwise it is "
-        "left out. Save three channels if that is not what you want.",
+        "left out. --channels 1,2,3,4 (channels=...) uses all four.",
         source="most of its pixels are neither clear nor opaque, or the file does not say what it is",
         detail="fourth channel",
     ),

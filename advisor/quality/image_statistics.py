@@ -15,7 +15,6 @@ from strategies.data.decoding import decode_image, decode_sizes
 from strategies.data.digests import content_digest, decoded_as
 from strategies.data.encoded import Encoded, UnreadableImage, open_encoded, readable
 from strategies.data.pixels import PixelCache
-from strategies.data.value_range import range_of
 
 MEASURED_SIZE = 128  # pixels: side of the square in which images are measured
 
@@ -68,7 +67,7 @@ def measure_image(
             content = file.read()
             sizes = pixel_cache.sizes if pixel_cache is not None else ()
             # Even at a small size the decoder reads every byte of the file, so truncated files are found.
-            decoded = decode_sizes(content, (MEASURED_SIZE, *sizes), range_of([item]))
+            decoded = decode_sizes(content, (MEASURED_SIZE, *sizes), item)
     except UnreadableImage as error:
         return error
     pixels, *resized = decoded.pixels

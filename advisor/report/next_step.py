@@ -13,7 +13,7 @@ from strategies.training.run_files import PLAN
 # They tell what is printed, or measured for the advice alone.
 _ADVICE_OPTIONS = ("--verbose", "--json", "--quiet", "--time", "--race", "--overwrite")
 # They decide which images there are, and which of them belong to which split.
-_DATA_OPTIONS = ("--group-by", "--column", "--root", "--encoding", "--follow-links", "--max-unreadable")
+_DATA_OPTIONS = ("--group-by", "--column", "--root", "--encoding", "--follow-links", "--channels", "--max-unreadable")
 
 
 def repeat_command(plan: Plan, source: str, command: str | None, working_folder: str | None) -> str:

@@ -239,6 +239,8 @@ def cut_text(advice: Advice) -> str:
 def settings(plan: Plan) -> str:
     """Returns the settings of a plan that hold for all of its phases, in a few words."""
     words = [f"batches of {plan.batch_size}"]
+    if plan.channels:
+        words.append(f"channels {', '.join(map(str, plan.channels))}")
     if plan.resize != SQUEEZE:
         words.append(f"images {RESIZED[plan.resize]} to a square")
     if any(phase.augmented or phase.views for phase in plan.phases) and plan.augmentation:

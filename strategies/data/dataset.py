@@ -24,7 +24,7 @@ class ImageDataset:
         class_names: Names in the order of the class indices; `()` when unlabeled.
         labels: Class index of each image, shape `(num_images,)`, int64; -1 when unlabeled.
         items: Files, encoded images that are part of something larger, or arrays of shape `(height, width)` or
-            `(height, width, 1 | 3 | 4)` and values 0-255.
+            `(height, width, channels)` and values 0-255.
         names: Name of each image in reports: the path relative to the root, or `"image 17"`.
         source: Where the images come from, in a few words, such as the folder as the user gave it.
         split: `"train"`, `"val"` or `"test"` for each image. Before `split_dataset`, `None` unless the user gave it.

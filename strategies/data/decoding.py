@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from strategies.data.bands import FORMATS, INSTALL, is_array, peek_bands, read_bands
+from strategies.data.channels import RGB, channels_of, mixing_of, num_channels
 from strategies.data.encoded import SQUEEZE, Encoded, Undecodable, UnreadableImage, open_encoded, readable
 from strategies.data.memory import MemoryBudget
 from strategies.data.repair import repaired
@@ -25,11 +27,9 @@ from strategies.data.signatures import why_not_an_image
 from strategies.data.upright import Upright, is_deep, upright
 from strategies.data.value_range import FULL_RANGE, range_of
 from strategies.display.progress import note, track
-from strategies.errors import in_a_sentence
+from strategies.errors import DatasetError, in_a_sentence
 from strategies.processes import num_cores
 
-# The first bytes decide the format, not the name. Pillow knows forty more formats; for some it starts other programs.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []))
 PIXELS_VERSION = 1  # increase it when a change below changes a pixel: it is part of the keys of cached features
 MAX_PEEKED = 100  # files whose headers tell whether a dataset has 16-bit images
 MEMORY = MemoryBudget(2 * 2**30)  # for all images that are being decoded
@@ -39,11 +39,13 @@ _Result = TypeVar("_Result")
 
 
 def _hide_messages() -> None:
-    """Hides what Pillow and its library for TIFF files print about damaged files: our reasons say it, once per file.
+    """Hides what the readers of images print about damaged files: our reasons say it, once per file.
 
-    The library is found only where Pillow does not hold it in itself; its function is documented in TIFFError(3).
+    Pillow's library for TIFF files is found only where Pillow does not hold it in itself; its function is documented
+    in TIFFError(3).
     """
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    for name in ("PIL", "tifffile"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
     with suppress(AttributeError, OSError):
         ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
@@ -68,7 +70,9 @@ class DecodedImage:
     fourth_channel: bool
 
 
-def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None = None) -> np.ndarray:
+def decode_image(
+    item: Path | str | Encoded | np.ndarray, image_size: int | None = None, num_channels: int = RGB
+) -> np.ndarray:
     """Decodes an image as upright RGB on white, and resizes it.
 
     An image whose pixels are whole is decoded even if its metadata or the mark of its end is damaged.
@@ -78,17 +82,23 @@ def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None
         image_size: Side of the square in pixels; `None` keeps the image's own size and shape. An image is squeezed to
             the square, as with Keras' `image_dataset_from_directory`, unless the item says otherwise; see
             `strategies.data.resizing`.
+        num_channels: How many channels are wanted. 3 are red, green and blue, whatever the channels of the item are;
+            any other number are the channels of the item.
 
     Returns:
-        uint8 RGB of shape `(image_size, image_size, 3)`.
+        uint8 of shape `(image_size, image_size, num_channels)`.
 
     Raises:
-        UnreadableImage: If the file cannot be decoded completely, or has more than 178,956,970 pixels.
+        UnreadableImage: If the file cannot be decoded completely, has more than 178,956,970 pixels, or lacks a channel.
     """
     if isinstance(item, np.ndarray):
+        if num_channels != RGB:
+            raise UnreadableImage("an array", f"an RGB image, while {num_channels} channels are expected")
         return to_pixels(image_of(item), image_size)
 
     def use(file: BinaryIO) -> np.ndarray:
+        if num_channels != RGB or _has_bands(item, file):
+            return _band_pixels(item, file, image_size, num_channels)
         # Pillow refuses images of more than 178,956,970 pixels, since a small file may fill the memory.
         with Image.open(file, formats=FORMATS) as image:
             return to_pixels(image, image_size, range_of([item]), resize_of([item]))
@@ -97,18 +107,51 @@ def decode_image(item: Path | str | Encoded | np.ndarray, image_size: int | None
         return _decode(file, use)
 
 
+def _has_bands(item: Path | str | Encoded | None, file: BinaryIO) -> bool:
+    """Returns whether an image is read band by band: if its channels are named, or if it is an array."""
+    return bool(channels_of([item])) or is_array(file)
+
+
+def _band_pixels(item: Any, file: BinaryIO, image_size: int | None, wanted: int) -> np.ndarray:
+    """Returns the channels of an item, or RGB, as pixels."""
+    channels, bits, resize = channels_of([item]), range_of([item]), resize_of([item])
+    if wanted not in (RGB, num_channels(channels)):
+        raise Undecodable(f"{num_channels(channels)} channels are used of it, while {wanted} are expected")
+    with _room_for_bands(file, channels):
+        bands = read_bands(file, channels)
+        images = [bands.rgb(bits, mixing_of([item]))] if wanted == RGB else bands.images(bits)
+        if image_size is not None:
+            return np.dstack([_resized(cut_square(image, resize, image_size), image_size) for image in images])
+        return np.dstack([np.asarray(image) for image in images])
+
+
+def _room_for_bands(file: BinaryIO, channels: Sequence[int]) -> AbstractContextManager[None]:
+    """Waits for the memory that reading the bands of an image needs."""
+    header = peek_bands(file)
+    if header is not None:
+        (width, height), count = header.size, header.count
+    else:
+        with Image.open(file, formats=FORMATS) as image:
+            (width, height), count = image.size, len(channels)
+        file.seek(0)
+    return MEMORY.reserve(BYTES_PER_PIXEL * (1 + count) * width * height)
+
+
 def peek_size(item: Path | str | Encoded | np.ndarray) -> tuple[int, int] | None:
     """Returns width and height from the header of an image, or `None` if the header cannot be read."""
     if isinstance(item, np.ndarray):
         return item.shape[1], item.shape[0]
     try:
-        with readable(item), open_encoded(item) as file, Image.open(file, formats=FORMATS) as image:
-            return image.size
+        with readable(item), open_encoded(item) as file:
+            if (header := peek_bands(file)) is not None:
+                return header.size
+            with Image.open(file, formats=FORMATS) as image:
+                return image.size
     except UnreadableImage:
         return None
 
 
-def decode_sizes(content: bytes, sizes: Sequence[int], bits: int = FULL_RANGE) -> DecodedImage:
+def decode_sizes(content: bytes, sizes: Sequence[int], item: Path | Encoded | None = None) -> DecodedImage:
     """Decodes an image at several sizes, with the same pixels as `decode_image` where images are squeezed.
 
     The image is decoded once if possible. For a JPEG, sizes that differ much are decoded at different scales.
@@ -116,13 +159,21 @@ def decode_sizes(content: bytes, sizes: Sequence[int], bits: int = FULL_RANGE) -
     Args:
         content: The whole file.
         sizes: Sides of the squares in pixels.
-        bits: How many bits the values of a 16-bit image have.
+        item: The item that the file is of, which says how it is decoded. Default: as a file by itself.
 
     Raises:
         Undecodable: If it cannot be decoded.
     """
 
+    bits = range_of([item])
+
     def use(file: BinaryIO) -> DecodedImage:
+        if _has_bands(item, file):
+            with _room_for_bands(file, channels_of([item])):
+                bands = read_bands(file, channels_of([item]))
+                image = bands.rgb(bits, mixing_of([item]))
+                pixels_of = [_resized(image, size) for size in sizes]
+            return DecodedImage(size=image.size, pixels=pixels_of, bits=bands.bits, fourth_channel=False)
         decoded: dict[tuple[int, int], Upright] = {}
         pixels: dict[int, np.ndarray] = {}
         with ExitStack() as memory:
@@ -224,6 +275,47 @@ def find_range(items: Sequence[Any]) -> int:
         return max(pool.map(_bits, items)) or FULL_RANGE
 
 
+def peek_counts(items: Sequence[Any]) -> set[int]:
+    """Returns how many bands images of a dataset have; 0 stands for those that are gray, RGB or RGBA.
+
+    The headers of up to 100 arrays, `.npy` files and TIFF files, evenly spaced, tell it. All other images are RGB.
+
+    Args:
+        items: As `ImageDataset.items` holds them.
+
+    Raises:
+        DatasetError: If tifffile is needed to read them, and missing.
+    """
+    some = [item for item in items if isinstance(item, np.ndarray) or _name(item).endswith((".npy", ".tif", ".tiff"))]
+    with ThreadPoolExecutor(num_cores()) as pool:
+        return set(pool.map(_count, some[:: max(1, math.ceil(len(some) / MAX_PEEKED))])) - {-1}
+
+
+def _name(item: Any) -> str:
+    return (item.name if isinstance(item, Encoded) else str(item)).lower()
+
+
+def _count(item: Any) -> int:
+    """Returns how many bands an image has; 0 if it is gray, RGB or RGBA, -1 if it cannot be read."""
+    if isinstance(item, np.ndarray):
+        return 0 if item.ndim == 2 or item.shape[2] in (1, 3, 4) else item.shape[2]
+    try:
+        with open_encoded(item) as file:
+            if (header := peek_bands(file)) is None:
+                with Image.open(file, formats=FORMATS):
+                    return 0
+    except Exception:  # whoever decodes it reports it
+        return -1
+    if header.is_color:
+        return 0
+    if not header.is_array and find_spec("tifffile") is None:
+        raise DatasetError(
+            f"Expected tifffile for TIFF images of {header.count} bands. Received: an environment without it. Run: "
+            f"{INSTALL}"
+        )
+    return 0 if header.is_array and header.count in (1, RGB) else header.count
+
+
 def note_range(items: Sequence[Any], bits: int) -> None:
     """Tells the user if 16-bit images are about to be decoded with a range larger than they need."""
     if bits == range_of(items) == FULL_RANGE and (found := find_range(items)) < FULL_RANGE:
@@ -238,6 +330,10 @@ def _bits(item: Path | str | Encoded | np.ndarray) -> int:
     if isinstance(item, np.ndarray):
         return 0
     try:
+        with open_encoded(item) as file:
+            if _has_bands(item, file):
+                with _room_for_bands(file, channels_of([item])):
+                    return read_bands(file, channels_of([item])).bits or 0
         with open_encoded(item) as file, Image.open(file, formats=FORMATS) as image:
             if not is_deep(image):
                 return 0
@@ -251,6 +347,7 @@ def decode_images(
     items: Sequence[Path] | Sequence[Encoded] | Sequence[np.ndarray],
     image_size: int,
     *,
+    num_channels: int = RGB,
     description: str = "Reading images",
 ) -> np.ndarray:
     """Decodes images in parallel.
@@ -258,39 +355,41 @@ def decode_images(
     Args:
         items: As `ImageDataset.items` holds them.
         image_size: Side of the square in pixels.
+        num_channels: As in `decode_image`.
         description: Label of the progress bar.
 
     Returns:
-        uint8 RGB of shape `(num_images, image_size, image_size, 3)`, in the order of `items`.
+        uint8 of shape `(num_images, image_size, image_size, num_channels)`, in the order of `items`.
 
     Raises:
         UnreadableImage: If a file cannot be decoded.
     """
-    pixels = np.empty((len(items), image_size, image_size, 3), dtype="uint8")
+    pixels = np.empty((len(items), image_size, image_size, num_channels), dtype="uint8")
     with ThreadPoolExecutor(num_cores()) as pool:
-        decoded = pool.map(lambda item: decode_image(item, image_size), items)
+        decoded = pool.map(lambda item: decode_image(item, image_size, num_channels), items)
         for index, image in enumerate(track(decoded, description, total=len(items))):
             pixels[index] = image
     return pixels
 
 
 def decode_readable(
-    items: Sequence[Path] | Sequence[Encoded] | Sequence[np.ndarray], image_size: int
+    items: Sequence[Path] | Sequence[Encoded] | Sequence[np.ndarray], image_size: int, num_channels: int = RGB
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Decodes images in parallel and leaves out those that cannot be decoded.
 
     Args:
         items: As `ImageDataset.items` holds them.
         image_size: Side of the square in pixels.
+        num_channels: As in `decode_image`.
 
     Returns:
-        `(pixels, unreadable)`: uint8 RGB of shape `(num_readable, image_size, image_size, 3)`, in the order of `items`,
+        `(pixels, unreadable)`: uint8 of shape `(num_readable, image_size, image_size, num_channels)`, in that order,
         and the reason for each item that is left out, by its index in `items`.
     """
 
     def decode(item: Path | Encoded | np.ndarray) -> np.ndarray | str:
         try:
-            return decode_image(item, image_size)
+            return decode_image(item, image_size, num_channels)
         except UnreadableImage as error:
             return error.reason
 
@@ -298,4 +397,4 @@ def decode_readable(
         decoded = list(pool.map(decode, items))
     pixels = [result for result in decoded if isinstance(result, np.ndarray)]
     unreadable = {index: result for index, result in enumerate(decoded) if isinstance(result, str)}
-    return np.array(pixels, dtype="uint8").reshape(-1, image_size, image_size, 3), unreadable
+    return np.array(pixels, dtype="uint8").reshape(-1, image_size, image_size, num_channels), unreadable

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from strategies.data.channels import channels_of, mixing_of
 from strategies.data.encoded import SQUEEZE, Encoded, open_encoded, readable
 from strategies.data.resizing import resize_of
 from strategies.data.value_range import FULL_RANGE, range_of
@@ -18,8 +19,9 @@ def content_digest(item: Path | str | Encoded | np.ndarray) -> bytes:
     """Returns the SHA-256 of an image. It does not depend on the name or the date of a file.
 
     Args:
-        item: A file or an `Encoded`, whose bytes are hashed, with its range where that is not 16 bits, and with how it
-            is resized where it is not squeezed; or an array, whose shape, type and values are hashed.
+        item: A file or an `Encoded`, whose bytes are hashed, with its range where that is not 16 bits, with how it is
+            resized where it is not squeezed, and with its channels where they are named; or an array, whose shape, type
+            and values are hashed.
 
     Raises:
         UnreadableImage: If the file cannot be read.
@@ -36,6 +38,8 @@ def decoded_as(digest: bytes, item: Path | str | Encoded) -> bytes:
     """Returns the content digest of an item, given the SHA-256 of its bytes."""
     bits, resize = range_of([item]), resize_of([item])
     how = (b"" if bits == FULL_RANGE else bytes([bits])) + (b"" if resize == SQUEEZE else resize.encode())
+    if channels := channels_of([item]):
+        how += repr((channels, mixing_of([item]))).encode()
     return hashlib.sha256(digest + how).digest() if how else digest
 
 

@@ -26,6 +26,10 @@ class Encoded:
             other processes: see `Local`.
         bits: How many bits the values have if the image is of 16 bits; see `strategies.data.value_range`.
         resize: How it becomes a square; see `strategies.data.resizing`.
+        channels: Numbers of the bands that are used, from 1; `()` for red, green and blue. See
+            `strategies.data.channels`.
+        mixing: How much of each of these bands is red, green and blue for all that takes RGB; `()` is their mean. Three
+            bands are red, green and blue.
 
     Example:
         >>> from strategies.data.encoded import Encoded, open_encoded
@@ -38,6 +42,8 @@ class Encoded:
     read: Callable[[], bytes] = field(repr=False)
     bits: int = 16
     resize: str = SQUEEZE
+    channels: tuple[int, ...] = ()
+    mixing: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)

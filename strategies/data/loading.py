@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from strategies.data.channels import MAX_CHANNELS, RGB, channels_of, check_channels, num_channels, with_channels
 from strategies.data.dataset import ImageDataset, check_classes
+from strategies.data.decoding import peek_counts
+from strategies.data.mixing import find_mixing
 from strategies.data.sources.arrays import are_pairs, check_arrays, encoded_images, numbered
 from strategies.data.sources.folders import check_folders, list_folder
 from strategies.data.sources.forms import find_source
@@ -34,6 +37,7 @@ def load_dataset(
     root: str | Path | None = None,
     encoding: str | None = None,
     follow_links: bool = False,
+    channels: Sequence[int] | None = None,
     for_training: bool = True,
 ) -> ImageDataset:
     """Reads a dataset of labeled images in any supported form. Files are listed, not decoded.
@@ -63,6 +67,10 @@ def load_dataset(
             notes then say.
         follow_links: Whether to follow links in a class folder that lead to folders or out of the class folder.
             Otherwise such links are listed as ignored, with the reason.
+        channels: Numbers of the bands of images that are used, from 1, such as `(4, 3, 2)`. Three bands are taken as
+            red, green and blue; for any other number, a network takes them all, and whatever shows an image mixes them
+            into red, green and blue. `()`: images are RGB. Default: all bands of arrays, `.npy` files and TIFF files
+            that are neither gray nor RGB, which the notes then say; of all other images, red, green and blue.
         for_training: Whether at least two classes with two images each are required. `False` accepts any labels.
 
     Returns:
@@ -97,8 +105,8 @@ def load_dataset(
             f"Expected options that apply to the source: root, encoding and column names for a table, follow_links for "
             f"a folder. Received: {few(without_effect)} for {row.form}, where they have no effect. Leave them out."
         )
-    dataset = row.read(source, **given)
-    if dataset is source:
+    dataset = _with_channels(row.read(source, **given), channels)
+    if isinstance(source, ImageDataset):
         return dataset
     check_names(dataset.class_names)
     if for_training:
@@ -107,7 +115,7 @@ def load_dataset(
     return replace(dataset, notes=(*dataset.notes, *spelling_notes(dataset.class_names)))
 
 
-def load_images(source: Any) -> ImageDataset:
+def load_images(source: Any, *, channels: Sequence[int] | None = None) -> ImageDataset:
     """Reads images whose labels are not needed. Files are listed, not decoded.
 
     Args:
@@ -115,6 +123,7 @@ def load_images(source: Any) -> ImageDataset:
             channels])` and values 0-255, a list of arrays or of images of Pillow, the bytes of an encoded image or a
             list of them, an image of Pillow, a `tf.data.Dataset` of images or of images and labels, or any other
             source of `load_dataset`. Labels are dropped.
+        channels: As in `load_dataset`.
 
     Returns:
         An `ImageDataset` without classes; every label is -1.
@@ -148,7 +157,7 @@ def load_images(source: Any) -> ImageDataset:
         ignored, notes = dataset.ignored, dataset.notes
     if not items:
         raise no_image(repr(text), ignored)
-    return ImageDataset(
+    dataset = ImageDataset(
         class_names=(),
         labels=np.full(len(items), -1, dtype="int64"),
         items=items,
@@ -157,6 +166,44 @@ def load_images(source: Any) -> ImageDataset:
         ignored=ignored,
         notes=notes,
     )
+    return _with_channels(dataset, channels)
+
+
+def _with_channels(dataset: ImageDataset, channels: Sequence[int] | None) -> ImageDataset:
+    """Returns a dataset whose items say which of their channels are used: as given, or as found."""
+    notes: tuple[str, ...] = ()
+    if channels is None:
+        channels = channels_of(dataset.items) or _all_bands(dataset)
+        if not channels or channels == channels_of(dataset.items):
+            return dataset
+        notes = (
+            f"Images have {len(channels)} bands, and all of them are used; --channels 4,3,2 (channels=...) names some.",
+        )
+    elif tuple(channels) == channels_of(dataset.items):
+        return dataset
+    elif channels:
+        peek_counts(dataset.items)  # refuses images that nothing here can read
+    numbers = check_channels(channels)
+    is_rgb = num_channels(numbers) == RGB
+    if not is_rgb:
+        seen = "as gray" if len(numbers) == 1 else "in false color, mixed from the bands without regard to the classes"
+        notes += (f"Pictures, quality checks and the similarity to ImageNet see the images {seen}.",)
+    mixing = () if is_rgb else find_mixing(with_channels(dataset.items, numbers), numbers)
+    return replace(dataset, items=with_channels(dataset.items, numbers, mixing), notes=(*dataset.notes, *notes))
+
+
+def _all_bands(dataset: ImageDataset) -> tuple[int, ...]:
+    """Returns the numbers of all bands of a dataset's images; `()` if they are gray, RGB or RGBA."""
+    found = peek_counts(dataset.items)
+    if not found - {0}:
+        return ()
+    if len(found) > 1 or max(found) > MAX_CHANNELS:
+        counts = ", ".join("1, 3 or 4" if count == 0 else str(count) for count in sorted(found))
+        raise DatasetError(
+            f"Expected images with the same number of bands, up to {MAX_CHANNELS}. Received: {dataset.source!r} with "
+            f"{counts} bands. Name the bands to use with --channels 4,3,2 (channels=...)."
+        )
+    return tuple(range(1, max(found) + 1))
 
 
 def _is_list_of_files(source: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from strategies.cluster import map_images
+from strategies.data.channels import RGB
 from strategies.data.decoding import decode_image
 from strategies.data.digests import content_digest
 from strategies.data.encoded import Encoded
@@ -52,28 +53,34 @@ class PixelCache:
         computed = map_images(content_digest, missing, "Reading files") if missing else iter(())
         return [next(computed) if digest is None else digest for digest in found]
 
-    def decode(self, item: Path | Encoded | np.ndarray, image_size: int) -> np.ndarray:
+    def decode(self, item: Path | Encoded | np.ndarray, image_size: int, num_channels: int) -> np.ndarray:
         """Returns the kept pixels, or decodes them; see `decode_image`."""
         kept = None if isinstance(item, np.ndarray) else self._kept.get((item, image_size))
-        return decode_image(item, image_size) if kept is None else kept
+        if kept is not None and kept.shape[2] == num_channels:
+            return kept
+        return decode_image(item, image_size, num_channels)
 
 
 class Pixels:
     """Images of one size, indexed like an array. Each is decoded when it is first needed.
 
-    Decoded images are kept, up to `MAX_BYTES`. Indexing with a slice or an array of `n` indices returns uint8 RGB of
-    shape `(n, image_size, image_size, 3)`.
+    Decoded images are kept, up to `MAX_BYTES`. Indexing with a slice or an array of `n` indices returns uint8 of shape
+    `(n, image_size, image_size, num_channels)`.
 
     Args:
         items: As `ImageDataset.items` holds them.
         image_size: Side of the square in pixels.
         pixel_cache: Pixels and digests that are known already.
+        num_channels: How many channels are wanted; see `decode_image`.
     """
 
-    def __init__(self, items: Sequence[Any], image_size: int, pixel_cache: PixelCache | None = None) -> None:
+    def __init__(
+        self, items: Sequence[Any], image_size: int, pixel_cache: PixelCache | None = None, num_channels: int = RGB
+    ) -> None:
         self.items, self.image_size, self._pixel_cache = items, image_size, pixel_cache or PixelCache([], 0)
+        self.num_channels = num_channels
         self._kept: dict[int, np.ndarray] = {}
-        self._max_kept = MAX_BYTES // (image_size * image_size * 3)
+        self._max_kept = MAX_BYTES // (image_size * image_size * num_channels)
         self._pool = ThreadPoolExecutor(num_cores())
 
     def __len__(self) -> int:
@@ -82,7 +89,8 @@ class Pixels:
     def identity(self) -> dict[str, Any]:
         """Returns what identifies these images, for a cache key: their content, number and size."""
         digest = hashlib.sha256(b"".join(self.digests)).digest()
-        return {"images": digest, "num_images": len(self.items), "image_size": self.image_size}
+        channels = {} if self.num_channels == RGB else {"num_channels": self.num_channels}
+        return {"images": digest, "num_images": len(self.items), "image_size": self.image_size, **channels}
 
     @cached_property
     def digests(self) -> list[bytes]:
@@ -92,7 +100,8 @@ class Pixels:
     def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
         indices = np.arange(len(self.items))[key].tolist()
         missing = sorted({index for index in indices if index not in self._kept})
-        decoded = self._pool.map(lambda index: self._pixel_cache.decode(self.items[index], self.image_size), missing)
+        wanted = self.image_size, self.num_channels
+        decoded = self._pool.map(lambda index: self._pixel_cache.decode(self.items[index], *wanted), missing)
         fresh = dict(zip(missing, decoded, strict=True))
         for index in missing[: max(0, self._max_kept - len(self._kept))]:
             self._kept[index] = fresh[index]
@@ -114,6 +123,11 @@ class PixelSubset:
     def image_size(self) -> int:
         """Side of the square in pixels."""
         return self._pixels.image_size
+
+    @property
+    def num_channels(self) -> int:
+        """Number of channels."""
+        return self._pixels.num_channels
 
     def __len__(self) -> int:
         return len(self._indices)

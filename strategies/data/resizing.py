@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from strategies.data.channels import Mixing, with_channels
 from strategies.data.encoded import SQUEEZE, Encoded, as_encoded
 from strategies.data.value_range import with_range
 from strategies.errors import unknown_name
@@ -73,9 +74,11 @@ def with_resize(items: Sequence[Any], resize: str) -> list[Any]:
     return [_with_resize(item, resize) for item in items]
 
 
-def as_planned(items: Sequence[Any], image_bits: int, resize: str) -> list[Any]:
-    """Returns items of an `ImageDataset` so that they are decoded with the `image_bits` and `resize` of a plan."""
-    return with_resize(with_range(items, image_bits), resize)
+def as_planned(
+    items: Sequence[Any], image_bits: int, resize: str, channels: Sequence[int] = (), mixing: Mixing = ()
+) -> list[Any]:
+    """Returns items of an `ImageDataset` so that they are decoded with the values of a plan that have these names."""
+    return with_resize(with_range(with_channels(items, channels, mixing), image_bits), resize)
 
 
 def _with_resize(item: Any, resize: str) -> Any:

@@ -81,5 +81,5 @@ def _why_not_a_tiff(file: BinaryIO, head: bytes) -> str:
     except (ArithmeticError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
         return "TIFF whose header is damaged or cut off"
     if channels not in (1, 3, 4):
-        return f"{channels} channels; 1, 3 or 4 are read"
+        return f"{channels} bands: name those to use, such as channels=(4, 3, 2)"
     return f"TIFF of a kind that is not read (channels: {channels}, bits: {'/'.join(map(str, bits))}): save it as PNG"

@@ -15,7 +15,7 @@ from strategies.data.value_range import FULL_RANGE, fitting_range, to_eight_bits
 STRIP_PIXELS = 2**22  # an image is converted in strips of this size, so that no third copy of it is in memory
 
 _ORIENTATION = 0x0112  # in EXIF
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -63,7 +63,7 @@ def upright(image: Image.Image, bits: int) -> Upright:
     raw_mode = _raw_mode(image)
     deep = is_deep(image)
     image.load()
-    turn, needed = _TURNS.get(_orientation(image)), None
+    turn, needed = TURNS.get(orientation(image)), None
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         image = Image.fromarray(to_eight_bits(values, bits))
@@ -80,6 +80,24 @@ def upright(image: Image.Image, bits: int) -> Upright:
     return Upright(image=image, bits=needed, fourth_channel=fourth_channel)
 
 
+def raw_values(image: Image.Image) -> np.ndarray:
+    """Loads an opened image and returns its values as its file has them, neither upright nor on white.
+
+    Returns:
+        Whole numbers of 8 or 16 bits, of shape `(height, width)` if gray, else `(height, width, channels)`. Of color of
+        16 bits, transparency is left out.
+    """
+    file: Any = getattr(image, "fp", None)
+    raw_mode, deep = _raw_mode(image), is_deep(image)
+    image.load()
+    if image.mode.startswith(("I", "F")):
+        return np.asarray(image)
+    if not deep:
+        return np.asarray(image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB"))
+    high, low = np.asarray(image)[..., :3], np.asarray(_low_bytes(file, image.format, raw_mode))[..., :3]
+    return high.astype("uint16") << 8 | low
+
+
 def is_deep(image: Image.Image) -> bool:
     """Returns whether an opened image has 16 bits or more."""
     return image.mode.startswith(("I", "F")) or (image.format in ("PNG", "TIFF") and ";16" in _raw_mode(image))
@@ -93,7 +111,8 @@ def _raw_mode(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def _orientation(image: Image.Image) -> Any:
+def orientation(image: Image.Image) -> Any:
+    """Returns the number in the metadata of an image that `TURNS` has a turn for; `None` if there is none."""
     try:
         return image.getexif().get(_ORIENTATION)
     except Exception:  # damaged metadata; the pixels are whole

@@ -108,7 +108,7 @@ class OpenVino:
         """Runs the network once over images and returns its outputs, one array each.
 
         Args:
-            inputs: Images of shape `(num_images, height, width, 3)`.
+            inputs: Images of shape `(num_images, height, width, channels)`.
             description: Label of the progress bar.
 
         Returns:

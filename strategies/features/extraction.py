@@ -13,8 +13,8 @@ from strategies.data.decoding import note_range
 from strategies.data.encoded import SQUEEZE
 from strategies.data.loading import load_images
 from strategies.data.pixels import PixelCache, Pixels
-from strategies.data.resizing import as_planned, check_resize
-from strategies.data.value_range import FULL_RANGE
+from strategies.data.resizing import check_resize, with_resize
+from strategies.data.value_range import FULL_RANGE, with_range
 from strategies.errors import unknown_name
 from strategies.features.cache import FeatureCache, default_cache
 from strategies.features.extractor import FeatureExtractor
@@ -40,6 +40,7 @@ def extract_features(
     cache: bool = True,
     image_bits: int = FULL_RANGE,
     resize: str = SQUEEZE,
+    channels: Sequence[int] | None = None,
     ray: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Computes features of images at chosen stages of a pretrained backbone, for a model of your own.
@@ -60,6 +61,7 @@ def extract_features(
         cache: Whether to store pooled features on disk and to read them from there.
         image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16.
         resize: How images become squares: `"squeeze"`, `"crop"` or `"pad"`, as in `strategies.make_plan`.
+        channels: As in `strategies.load_dataset`.
         ray: The Ray cluster whose workers decode and compute: `"local"`, `"auto"` or an address; see
             `strategies.on_ray`. Default: none.
 
@@ -91,17 +93,18 @@ def extract_features(
             raise unknown_name(f"stage of {row.name}", name, known)
     check_resize(resize)
     with on_ray(ray):
-        items = load_images(images).items
+        items = load_images(images, channels=channels).items
         note_range(items, image_bits)
-        items = as_planned(items, image_bits, resize)
+        items = with_resize(with_range(items, image_bits), resize)
+        network = network.of(items)
         if pool:
             extractor = stage_extractor(network, wanted, cache=default_cache() if cache else None)
             return extract_stages(extractor, items)
         from strategies.networks.backend import keras
 
-        built = build_network(network)
+        built, pixels = build_network(network), Pixels(items, network.image_size, None, network.num_channels)
         model = keras.Model(built.input, _maps(built, network, wanted))
-        values = run_pass(partial(forward, model), Pixels(items, network.image_size), "Extracting features")
+        values = run_pass(partial(forward, model), pixels, "Extracting features")
         return dict(zip(wanted, values, strict=True))
 
 
@@ -118,7 +121,8 @@ def extract_stages(
     Returns:
         `{stage: array}`, each array of shape `(num_images, channels)`.
     """
-    pixels = Pixels(items, extractor.network.image_size, pixel_cache)
+    network = extractor.network
+    pixels = Pixels(items, network.image_size, pixel_cache, network.num_channels)
     values = extractor.run(pixels, description="Extracting features")
     return dict(zip(extractor.outputs, values, strict=False))  # the last name, "pooled", has no array
 

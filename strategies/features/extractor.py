@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.data.channels import RGB
 from strategies.data.decoding import PIXELS_VERSION
 from strategies.data.digests import file_digest, weights_digest
 from strategies.data.pixels import Pixels, PixelSubset
@@ -120,12 +121,15 @@ class FeatureExtractor:
     def _identity(self) -> dict[str, Any]:
         file = self._file
         weights = weights_digest(self._built[0].get_weights()) if file is None else file_digest(file)
+        network = self.network
+        bands = {} if network.num_channels == RGB else {"channels": network.num_channels, "mixing": network.mixing}
         return {
             "network_version": NETWORK_VERSION,
             "backbone": self.network.row.identity,
             "taps": list(self.outputs),
             "network_size": self.network.image_size,
             "weights": weights,
+            **bands,
         }
 
     @cached_property

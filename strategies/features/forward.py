@@ -72,7 +72,7 @@ def run_pass(engine: Engine, inputs: Any, description: str) -> list[np.ndarray]:
     """
     if not is_on_ray() or not isinstance(inputs, Pixels | PixelSubset) or not len(inputs):
         return engine(inputs, description=description)
-    run_part = partial(_run_part, engine, inputs.image_size)
+    run_part = partial(_run_part, engine, inputs.image_size, inputs.num_channels)
     parts = map_parts(run_part, inputs.items, description, gpu=is_keras(engine))
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
@@ -82,8 +82,8 @@ def is_keras(engine: Engine) -> bool:
     return isinstance(engine, partial)
 
 
-def _run_part(engine: Engine, image_size: int, items: Sequence[Any]) -> list[np.ndarray]:
-    return engine(Pixels(items, image_size), description="")
+def _run_part(engine: Engine, image_size: int, num_channels: int, items: Sequence[Any]) -> list[np.ndarray]:
+    return engine(Pixels(items, image_size, num_channels=num_channels), description="")
 
 
 def cached_forward(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Keras numbers the last layer (`activation_17`), since such a name depends on the models that were built before.
 INPUT = "image"
 PREPROCESSING_LAYER = "preprocessing"
+MIXING = "mixing"
 OUTPUT = "backbone_output"
 CLASSIFIER = "classifier"  # the stage and layer that a plan adds on top
 POOL = "pool"  # the layer before it, which averages over the image plane or over tokens
@@ -27,7 +28,7 @@ DROPOUT = "classifier_dropout"
 HUB = "hub:"  # starts the names of KerasHub's presets
 KERAS_FILE = ".keras"  # ends the names of a user's own models in files
 # Layers of a user's own model must have other names.
-RESERVED_LAYERS = frozenset({INPUT, PREPROCESSING_LAYER, OUTPUT, TOKENS, POOL, CLASSIFIER, DROPOUT})
+RESERVED_LAYERS = frozenset({INPUT, MIXING, PREPROCESSING_LAYER, OUTPUT, TOKENS, POOL, CLASSIFIER, DROPOUT})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from strategies.data.channels import RGB, Mixing, mean_mixing, num_channels
 from strategies.errors import UserError, WeightsError, in_a_sentence, unknown_name
 from strategies.networks.backbones import (
     INPUT,
+    MIXING,
     OUTPUT,
     PREPROCESSING_LAYER,
     RESERVED_LAYERS,
@@ -49,6 +54,8 @@ def build_backbone(
     dense: bool = False,
     last_stage: str | None = None,
     weights_size: int | None = None,
+    channels: Sequence[int] = (),
+    mixing: Mixing = (),
 ) -> keras.Model:
     """Builds the pretrained network of a row as a functional model that scales its input itself.
 
@@ -63,9 +70,12 @@ def build_backbone(
         last_stage: The stage at which the model ends. Default: the last stage.
         weights_size: Input size whose ImageNet file is loaded, for backbones with several files. Default: the file for
             `image_size`; if that is not available, the file for the backbone's own input size.
+        channels: As in `PretrainedNetwork`.
+        mixing: Likewise.
 
     Returns:
-        A model from RGB pixels 0-255, float32 of shape `(image_size, image_size, 3)`, to the output of `last_stage`.
+        A model from RGB pixels 0-255, float32 of shape `(image_size, image_size, 3)`, or from as many channels as are
+        named, to the output of `last_stage`.
 
     Raises:
         UserError: If the image size is too small, or there is no dense stage at that size.
@@ -119,6 +129,8 @@ def build_backbone(
     else:
         output = network.get_layer(stages[end].last_layer).output
     model = keras.Model(network.inputs[0], output, name=backbone.name.replace("/", "_"))
+    if num_channels(channels) != RGB:
+        model = _with_mixing(model, mixing or mean_mixing(channels))
     if run_model is not None:
         _load_run(model, backbone, run_model)
     return model
@@ -139,7 +151,26 @@ def build_network(
         dense=dense,
         last_stage=last_stage,
         weights_size=weights_size,
+        channels=network.channels,
+        mixing=network.mixing,
     )
+
+
+def _with_mixing(model: keras.Model, mixing: Mixing) -> keras.Model:
+    """Returns a network of any number of channels: a layer at its start mixes them into red, green and blue.
+
+    A gray image, the same in all channels, gives what it gives as RGB if each row of `mixing` adds up to 1. In front of
+    the scaling, this holds for every network, its preprocessing and its padding. It is the same as a first convolution
+    with a slice for each channel, for any network that begins with one. The layer belongs to the first stage.
+    """
+    from strategies.networks.backend import keras
+
+    size = model.input_shape[1]
+    inputs = keras.Input((size, size, len(mixing[0])), name=INPUT)
+    layer = keras.layers.Conv2D(RGB, 1, use_bias=False, dtype="float32", name=MIXING)
+    mixed = flatten(keras.Model(inputs, model.call(layer(inputs)), name=model.name))
+    mixed.get_layer(MIXING).set_weights([np.array(mixing, dtype="float32").T[None, None]])
+    return mixed
 
 
 def stage_layers(model: keras.Model, backbone: Backbone) -> dict[str, tuple[str, ...]]:

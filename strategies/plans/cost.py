@@ -10,6 +10,7 @@ from functools import cache as once
 
 import numpy as np
 
+from strategies.data.channels import RGB
 from strategies.data.pixels import MAX_BYTES
 from strategies.features.cache import FeatureCache
 from strategies.plans.phase import Phase, steps_per_evaluation
@@ -130,9 +131,9 @@ class PlanCost:
         return sum(self.images.values()) + refitted + views + judged
 
 
-def decoded_bytes(images: Mapping[str, int], image_size: int) -> int:
+def decoded_bytes(images: Mapping[str, int], image_size: int, num_channels: int = RGB) -> int:
     """Returns the memory of the decoded images that a training keeps, in bytes, given their number in each split."""
-    return sum(min(MAX_BYTES, count * 3 * image_size**2) for count in images.values())
+    return sum(min(MAX_BYTES, count * num_channels * image_size**2) for count in images.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +199,8 @@ def estimate_parts(
         start=sum(map(_trace_seconds, [frozen, *trained])) + PER_HEAD_VALUE * head * (1 + plan.refit),
         per_step=tuple(_step_seconds(shares, plan.batch_size, machine) for shares in trained),
         per_image=PER_DECODED_IMAGE / machine.threads + _image_seconds(frozen, machine),
-        memory=round(_memory(frozen, trained, plan.batch_size)) + decoded_bytes(images, plan.image_size),
+        memory=round(_memory(frozen, trained, plan.batch_size))
+        + decoded_bytes(images, plan.image_size, plan.network.num_channels),
         measured=False,
     )
 

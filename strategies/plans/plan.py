@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from strategies.data.channels import RGB, Mixing, check_channels
 from strategies.data.encoded import SQUEEZE
 from strategies.data.resizing import SQUARES
 from strategies.data.value_range import FULL_RANGE, RANGES
@@ -40,7 +41,8 @@ class Plan:
 
     Attributes:
         recipe: Name of the recipe, one of the four in `strategies.RECIPES`.
-        network: The pretrained network that is transferred.
+        network: The pretrained network that is transferred, with the channels of images that it takes: `channels`, and
+            how they are mixed into red, green and blue at first: `mixing`.
         seed: Seed of all random numbers.
         class_names: Names of the classes, in the order of the labels.
         image_bits: How many bits the values of 16-bit images have: 8, 10, 12, 14 or 16. Their largest value is white.
@@ -98,6 +100,16 @@ class Plan:
     def image_size(self) -> int:
         """Side of the square input in pixels."""
         return self.network.image_size
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Numbers of the bands of images that the network takes; `()` for red, green and blue."""
+        return self.network.channels
+
+    @property
+    def mixing(self) -> Mixing:
+        """How the bands are mixed into red, green and blue at first, and for all that shows an image."""
+        return self.network.mixing
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -180,6 +192,7 @@ def check_plan(plan: Plan) -> None:
         _refuse(f"image_bits must be one of {', '.join(map(str, RANGES))}", f"image_bits={plan.image_bits}")
     if plan.resize not in SQUARES:
         _refuse(f"resize must be one of {', '.join(SQUARES)}", f"resize={plan.resize!r}")
+    _check_channels(plan)
     if not plan.phases:
         _refuse("a plan needs at least one phase", "phases=[]")
     if len({phase.name for phase in plan.phases}) < len(plan.phases):
@@ -195,6 +208,23 @@ def check_plan(plan: Plan) -> None:
 
 def _refuse(expected: str, received: str) -> None:
     raise PlanError(f"The plan cannot be carried out: {expected}. Received: {received}. Edit the plan.")
+
+
+def _check_channels(plan: Plan) -> None:
+    check_channels(plan.channels)
+    is_rgb = plan.network.num_channels == RGB
+    shape = [len(row) for row in plan.mixing]
+    if plan.mixing and (is_rgb or shape != RGB * [len(plan.channels)] or not np.isfinite(plan.mixing).all()):
+        _refuse(
+            "mixing must have three rows with a finite number for each of channels, or be [] for three or none",
+            f"rows of {shape} for channels={list(plan.channels)}",
+        )
+    changed = [name for name in ("color", "rand_augment") if plan.augmentation.get(name)]
+    if changed and not is_rgb:
+        _refuse(
+            "the augmentations color and randaugment are for red, green and blue",
+            f"{' and '.join(changed)} for {plan.network.num_channels} channels",
+        )
 
 
 def _check_phase(plan: Plan, phase: Phase) -> None:
@@ -287,7 +317,7 @@ def plan_from_dict(values: Mapping[str, Any]) -> Plan:
         know_described(values["backbone"], values["own_backbone"])
     known = {item.name for item in fields(Plan)}
     given = {key: value for key, value in values.items() if key in known}
-    network = {item.name: values[item.name] for item in fields(PretrainedNetwork)}
+    network = {item.name: values[item.name] for item in fields(PretrainedNetwork) if item.name in values}
     phases = tuple(Phase(**{**phase, "trains": tuple(phase["trains"])}) for phase in values["phases"])
     plan = Plan(
         **{

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from strategies.data.channels import Mixing, check_channels
 from strategies.data.encoded import SQUEEZE
 from strategies.data.value_range import FULL_RANGE
 from strategies.errors import PlanError, unknown_name
@@ -173,6 +174,8 @@ def make_plan(
     budget: float = 1.0,
     image_bits: int = FULL_RANGE,
     resize: str = SQUEEZE,
+    channels: Sequence[int] = (),
+    mixing: Mixing = (),
     augment: str = "flip,shift",
 ) -> Plan:
     """Creates the plan of a recipe for a backbone: its stages, phases, learning rates and steps.
@@ -196,6 +199,11 @@ def make_plan(
             white. `advisor.recommend` finds it from the images.
         resize: How images become squares: `"squeeze"`, the whole image; `"crop"`, the largest centered square; or
             `"pad"`, the whole image in its own shape, on black.
+        channels: Numbers of the bands of images that the network takes, from 1, such as `(4, 3, 2)`. Three bands are
+            taken as red, green and blue. For any other number, a first layer of the network mixes the bands into red,
+            green and blue. Default: images are RGB.
+        mixing: How this layer mixes them before it is trained: three rows, the shares of each band in red, green and
+            blue. Default: each is the mean of the bands. `advisor.recommend` finds it from the images.
         augment: How phases that augment change the training images at random: `"flip"`, mirrored left to right,
             `"shift"`, `"color"`, `"randaugment"`, or several, separated by commas; or `"none"`. Images whose
             class depends on left and right, such as letters, must not be flipped; `advisor.recommend` measures that.
@@ -231,7 +239,13 @@ def make_plan(
     names = tuple(str(name) for name in class_names)
     plan = Plan(
         recipe=recipe,
-        network=PretrainedNetwork(backbone=row.name, weights=resolve_weights(row, weights), image_size=size),
+        network=PretrainedNetwork(
+            backbone=row.name,
+            weights=resolve_weights(row, weights),
+            image_size=size,
+            channels=check_channels(channels),
+            mixing=mixing,
+        ),
         seed=seed,
         class_names=names,
         cut_stage=kept[-1],

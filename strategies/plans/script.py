@@ -45,7 +45,8 @@ def write_script(plan: Plan) -> str:
         The text of the script.
 
     Raises:
-        PlanError: If the plan is impossible, or if its backbone is a model of your own, which may need your own code.
+        PlanError: If the plan is impossible, if its backbone is a model of your own, which may need your own code, or
+            if it names channels, since the script reads RGB.
 
     Example:
         >>> import strategies
@@ -59,6 +60,11 @@ def write_script(plan: Plan) -> str:
         raise PlanError(
             f"Expected a plan for a network that a script can load or build. Received: {plan.backbone!r}, a model of "
             f"your own. Train it with strategies.train."
+        )
+    if plan.channels:
+        raise PlanError(
+            f"Expected a plan for RGB images, which a script can read. Received: channels={list(plan.channels)}. Train "
+            f"it with strategies.train."
         )
     for most_lines in range(MOST_LINES, 0, -1):
         script = _fill_in(plan, most_lines)

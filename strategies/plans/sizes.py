@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from strategies.data.channels import RGB
 from strategies.features.background import BackgroundJob
 from strategies.features.cache import FeatureCache, make_key
 from strategies.features.engines import choose_engine
@@ -96,9 +97,12 @@ def count_job(network: PretrainedNetwork, *, dense: bool, cache: FeatureCache | 
     row, size = network.row, network.image_size
     if row.is_own or cache is None or not cache.max_bytes:
         return None
-    key = make_key(stage_sizes=2, backbone=repr(row), image_size=size, dense=dense, keras=version("keras"))
+    bands = {} if network.num_channels == RGB else {"channels": network.num_channels}
+    key = make_key(stage_sizes=2, backbone=repr(row), image_size=size, dense=dense, keras=version("keras"), **bands)
     in_process = choose_engine() != "openvino"
-    return BackgroundJob(key=key, cache=cache, make=partial(_count, row, size, dense), in_process=in_process)
+    return BackgroundJob(
+        key=key, cache=cache, make=partial(_count, row, size, dense, network.num_channels), in_process=in_process
+    )
 
 
 def _stage_sizes(network: PretrainedNetwork, dense: bool, cache: FeatureCache | None) -> dict[str, StageSize]:
@@ -107,7 +111,9 @@ def _stage_sizes(network: PretrainedNetwork, dense: bool, cache: FeatureCache | 
     if job is not None:
         with suppress(RuntimeError):  # then count in this process
             arrays, _ = job.arrays()
-    (counts,) = arrays or _count_here(network.backbone, network.row.model, network.image_size, dense)
+    (counts,) = arrays or _count_here(
+        network.backbone, network.row.model, network.image_size, dense, network.num_channels
+    )
     stages = [stage.name for stage in network.stages(dense=dense)]
     names = [item.name for item in fields(StageSize)]
     return {
@@ -117,14 +123,17 @@ def _stage_sizes(network: PretrainedNetwork, dense: bool, cache: FeatureCache | 
 
 
 @lru_cache(maxsize=8)
-def _count_here(backbone: str, model: keras.Model | None, image_size: int, dense: bool) -> list[np.ndarray]:
+def _count_here(
+    backbone: str, model: keras.Model | None, image_size: int, dense: bool, num_channels: int
+) -> list[np.ndarray]:
     """Counts in this process, once for all plans. `model` tells apart users' own models that had the same name."""
-    return _count(get_backbone(backbone), image_size, dense)
+    return _count(get_backbone(backbone), image_size, dense, num_channels)
 
 
-def _count(row: Backbone, image_size: int, dense: bool) -> list[np.ndarray]:
+def _count(row: Backbone, image_size: int, dense: bool, num_channels: int) -> list[np.ndarray]:
     """Returns one array, with a row for each stage and a column for each field of `StageSize`."""
-    built = build_backbone(row, image_size=image_size, weights="random", dense=dense)
+    channels = range(1, num_channels + 1)
+    built = build_backbone(row, image_size=image_size, weights="random", dense=dense, channels=channels)
     stages = stage_layers(built, row).values()
     sizes = [_size([built.get_layer(name) for name in names]) for names in stages]
     return [np.array([astuple(size) for size in sizes], dtype="int64")]

@@ -83,16 +83,17 @@ def evaluate_run(
     folder = read_run(run)
     names = folder.class_names
     metrics = read_metrics(folder.path, names) if (folder.path / METRICS).is_file() else None
-    dataset = load_dataset(data, for_training=False, **columns)
-    dataset = replace(dataset, items=as_planned(dataset.items, folder.image_bits, folder.resize))
+    dataset = load_dataset(data, channels=folder.channels, for_training=False, **columns)
+    items = as_planned(dataset.items, folder.image_bits, folder.resize, folder.channels)
+    dataset = replace(dataset, items=items)
     tested = dataset.split is not None and "test" in dataset.split
     if tested:
         dataset = dataset.subset(np.flatnonzero(np.array(dataset.split) == "test"))
     labels = _labels_of_run(dataset, names)
     model = folder.model  # a model that cannot be loaded is refused before any image is decoded
     pixel_cache = PixelCache([folder.image_size], len(dataset))
-    dataset, labels, unreadable = _without_unreadable(dataset, labels, max_unreadable, folder.image_size, pixel_cache)
-    pixels = Pixels(dataset.items, folder.image_size, pixel_cache)
+    dataset, labels, unreadable = _without_unreadable(dataset, labels, max_unreadable, folder, pixel_cache)
+    pixels = Pixels(dataset.items, folder.image_size, pixel_cache, folder.num_channels)
     (probabilities,) = forward(model, pixels, description="Evaluating")
     majority = None if metrics is None else names.index(metrics["baseline"]["majority_class"])
     return RunEvaluation(
@@ -128,10 +129,10 @@ def _labels_of_run(dataset: ImageDataset, class_names: tuple[str, ...]) -> np.nd
 
 
 def _without_unreadable(
-    dataset: ImageDataset, labels: np.ndarray, max_unreadable: float, image_size: int, pixel_cache: PixelCache
+    dataset: ImageDataset, labels: np.ndarray, max_unreadable: float, run: RunFolder, pixel_cache: PixelCache
 ) -> tuple[ImageDataset, np.ndarray, tuple[dict[str, str], ...]]:
     with ThreadPoolExecutor(num_cores()) as pool:
-        found = pool.map(lambda item: _why_unreadable(item, image_size, pixel_cache), dataset.items)
+        found = pool.map(lambda item: _why_unreadable(item, run, pixel_cache), dataset.items)
         reasons = list(track(found, "Reading images", total=len(dataset)))
     unreadable = tuple(
         {"path": name, "reason": reason} for name, reason in zip(dataset.names, reasons, strict=True) if reason
@@ -142,11 +143,11 @@ def _without_unreadable(
     return dataset.subset(kept), labels[kept], unreadable
 
 
-def _why_unreadable(item: Any, image_size: int, pixel_cache: PixelCache) -> str | None:
+def _why_unreadable(item: Any, run: RunFolder, pixel_cache: PixelCache) -> str | None:
     try:
-        pixels = decode_image(item, image_size)
+        pixels = decode_image(item, run.image_size, run.num_channels)
     except UnreadableImage as error:
         return error.reason
     if pixel_cache.sizes and not isinstance(item, np.ndarray):
-        pixel_cache.put(item, image_size, pixels)  # the evaluation reads it next
+        pixel_cache.put(item, run.image_size, pixels)  # the evaluation reads it next
     return None

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.data.channels import RGB
 from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import decode_readable, to_pixels
 from strategies.data.loading import load_dataset
-from strategies.data.resizing import as_planned
+from strategies.data.resizing import as_planned, image_of
 from strategies.data.splits import split_dataset
 from strategies.display.progress import note
 from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
@@ -166,9 +167,10 @@ def export(
 ) -> Export:
     """Exports the model of a run, loads the exported model in a new process, and compares the two on images.
 
-    In every format, the model takes RGB pixels 0-255 as float32 of shape `(num_images, image_size, image_size, 3)` and
-    scales them itself. It returns probabilities in the order of `class_names.json`, which is written to the same
-    folder. The metadata of an ONNX file also hold the class names, and how images become squares: `resize`.
+    In every format, the model takes RGB pixels 0-255 as float32 of shape `(num_images, image_size, image_size, 3)`, or
+    as many bands as the plan names in `channels`, and scales them itself. It returns probabilities in the order of
+    `class_names.json`, which is written to the same folder. The metadata of an ONNX file also hold the class names, the
+    channels, and how images become squares: `resize`.
 
     Args:
         run: The run folder, or a `RunFolder`.
@@ -208,7 +210,7 @@ def export(
     check_writable(record)
     _ = run.model  # a model that cannot be loaded is refused before any image is decoded
     if data is None:
-        images, calibration = _synthetic_images(run.image_size), None
+        images, calibration = _synthetic_images(run.image_size, run.num_channels), None
     else:
         dataset = _split(run, data)
         images = _images(run, dataset, "test", MOST_IMAGES)
@@ -301,7 +303,7 @@ class _Images:
     """Images for the check or the calibration.
 
     Attributes:
-        pixels: uint8 RGB of shape `(num_images, image_size, image_size, 3)`.
+        pixels: uint8 of shape `(num_images, image_size, image_size, num_channels)`.
         labels: Their classes; `None` for synthetic images.
         description: What they are.
         num_unreadable: Number of further images that could not be decoded.
@@ -319,9 +321,10 @@ class _Images:
 
 def _split(run: RunFolder, data: Any) -> ImageDataset:
     """Returns the images with the split that they have in the run, or if they are not of the run, with their own."""
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, channels=run.channels)
     check_class_names(run.class_names, dataset.class_names)
-    known = splits_in(run.path, run.class_names, dataset.items)
+    items = as_planned(dataset.items, run.image_bits, run.resize, run.channels, run.mixing)
+    known = splits_in(run.path, run.class_names, items)
     if "test" in known:
         return replace(dataset, split=tuple(known))
     if dataset.split is None or None in dataset.split:
@@ -333,8 +336,8 @@ def _images(run: RunFolder, dataset: ImageDataset, part: str, most: int) -> _Ima
     """Returns images of one part of the split, a random sample if there are more than `most`."""
     chosen = np.flatnonzero(np.array(dataset.split) == part)
     chosen = np.sort(np.random.default_rng(run.seed).permutation(chosen)[:most])
-    items = as_planned(dataset.subset(chosen).items, run.image_bits, run.resize)
-    pixels, unreadable = decode_readable(items, run.image_size)
+    items = as_planned(dataset.subset(chosen).items, run.image_bits, run.resize, run.channels)
+    pixels, unreadable = decode_readable(items, run.image_size, run.num_channels)
     if not len(pixels):
         raise ExportError(
             f"Expected {part} images that can be decoded. Received: none in {dataset.source!r}. Repair them, or "
@@ -348,16 +351,15 @@ def _images(run: RunFolder, dataset: ImageDataset, part: str, most: int) -> _Ima
     )
 
 
-def _synthetic_images(image_size: int) -> _Images:
+def _synthetic_images(image_size: int, num_channels: int = RGB) -> _Images:
     """Returns noise at every scale, from one color per image to one per pixel. It is the same on every machine."""
-    from PIL import Image
-
     generator = np.random.default_rng(0)
     images = []
     for index in range(NUM_SYNTHETIC):
         side = min(2 ** (index % 8), image_size)
-        noise = Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype="uint8"))
-        images.append(to_pixels(noise, image_size))
+        noise = generator.integers(0, 256, (side, side, num_channels), dtype="uint8")
+        parts = [noise] if num_channels == RGB else np.split(noise, num_channels, axis=2)
+        images.append(np.dstack([to_pixels(image_of(part), image_size)[..., : part.shape[2]] for part in parts]))
     description = "synthetic images: noise, coarse and fine"
     return _Images(pixels=np.stack(images), labels=None, description=description, num_unreadable=0)
 
@@ -390,7 +392,7 @@ def _write(run: RunFolder, row: Format, path: Path, calibration: np.ndarray | No
 
 
 def _description(run: RunFolder) -> dict[str, Any]:
-    return description(run.class_names, run.image_size, run.image_bits, run.resize)
+    return description(run.class_names, run.image_size, run.image_bits, run.resize, run.channels)
 
 
 def _write_for_hub(run: RunFolder, path: Path) -> None:
@@ -466,10 +468,12 @@ def _describe(run: RunFolder, path: Path) -> None:
     for unused in [value for value in model.graph.input if value.name not in read]:
         model.graph.input.remove(unused)  # tf2onnx leaves constants of EfficientNet's scaling behind after folding
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "num_images"
+    kind = "RGB pixels" if run.num_channels == RGB else "bands"
     texts = {
         "class_names": json.dumps(run.class_names, ensure_ascii=False),
-        "input": f"RGB pixels 0-255, float32, (num_images, {run.image_size}, {run.image_size}, 3)",
+        "input": f"{kind} 0-255, float32, (num_images, {run.image_size}, {run.image_size}, {run.num_channels})",
         "resize": run.resize,
+        **({"channels": json.dumps(run.channels)} if run.channels else {}),
     }
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)

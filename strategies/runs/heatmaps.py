@@ -23,7 +23,12 @@ OPACITY = 0.6  # of the color where the heat is highest
 
 
 def gradcam(
-    model: keras.Model, images: Any, classes: int | Sequence[int] | None = None, *, resize: str = SQUEEZE
+    model: keras.Model,
+    images: Any,
+    classes: int | Sequence[int] | None = None,
+    *,
+    resize: str = SQUEEZE,
+    channels: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Computes Grad-CAM heat maps: which parts of each image support a class.
 
@@ -39,6 +44,8 @@ def gradcam(
             `ImageDataset`. Images are resized to the model's input.
         classes: Class index for all images, or one per image. Default: the predicted class of each image.
         resize: How images become squares: `"squeeze"`, `"crop"` or `"pad"`, as the plan of the model has it.
+        channels: Numbers of the bands of images that the model takes, as its plan has them. Default: those that
+            `strategies.load_images` finds.
 
     Returns:
         Array of shape `(num_images, height, width)` with the size of the model's input, in [0, 1]. The highest value of
@@ -64,7 +71,8 @@ def gradcam(
     from strategies.networks.backend import keras
 
     size = int(model.input_shape[1])
-    pixels = decode_images(with_resize(load_images(images).items, resize), size)
+    items = with_resize(load_images(images, channels=channels).items, resize)
+    pixels = decode_images(items, size, num_channels=int(model.input_shape[-1]))
     chosen = _check_classes(classes, len(pixels), int(model.output_shape[-1]))
     head, tail = _split(model)
     gradient, convert = _gradient(keras.backend.backend()), keras.ops.convert_to_numpy

@@ -40,13 +40,12 @@ from PIL import Image, ImageOps
 
 model = keras.saving.load_model("hf://USER/NAME")  # or the folder of these files
 class_names = json.load(open("{entry}", encoding="utf-8"))["class_names"]
-photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-image = {square}
+{image}
 probabilities = model.predict(np.asarray(image, dtype="float32")[None])[0]
 print(class_names[probabilities.argmax()], probabilities.max())
 ```
 
-It takes RGB pixels of 0-255 and scales them itself. Every image gets one of the classes, whatever it shows.
+It takes {pixels} of 0-255 and scales them itself. Every image gets one of the classes, whatever it shows.
 
 ## Classes
 
@@ -54,6 +53,10 @@ It takes RGB pixels of 0-255 and scales them itself. Every image gets one of the
 {classes}
 ```
 """
+
+_PHOTO = """photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+image = {square}"""
+_BANDS = """image = ...  # an array of shape ({size}, {size}, {num_channels}), of 8 bits, squares made by {resize}"""
 
 _SQUARES = {  # how images become squares, as people write it with Pillow
     "squeeze": "photo.resize(({size}, {size}), Image.Resampling.BILINEAR)",
@@ -112,10 +115,18 @@ def model_card(run: RunFolder, entry: str) -> str:
         weights=_plain(plan["weights"]),
         recipe=_plain(plan["recipe"]),
         size=run.image_size,
-        square=_SQUARES[run.resize].format(size=run.image_size),
+        image=_image(run),
+        pixels=f"the bands {', '.join(map(str, run.channels))}" if run.channels else "RGB pixels",
         entry=entry,
         classes=json.dumps(list(run.class_names), indent=1, ensure_ascii=False).replace("`", "\\u0060"),
     )
+
+
+def _image(run: RunFolder) -> str:
+    """Returns code that makes an image the input of the model."""
+    if run.channels:
+        return _BANDS.format(size=run.image_size, num_channels=run.num_channels, resize=run.resize)
+    return _PHOTO.format(square=_SQUARES[run.resize].format(size=run.image_size))
 
 
 def _plain(value: str) -> str:

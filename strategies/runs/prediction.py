@@ -167,8 +167,9 @@ def _parts(
 def _computed(run: RunFolder, items: Sequence[Any], unsure: bool) -> Iterator[Predicted]:
     """Yields what is computed of one part of the images after the other, by this process or by a cluster."""
     engine, novelty = (run.engine_with_features, run.novelty) if unsure else (run.engine, None)
-    decoded = (run.image_size, run.image_bits, run.resize)
-    compute = partial(_predict_part, engine, novelty, len(run.class_names), *decoded)
+    items = as_planned(items, run.image_bits, run.resize, run.channels)
+    shape = run.image_size, run.num_channels
+    compute = partial(_predict_part, engine, novelty, len(run.class_names), *shape)
     if is_on_ray():
         # The same parts, since an image that cannot be read shifts those behind it to other batches.
         yield from map_parts(compute, items, "Predicting", size=PART, gpu=is_keras(engine))
@@ -183,12 +184,11 @@ def _predict_part(
     novelty: Novelty | None,
     num_classes: int,
     image_size: int,
-    image_bits: int,
-    resize: str,
+    num_channels: int,
     items: Sequence[Any],
     description: str = "",
 ) -> Predicted:
-    pixels, unreadable = decode_readable(as_planned(items, image_bits, resize), image_size)
+    pixels, unreadable = decode_readable(items, image_size, num_channels)
     if not len(pixels):
         return np.empty((0, num_classes)), None if novelty is None else np.empty(0), unreadable
     probabilities, *features = engine(pixels, description=description)

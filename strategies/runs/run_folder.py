@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strategies.data.channels import Mixing, check_channels, num_channels
 from strategies.data.digests import file_digest
 from strategies.data.encoded import SQUEEZE
 from strategies.data.resizing import SQUARES
 from strategies.data.value_range import FULL_RANGE, RANGES
 from strategies.display.progress import note
-from strategies.errors import RunError, few, in_a_sentence
+from strategies.errors import RunError, UserError, few, in_a_sentence
 from strategies.features.background import BackgroundJob
 from strategies.features.cache import default_cache, make_key
 from strategies.features.conversion import convert_model
@@ -50,6 +51,8 @@ class RunFolder:
         image_size: Side of the model's square input in pixels.
         image_bits: How many bits the values of 16-bit images have.
         resize: How images become squares; see `strategies.data.resizing`.
+        channels: Numbers of the bands of images that the model takes; see `strategies.data.channels`.
+        mixing: How they are seen as red, green and blue; likewise.
         seed: Seed of the plan.
         convertible: Whether OpenVINO may compute the model: its network is not one of the user's own.
     """
@@ -60,7 +63,14 @@ class RunFolder:
     seed: int
     image_bits: int = FULL_RANGE
     resize: str = SQUEEZE
+    channels: tuple[int, ...] = ()
+    mixing: Mixing = ()
     convertible: bool = False
+
+    @property
+    def num_channels(self) -> int:
+        """Number of channels of the model's input: 3 for RGB."""
+        return num_channels(self.channels)
 
     @cached_property
     def engine(self) -> Engine:
@@ -132,7 +142,7 @@ class RunFolder:
 
     @cached_property
     def model(self) -> keras.Model:
-        """The trained model, which takes RGB pixels 0-255 and returns probabilities. It is loaded on first use.
+        """The trained model, which takes pixels 0-255 and returns probabilities. It is loaded on first use.
 
         Raises:
             RunError: If Keras cannot load the model, or if it does not fit the plan of the run.
@@ -149,7 +159,7 @@ class RunFolder:
                 f"({in_a_sentence(error)[:300]}). Train again, or register your own layers with Keras."
             ) from error
         shapes = (model.input_shape[1:], model.output_shape[1:])
-        if shapes != ((self.image_size, self.image_size, 3), (len(self.class_names),)):
+        if shapes != ((self.image_size, self.image_size, self.num_channels), (len(self.class_names),)):
             raise RunError(
                 f"Expected a model for {len(self.class_names)} classes at {self.image_size} px, according to {PLAN} in "
                 f"the same folder. Received: {str(path)!r}, which maps {shapes[0]} to {shapes[1]}. Keep the files of a "
@@ -199,6 +209,11 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
     if not wrong:  # earlier releases did not write these
         known = {"image_bits": (RANGES, FULL_RANGE), "resize": ([*SQUARES], SQUEEZE)}
         wrong = [name for name, (values, default) in known.items() if plan.get(name, default) not in values]
+    try:
+        channels = check_channels(plan.get("channels", ()) if not wrong else ())
+        mixing = tuple(tuple(map(float, row)) for row in plan.get("mixing", ())) if not wrong else ()
+    except (UserError, TypeError, ValueError):
+        wrong = ["channels or mixing"]
     if wrong:
         raise RunError(
             f"Expected {few(wrong)} in a plan as a run writes it. Received: {str(path / PLAN)!r}, where it is "
@@ -217,6 +232,8 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
         seed=plan["seed"],
         image_bits=int(plan.get("image_bits", FULL_RANGE)),
         resize=plan.get("resize", SQUEEZE),
+        channels=channels,
+        mixing=mixing,
         convertible=row is not None and not row.is_own,
     )
 

@@ -95,6 +95,8 @@ def measure_baseline(
         image_size=plan.image_size,
         weights=plan.weights,
         seed=plan.seed,
+        channels=plan.channels,
+        mixing=plan.mixing,
     )
     keras.utils.set_random_seed(plan.seed)  # a backbone with random weights must be the one that was trained
     cut = StagedModel.build(alone, precision=precision).cut(alone.phases[0])

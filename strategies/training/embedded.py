@@ -8,18 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from strategies.data.channels import num_channels
+
 ENTRY = "transfer_advisor.json"  # within a .keras file, and at the end of a .tflite file
 
 
-def description(class_names: Sequence[str], image_size: int, image_bits: int, resize: str) -> dict[str, Any]:
+def description(
+    class_names: Sequence[str], image_size: int, image_bits: int, resize: str, channels: Sequence[int]
+) -> dict[str, Any]:
     """Returns what is embedded; the arguments are those of a plan."""
+    what = f"bands {', '.join(map(str, channels))}," if channels else "RGB pixels"
     return {
         "version": 1,
         "class_names": list(class_names),
-        "input": f"RGB pixels 0-255, float32, (num_images, {image_size}, {image_size}, 3)",
+        "input": f"{what} 0-255, float32, (num_images, {image_size}, {image_size}, {num_channels(channels)})",
         "image_size": image_size,
         "image_bits": image_bits,
         "resize": resize,
+        "channels": list(channels),
     }
 
 
@@ -37,7 +43,7 @@ def embed(path: Path, content: dict[str, Any]) -> None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "model.tflite"
         ...     _ = path.write_bytes(b"a model")
-        ...     embed(path, description(["cat", "dog"], 96, 16, "squeeze"))
+        ...     embed(path, description(["cat", "dog"], 96, 16, "squeeze", ()))
         ...     read_embedded(path)["class_names"]
         ['cat', 'dog']
     """

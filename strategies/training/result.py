@@ -95,7 +95,8 @@ class TrainingResult:
         with replacing(folder / MODEL, again=CONTINUE) as temporary:
             self.model.save(temporary)
             plan = self.plan
-            embed(temporary, description(plan.class_names, plan.image_size, plan.image_bits, plan.resize))
+            content = description(plan.class_names, plan.image_size, plan.image_bits, plan.resize, plan.channels)
+            embed(temporary, content)
         if self.novelty is not None:
             with replacing(folder / NOVELTY, again=CONTINUE) as temporary:
                 save_novelty(self.novelty, temporary, model=file_digest(folder / MODEL))

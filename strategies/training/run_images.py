@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from strategies.cluster import map_images
+from strategies.data.channels import Mixing
 from strategies.data.dataset import SPLITS, ImageDataset
 from strategies.data.digests import content_digest
 from strategies.data.encoded import SQUEEZE, Encoded, UnreadableImage
@@ -58,7 +59,14 @@ def _path(item: Any, name: str) -> str:
 
 
 def find_images(
-    folder: Path, class_names: Sequence[str], data: Any = None, *, image_bits: int, resize: str = SQUEEZE
+    folder: Path,
+    class_names: Sequence[str],
+    data: Any = None,
+    *,
+    image_bits: int,
+    resize: str = SQUEEZE,
+    channels: Sequence[int] = (),
+    mixing: Mixing = (),
 ) -> ImageDataset:
     """Finds the images of a run again, with their labels and their split.
 
@@ -69,14 +77,18 @@ def find_images(
             Default: where they were.
         image_bits: As in the plan of the run.
         resize: Likewise.
+        channels: Likewise.
+        mixing: Likewise.
 
     Raises:
         RunError: If the run folder does not say which images it was trained on.
         DatasetError: If an image is missing or has changed.
     """
     rows = _read_rows(folder, class_names)
-    source = [Path(row["path"]) for row in rows] if data is None else load_dataset(data, for_training=False).items
-    items = as_planned(source, image_bits, resize)
+    source: Sequence[Any] = [Path(row["path"]) for row in rows]
+    if data is not None:
+        source = load_dataset(data, channels=channels, for_training=False).items
+    items = as_planned(source, image_bits, resize, channels, mixing)
     found = dict(zip(map_images(_digest, items, "Reading the images of the run"), items, strict=True))
     missing = [row["path"] for row in rows if bytes.fromhex(row["sha256"]) not in found]
     if missing:
@@ -103,7 +115,7 @@ def splits_in(folder: Path, class_names: Sequence[str], items: Sequence[Any]) ->
     Args:
         folder: The run folder.
         class_names: Names of the classes of the run.
-        items: Items of an `ImageDataset`, wherever they are now.
+        items: Items of an `ImageDataset`, wherever they are now, as the plan of the run decodes them.
 
     Raises:
         RunError: If `images.csv` is damaged.

@@ -18,6 +18,7 @@ from strategies.display.progress import silenced
 from strategies.errors import DatasetError
 from strategies.features.forward import forward
 from strategies.networks.backend import keras
+from strategies.networks.network import PretrainedNetwork
 from strategies.plans.cost import PlanCost as PlanCost
 from strategies.plans.cost import decoded_bytes
 from strategies.plans.plan import Plan
@@ -52,7 +53,7 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
         >>> cost.seconds(0.5) < cost.seconds()
         True
     """
-    sample = _sample(dataset, plan.image_size)
+    sample = _sample(dataset, plan.network)
     phases = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
     timed = replace(plan, phases=tuple(phases), refit=False)
     stopwatch = _Stopwatch()
@@ -66,10 +67,10 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
     return PlanCost(
         plan=plan,
         images=images,
-        memory=None if peak is None else peak + decoded_bytes(images, plan.image_size),
+        memory=None if peak is None else peak + decoded_bytes(images, plan.image_size, plan.network.num_channels),
         start=max(0.0, result.seconds - TIMED_STEPS * sum(per_step)),
         per_step=per_step,
-        per_image=_per_image(result.model, sample, plan.image_size),
+        per_image=_per_image(result.model, sample, plan.network),
     )
 
 
@@ -88,7 +89,7 @@ def _peak() -> int | None:
         return None
 
 
-def _sample(dataset: ImageDataset, image_size: int) -> ImageDataset:
+def _sample(dataset: ImageDataset, network: PretrainedNetwork) -> ImageDataset:
     """Returns a few readable training images, at least one per class. Every split gets the same ones."""
     train, unreadable = np.flatnonzero(np.array(dataset.split) == "train"), {-1: ""}
     while unreadable:
@@ -102,17 +103,21 @@ def _sample(dataset: ImageDataset, image_size: int) -> ImageDataset:
         one_per_class = np.unique(dataset.labels[train], return_index=True)[1]
         spread = np.linspace(0, len(train) - 1, TIMED_IMAGES).astype(int)  # repeats some if there are fewer images
         chosen = train[np.concatenate([one_per_class, spread])]
-        found = decode_readable([dataset.items[index] for index in chosen.tolist()], image_size)[1]
+        items = [dataset.items[index] for index in chosen.tolist()]
+        found = decode_readable(items, network.image_size, network.num_channels)[1]
         unreadable = {int(chosen[place]): reason for place, reason in found.items()}
     split = [name for name in SPLITS for _ in chosen]
     return replace(dataset.subset(np.tile(chosen, len(SPLITS))), split=tuple(split), group=None)
 
 
-def _per_image(model: keras.Model, sample: ImageDataset, image_size: int) -> float:
+def _per_image(model: keras.Model, sample: ImageDataset, network: PretrainedNetwork) -> float:
+    def pixels(number: int) -> Pixels:
+        return Pixels(sample.items[:number], network.image_size, num_channels=network.num_channels)
+
     with silenced():
-        forward(model, Pixels(sample.items[:1], image_size))  # traces the model, which is not timed
+        forward(model, pixels(1))  # traces the model, which is not timed
         started = time.perf_counter()
-        forward(model, Pixels(sample.items[:TIMED_IMAGES], image_size))
+        forward(model, pixels(TIMED_IMAGES))
         return (time.perf_counter() - started) / TIMED_IMAGES
 
 

@@ -158,11 +158,12 @@ def _save(result: TrainingResult, folder: Path | None, on_end: Callable[[Trainin
 
 def _split(plan: Plan, data: Any) -> dict[str, ImageDataset]:
     """Returns the images of each split. A dataset without a split is split with the plan's seed."""
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, channels=plan.channels)
     check_class_names(plan.class_names, dataset.class_names)
     if not plan.advice:  # advice has found the range already
         note_range(dataset.items, plan.image_bits)
-    dataset = replace(dataset, items=as_planned(dataset.items, plan.image_bits, plan.resize))
+    items = as_planned(dataset.items, plan.image_bits, plan.resize, plan.channels, plan.mixing)
+    dataset = replace(dataset, items=items)
     if dataset.split is None or None in dataset.split:
         dataset = split_dataset(dataset, seed=plan.seed)
     split = np.array(dataset.split)
@@ -184,7 +185,7 @@ def _prepare(
 ) -> TrainingRun:
     """Seeds the random generators, builds the model, and collects what all phases share."""
     keras.utils.set_random_seed(plan.seed)
-    pixels = {name: Pixels(part.items, plan.image_size) for name, part in parts.items()}
+    pixels = {name: _pixels(plan, part.items) for name, part in parts.items()}
     staged = StagedModel.build(plan, precision=resolve_precision(plan.precision))
     devices.check_same(
         lambda: plan.digest() + weights_digest([*(part.labels for part in parts.values()), *staged.snapshot().values()])
@@ -200,6 +201,10 @@ def _prepare(
         checkpoint=Checkpoint(folder, _identity(plan, pixels, parts) if folder is not None else {}),
         devices=devices,
     )
+
+
+def _pixels(plan: Plan, items: Sequence[Any]) -> Pixels:
+    return Pixels(items, plan.image_size, num_channels=plan.network.num_channels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +299,7 @@ def _on_all_images(
     return replace(
         run,
         staged=StagedModel(plan=replace(plan, phases=phases), model=run.model, precision=run.staged.precision),
-        pixels={**run.pixels, "train": Pixels(items, plan.image_size), "val": Pixels([], plan.image_size)},
+        pixels={**run.pixels, "train": _pixels(plan, items), "val": _pixels(plan, [])},
         labels={**run.labels, "train": labels, "val": labels[:0]},
         recorder=recorder,
         decided=decided,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from strategies.data.channels import MAX_CHANNELS
 from strategies.data.dataset import ImageDataset
 from strategies.data.decoding import to_pixels
 from strategies.data.encoded import Encoded
@@ -45,8 +46,8 @@ def from_arrays(images: Any, labels: Any, source: str) -> ImageDataset:
     """Returns a dataset of arrays.
 
     Args:
-        images: Array of values 0-255 and shape `(num_images, height, width[, channels])`, or a list of such
-            images, of PIL images or of paths.
+        images: Array of values 0-255 and shape `(num_images, height, width[, channels])` with up to 16 channels, or a
+            list of such images, of PIL images or of paths.
         labels: What `encode_labels` takes.
         source: Where they come from, in a few words.
 
@@ -90,6 +91,12 @@ def is_one_image(array: np.ndarray) -> bool:
     return array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
 
 
+def _is_image(array: np.ndarray) -> bool:
+    """Returns whether an array that is one of several may be an image."""
+    few = array.ndim == 3 and array.shape[2] <= MAX_CHANNELS and array.shape[0] not in (1, 3, 4)
+    return is_one_image(array) or few
+
+
 def check_arrays(images: Any) -> list[np.ndarray]:
     """Checks shapes and values of images, and returns them as a list of arrays.
 
@@ -109,7 +116,7 @@ def check_arrays(images: Any) -> list[np.ndarray]:
     ]
     largest = 0.0
     for index, array in enumerate(arrays):
-        if not is_one_image(array) or not array.size or array.dtype.kind not in "uif":
+        if not _is_image(array) or not array.size or array.dtype.kind not in "uif":
             channels_first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
             advice = "Transpose the images to (height, width, channels)" if channels_first else "Convert it"
             raise _wrong_arrays(f"image {index} of shape {array.shape} and type {array.dtype}", advice)
@@ -124,6 +131,6 @@ def check_arrays(images: Any) -> list[np.ndarray]:
 
 def _wrong_arrays(received: str, advice: str) -> DatasetError:
     return DatasetError(
-        f"Expected images of shape (height, width) or (height, width, 1, 3 or 4 channels) with values 0-255. "
-        f"Received: {received}. {advice}."
+        f"Expected images of shape (height, width) or (height, width, channels), with up to {MAX_CHANNELS} channels "
+        f"and values 0-255. Received: {received}. {advice}."
     )

@@ -20,6 +20,7 @@ from strategies.data.sources.paths import (
     why_not_followed,
 )
 from strategies.data.sources.unused import (
+    ARRAY,
     CLOSED,
     HIDDEN,
     LINK_TO_FOLDER,
@@ -44,11 +45,13 @@ class Listing:
         images: Images by name: each a `Path` or an `Encoded`.
         folders: Names of all folders, including empty ones.
         ignored: Why a file is not used as an image, by its name.
+        arrays: Those of the ignored files that are arrays. They are images where there are no others.
     """
 
     images: dict[str, Any] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     ignored: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, Any] = field(default_factory=dict)
 
     def add(self, name: str, item: Any, *, why: str = "") -> None:
         """Adds a file to the images, or to the ignored files if there is a reason, `why` or one that is found here."""
@@ -59,6 +62,15 @@ class Listing:
         while name in self.ignored:
             name += " (again)"
         self.ignored[name] = why
+        if why == ARRAY:
+            self.arrays[name] = item
+
+    def settle(self) -> Listing:
+        """Returns the listing, in which arrays are images if there are no others: beside photos, they are data."""
+        if self.arrays and not self.images:
+            self.images = self.arrays
+            self.ignored = {name: why for name, why in self.ignored.items() if name not in self.arrays}
+        return self
 
 
 def read_folder(source: Any, *, follow_links: bool = False) -> ImageDataset:
@@ -82,7 +94,7 @@ def by_folder(listing: Listing, source: str) -> ImageDataset:
     Raises:
         DatasetError: If there is no class folder, or it is not clear which folders are classes.
     """
-    results = _result_folders(listing)
+    results = _result_folders(listing.settle())
     folders = [name for name in listing.folders if not is_hidden(name) and not _is_below(name, results)]
     layout = find_layout(folders, listing.images, source)
     class_names = tuple(sorted({name.split("/")[layout.depth(name)] for name in folders if layout.is_class(name)}))
@@ -228,7 +240,7 @@ def list_folder(root: Path, *, follow_links: bool = False) -> Listing:
         for file in sorted(files):
             path = Path(parent, file)
             found.add(file_name(path, root), path, why=why_not_followed(path, real_root, follow_links))
-    return found
+    return found.settle()
 
 
 def folders_of(names: Iterable[str]) -> list[str]:

@@ -40,7 +40,7 @@ def list_pattern(pattern: str) -> Listing:
         if path.is_symlink() or not path.is_dir():
             why = LINK_TO_FOLDER if path.is_dir() else why_not_followed(path, real_root)
             found.add(file_name(path, root), path, why=why)
-    return found
+    return found.settle()
 
 
 def shard_paths(source: Any) -> list[Path]:

@@ -21,6 +21,7 @@ SAME_NAME = "of the same name as another file"
 NO_CLASS = "in no class folder"
 RESULTS = "in a folder of results of this package"
 NO_IMAGE = "not an image"
+ARRAY = "array .npy"
 NO_LABEL = "without a label"
 
 # What the files of such a folder are called; no image lies beside them.
@@ -69,7 +70,12 @@ KINDS = (
         "Write frames as images, for example with 'ffmpeg -i clip{suffix} -vf fps=1 clip_%04d.jpg', and keep those of "
         "one video together with --group-by",
     ),
-    Kind("array", (".npy", ".npz", ".mat"), "Save images and labels in one file: np.savez(path, x=images, y=labels)"),
+    Kind(
+        "array",
+        (".npy", ".npz", ".mat"),
+        "Save images and labels in one file: np.savez(path, x=images, y=labels); or keep images as .npy files in a "
+        "folder without other images",
+    ),
     Kind("archive", (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "Unpack it"),
 )
 _ADVICE = {

@@ -180,7 +180,7 @@ def test_several_labels_per_image_are_refused(labels, tmp_path):
         (np.full((4, 8, 8, 3), -1), "from -1 to -1"),
         (np.full((4, 8, 8, 3), 256), "from 256"),
         (np.full((4, 8, 8, 3), np.nan), "nan"),
-        (np.zeros((4, 8, 8, 2), "uint8"), "(8, 8, 2)"),
+        (np.zeros((4, 8, 8, 17), "uint8"), "(8, 8, 17)"),
         (np.zeros((8, 8, 3), "uint8"), "Use the first dimension for the images"),
         (np.zeros((4, 8, 8), bool), "bool"),
     ],

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from strategies.errors import PlanError, UnknownNameError
+from strategies.errors import PlanError, UnknownNameError, UserError
 from strategies.plans.plan import check_class_names, check_plan, plan_from_dict, read_plan
 from strategies.plans.planning import make_plan
 
@@ -152,3 +152,24 @@ def test_a_plan_that_does_not_say_how_images_are_decoded_means_the_usual():
     assert (plan_from_dict(values).image_bits, plan_from_dict(values).resize) == (12, "pad")
     del values["image_bits"], values["resize"]
     assert (plan_from_dict(values).image_bits, plan_from_dict(values).resize) == (16, "squeeze")
+
+
+def test_a_plan_keeps_the_channels_and_refuses_what_does_not_fit_them():
+    """A plan of an earlier release has none, and is for RGB images."""
+    mixing = ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))
+    plan = _plan(channels=[5, 2], mixing=mixing)
+    assert plan_from_dict(plan.to_dict()) == plan
+    assert (plan.channels, plan.mixing, plan.network.num_channels) == ((5, 2), mixing, 2)
+    assert _plan(channels=[4, 3, 2]).network.num_channels == 3
+    earlier = _plan().to_dict()
+    del earlier["channels"], earlier["mixing"]
+    assert plan_from_dict(earlier) == _plan()
+    for options, sentence in (
+        ({"channels": [0]}, "numbers of bands, counted from 1"),
+        ({"channels": [5, 2], "mixing": ((1.0,), (1.0,), (1.0,))}, "mixing must have three rows"),
+        ({"channels": [4, 3, 2], "mixing": 3 * ((1.0, 0.0, 0.0),)}, "mixing must have three rows"),
+        ({"channels": [5, 2], "augment": "flip,color"}, "color and randaugment are for red, green and blue"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            _plan(**options)
+    assert _plan(channels=[4, 3, 2], augment="color").augmentation["color"]

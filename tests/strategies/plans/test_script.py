@@ -355,6 +355,13 @@ def test_names_stay_names():
     assert ast.literal_eval(values["phases"])[0][0] == '", quit(), "'
 
 
+def test_bands_have_no_script():
+    """It would read RGB images; the sentence says what to do instead."""
+    plan = strategies.make_plan("head_only", NETWORK, class_names=["a", "b"], num_train=80, channels=(4, 3, 2))
+    with pytest.raises(PlanError, match=r"a plan for RGB images.*channels=\[4, 3, 2\].*strategies\.train"):
+        strategies.write_script(plan)
+
+
 def test_an_own_model_has_no_script():
     """A script could not build it; the sentence says what to do instead."""
     import keras
