@@ -11,7 +11,8 @@ from strategies.plans.plan import Plan
 FREEZE_NOTE = (
     "Frozen: the weights stay as they are, and BatchNorm is in inference mode. Trained: the weights are updated. New: "
     "trained, and added to the network or built again from its pretrained weights. Removed: not part of the model. lr: "
-    "learning rate. BN inference: BatchNorm keeps its pretrained tensors although the rest of the stage is trained."
+    "learning rate. BN inference: BatchNorm keeps its pretrained tensors although the rest of the stage is trained. "
+    "LayerNorm and GroupNorm have no statistics of their own: they are frozen or trained like their stage."
 )
 
 

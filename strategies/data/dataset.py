@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from strategies.data.dicom import DICOM
 from strategies.data.encoded import Encoded
 from strategies.errors import DatasetError, few, listed
 
 SPLITS = ("train", "val", "test")
-EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", *DICOM)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

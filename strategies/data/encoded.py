@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from strategies.data.dicom import as_png, is_dicom
 from strategies.errors import DatasetError, in_a_sentence
 from strategies.files import open_regular
 
@@ -72,13 +73,17 @@ def _refuse(reason: str) -> bytes:
 
 
 def open_encoded(item: Path | str | Encoded) -> io.BytesIO | io.BufferedReader:
-    """Opens the encoded bytes of an item of `ImageDataset.items`.
+    """Opens the encoded bytes of an item of `ImageDataset.items`. A DICOM image is encoded again, as PNG.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is not a regular file, or is larger than `MAX_FILE_BYTES`.
+        ValueError: If it is not a regular file, is larger than `MAX_FILE_BYTES`, or is DICOM that cannot be read.
     """
-    return io.BytesIO(item.read()) if isinstance(item, Encoded) else open_regular(item, MAX_FILE_BYTES)
+    file = io.BytesIO(item.read()) if isinstance(item, Encoded) else open_regular(item, MAX_FILE_BYTES)
+    if not is_dicom(file):
+        return file
+    with file:
+        return io.BytesIO(as_png(file))
 
 
 def read_encoded(item: Path | str | Encoded) -> bytes:

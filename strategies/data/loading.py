@@ -14,6 +14,7 @@ from PIL import Image
 from strategies.data.channels import MAX_CHANNELS, RGB, channels_of, check_channels, num_channels, with_channels
 from strategies.data.dataset import ImageDataset, check_classes
 from strategies.data.decoding import peek_counts
+from strategies.data.dicom import patients
 from strategies.data.mixing import find_mixing
 from strategies.data.sources.arrays import are_pairs, check_arrays, encoded_images, numbered
 from strategies.data.sources.folders import check_folders, list_folder
@@ -105,14 +106,23 @@ def load_dataset(
             f"Expected options that apply to the source: root, encoding and column names for a table, follow_links for "
             f"a folder. Received: {few(without_effect)} for {row.form}, where they have no effect. Leave them out."
         )
-    dataset = _with_channels(row.read(source, **given), channels)
     if isinstance(source, ImageDataset):
-        return dataset
+        return _with_channels(source, channels)
+    dataset = _with_channels(_with_patients(row.read(source, **given)), channels)
     check_names(dataset.class_names)
     if for_training:
         check_folders(dataset)
         check_classes(dataset)
     return replace(dataset, notes=(*dataset.notes, *spelling_notes(dataset.class_names)))
+
+
+def _with_patients(dataset: ImageDataset) -> ImageDataset:
+    """Returns a dataset of DICOM images with a group for each patient, unless it has groups."""
+    groups = None if dataset.group is not None else patients(dataset.items, dataset.names)
+    if groups is None:
+        return dataset
+    note = "DICOM images of the same patient stay in one split, by the PatientID in their headers."
+    return replace(dataset, group=groups, notes=(*dataset.notes, note))
 
 
 def load_images(source: Any, *, channels: Sequence[int] | None = None) -> ImageDataset:

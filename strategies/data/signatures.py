@@ -21,7 +21,6 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI |\0\0\x01\xba|FLV", "a video: save its frames as JPEG or PNG"),
     (rb"\0\0\0\x0cJXL |\xff\x0a", f"JPEG XL, {_CONVERT}"),
     (rb"\0\0\0\x0cjP  |\xffO\xffQ", f"JPEG 2000, {_CONVERT}"),
-    (rb".{128}DICM", f"DICOM, {_CONVERT}"),
     (rb"%PDF", f"PDF, {_CONVERT}"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", f"PostScript, {_CONVERT}"),
     (rb"8BPS", f"a Photoshop file, {_CONVERT}"),

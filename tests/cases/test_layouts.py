@@ -166,7 +166,6 @@ REFUSED = {  # builder, parts of the message
     "HEIC": (_bytes(HEIC, "dog/1.HEIC", "dog/2.HEIC"), ("fewer of 'dog'", "HEIC photo .HEIC: 2", "*.HEIC'")),
     "HEIC beside one image": (_with(_bytes(HEIC, "dog/1.heic"), dog=1), ("fewer of 'dog'", "HEIC photo .heic: 1")),
     "raw": (_bytes(b"II*\0", "dog/1.NEF"), ("raw photo .NEF: 1", "jpg *.NEF")),
-    "DICOM": (_bytes(bytes(128) + b"DICM", "normal/1.dcm", "nodule/1.dcm"), ("DICOM image .dcm: 2", "pydicom")),
     "videos": (_bytes(b"\0\0\0\x18ftypmp42", "walk/1.mp4", "run/1.mp4"), ("video .mp4: 2", "ffmpeg")),
     "PPM": (_bytes(b"P6 1 1 255\n\0\0\0", "dog/1.ppm", "dog/2.ppm"), ("Netpbm image .ppm: 2",)),
     "text only": (_bytes(b"text", "dog/1.foo"), ("not an image .foo: 1", "end in .jpg")),

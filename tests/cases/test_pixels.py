@@ -232,7 +232,7 @@ NO_IMAGES = {
     ),
     "film.jpg": (b"\0\0\0\x18ftypisom" + bytes(99), "a video: save its frames as JPEG or PNG"),
     "error.jpg": (b'{"error": "not found"}', "text, not an image: download it again"),
-    "scan.jpg": (bytes(128) + b"DICM", "DICOM, which is not read: convert it to JPEG or PNG"),
+    "scan.jpg": (bytes(128) + b"DICM", "DICOM of 0 x 0 pixels; up to 178,956,970 are read"),
     "drawing.png": (b'<?xml version="1.0"?>\n<svg width="9">', "SVG, which is not read: convert it to JPEG or PNG"),
     "packed.png": (b"PK\x03\x04" + bytes(99), "an archive or compressed: unpack it"),
     "start.png": (b"\x89PNG\r\n\x1a\n\0\0", "PNG whose header is damaged or cut off"),

@@ -55,11 +55,6 @@ KINDS = (
     Kind("Netpbm image", (".ppm", ".pgm", ".pbm", ".pnm"), _CONVERT.format(to="png")),
     Kind("image of another format", (".tga", ".ico", ".psd", ".svg", ".exr", ".hdr"), _CONVERT.format(to="png")),
     Kind(
-        "DICOM image",
-        (".dcm", ".dicom"),
-        "Convert them to PNG or TIFF of 8 or 16 bits, for example with pydicom, and choose the window of gray levels",
-    ),
-    Kind(
         "medical volume or slide",
         (".nii", ".nii.gz", ".mha", ".nrrd", ".svs", ".ndpi"),
         "Write their slices or tiles as PNG, and keep those of one patient together with --group-by",
