@@ -53,7 +53,7 @@ class PixelCache:
         computed = map_images(content_digest, missing, "Reading files") if missing else iter(())
         return [next(computed) if digest is None else digest for digest in found]
 
-    def decode(self, item: Path | Encoded | np.ndarray, image_size: int, num_channels: int) -> np.ndarray:
+    def decode(self, item: Path | Encoded | np.ndarray, image_size: int, num_channels: int = RGB) -> np.ndarray:
         """Returns the kept pixels, or decodes them; see `decode_image`."""
         kept = None if isinstance(item, np.ndarray) else self._kept.get((item, image_size))
         if kept is not None and kept.shape[2] == num_channels:
