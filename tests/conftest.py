@@ -58,6 +58,7 @@ LONG = (
 # that take long to build (`support.deep_are_slow`).
 SLOW = (
     "test_200_images_are_enough_for_a_stable_score",
+    "test_a_backend_without_gradients_solves_a_head_and_predicts",
     "test_a_converted_model_agrees_on_real_test_images",
     "test_a_download_gives_the_same_weights_as_the_file[ResNet50]",
     "test_a_notebook_runs_from_start_to_end[02_train]",
@@ -67,10 +68,12 @@ SLOW = (
     "test_a_preset_in_a_folder_is_trained_and_used_afterwards",
     "test_a_race_of_all_recipes_on_real_images",
     "test_a_script_carries_out_the_other_recipes",
+    "test_a_script_does_what_the_plan_says[fine_tune_all]",
     "test_a_script_reads_a_network_that_is_not_part_of_keras",
     "test_a_search_compares_recipes",
     "test_a_study_stops_and_continues_at_will",
     "test_a_type_checker_knows_the_type_of_every_public_name",
+    "test_an_export_agrees_with_the_model_on_photos[hf]",
     "test_an_export_agrees_with_the_model_on_photos[keras]",
     "test_an_export_agrees_with_the_model_on_photos[litert-int8]",
     "test_an_export_agrees_with_the_model_on_photos[savedmodel]",
@@ -89,6 +92,7 @@ SLOW = (
     "test_each_recipe_does_to_it_what_its_freeze_map_says[retrain_all-nested]",
     "test_each_recipe_does_to_it_what_its_freeze_map_says[retrain_all-unnamed]",
     "test_each_recipe_does_to_the_real_model_what_its_freeze_map_says[fine_tune_all-flowers5-network1]",
+    "test_each_recipe_does_to_the_real_model_what_its_freeze_map_says[keep_early_layers-skin7-network2]",
     "test_each_recipe_does_to_the_real_model_what_its_freeze_map_says[keep_early_layers-skin7-network4]",
     "test_each_recipe_does_to_the_real_model_what_its_freeze_map_says[retrain_all-skin7-network3]",
     "test_enlarged_photos_score_lower",
@@ -116,6 +120,8 @@ SLOW = (
     "test_the_loop_with_batch_norm_held_keeps_the_pretrained_statistics",
     "test_the_page_answers_as_predict_does",
     "test_the_script_writes_a_file_that_the_package_reads",
+    "test_tokens_are_pooled_in_one_way[options1-counted1]",
+    "test_tokens_are_pooled_in_one_way[options2-counted2]",
     "test_two_devices_of_one_process_train_what_one_trains",
 )
 SLOW_FIXTURES = {"cluster"}

@@ -170,7 +170,7 @@ def test_new_images_are_predicted_in_every_form(loaded, tmp_path, give, count):
         (lambda path: 5, "int"),
         (lambda path: [path.parent / "new" / "000.jpg", np.zeros((8, 8))], "ndarray"),
         (lambda path: [None], "NoneType"),
-        (lambda path: b"photo.jpg", "int"),
+        (lambda path: b"photo.jpg", "text, not an image"),
         (lambda path: path.with_suffix(".csv"), "'test.csv', a table. Give the folder"),
     ],
 )

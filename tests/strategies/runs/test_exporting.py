@@ -221,20 +221,23 @@ def test_the_backend_is_looked_at_before_a_package_is_asked_for(run_copy, adviso
     assert "Expected tensorflow as Keras' backend for the format 'onnx'. Received: 'jax'. Set KERAS_BACKEND" in err
 
 
-def test_images_are_checked_with_the_split_that_they_have_in_the_run(flowers_run, tmp_path, same_process):
-    """Wherever they are now, and whatever split chance would give them."""
-    folder, dataset = flowers_run
-    shutil.copytree(folder, tmp_path / "run")
-    for item, label in zip(dataset.items, dataset.labels, strict=True):
-        (tmp_path / "moved" / dataset.class_names[label]).mkdir(parents=True, exist_ok=True)
-        shutil.copy(item, tmp_path / "moved" / dataset.class_names[label])
-    result = strategies.export(tmp_path / "run", "keras", data=tmp_path / "moved")
+def test_images_are_checked_with_the_split_that_they_have_in_the_run(run_copy, small_run, same_process, tmp_path):
+    """Wherever they are now, and whatever split chance would give them in that order."""
+    _, dataset, trained = small_run
+    for index, (item, label) in enumerate(zip(dataset.items, dataset.labels, strict=True)):
+        folder = tmp_path / "moved" / dataset.class_names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(item, folder / f"{index * 7 % 40:02}.png")
+    moved = strategies.load_dataset(tmp_path / "moved")
+    chance = strategies.split_dataset(moved, seed=trained.plan.seed)
+    result = strategies.export(run_copy, "keras", data=moved)
     assert result.num_images == dataset.split.count("test")
-    test = json.loads((folder / "metrics.json").read_text())["test"]
-    assert result.accuracy == pytest.approx(test["accuracy"])
+    assert result.accuracy == trained.test.accuracy
+    tested = {item.read_bytes() for item, part in zip(dataset.items, dataset.split, strict=True) if part == "test"}
+    assert tested != {item.read_bytes() for item, part in zip(moved.items, chance.split, strict=True) if part == "test"}
 
 
-def test_the_model_file_says_its_classes_and_still_loads(run_copy, small_run):
+def test_the_model_file_says_its_classes_and_still_loads(run_copy, small_run, same_process):
     """So does the folder for the Hugging Face Hub, with the figures of the run in its model card."""
     names = list(small_run[2].plan.class_names)
     assert read_embedded(run_copy / "model.keras")["class_names"] == names
