@@ -82,11 +82,12 @@ def train(folder: str, preset: Path, minutes: float) -> None:
     converter.save_to_preset(preset)
 
 
-def transfer(folder: str, network: str, budget: float) -> None:
-    """Prints what the four recipes reach on a class folder, and what a head reaches on random weights."""
-    rows = []
+def transfer(folder: str, network: str, images: int, budget: float) -> None:
+    """Prints what the four recipes reach on images of a class folder, and what a head reaches on random weights."""
+    dataset, rows = load_dataset(folder), []
+    dataset = dataset.subset(np.random.default_rng(0).permutation(len(dataset))[:images])
     for recipe, weights in [*((recipe, "auto") for recipe in RECIPES), (HEAD_ONLY, "random")]:
-        advice = advisor.recommend(folder, backbone=network, weights=weights, recipe=recipe, every_image=True)
+        advice = advisor.recommend(dataset, backbone=network, weights=weights, recipe=recipe, every_image=True)
         test = advice.train(budget=budget, baseline=False).test
         rows.append((f"{recipe}, random weights" if weights == "random" else recipe, test.accuracy))
     print(f"{folder}: {test.num_images} test images")
@@ -101,12 +102,13 @@ def main() -> None:
     parser.add_argument("others", nargs="+", help="class folders to transfer to")
     parser.add_argument("--preset", type=Path, default=Path("vit_preset"))
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--images", type=int, default=1_000, help="of each folder to transfer to")
     parser.add_argument("--budget", type=float, default=1.0, help="share of the default steps")
     arguments = parser.parse_args()
     if not arguments.preset.exists():
         train(arguments.photos, arguments.preset, arguments.minutes)
     for folder in arguments.others:
-        transfer(folder, f"hub:{arguments.preset}", arguments.budget)
+        transfer(folder, f"hub:{arguments.preset}", arguments.images, arguments.budget)
 
 
 if __name__ == "__main__":
