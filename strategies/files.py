@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from strategies.errors import OutputError, UserError, in_a_sentence
 
@@ -33,6 +33,13 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+def first_bytes(file: BinaryIO, count: int) -> bytes:
+    """Returns the first bytes of an open file, which is at its start and stays there."""
+    start = file.read(count)
+    file.seek(0)
+    return start
 
 
 def open_regular(path: Path | str, max_bytes: int | None = None) -> io.BufferedReader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +25,7 @@ def cache(
 
     kept = default_cache()
     removed = kept.clear() if clear else 0
-    found = {
+    found: dict[str, Any] = {
         "folder": str(kept.folder),
         "entries": kept.num_entries(),
         "bytes": kept.num_bytes(),
@@ -36,8 +36,8 @@ def cache(
         print_json({"cache": found})
         return
     rows = [
-        ("folder", str(kept.folder)),
+        ("folder", found["folder"]),
         ("entries", f"{found['entries']:,}"),
-        ("size", f"{kept.num_bytes() / 1e6:,.1f} of {kept.max_bytes / 1e6:,.1f} MB"),
+        ("size", f"{found['bytes'] / 1e6:,.1f} of {kept.max_bytes / 1e6:,.1f} MB"),
     ]
     show([KeyValues(rows=[*rows, *([("removed", f"{removed:,} entries")] if clear else [])])], quiet=output.quiet)

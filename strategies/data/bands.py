@@ -11,12 +11,24 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    COMPRESSION,
+    EXTRASAMPLES,
+    IMAGELENGTH,
+    IMAGEWIDTH,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLESPERPIXEL,
+    TILELENGTH,
+    TILEWIDTH,
+    ImageFileDirectory_v2,
+)
 
 from strategies.data.channels import RGB, Mixing, mean_mixing
 from strategies.data.encoded import MAX_FILE_BYTES, Undecodable
 from strategies.data.upright import TURNS, orientation, raw_values
 from strategies.data.value_range import fitting_range, to_eight_bits
+from strategies.files import first_bytes
 
 # The first bytes decide the format, not the name. Pillow knows forty more formats; for some it starts other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []))
@@ -24,9 +36,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", *(["AVIF"] if find_spec(
 _HEADERS = Lock()
 NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
-# Tags of TIFF, and values of some of them.
-_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _ORIENTATION = 256, 257, 322, 323, 274
-_SAMPLES, _BITS, _EXTRA, _PHOTOMETRIC, _COMPRESSION = 277, 258, 338, 262, 259
+_ORIENTATION = 274  # a tag of TIFF, and values of others
 _GRAY = (0, 1)  # photometric: white is 0, or black is
 _ALPHA = (1, 2)  # extra samples that are transparency
 _COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000)  # none, LZW, deflate (two numbers), PackBits, Zstandard: without loss
@@ -78,7 +88,7 @@ class Bands:
         Args:
             bits: How many bits the values have if they are not bytes.
         """
-        deep = self.bits is not None or any(band.dtype != np.uint8 for band in self.values)
+        deep = any(band.dtype != np.uint8 for band in self.values)
         gray = [Image.fromarray(to_eight_bits(band, bits) if deep else band) for band in self.values]
         return gray if self.turn is None else [band.transpose(self.turn) for band in gray]
 
@@ -104,8 +114,7 @@ def peek_bands(file: BinaryIO) -> Header | None:
     These are arrays, and TIFF files of more than four samples per pixel, of several gray ones, or of several of 16
     bits. The file is left at its start.
     """
-    start = file.read(len(NPY))
-    file.seek(0)
+    start = first_bytes(file, len(NPY))
     try:
         if start == NPY:
             shape, _, _ = _npy_header(file)
@@ -117,9 +126,7 @@ def peek_bands(file: BinaryIO) -> Header | None:
 
 def is_array(file: BinaryIO) -> bool:
     """Returns whether a file, which is left at its start, is an array in NumPy's format."""
-    start = file.read(len(NPY))
-    file.seek(0)
-    return start == NPY
+    return first_bytes(file, len(NPY)) == NPY
 
 
 def read_bands(file: BinaryIO, channels: Sequence[int]) -> Bands:
@@ -178,8 +185,8 @@ def _read_npy(file: BinaryIO) -> np.ndarray:
     return values.reshape(shape, order="F" if is_fortran else "C")
 
 
-def _tags(file: BinaryIO) -> ImageFileDirectory_v2:
-    """Returns the tags of the first page of a TIFF file."""
+def tiff_tags(file: BinaryIO) -> ImageFileDirectory_v2:
+    """Returns the tags of the first page of a TIFF file, which is at its start. A damaged file raises many errors."""
     start = file.read(8)
     if start[2:3] == b"+" or start[3:4] == b"+":
         start += file.read(8)
@@ -191,13 +198,13 @@ def _tags(file: BinaryIO) -> ImageFileDirectory_v2:
 
 def _peek_tiff(file: BinaryIO) -> Header | None:
     try:
-        tags = _tags(file)
-        count, bits = int(tags.get(_SAMPLES, 1)), max(tags.get(_BITS, (1,)))
-        is_gray = tags.get(_PHOTOMETRIC) in _GRAY
-        size = (int(tags[_WIDTH]), int(tags[_HEIGHT]))
+        tags = tiff_tags(file)
+        count, bits = int(tags.get(SAMPLESPERPIXEL, 1)), max(tags.get(BITSPERSAMPLE, (1,)))
+        is_gray = tags.get(PHOTOMETRIC_INTERPRETATION) in _GRAY
+        size = (int(tags[IMAGEWIDTH]), int(tags[IMAGELENGTH]))
     except Exception:  # damaged: Pillow says how
         return None
-    has_alpha = count == 2 and not {*tags.get(_EXTRA, ())}.isdisjoint(_ALPHA)
+    has_alpha = count == 2 and not {*tags.get(EXTRASAMPLES, ())}.isdisjoint(_ALPHA)
     if count == 1 or has_alpha or not (is_gray or count > 4 or bits > 8):
         return None
     return Header(size=size, count=count, is_color=not is_gray, turn=TURNS.get(int(tags.get(_ORIENTATION) or 1)))
@@ -207,13 +214,13 @@ def _read_tiff(file: BinaryIO) -> np.ndarray:
     """Returns the samples of the first page of a TIFF file, of shape `(height, width, bands)`."""
     if find_spec("tifffile") is None:
         raise Undecodable(f"TIFF of several bands, for which tifffile is missing: {INSTALL}")
-    tags = _tags(file)
-    width, height = int(tags[_WIDTH]), int(tags[_HEIGHT])
+    tags = tiff_tags(file)
+    width, height = int(tags[IMAGEWIDTH]), int(tags[IMAGELENGTH])
     _check_size(width, height)
-    _check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_HEIGHT, 0)))
-    if 2 * width * height * int(tags[_SAMPLES]) > MAX_FILE_BYTES:
+    _check_size(int(tags.get(TILEWIDTH, 0)), int(tags.get(TILELENGTH, 0)))
+    if 2 * width * height * int(tags[SAMPLESPERPIXEL]) > MAX_FILE_BYTES:
         raise Undecodable(f"more than {MAX_FILE_BYTES:,} bytes")
-    if (compression := int(tags.get(_COMPRESSION, 1))) not in _COMPRESSIONS:
+    if (compression := int(tags.get(COMPRESSION, 1))) not in _COMPRESSIONS:
         raise Undecodable(f"TIFF of several bands with compression {compression}; use LZW or deflate")
     import tifffile
 

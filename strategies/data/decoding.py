@@ -334,11 +334,11 @@ def _bits(item: Path | str | Encoded | np.ndarray) -> int:
             if _has_bands(item, file):
                 with _room_for_bands(file, channels_of([item])):
                     return read_bands(file, channels_of([item])).bits or 0
-        with open_encoded(item) as file, Image.open(file, formats=FORMATS) as image:
-            if not is_deep(image):
-                return 0
-            with _room(image):
-                return upright(image, FULL_RANGE).bits or 0
+            with Image.open(file, formats=FORMATS) as image:
+                if not is_deep(image):
+                    return 0
+                with _room(image):
+                    return upright(image, FULL_RANGE).bits or 0
     except Exception:  # whoever decodes it reports it
         return 0
 

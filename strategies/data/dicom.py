@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
+
+from strategies.data.png import encode_png
+from strategies.files import first_bytes
 
 DICOM = (".dcm", ".dicom")
 INSTALL = "pip install 'transfer-advisor[dicom]'"
@@ -20,9 +22,7 @@ _INVERTED = "MONOCHROME1"  # of gray levels of which the lowest is white
 
 def is_dicom(file: BinaryIO) -> bool:
     """Returns whether a file, which is left at its start, is a DICOM file."""
-    start = file.read(_PREAMBLE + len(_MARK))
-    file.seek(0)
-    return start[_PREAMBLE:] == _MARK
+    return first_bytes(file, _PREAMBLE + len(_MARK))[_PREAMBLE:] == _MARK
 
 
 def as_png(file: BinaryIO) -> bytes:
@@ -53,9 +53,10 @@ def as_png(file: BinaryIO) -> bytes:
         values, kind = apply_color_lut(values, header), "RGB"
     if values.ndim == 3:
         rgb = convert_color_space(values, kind, "RGB") if kind.startswith("YBR") else values
-        return _png(_to_bytes(rgb, 0, 2 ** int(header.BitsStored) - 1) if rgb.dtype != np.uint8 else rgb)
+        pixels = _to_bytes(rgb, 0, 2 ** int(header.BitsStored) - 1) if rgb.dtype != np.uint8 else rgb
+        return encode_png(Image.fromarray(pixels))
     gray = _windowed(apply_modality_lut(values, header), header)
-    return _png(255 - gray if kind == _INVERTED else gray)
+    return encode_png(Image.fromarray(255 - gray if kind == _INVERTED else gray))
 
 
 def _windowed(values: np.ndarray, header: Any) -> np.ndarray:
@@ -79,12 +80,6 @@ def _windowed(values: np.ndarray, header: Any) -> np.ndarray:
 def _to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
     scaled: np.ndarray = np.rint((values - low) * (255 / max(high - low, 1e-9)))
     return scaled.clip(0, 255).astype("uint8")
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
-    return file.getvalue()
 
 
 def patients(items: Sequence[Any], names: Sequence[str]) -> tuple[str, ...] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ from PIL import Image
 
 from strategies.data.channels import Mixing, with_channels
 from strategies.data.encoded import SQUEEZE, Encoded, as_encoded
+from strategies.data.png import encode_png
 from strategies.data.value_range import with_range
 from strategies.errors import unknown_name
 
@@ -97,6 +97,4 @@ def image_of(array: np.ndarray) -> Image.Image:
 
 def _png(array: np.ndarray) -> bytes:
     """Returns an array as a file without loss."""
-    file = io.BytesIO()
-    image_of(array).save(file, "PNG", compress_level=0)
-    return file.getvalue()
+    return encode_png(image_of(array))

@@ -6,6 +6,10 @@ import re
 import struct
 from typing import BinaryIO
 
+from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLESPERPIXEL
+
+from strategies.data.bands import tiff_tags
+
 HEAD = 1024  # bytes that tell what a file is
 _CONVERT = "which is not read: convert it to JPEG or PNG"
 _AGAIN = "not an image: download it again"
@@ -61,7 +65,7 @@ def why_not_an_image(file: BinaryIO) -> str:
     file.seek(0)
     head = file.read(HEAD)
     if head.startswith(_TIFF):
-        return _why_not_a_tiff(file, head)
+        return _why_not_a_tiff(file)
     for start, name in _FORMATS:
         if head.startswith(start):
             return f"{name} whose header is damaged or cut off"
@@ -69,14 +73,11 @@ def why_not_an_image(file: BinaryIO) -> str:
     return next(reasons, "not a JPEG, PNG, BMP, GIF, WebP, AVIF or TIFF image")
 
 
-def _why_not_a_tiff(file: BinaryIO, head: bytes) -> str:
-    from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLESPERPIXEL, ImageFileDirectory_v2
-
+def _why_not_a_tiff(file: BinaryIO) -> str:
+    file.seek(0)
     try:
-        directory = ImageFileDirectory_v2(head[: 16 if head[2] == 43 or head[3] == 43 else 8])
-        file.seek(directory.next)
-        directory.load(file)
-        channels, bits = directory.get(SAMPLESPERPIXEL, 1), directory.get(BITSPERSAMPLE, (1,))
+        tags = tiff_tags(file)
+        channels, bits = tags.get(SAMPLESPERPIXEL, 1), tags.get(BITSPERSAMPLE, (1,))
     except (ArithmeticError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
         return "TIFF whose header is damaged or cut off"
     if channels not in (1, 3, 4):

@@ -468,11 +468,11 @@ def _describe(run: RunFolder, path: Path) -> None:
     for unused in [value for value in model.graph.input if value.name not in read]:
         model.graph.input.remove(unused)  # tf2onnx leaves constants of EfficientNet's scaling behind after folding
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "num_images"
-    kind = "RGB pixels" if run.num_channels == RGB else "bands"
+    content = _description(run)
     texts = {
-        "class_names": json.dumps(run.class_names, ensure_ascii=False),
-        "input": f"{kind} 0-255, float32, (num_images, {run.image_size}, {run.image_size}, {run.num_channels})",
-        "resize": run.resize,
+        "class_names": json.dumps(content["class_names"], ensure_ascii=False),
+        "input": content["input"],
+        "resize": content["resize"],
         **({"channels": json.dumps(run.channels)} if run.channels else {}),
     }
     onnx.helper.set_model_props(model, texts)

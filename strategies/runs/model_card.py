@@ -45,7 +45,8 @@ probabilities = model.predict(np.asarray(image, dtype="float32")[None])[0]
 print(class_names[probabilities.argmax()], probabilities.max())
 ```
 
-It takes {pixels} of 0-255 and scales them itself. Every image gets one of the classes, whatever it shows.
+The model takes {pixels} with values from 0 to 255, and scales them itself. Every image gets one of the classes,
+whatever it shows.
 
 ## Classes
 

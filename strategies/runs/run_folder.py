@@ -209,11 +209,12 @@ def read_run(folder: str | Path | RunFolder) -> RunFolder:
     if not wrong:  # earlier releases did not write these
         known = {"image_bits": (RANGES, FULL_RANGE), "resize": ([*SQUARES], SQUEEZE)}
         wrong = [name for name, (values, default) in known.items() if plan.get(name, default) not in values]
-    try:
-        channels = check_channels(plan.get("channels", ()) if not wrong else ())
-        mixing = tuple(tuple(map(float, row)) for row in plan.get("mixing", ())) if not wrong else ()
-    except (UserError, TypeError, ValueError):
-        wrong = ["channels or mixing"]
+    if not wrong:
+        try:
+            channels = check_channels(plan.get("channels", ()))
+            mixing = tuple(tuple(map(float, row)) for row in plan.get("mixing", ()))
+        except (UserError, TypeError, ValueError):
+            wrong = ["channels or mixing"]
     if wrong:
         raise RunError(
             f"Expected {few(wrong)} in a plan as a run writes it. Received: {str(path / PLAN)!r}, where it is "

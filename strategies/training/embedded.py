@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from strategies.data.channels import num_channels
+from strategies.data.channels import RGB, num_channels
 
 ENTRY = "transfer_advisor.json"  # within a .keras file, and at the end of a .tflite file
 
@@ -17,7 +17,7 @@ def description(
     class_names: Sequence[str], image_size: int, image_bits: int, resize: str, channels: Sequence[int]
 ) -> dict[str, Any]:
     """Returns what is embedded; the arguments are those of a plan."""
-    what = f"bands {', '.join(map(str, channels))}," if channels else "RGB pixels"
+    what = "RGB pixels" if num_channels(channels) == RGB else "bands"
     return {
         "version": 1,
         "class_names": list(class_names),

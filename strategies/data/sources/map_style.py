@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ from PIL import Image
 
 from strategies.data.dataset import ImageDataset
 from strategies.data.encoded import Encoded, Local
+from strategies.data.png import encode_png
 from strategies.data.resizing import image_of
 from strategies.data.sources.arrays import check_arrays, numbered
 from strategies.data.sources.labels import encode_labels
@@ -66,6 +66,4 @@ def _png(source: Any, index: int) -> bytes:
     if not isinstance(image, Image.Image):
         (array,) = check_arrays([np.asarray(image)])
         image = image_of(array)
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=0)
-    return file.getvalue()
+    return encode_png(image)

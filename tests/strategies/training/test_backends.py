@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from support import needs_openvino
 
 SCRIPT = '''
 import sys
@@ -115,7 +116,7 @@ for refused in (
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
+@needs_openvino
 def test_a_backend_without_gradients_solves_a_head_and_predicts(tmp_path):
     """What needs gradients is refused in one sentence; TensorFlow cannot be imported."""
     environment = {"KERAS_BACKEND": "openvino", "PYTHONPATH": os.pathsep.join(sys.path)}
