@@ -1,9 +1,9 @@
 """A vision transformer, trained here and transferred: python benchmarks/vit.py TINY_IMAGENET FLOWERS SKIN
 
 Trains a small ViT of KerasHub from random weights on a class folder of many classes for at most --minutes, and saves it
-as a preset in --preset (kept: a second call does not train again, so the training can run on another machine). Then carries out the four recipes with it on each of
-the other class folders, and prints their test accuracy, that of the most frequent class, and that of a new head on the
-same network with random weights. Needs KerasHub.
+as a preset in --preset (kept: a second call does not train again, so the training can run on another machine). Then
+carries out the four recipes with it on each of the other class folders, and prints their test accuracy, that of the
+most frequent class, and that of a new head on the same network with random weights. Needs KerasHub.
 """
 
 import argparse
@@ -30,7 +30,7 @@ NETWORK = {
 
 
 def _batches(pixels: np.ndarray, labels: np.ndarray, num_classes: int):
-    """Yields shuffled batches without end: half of the images mirrored, all shifted, each mixed with another (mixup)."""
+    """Yields shuffled batches without end: half mirrored, all shifted, each image mixed with another (mixup)."""
     generator = np.random.default_rng(0)
     shares = np.eye(num_classes, dtype="float32")[labels]
     while True:

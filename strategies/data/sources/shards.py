@@ -16,17 +16,16 @@ from strategies.data.sources.archives import Member, OpenFile, list_tar
 from strategies.data.sources.labels import cell_text, check_filled, encode_labels
 from strategies.data.sources.paths import is_path
 from strategies.data.sources.patterns import shard_paths
+from strategies.data.sources.tfrecords import read_example, read_records
 from strategies.data.sources.unused import NO_IMAGE, NO_LABEL
 from strategies.errors import DatasetError, few, in_a_sentence
 from strategies.files import open_regular
-from strategies.startup import start_tensorflow
 
 IMAGE = "image/encoded"
 LABELS = ("image/class/text", "image/class/label")  # names first: they say more than numbers
 LABEL_FILES = (".cls", ".json", ".txt")  # in this order
 JSON_KEYS = ("label", "cls", "class")
 MAX_LABEL_BYTES = 2**20
-_HEADER, _FOOTER = 12, 4  # bytes: before a record, its length and a checksum of it; behind, a checksum of the record
 
 
 def is_tfrecord(source: Any) -> bool:
@@ -40,27 +39,22 @@ def read_tfrecord(source: Any) -> ImageDataset:
     Raises:
         DatasetError: If a file is damaged or compressed, or a record lacks these features.
     """
-    tf = start_tensorflow("to read TFRecord files")
     paths, text = shard_paths(source), _text(source)
     items, labels, names = [], [], []
     for path in paths:
-        file, offset = open_regular(path), 0
-        shared = OpenFile(file)
         try:
-            # TensorFlow verifies the checksums. The lengths of the earlier records give the start of a record.
-            for index, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()):
+            file = open_regular(path)
+            shared = OpenFile(file)
+            for index, (start, record) in enumerate(read_records(file)):
                 name = f"{path.name}: record {index}"
-                encoded, label = _parse(tf.train.Example.FromString(record), text, name)
-                start = offset + _HEADER + record.find(encoded)
-                items.append(Encoded(f"{path}: record {index}", partial(shared.read, start, len(encoded))))
+                image, label = _parse(record, text, name)
+                read = partial(shared.read, start + image.start, image.stop - image.start)
+                items.append(Encoded(f"{path}: record {index}", read))
                 labels.append(label)
                 names.append(name)
-                offset += _HEADER + len(record) + _FOOTER
-            if offset != file.seek(0, 2):  # TensorFlow takes a truncated header as the end of the file
-                raise ValueError(f"truncated after {offset:,} bytes")
-        except DatasetError:
-            raise
-        except Exception as error:  # the errors of TensorFlow and protobuf have no common base class
+        except (OSError, ValueError) as error:
+            if isinstance(error, DatasetError):
+                raise
             raise DatasetError(
                 f"Expected TFRecord files of tf.train.Example, not compressed. Received: {str(path)!r} "
                 f"({in_a_sentence(error)}). Write the file again."
@@ -68,17 +62,22 @@ def read_tfrecord(source: Any) -> ImageDataset:
     return _labelled(items, labels, names, {}, text)
 
 
-def _parse(example: Any, source: str, name: str) -> tuple[bytes, dict[str, Any]]:
-    features = example.features.feature
-    values = {key: [*features[key].bytes_list.value, *features[key].int64_list.value] for key in (IMAGE, *LABELS)}
-    labels = {key: values[key][0] for key in LABELS if len(values[key]) == 1}
-    if len(values[IMAGE]) != 1 or not isinstance(values[IMAGE][0], bytes) or not labels:
+def _parse(record: bytes, source: str, name: str) -> tuple[slice, dict[str, Any]]:
+    """Returns where the image is in a record, and the labels by the names of their features."""
+    features = read_example(record)
+    labels = {
+        key: record[value] if isinstance(value, slice) else value
+        for key in LABELS
+        for value in features.get(key, ())[:1]
+        if len(features[key]) == 1
+    }
+    image = features.get(IMAGE, [])
+    if len(image) != 1 or not isinstance(image[0], slice) or not labels:
         raise DatasetError(
             f"Expected records with one {IMAGE} and one {' or '.join(LABELS)}. Received: {name} of {source!r} with "
-            f"{few(sorted(key for key in features if features[key].ByteSize()), 20) or 'nothing'}. Write it with these "
-            f"features."
+            f"{few(sorted(features), 20) or 'nothing'}. Write it with these features."
         )
-    return values[IMAGE][0], labels
+    return image[0], labels
 
 
 def is_webdataset(source: Any) -> bool:
