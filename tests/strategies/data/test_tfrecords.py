@@ -96,7 +96,7 @@ def test_tensorflow_is_not_imported(tmp_path):
     }
     record = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
     path = _written(tmp_path / "a.tfrecord", [record] * 4)
-    code = f"import sys\nfrom strategies.data.loading import load_dataset\n"
+    code = "import sys\nfrom strategies.data.loading import load_dataset\n"
     code += f"load_dataset({str(path)!r}, for_training=False)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert "tensorflow" not in done.stdout.split()
