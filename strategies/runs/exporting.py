@@ -9,8 +9,8 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL
@@ -61,6 +61,7 @@ class Format:
         backends: Backends of Keras that write the format; empty for all.
         packages: Packages needed in addition to Keras and its backend: import name -> package name.
         keras_name: What Keras calls the format.
+        converters: Further packages that a backend needs: backend -> import names, which are the package names too.
         int8: Whether weights and activations are rounded to 8-bit integers. That takes images: the range of every
             activation is measured on them.
     """
@@ -71,6 +72,7 @@ class Format:
     backends: tuple[str, ...]
     packages: dict[str, str]
     keras_name: str
+    converters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     int8: bool = False
 
 
@@ -100,15 +102,16 @@ FORMATS = {
             name="onnx",
             file="model.onnx",
             runtime="onnxruntime",
-            backends=("tensorflow",),
-            packages={"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"},
+            backends=("tensorflow", "torch"),
+            packages={"onnx": "onnx", "onnxruntime": "onnxruntime"},
             keras_name="onnx",
+            converters={"tensorflow": ("tf2onnx",)},
         ),
         Format(
             name="openvino",
             file="model.xml",
             runtime="openvino",
-            backends=("tensorflow", "openvino"),
+            backends=("tensorflow", "torch", "openvino"),
             packages={"openvino": "openvino"},
             keras_name="openvino",
         ),
@@ -174,9 +177,10 @@ def export(
 
     Args:
         run: The run folder, or a `RunFolder`.
-        format: `"keras"`; `"savedmodel"` (TensorFlow, TensorFlow Serving); `"onnx"` (needs onnx, tf2onnx and
-            onnxruntime); `"litert"` (a `.tflite` file; needs ai-edge-litert); `"litert-int8"` (the same with weights
-            and activations of 8 bits, about a third of the size; needs `data`).
+        format: `"keras"`; `"savedmodel"` (TensorFlow, TensorFlow Serving); `"onnx"` (needs onnx, onnxruntime
+            and, with TensorFlow, tf2onnx); `"openvino"` (needs openvino); `"hf"` (a folder for the Hugging Face Hub);
+            `"litert"` (a `.tflite` file; needs ai-edge-litert); `"litert-int8"` (the same with weights and activations
+            of 8 bits, about a third of the size; needs `data`).
         out: Folder to write to. Default: `export/<format>` within the run folder.
         data: The dataset that the model was trained on, as for `strategies.train`. At most 1,000 of its test images are
             used for the check, and for `"litert-int8"`, 200 of its training images for calibration. Images of the run
@@ -267,10 +271,11 @@ def check_format(name: str, data: Any) -> Format:
             f"Expected {' or '.join(row.backends)} as Keras' backend for the format {name!r}. Received: {backend!r}. "
             f"Set KERAS_BACKEND={row.backends[0]}; the run folder is the same for every backend."
         )
-    missing = [package for module, package in row.packages.items() if importlib.util.find_spec(module) is None]
+    packages = row.packages | {name: name for name in row.converters.get(keras_backend(), ())}
+    missing = [package for module, package in packages.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise ExportError(
-            f"Expected {', '.join(row.packages.values())} for the format {name!r}. Received: an environment without "
+            f"Expected {', '.join(packages.values())} for the format {name!r}. Received: an environment without "
             f"{', '.join(missing)}. Run: pip install {' '.join(missing)}"
         )
     if row.int8 and data is None:
@@ -467,7 +472,8 @@ def _describe(run: RunFolder, path: Path) -> None:
     read = {name for node in model.graph.node for name in node.input}
     for unused in [value for value in model.graph.input if value.name not in read]:
         model.graph.input.remove(unused)  # tf2onnx leaves constants of EfficientNet's scaling behind after folding
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "num_images"
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "num_images"
     content = _description(run)
     texts = {
         "class_names": json.dumps(content["class_names"], ensure_ascii=False),

@@ -77,6 +77,32 @@ def test_recipes_train_on_another_backend_and_twice_the_same(backend, tmp_path):
     assert "trained" in done.stdout
 
 
+EXPORTS = """
+import numpy as np, networks, strategies
+
+generator = np.random.default_rng(0)
+images, labels = generator.integers(0, 256, (24, 32, 32, 3), dtype="uint8"), ["cat", "dog"] * 12
+strategies.add_backbone("small", networks.small(), stages=networks.STAGES)
+plan = strategies.make_plan("fine_tune_all", "small", class_names=["cat", "dog"], num_train=16, budget=0.05)
+strategies.train(plan, (images, labels), "run")
+for name in ("onnx", "openvino"):
+    result = strategies.export("run", name, data=(images, labels))
+    assert result.top1_agreement == 1 and result.largest_difference < 1e-5, result
+"""
+
+
+@needs_openvino
+def test_torch_exports_to_onnx_and_openvino(tmp_path):
+    """Each export is that of any number of images, and gives the probabilities of the model."""
+    for package in ("torch", "onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    environment = {"KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", EXPORTS], env=os.environ | environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+
+
 PREDICTS = """
 import sys
 
