@@ -48,6 +48,7 @@ EXTRAS = (
     Extra(name="ray", modules=("ray",), use="work on a cluster, or on all cores, with --ray"),
     Extra(name="bands", modules=("tifffile", "imagecodecs"), use="TIFF images of several bands"),
     Extra(name="dicom", modules=("pydicom",), use="DICOM images"),
+    Extra(name="mlflow", modules=("mlflow",), use="log runs to MLflow, with --mlflow"),
     Extra(name="remote", modules=("fsspec",), use="images in object storage"),
 )
 # What makes the backend of Keras use a GPU.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from strategies.runs.heatmaps import overlay as overlay
     from strategies.runs.prediction import predict as predict
     from strategies.runs.run_folder import read_run as read_run
+    from strategies.runs.tracking import log_to_mlflow as log_to_mlflow
     from strategies.training.model import build_model as build_model
     from strategies.training.result import TrainingResult as TrainingResult
     from strategies.training.trainer import train as train
@@ -49,6 +50,7 @@ _EXPORTS = {
     "get_recipe": "strategies.recipes",
     "gradcam": "strategies.runs.heatmaps",
     "load_dataset": "strategies.data.loading",
+    "log_to_mlflow": "strategies.runs.tracking",
     "make_plan": "strategies.plans.planning",
     "on_ray": "strategies.cluster",
     "overlay": "strategies.runs.heatmaps",

@@ -100,6 +100,14 @@ def train(
         str | None,
         typer.Option(metavar="FOLDER", help="Folder for logs that TensorBoard can show.", rich_help_panel=OUTPUT),
     ] = None,
+    mlflow: Annotated[
+        bool,
+        typer.Option(
+            "--mlflow",
+            help="Log the finished run to MLflow: its plan, metrics, report and model.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     output: OutputOptions,
 ) -> None:
     """Train the advised recipe, a plan, or a recipe of your choice."""
@@ -110,6 +118,7 @@ def train(
     from strategies.networks.backend import start_keras
     from strategies.plans.plan import read_plan
     from strategies.recipes import get_recipe
+    from strategies.runs.tracking import check_mlflow, log_to_mlflow
     from strategies.training.distribution import ONE_DEVICE, find_devices
     from strategies.training.run_files import PLAN, can_continue, check_run
 
@@ -136,6 +145,8 @@ def train(
             "Expected TensorBoard for --tensorboard. Received: an environment without it. Install it: pip install "
             "tensorboard."
         )
+    if mlflow:
+        check_mlflow()
     options: dict[str, Any] = {
         "backbone": backbone,
         "weights": weights,
@@ -193,6 +204,8 @@ def train(
         note(f"Wrote the model, its plan, its metrics and report.html to {out}")
     if not devices.is_first:
         return
+    if mlflow:
+        note(f"Logged the run to MLflow: {log_to_mlflow(out)}")
     if output.as_json:
         print_json({"fingerprint": advice.fingerprint(), "plan": result.plan.to_dict(), "metrics": result.to_dict()})
     else:
