@@ -35,7 +35,7 @@ Pass = Callable[[Any, str], list[np.ndarray]]
 # Takes a built network. Returns its outputs, each one vector per image, and constants that belong to the network.
 SelectOutputs = Callable[["keras.Model"], tuple[list[Any], list[np.ndarray]]]
 MAX_REMEMBERED = 4_000  # images per network whose outputs a process keeps in memory
-NETWORK_VERSION = 2  # increase it when a change of a row, an output or the conversion changes the features
+NETWORK_VERSION = 3  # increase it when a change of a row, an output or the conversion changes the features
 
 _REMEMBERED: dict[str, dict[bytes, tuple[np.ndarray, ...]]] = {}  # by network, then by content of the image
 

@@ -152,13 +152,21 @@ def explained_variance(student: keras.Model, teacher: keras.Model, photos: np.nd
 
 
 def write_float16(network: keras.Model, path: Path) -> None:
-    """Writes the weights of a network in half precision, as a weights file of Keras."""
+    """Writes the weights of a network in half precision, as a weights file of Keras.
+
+    Kernels are rounded to nine significant bits: the zeros behind them make the package a tenth of a megabyte smaller.
+    """
     halves = keras.models.clone_model(
         network,
         clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": "float16"}),
     )
-    halves.set_weights([weight.astype("float16") for weight in network.get_weights()])
+    halves.set_weights([_half(weight) for weight in network.get_weights()])
     halves.save_weights(path)
+
+
+def _half(weight: np.ndarray) -> np.ndarray:
+    half = weight.astype("float16")
+    return half if half.ndim < 2 else ((half.view("uint16") + 2) & 0xFFFC).view("float16")  # 11 bits, of which 2 go
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
