@@ -179,7 +179,7 @@ def share_axis(label: str, values: Sequence[float], *, whole: bool = False) -> A
 
 
 def learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Returns charts of accuracy and loss over the steps of all phases, with a mark at the start of each phase.
+    """Returns charts of accuracy and loss over the steps of all phases, with a mark where each phase of steps starts.
 
     Args:
         history: Rows of `history.csv`, as text or as numbers.
@@ -200,7 +200,12 @@ def learning_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
     steps = Axis(
         label="steps, all phases", low=0, high=end, ticks=[(step, f"{step:,.0f}") for step in steps_of(0, end, most=5)]
     )
-    marks = [Mark(axis="x", value=start, label=name) for start, name in starts]
+    ends = [*(start for start, _ in starts[1:]), end]
+    marks = [
+        Mark(axis="x", value=start, label=name)
+        for (start, name), stop in zip(starts, ends, strict=True)
+        if stop > start
+    ]
     charts = [_learning_chart(metric, rows, steps, marks) for metric in ("accuracy", "loss")]
     return [chart for chart in charts if chart is not None]
 

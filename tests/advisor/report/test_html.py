@@ -279,14 +279,14 @@ def test_of_many_classes_those_with_errors_are_shown():
 
 
 def test_phases_follow_one_another_in_the_learning_curves():
-    """Steps are counted through; a missing value is a gap, and one row has no course."""
+    """Steps are counted through; a missing value is a gap, one row has no course, and a phase without steps no mark."""
     row = {"phase": "head", "step": "0", "loss": "1", "accuracy": "0.5", "val_loss": "", "val_accuracy": ""}
     more = [row | {"phase": "whole", "step": str(step), "val_loss": "0.9"} for step in (10, 20)]
     assert learning_charts([row]) == []
     assert learning_charts([row, row | {"phase": "refit_head"}]) == []  # neither has steps
     accuracy, loss = learning_charts([row, *more, row | {"phase": "last", "step": "5"}])
     assert [x for x, _ in accuracy.series[0].points] == [0, 10, 20, 25]
-    assert [mark.value for mark in accuracy.marks] == [0, 0, 20]
+    assert [(mark.value, mark.label) for mark in accuracy.marks] == [(0, "whole"), (20, "last")]
     assert len(accuracy.series) == 1
     assert len(loss.series[1].points) == 2
 
