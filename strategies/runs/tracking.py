@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from strategies.errors import RunError, UserError, in_a_sentence
+from strategies.errors import UserError, in_a_sentence
 from strategies.plans.plan import read_plan
 from strategies.runs.run_folder import RunFolder, read_history, read_metrics, read_run
 from strategies.startup import starting
@@ -21,10 +22,6 @@ def check_mlflow() -> None:
     Raises:
         UserError: If not.
     """
-    if importlib.util.find_spec("mlflow") is None:
-        raise UserError(
-            "Expected MLflow, to log the run. Received: an environment without it. Install it: pip install mlflow."
-        )
     _with_mlflow(lambda mlflow: mlflow.MlflowClient().search_experiments(max_results=1))
 
 
@@ -52,6 +49,7 @@ def log_to_mlflow(run: str | Path | RunFolder) -> str:
     """
     run = read_run(run)
     plan, metrics = read_plan(run.path / PLAN), read_metrics(run.path, run.class_names)
+    history = read_history(run.path)
     parameters = {name: value for name, value in plan.to_dict().items() if isinstance(value, str | int | float)}
     figures = {f"test_{name}": metrics["test"][name] for name in _FIGURES} | {"seconds": metrics["seconds"]}
     if head := metrics["baseline"].get("head"):
@@ -60,7 +58,7 @@ def log_to_mlflow(run: str | Path | RunFolder) -> str:
     def log(mlflow: Any) -> str:
         with mlflow.start_run(run_name=run.path.resolve().name) as started:
             mlflow.log_params(parameters | {"num_classes": len(run.class_names)})
-            for row in read_history(run.path):
+            for row in history:
                 values = {name: value for name, value in row.items() if name not in ("phase", "step") and value}
                 mlflow.log_metrics({name: float(value) for name, value in values.items()}, step=int(row["step"]))
             mlflow.log_metrics({name: value for name, value in figures.items() if value is not None})
@@ -70,14 +68,17 @@ def log_to_mlflow(run: str | Path | RunFolder) -> str:
     return str(_with_mlflow(log))
 
 
-def _with_mlflow(function: Any) -> Any:
+def _with_mlflow(function: Callable[[Any], Any]) -> Any:
+    """Returns what a function of the module gives. Whatever is wrong with MLflow or its server is one sentence."""
+    if importlib.util.find_spec("mlflow") is None:
+        raise UserError(
+            "Expected MLflow, to log the run. Received: an environment without it. Install it: pip install mlflow."
+        )
     try:
         with starting():  # it prints the address of the run, and warns about its own store
             import mlflow
 
             return function(mlflow)
-    except RunError:
-        raise
     except Exception as error:  # those of MLflow, of the network and of a database
         raise UserError(
             f"Expected a server or folder of MLflow that takes the run. Received: {in_a_sentence(error)[:300]}. Check "

@@ -99,12 +99,15 @@ def _message(data: bytes, part: slice) -> Iterator[tuple[int, slice | int]]:
 def _whole_numbers(data: bytes, part: slice) -> Iterator[int]:
     """Yields the 64-bit integers of the list at `part`: packed, as they are written today, or one by one."""
     for _, value in _message(data, part):
-        position, stop = (0, 0) if isinstance(value, int) else (value.start, value.stop)
-        found = [value] if isinstance(value, int) else []
-        while position < stop:
-            number, position = _varint(data, position)
-            found.append(number)
-        yield from (number - 2**64 if number >= 2**63 else number for number in found)
+        for number in [value] if isinstance(value, int) else _packed(data, value):
+            yield number - 2**64 if number >= 2**63 else number
+
+
+def _packed(data: bytes, part: slice) -> Iterator[int]:
+    position = part.start
+    while position < part.stop:
+        number, position = _varint(data, position)
+        yield number
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

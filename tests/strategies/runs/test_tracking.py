@@ -66,3 +66,5 @@ def test_what_cannot_be_logged_is_said_before_a_training(advisor, photos, small_
     monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install mlflow"):
         tracking.check_mlflow()
+    with pytest.raises(UserError, match="pip install mlflow"):
+        strategies.log_to_mlflow(small_run[0])

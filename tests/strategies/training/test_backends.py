@@ -55,26 +55,26 @@ print("trained")
 '''
 
 
+def _run(script, backend, folder):
+    """Runs a script with a backend in a new process, and returns what it prints."""
+    environment = os.environ | {
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # steps are few, and compiling them takes longer
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_recipes_train_on_another_backend_and_twice_the_same(backend, tmp_path):
     """Arrays in; the same seed gives the same weights; TensorFlow cannot be imported."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env=os.environ
-        | {
-            "KERAS_BACKEND": backend,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # steps are few, and compiling them takes longer
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "trained" in done.stdout
+    assert "trained" in _run(SCRIPT, backend, tmp_path)
 
 
 EXPORTS = """
@@ -96,11 +96,7 @@ def test_torch_exports_to_onnx_and_openvino(tmp_path):
     """Each export is that of any number of images, and gives the probabilities of the model."""
     for package in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(package)
-    environment = {"KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", EXPORTS], env=os.environ | environment, capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
+    _run(EXPORTS, "torch", tmp_path)
 
 
 PREDICTS = """
@@ -145,16 +141,6 @@ for refused in (
 @needs_openvino
 def test_a_backend_without_gradients_solves_a_head_and_predicts(tmp_path):
     """What needs gradients is refused in one sentence; TensorFlow cannot be imported."""
-    environment = {"KERAS_BACKEND": "openvino", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", PREDICTS],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    refused = done.stdout.strip().splitlines()
+    refused = _run(PREDICTS, "openvino", tmp_path).strip().splitlines()
     assert len(refused) == 2
     assert all(" as Keras' backend " in line and "which computes no gradients." in line for line in refused)
