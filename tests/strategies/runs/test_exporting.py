@@ -218,7 +218,8 @@ def test_the_backend_is_looked_at_before_a_package_is_asked_for(run_copy, adviso
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     code, _, err = advisor("export", run_copy, "--format", "onnx")
     assert (code, err.count("\n")) == (2, 1)
-    assert "Expected tensorflow as Keras' backend for the format 'onnx'. Received: 'jax'. Set KERAS_BACKEND" in err
+    assert "Expected tensorflow or torch as Keras' backend for the format 'onnx'. Received: 'jax'." in err
+    assert "Set KERAS_BACKEND=tensorflow; " in err
 
 
 def test_images_are_checked_with_the_split_that_they_have_in_the_run(run_copy, small_run, same_process, tmp_path):
