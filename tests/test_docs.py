@@ -164,6 +164,24 @@ def test_a_long_command_is_understood(command, monkeypatch, tmp_path):
     assert understood
 
 
+def test_the_networks_in_the_readme_are_those_that_work():
+    """As many rows as there are, and families of KerasHub grouped by what their own table says of them."""
+    rows = re.findall(r"^\| (\w+) \| (\d|refused) \|(.*)\|$", PAGES["docs/guides/own-backbone.md"], re.MULTILINE)
+    assert len(rows) > 10
+    found = {"all": [], "all but ONNX": [], "not supported": []}
+    for family, stages, rest in rows:
+        *works, onnx = (cell.strip() for cell in rest.split("|")[-3:])
+        if stages == "refused":
+            found["not supported"].append(family)
+        else:
+            assert works == ["yes", "yes"]
+            found["all" if onnx == "yes" else "all but ONNX"].append(family)
+    for what, families in found.items():
+        assert f"| KerasHub: {', '.join(families)} | {what} |" in README
+    lite = sum("Lite" in name for name in BACKBONES)
+    assert f"| {len(BACKBONES) - lite} of Keras Applications, EfficientNet-Lite0 to {lite - 1}, " in README
+
+
 def test_the_python_examples_run(folder, monkeypatch):
     """Each distinct block once, in the order of the pages; with few steps."""
     monkeypatch.setattr("strategies.plans.planning.FEWEST_SEEN", 160)
