@@ -314,25 +314,16 @@ def _predict(fold: ImageDataset, backbone: Backbone, cache: bool, plan: Plan) ->
 
 def _folds(dataset: ImageDataset, units: np.ndarray, seed: int) -> list[np.ndarray]:
     """Returns the indices that each round holds out: as many folds as leave every class among the other images."""
+    from strategies.training.head import make_folds
+
     labels = dataset.labels
+    folds = [held for _, held in make_folds(labels, seed, units, most=ROUNDS)]
+    if folds and len(np.concatenate(folds)) == len(labels):
+        return folds
     counts = [len(np.unique(units[labels == label])) for label in range(len(dataset.class_names))]
-    for number in range(min(ROUNDS, *counts), 1, -1):
-        found = list(_split(labels, units, number, seed))
-        if all(len(np.unique(np.delete(labels, held))) == len(counts) for held in found):
-            return found
     short = [name for name, count in zip(dataset.class_names, counts, strict=True) if count < 2]
     received = f"only one of {few(short)}" if short else "groups that cannot be held out without all images of a class"
     raise DatasetError(
         f"Expected at least two images, or groups of images, of every class for training and validation, so that one "
         f"can be held out. Received: {dataset.source!r} with {received}. Add images, or do without a race."
     )
-
-
-def _split(labels: np.ndarray, units: np.ndarray, folds: int, seed: int) -> Iterator[np.ndarray]:
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    alone = len(np.unique(units)) == len(units)
-    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
-    for _, held in splitter.split(np.zeros(len(labels)), labels, None if alone else units):
-        if len(held):
-            yield held

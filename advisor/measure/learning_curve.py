@@ -222,8 +222,9 @@ def measure_learning_curve(
         probed = probe(chosen, extractor, seed=seed, every_stage=False)
         curve = fit_learning_curve(probed, network, seed=seed, num_images=len(learning))
     if curve is None:
+        what = "images" if learning.group is None else "groups of images"
         raise DatasetError(
-            f"Expected two or more different images of two classes to learn from. Received: {len(learning):,} images "
+            f"Expected two or more different {what} of two classes to learn from. Received: {len(learning):,} images "
             f"of {dataset.source!r} where no class, or only one, has two. Add images."
         )
     return curve
@@ -248,7 +249,11 @@ def fit_learning_curve(
     labels = probed.images.labels
     held = probed.probabilities.any(axis=1)
     correct = held_out_by_size(
-        list(probed.features.values())[-1], labels, seed=seed, whole=probed.probabilities.argmax(axis=1) == labels
+        list(probed.features.values())[-1],
+        labels,
+        seed=seed,
+        whole=probed.probabilities.argmax(axis=1) == labels,
+        groups=probed.images.group,
     )
     sizes = tuple(correct)
     hits = [right[held] for right in correct.values()]
@@ -279,7 +284,12 @@ def fit_learning_curve(
 
 
 def held_out_by_size(
-    features: np.ndarray, labels: np.ndarray, *, seed: int, whole: np.ndarray | None = None
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    whole: np.ndarray | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[int, np.ndarray]:
     """Cross-validates a head with a quarter, half and all of the images. All sizes are judged on the same images.
 
@@ -288,6 +298,7 @@ def held_out_by_size(
         labels: Class indices, shape `(num_images,)`. Two classes have two images.
         seed: Seed of the folds, and of the smaller sets, each of which is part of the larger ones.
         whole: The result for all images, if it is known.
+        groups: Group of each image, none of which is divided.
 
     Returns:
         Number of images -> whether each image was classified correctly while it was held out. Sizes at which no class
@@ -295,7 +306,7 @@ def held_out_by_size(
     """
     from strategies.training.head import cross_validate, make_folds, one_thread
 
-    folds = make_folds(labels, seed)
+    folds = make_folds(labels, seed, groups)
     order = np.random.default_rng(seed).permutation(len(labels))
     num_trained = sum(len(train) for train, _ in folds)
     by_size = {}

@@ -192,7 +192,7 @@ class Probe:
     Attributes:
         images: The training and validation images that were used.
         features: Their features at every stage, from the input on: `{stage: (num_images, channels)}`.
-        curve: How well each stage separates the classes; `None` where no image could be held out.
+        curve: How well each stage separates the classes; `None` where no image could be held out. Groups stay together.
         probabilities: Held-out probability of each class for each image, from the features of the last stage, shape
             `(num_images, num_classes)`; zero for the only image of a class, and `None` where no image could be held
             out.
@@ -236,7 +236,7 @@ def probe(
     tested = images.subset([]) if tested is None else tested
     values = extract_stages(extractor, [*images.items, *tested.items], pixel_cache)
     features = {stage: value[: len(images)] for stage, value in values.items()}
-    folds = make_folds(images.labels, seed)
+    folds = make_folds(images.labels, seed, images.group)
     judged = list(features) if every_stage else list(features)[-1:]
     found = {}
     held = np.sort(np.concatenate([part for _, part in folds])) if folds else np.array([], dtype=int)

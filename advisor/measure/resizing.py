@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -108,10 +108,17 @@ def find_resizing(
         list(extract_stages(extractor, with_resize(images.items, resize), pixel_cache).values())[-1]
         for resize in (SQUEEZE, CROP)
     )
-    return compare_squares(squeezed, cropped, images.labels, seed=seed)
+    return compare_squares(squeezed, cropped, images.labels, seed=seed, groups=images.group)
 
 
-def compare_squares(squeezed: np.ndarray, cropped: np.ndarray, labels: np.ndarray, *, seed: int) -> Resizing | None:
+def compare_squares(
+    squeezed: np.ndarray,
+    cropped: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    groups: Sequence[str] | None = None,
+) -> Resizing | None:
     """Cross-validates a new head on the features of squeezed images, and of the same images cropped.
 
     Args:
@@ -119,13 +126,14 @@ def compare_squares(squeezed: np.ndarray, cropped: np.ndarray, labels: np.ndarra
         cropped: Features of the cropped images, in the same order.
         labels: Class index of each image, shape `(num_images,)`.
         seed: Seed of the folds, which are the same for both.
+        groups: Group of each image, none of which is divided.
 
     Returns:
         As `find_resizing`.
     """
     from strategies.training.head import cross_validate, make_folds
 
-    folds = make_folds(labels, seed)
+    folds = make_folds(labels, seed, groups)
     if not folds:
         return None
     held = np.concatenate([part for _, part in folds])

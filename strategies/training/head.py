@@ -96,29 +96,42 @@ def cross_validate(
         return _validate(regression, labels, folds, np.ones(len(labels)))
 
 
-def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns up to five stratified folds; fewer where a class has fewer images.
+def make_folds(
+    labels: np.ndarray, seed: int, groups: Sequence[Any] | np.ndarray | None = None, *, most: int = MAX_FOLDS
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns up to five stratified folds; fewer where a class has fewer images or groups.
 
-    They are equal to those of scikit-learn's `StratifiedKFold(shuffle=True)`. The only image of a class is never held
-    out: it is a training image of every fold.
+    They are equal to those of scikit-learn's `StratifiedKFold(shuffle=True)`, or with groups of several images, none
+    of which is ever divided, to those of `StratifiedGroupKFold`. The only image of a class, or its only group, is never
+    held out: it is in the training images of every fold.
 
     Args:
         labels: Class indices, shape `(num_images,)`.
         seed: Seed of the shuffle.
+        groups: Group of each image, such as a patient. Default: each image is alone.
+        most: Largest number of folds.
 
     Returns:
-        Pairs of index arrays: training images, held-out images. None unless two classes have two images.
+        Pairs of index arrays: training images, held-out images. None unless two classes have two images or groups.
+
+    Example:
+        >>> import numpy as np
+        >>> from strategies.training.head import make_folds
+        >>> [held.tolist() for _, held in make_folds(np.array([0, 0, 0, 1, 1]), 0, ["a", "a", "b", "c", "d"])]
+        [[0, 1, 4], [2, 3]]
     """
+    if groups is not None and len(set(groups)) < len(labels):
+        return _grouped_folds(labels, np.unique(groups, return_inverse=True)[1], seed, most)
     counts = np.bincount(labels)
     several = np.flatnonzero(counts[labels] > 1)
     if len(several) < len(labels):
         single = np.setdiff1d(np.arange(len(labels)), several)
-        inner = make_folds(labels[several], seed) if len(several) else []
+        inner = make_folds(labels[several], seed, most=most) if len(several) else []
         return [(np.sort([*single, *several[train]]), several[held]) for train, held in inner]
     found, first = np.unique(labels, return_index=True)
     if len(found) < 2:
         return []
-    most = min(MAX_FOLDS, int(counts[found].min()))
+    most = min(most, int(counts[found].min()))
     by_appearance = found[np.argsort(first)]
     ranks = np.sort(np.argsort(np.argsort(first))[np.searchsorted(found, labels)])
     generator, fold_of = np.random.RandomState(seed), np.empty(len(labels), dtype=int)
@@ -128,6 +141,26 @@ def make_folds(labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarr
         generator.shuffle(members)
         fold_of[labels == label] = members
     return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(most)]
+
+
+def _grouped_folds(labels: np.ndarray, groups: np.ndarray, seed: int, most: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns as many folds as leave every class among the training images of each."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    free = np.ones(len(labels), dtype=bool)
+    while True:  # a class whose only group is never held out may leave another with one group
+        counts = {label: len(np.unique(groups[free & (labels == label)])) for label in np.unique(labels[free])}
+        alone = [label for label, count in counts.items() if count == 1]
+        if not alone:
+            break
+        free &= ~np.isin(groups, groups[free & np.isin(labels, alone)])
+    chosen, everyone = np.flatnonzero(free), np.arange(len(labels))
+    for number in range(min([most, *counts.values()]) if len(counts) > 1 else 0, 1, -1):
+        splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+        parts = [chosen[held] for _, held in splitter.split(chosen, labels[chosen], groups[chosen]) if len(held)]
+        if all(len(np.unique(np.delete(labels, held))) == len(np.unique(labels)) for held in parts):
+            return [(np.setdiff1d(everyone, held), held) for held in parts]
+    return []
 
 
 def _of_length_one(features: np.ndarray) -> tuple[np.ndarray, float]:

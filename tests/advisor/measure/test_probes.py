@@ -1,5 +1,7 @@
 """The probe curve and the cut that follows from it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -64,6 +66,22 @@ def test_the_only_image_of_a_class_is_learned_from_and_not_judged():
     assert probed.curve.accuracy[0] > 0.9
     assert probed.probabilities.shape == (23, 3)
     assert not probed.probabilities[10].any()
+
+
+def test_groups_are_held_out_whole():
+    """Where only the group tells the class, an image without its group is judged about as well as by chance."""
+    generator = np.random.default_rng(0)
+    looks = generator.integers(0, 256, (24, 8, 8, 3)).repeat(4, axis=1).repeat(4, axis=2)
+    group = np.repeat(np.arange(24), 5)
+    images = np.clip(looks[group] + generator.integers(-9, 10, (120, 32, 32, 3)), 0, 255).astype("uint8")
+    dataset = load_dataset((images, [f"class {number % 2}" for number in group]))
+    network = PretrainedNetwork(backbone="MobileNet-0.25", image_size=32, weights="random")
+    extractor = stage_extractor(network, ["stem", "stage1"], cache=None)
+    mixed = probe(dataset, extractor, seed=0)
+    apart = probe(replace(dataset, group=tuple(map(str, group))), extractor, seed=0)
+    assert mixed.curve.accuracy[-1] > 0.8
+    assert apart.curve.accuracy[-1] < 0.65
+    assert apart.curve.num_images == 120
 
 
 @pytest.mark.parametrize("name", ["flowers5", "skin7"])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.datasets import load_digits, load_iris
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -124,6 +124,38 @@ def test_folds_are_those_of_scikit_learn(labels, seed):
     for ours, theirs in zip(folds, expected.split(np.zeros(len(labels)), labels), strict=True):
         for found, wanted in zip(ours, theirs, strict=True):
             assert found.tolist() == wanted.tolist()
+
+
+@given(arrays("int64", (60, 2), elements=st.integers(0, 7)), st.integers(0, 9))
+def test_no_fold_divides_a_group(values, seed):
+    """Every image is held out at most once, and every class is learned from, whatever the groups are."""
+    labels, groups = values[:, 0] % 3, values[:, 1]
+    folds = make_folds(labels, seed, groups)
+    for train, held in folds:
+        assert not set(groups[train]) & set(groups[held])
+        assert set(labels[train]) == set(labels)
+        assert sorted([*train, *held]) == list(range(60))
+    everyone = np.concatenate([held for _, held in folds]) if folds else np.array([])
+    assert len(set(everyone)) == len(everyone)
+
+
+def test_folds_of_groups_are_those_of_scikit_learn():
+    """Where every class has enough groups; groups of one image each change nothing."""
+    labels, groups = np.arange(120) % 3, np.arange(120) // 4
+    expected = StratifiedGroupKFold(5, shuffle=True, random_state=1).split(labels, labels, groups)
+    for (_, held), (_, wanted) in zip(make_folds(labels, 1, groups), expected, strict=True):
+        assert held.tolist() == wanted.tolist()
+    alone = [held.tolist() for _, held in make_folds(labels, 1, range(120))]
+    assert alone == [held.tolist() for _, held in make_folds(labels, 1)]
+
+
+def test_the_only_group_of_a_class_is_never_held_out():
+    """Nor are images of other classes in it; where that leaves one class to hold out, there are no folds."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 0])
+    groups = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "e", "e"]
+    folds = make_folds(labels, 0, groups)
+    assert sorted(np.concatenate([held for _, held in folds])) == list(range(8))
+    assert make_folds(labels, 0, ["a", "a", "b", "b", *["c"] * 4, *["e"] * 3]) == []
 
 
 def test_two_classes_get_two_outputs():
