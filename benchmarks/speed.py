@@ -60,6 +60,56 @@ accuracy = model.evaluate(read("test", False), verbose=0)[1]
 model.save(sys.argv[5])
 print(json.dumps(accuracy))
 """
+WATCH = """
+import json, sys, time
+import keras
+
+class Watch(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.first, self.laps = [], []
+    def on_train_begin(self, logs=None):
+        self.started = time.perf_counter()
+        self.ends = []
+    def on_epoch_begin(self, epoch, logs=None):
+        self.last = None
+    def on_train_batch_end(self, batch, logs=None):
+        float(logs["loss"])
+        now = time.perf_counter()
+        self.first.extend([now - self.started] if not self.ends else [])
+        self.laps.extend([] if self.last is None else [now - self.last])
+        self.last = now
+        self.ends.append(now)
+
+watch = Watch()
+"""
+STEPS = f"""{WATCH}
+from dataclasses import replace
+import strategies
+data = strategies.load_dataset(sys.argv[1])
+data = strategies.split_dataset(replace(data, split=("train",) * len(data)), seed=0)
+plan = strategies.make_plan(
+    "fine_tune_all", sys.argv[2], class_names=data.class_names, num_train=data.split.count("train"), image_size=128)
+plan = replace(plan, phases=(replace(plan.phases[-1], steps=64),), refit=False)
+strategies.train(plan, data, callbacks=[watch], cache=False, baseline=False)
+print(json.dumps([watch.first[-1], watch.laps]))
+"""
+FIT = f"""{WATCH}
+photos = keras.utils.image_dataset_from_directory(
+    sys.argv[1], image_size=(128, 128), label_mode="categorical", batch_size=None, verbose=False)
+change = keras.Sequential([keras.layers.RandomFlip("horizontal"), keras.layers.RandomTranslation(0.1, 0.1)])
+photos = photos.cache()
+sum(1 for _ in photos)  # decodes all, which is not measured
+batches = photos.shuffle(512).batch(32, drop_remainder=True).map(lambda x, y: (change(x, training=True), y), 2)
+network = keras.applications.MobileNetV2((128, 128, 3), alpha=0.35, include_top=False, pooling="avg", weights=None)
+network.trainable = True
+image = keras.Input((128, 128, 3))
+features = network(keras.applications.mobilenet_v2.preprocess_input(image), training=False)
+model = keras.Model(image, keras.layers.Dense(6, activation="softmax")(features))
+model.compile(keras.optimizers.AdamW(), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+model.fit(batches.prefetch(2), epochs=4, callbacks=[watch], verbose=0)
+print(json.dumps([watch.first[-1], watch.laps]))
+"""
 ADVICE = """
 import json, resource, sys, time
 import advisor
@@ -105,16 +155,21 @@ def compared(ways: Callable[[int], Ways], repeats: int, reference: str) -> Itera
         yield f"{name} / {reference}", value, first[1]
 
 
-def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
-    """Compares the advice on 1,000 photos with one pass of the same network in Keras, both as whole commands."""
-    photos = enlarge(datasets / "imagenet_samples", work / "photos")
-    few = work / "few"  # for converting the networks; nothing else of it is reused
+def convert(advise: list[str], photos: Path, work: Path) -> None:
+    """Fills a cache, `converted`, with the networks of a command, by a run of it on four photos of each class."""
+    few = work / "few"  # nothing that is found for them is used again
     for folder in sorted(photos.iterdir()):
         (few / folder.name).mkdir(parents=True)
         for path in sorted(folder.iterdir())[:4]:
             shutil.copy(path, few / folder.name)
-    advise = [*ADVISOR, "recommend", "--backbone", BACKBONE, "--image-size", "224"]
     run([*advise, str(few)], ADVISOR_CACHE=work / "converted")
+
+
+def recommend_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares the advice on 1,000 photos with one pass of the same network in Keras, both as whole commands."""
+    photos = enlarge(datasets / "imagenet_samples", work / "photos")
+    advise = [*ADVISOR, "recommend", "--backbone", BACKBONE, "--image-size", "224"]
+    convert(advise, photos, work)
 
     def ways(number: int) -> Ways:
         shutil.copytree(work / "converted", work / f"cache{number}")
@@ -265,30 +320,39 @@ def features_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
 
 
 def step_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
-    """Compares images per second of a fine-tuning step with bare `model.fit` on images decoded in memory."""
-    import keras
-
-    import strategies
-    from strategies.data.decoding import decode_images
-    from strategies.training.model import StagedModel
-    from strategies.training.timing import measure_cost
-
-    data = strategies.split_dataset(strategies.load_dataset(datasets / "intel_scenes"), seed=0)
-    plan = strategies.make_plan("fine_tune_all", BACKBONE, class_names=data.class_names, num_train=1000, image_size=96)
-    pixels = decode_images(data.items[:512], 96).astype("float32")
-    targets = keras.utils.to_categorical(data.labels[:512], len(data.class_names))
-    staged = StagedModel.build(plan)
-    staged.start_phase(plan.phases[-1])
-    model = staged.model
-    model.compile(keras.optimizers.AdamW(), "categorical_crossentropy", metrics=["accuracy"])
-    model.fit(pixels, targets, batch_size=32, verbose=0)
-    ours, bare = [], []
+    """Compares steps that train the whole network with those of a bare `fit` with the same changes of images."""
+    for path in sorted(path for path in (datasets / "intel_scenes").rglob("*") if path.is_file())[::8][:512]:
+        (work / "photos" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, work / "photos" / path.parent.name)
+    first: dict[str, list[float]] = {STEPS: [], FIT: []}
+    rates: dict[str, list[float]] = {STEPS: [], FIT: []}
     for _ in range(repeats):
-        started = time.perf_counter()
-        model.fit(pixels, targets, batch_size=32, verbose=0)
-        bare.append(512 / (time.perf_counter() - started))
-        ours.append(32 / measure_cost(plan, data).per_step[-1])
-    yield "images/s of a fine-tuning step / of bare model.fit", median(ours), median(bare)
+        for script in first:
+            begun, laps = json.loads(run([sys.executable, "-c", script, str(work / "photos"), BACKBONE])[1])
+            first[script].append(begun)
+            rates[script].append(32 / median(laps))
+    yield "images/s of a step that trains the whole network / of bare fit", *(map(median, rates.values()))
+    yield "first step of that phase / of bare fit, seconds", *(map(median, first.values()))
+
+
+def classes_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
+    """Compares the advice on 1,000 photos as 100 classes with the advice on the same photos as ten classes."""
+    ten = enlarge(datasets / "imagenet_samples", work / "ten")
+    for index, path in enumerate(sorted(ten.rglob("*.jpg"))):
+        (work / "hundred" / f"class{index // 10:02}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, work / "hundred" / f"class{index // 10:02}")
+    advise = [*ADVISOR, "recommend", "--backbone", BACKBONE, "--image-size", "128"]
+    convert(advise, ten, work)
+
+    def ways(number: int) -> Ways:
+        for name in ("ten", "hundred"):
+            shutil.copytree(work / "converted", work / f"{name}{number}")
+        return {
+            name: lambda name=name: run([*advise, str(work / name)], ADVISOR_CACHE=work / f"{name}{number}")
+            for name in ("ten", "hundred")
+        }
+
+    yield from compared(ways, repeats, "ten classes")
 
 
 def time_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
@@ -329,6 +393,7 @@ ROWS = {
     "head": head_row,
     "features": features_row,
     "step": step_row,
+    "classes": classes_row,
     "time": time_row,
     "start": start_row,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from copy import copy
@@ -14,6 +15,7 @@ SMALLEST_DECREASE = 1e-7  # in nats of the mean loss; a fit stops when the expec
 HALVINGS = 20  # of the step size, at most
 _CURVATURE = 0.1  # p (1 - p) of a class probability with about ten classes; it affects only the speed
 _TINY = 1e-12
+FEW = 0.6  # share of the images up to which a fit computes with its own images only, and not with all of them
 
 
 class SoftmaxRegression:
@@ -92,7 +94,8 @@ class SoftmaxRegression:
         preconditioner = (1 / (_CURVATURE * self._variances[:, None, None] + penalty[:, None])).astype("float32")
         shape = (len(self._variances), weights.shape[1], self._num_classes)
         kernels = np.zeros(shape, dtype="float32") if start is None else start
-        loss, gradient = self._loss(kernels, shares, penalty)
+        images = self._of_fits(shares)
+        loss, gradient = _loss(kernels, *images, penalty)
         memory: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque(maxlen=REMEMBERED)
         active = np.ones(shape[1], dtype=bool)
         for _ in range(max_steps):
@@ -104,7 +107,7 @@ class SoftmaxRegression:
             step = active.astype("float32")
             for _ in range(HALVINGS):
                 new = kernels - step[:, None] * direction
-                new_loss, new_gradient = self._loss(new, shares, penalty)
+                new_loss, new_gradient = _loss(new, *images, penalty)
                 too_far = active & ~(new_loss <= loss - FALL * step * decrease)
                 if not too_far.any():
                     break
@@ -138,26 +141,47 @@ class SoftmaxRegression:
         return kernel
 
     def _logits(self, kernels: np.ndarray, features: np.ndarray | None = None) -> np.ndarray:
-        _, fits, classes = kernels.shape
         rotated = self._features
         if features is not None:
             rotated = np.linalg.multi_dot([features.astype("float64"), *self._back]).astype("float32")
-        return (rotated @ kernels.reshape(-1, fits * classes)).reshape(-1, fits, classes)
+        return _product(rotated, kernels)
 
-    def _loss(self, kernels: np.ndarray, shares: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the penalized mean loss of each fit, and its gradient."""
-        logits = self._logits(kernels)
-        logits -= logits.max(axis=2, keepdims=True)
-        true = self._labels[:, None, None]
-        chosen = np.take_along_axis(logits, true, axis=2)
-        odds = np.exp(logits, out=logits)
-        total = odds.sum(axis=2, keepdims=True)
-        losses = ((np.log(total) - chosen)[..., 0] * shares).sum(axis=0, dtype="float64")
-        odds /= total
-        np.put_along_axis(odds, true, np.take_along_axis(odds, true, axis=2) - 1, axis=2)
-        odds *= shares[..., None]
-        gradient = (self._features.T @ odds.reshape(len(odds), -1)).reshape(kernels.shape)
-        return losses + penalty * _dot(kernels, kernels) / 2, gradient + penalty[:, None] * kernels
+    def _of_fits(self, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns features, labels and shares of the images: all, or those of each fit if each has few of them.
+
+        Features are of shape `(num_images, num_axes)`, or `(num_fits, num_images, num_axes)`; the others have shape
+        `(num_images, num_fits)`, or `(num_images, 1)` for the labels of all images.
+        """
+        most = int((shares > 0).sum(axis=0).max())
+        if most > FEW * len(shares):
+            return self._features, self._labels[:, None], shares
+        chosen = np.argsort(shares == 0, axis=0, kind="stable")[:most]  # where a fit has fewer, the rest have no share
+        return self._features[chosen.T], self._labels[chosen], np.take_along_axis(shares, chosen, axis=0)
+
+
+def _loss(
+    kernels: np.ndarray, features: np.ndarray, labels: np.ndarray, shares: np.ndarray, penalty: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the penalized mean loss of each fit, and its gradient."""
+    logits = _product(features, kernels)
+    logits -= logits.max(axis=2, keepdims=True)
+    true = labels[..., None]
+    chosen = np.take_along_axis(logits, true, axis=2)
+    odds = np.exp(logits, out=logits)
+    total = odds.sum(axis=2, keepdims=True)
+    losses = ((np.log(total) - chosen)[..., 0] * shares).sum(axis=0, dtype="float64")
+    odds /= total
+    np.put_along_axis(odds, true, np.take_along_axis(odds, true, axis=2) - 1, axis=2)
+    odds *= shares[..., None]
+    gradient = _product(features.swapaxes(-1, -2), odds)
+    return losses + penalty * _dot(kernels, kernels) / 2, gradient + penalty[:, None] * kernels
+
+
+def _product(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Multiplies a matrix, or one for each fit, by values of shape `(rows, num_fits, num_classes)`."""
+    if matrix.ndim == 2:
+        return (matrix @ values.reshape(len(values), math.prod(values.shape[1:]))).reshape(-1, *values.shape[1:])
+    return np.ascontiguousarray(np.matmul(matrix, values.swapaxes(0, 1)).swapaxes(0, 1))
 
 
 def _direction(
