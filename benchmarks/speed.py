@@ -223,10 +223,8 @@ def many_row(datasets: Path, work: Path, repeats: int) -> Iterator[Row]:
         for number in range(NUM_CLASSES):
             (work / name / f"class{number}").mkdir(parents=True)
         for index in range(count):
-            os.link(
-                work / "crops" / f"{index % 20_000}.jpg",
-                work / name / f"class{index % NUM_CLASSES}" / f"{index:06}.jpg",
-            )
+            path = work / name / f"class{index % NUM_CLASSES}" / f"{index:06}.jpg"
+            os.link(work / "crops" / f"{index % 20_000}.jpg", path)
     found: dict[str, list[list[float]]] = {name: [] for name in counts}
     for _ in range(repeats):
         for name, values in found.items():
