@@ -14,7 +14,7 @@ from advisor.likeness import LIKENESS, OVERALL, OVERALL_RIGHT, Likeness, weigh, 
 from advisor.rules import Facts
 from strategies.recipes import RECIPES
 
-INTERVAL = (0.1, 0.9)  # quantiles: an 80% interval
+TAIL = 0.1  # of the probability, beyond each end of an interval: an 80% interval
 SMALLEST_ERROR = 1e-6  # where no difference scatters
 A_POINT = 0.01 + 1e-9  # a recipe that is worse by no more is as good
 
@@ -117,10 +117,11 @@ def expect(
         name: (np.array([cell.accuracy[name] for cell in studied])[known] - heads[known]) / scale for name in RECIPES
     }
     default = min(RECIPES, key=lambda name: float(np.mean([cell.regret[name] for cell in studied])))
+    own = float(with_overall(np.append(alike, 1.0), OVERALL)[-1])  # what this dataset's own cell would count
     found = {}
     for name, values in added.items():
         mean = float(np.average(values, weights=weights[known]))
-        low, high = _quantiles(values, weights[known], INTERVAL)
+        low, high = _interval(values, weights[known], own)
         behind = [min(cell.regret[name], 1 - head) for cell in studied]  # no recipe removes more errors than are left
         right = float(np.average(np.array(behind) <= A_POINT, weights=for_right))
         found[name] = (mean, low, high, _ahead(values - added[default], weights[known], names), right)
@@ -162,8 +163,15 @@ def _applied(head: float, added: float) -> float:
     return float(min(1.0, max(0.0, head + _scale(head) * added)))
 
 
-def _quantiles(values: np.ndarray, weights: np.ndarray, shares: Sequence[float]) -> list[float]:
-    """Returns weighted quantiles."""
+def _interval(values: np.ndarray, weights: np.ndarray, own: float) -> tuple[float, float]:
+    """Returns the ends of the 80% interval of a new value, which would weigh so much beside values that are known.
+
+    The new value may lie beyond each end, and is counted there: else a few values, which are never as far apart as all
+    that could come, would give too narrow an interval (Tibshirani et al. 2019, Conformal prediction under covariate
+    shift).
+    """
     order = np.argsort(values)
-    middle = np.cumsum(weights[order]) - weights[order] / 2
-    return np.interp(np.array(shares) * weights.sum(), middle, values[order]).tolist()
+    shares = (1 - own) * weights[order] / weights.sum()
+    middle = np.cumsum(shares) - shares / 2
+    low, high = np.interp([TAIL - own, 1 - TAIL], middle, values[order]).tolist()
+    return low, high
