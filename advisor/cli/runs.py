@@ -146,7 +146,7 @@ def predict(
 
 
 def _formats() -> Iterable[str]:
-    from strategies.runs.exporting import FORMATS
+    from strategies.runs.formats import FORMATS
 
     return FORMATS
 
@@ -189,8 +189,8 @@ def export(
     from advisor.report.files import write_report
     from advisor.report.text import comparison_text
     from strategies.data.loading import load_dataset
-    from strategies.runs.exporting import check_format
     from strategies.runs.exporting import export as export_run
+    from strategies.runs.formats import check_format
     from strategies.runs.run_folder import read_run
 
     check_format(format, data)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import json
-import shutil
 import tempfile
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,101 +19,22 @@ from strategies.data.decoding import decode_readable, to_pixels
 from strategies.data.loading import load_dataset
 from strategies.data.resizing import as_planned, image_of
 from strategies.data.splits import split_dataset
-from strategies.display.progress import note
-from strategies.errors import ExportError, RunError, in_a_sentence, unknown_name
+from strategies.errors import ExportError, RunError
 from strategies.features.forward import BATCH_SIZE, forward
 from strategies.files import check_output, check_writable, filling, make_folder, read_json, write_json
-from strategies.networks.backend import keras_backend
-from strategies.networks.flattening import copy_layer
 from strategies.plans.plan import check_class_names
 from strategies.processes import start_python
-from strategies.runs.model_card import model_card
+from strategies.runs.conversion import write_model
+from strategies.runs.formats import FORMATS, Format, check_format
 from strategies.runs.run_folder import RunFolder, read_run
-from strategies.startup import start_tensorflow, starting
-from strategies.training.embedded import ENTRY, description, embed
 from strategies.training.run_files import CLASS_NAMES, MODEL
 from strategies.training.run_images import splits_in
-
-if TYPE_CHECKING:
-    import keras
 
 EXPORT_VERSION = 1
 FOLDER = "export"  # within a run folder
 MOST_IMAGES = 1_000  # for the check
 NUM_CALIBRATION = 200  # training images; TensorFlow's guide to int8 recommends 100 to 500
 NUM_SYNTHETIC = 64
-_PARTS = ("config.json", "metadata.json", "model.weights.h5")  # of a .keras file
-
-
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """A format that models can be exported to.
-
-    Attributes:
-        name: Name of the format.
-        file: Name of the exported file or folder.
-        runtime: The package that runs the exported model.
-        backends: Backends of Keras that write the format; empty for all.
-        packages: Packages needed in addition to Keras and its backend: import name -> package name.
-        keras_name: What Keras calls the format.
-        converters: Further packages that a backend needs: backend -> import names, which are the package names too.
-        int8: Whether weights and activations are rounded to 8-bit integers. That takes images: the range of every
-            activation is measured on them.
-    """
-
-    name: str
-    file: str
-    runtime: str
-    backends: tuple[str, ...]
-    packages: dict[str, str]
-    keras_name: str
-    converters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    int8: bool = False
-
-
-_LITERT: dict[str, Any] = {
-    "file": "model.tflite",
-    "runtime": "ai-edge-litert",
-    "backends": ("tensorflow",),
-    "packages": {"ai_edge_litert": "ai-edge-litert"},
-    "keras_name": "litert",
-}
-
-
-FORMATS = {
-    row.name: row
-    for row in (
-        Format(name="keras", file=MODEL, runtime="keras", backends=(), packages={}, keras_name="keras"),
-        Format(name="hf", file="model", runtime="keras", backends=(), packages={}, keras_name="keras"),
-        Format(
-            name="savedmodel",
-            file="saved_model",
-            runtime="tensorflow",
-            backends=("tensorflow",),
-            packages={},
-            keras_name="tf_saved_model",
-        ),
-        Format(
-            name="onnx",
-            file="model.onnx",
-            runtime="onnxruntime",
-            backends=("tensorflow", "torch"),
-            packages={"onnx": "onnx", "onnxruntime": "onnxruntime"},
-            keras_name="onnx",
-            converters={"tensorflow": ("tf2onnx",)},
-        ),
-        Format(
-            name="openvino",
-            file="model.xml",
-            runtime="openvino",
-            backends=("tensorflow", "torch", "openvino"),
-            packages={"openvino": "openvino"},
-            keras_name="openvino",
-        ),
-        Format(name="litert", **_LITERT),
-        Format(name="litert-int8", **_LITERT, int8=True),
-    )
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +145,7 @@ def export(
 
     with filling(folder, on_placed=finish) as temporary:  # only a checked export reaches the folder
         path = temporary / row.file
-        _write(run, row, path, calibration)
+        write_model(run, row, path, calibration)
         received = _reloaded(row, path, images.pixels)
         num_bytes = sum(file.stat().st_size for file in temporary.rglob("*") if file.is_file())
         write_json(path.with_name(CLASS_NAMES), {"version": 1, "class_names": list(run.class_names)})
@@ -249,41 +165,6 @@ def export(
         )
         record.unlink(missing_ok=True)
     return result
-
-
-def check_format(name: str, data: Any) -> Format:
-    """Returns the row of a format, after checking that what it needs is there.
-
-    Args:
-        name: Name of the format.
-        data: As for `export`; only whether it is there is looked at.
-
-    Raises:
-        ExportError: If the backend of Keras does not write it, or if packages are missing, or images for int8; the
-            message says what to do.
-        UnknownNameError: If the format does not exist.
-    """
-    if name not in FORMATS:
-        raise unknown_name("format", name, FORMATS)
-    row = FORMATS[name]
-    if row.backends and (backend := keras_backend()) not in row.backends:
-        raise ExportError(
-            f"Expected {' or '.join(row.backends)} as Keras' backend for the format {name!r}. Received: {backend!r}. "
-            f"Set KERAS_BACKEND={row.backends[0]}; the run folder is the same for every backend."
-        )
-    packages = row.packages | {name: name for name in row.converters.get(keras_backend(), ())}
-    missing = [package for module, package in packages.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise ExportError(
-            f"Expected {', '.join(packages.values())} for the format {name!r}. Received: an environment without "
-            f"{', '.join(missing)}. Run: pip install {' '.join(missing)}"
-        )
-    if row.int8 and data is None:
-        raise ExportError(
-            f"Expected images for the calibration of the format {name!r}. Received: none. Give the images that the "
-            f"model was trained on: --data DATA, or data= in Python."
-        )
-    return row
 
 
 def read_exports(run: str | Path | RunFolder) -> list[Export]:
@@ -367,123 +248,6 @@ def _synthetic_images(image_size: int, num_channels: int = RGB) -> _Images:
         images.append(np.dstack([to_pixels(image_of(part), image_size)[..., : part.shape[2]] for part in parts]))
     description = "synthetic images: noise, coarse and fine"
     return _Images(pixels=np.stack(images), labels=None, description=description, num_unreadable=0)
-
-
-def _write(run: RunFolder, row: Format, path: Path, calibration: np.ndarray | None) -> None:
-    if row.name == "keras":
-        shutil.copyfile(run.path / MODEL, path)
-        return
-    if row.name == "hf":
-        _write_for_hub(run, path)
-        return
-    model: keras.Model = run.model
-    options = {} if calibration is None else _int8(calibration)
-    try:
-        with warnings.catch_warnings(), starting():  # converters warn about their own code, and print
-            warnings.simplefilter("ignore")
-            model = model if row.name == "savedmodel" else _convertible(model)
-            model.export(str(path), format=row.keras_name, verbose=False, **options)
-            if row.name == "onnx":
-                _describe(run, path)
-            if row.file.endswith(".tflite"):
-                embed(path, _description(run))
-    except OSError:  # of the disk
-        raise
-    except Exception as error:  # converters raise errors of many types
-        raise ExportError(
-            f"Expected a model that Keras can export as {row.name!r}. Received: {str(run.path)!r} "
-            f"({in_a_sentence(error)[:300]}). Choose another format: {', '.join(FORMATS)}."
-        ) from error
-
-
-def _description(run: RunFolder) -> dict[str, Any]:
-    return description(run.class_names, run.image_size, run.image_bits, run.resize, run.channels)
-
-
-def _write_for_hub(run: RunFolder, path: Path) -> None:
-    """Writes a folder for the Hugging Face Hub: a model card, and the parts of the `.keras` file, which Keras loads."""
-    make_folder(path)
-    with zipfile.ZipFile(run.path / MODEL) as archive:
-        for name in _PARTS:
-            (path / name).write_bytes(archive.read(name))
-    (path / ENTRY).write_text(json.dumps(_description(run), ensure_ascii=False, indent=1), encoding="utf-8")
-    (path / "README.md").write_text(model_card(run, ENTRY), encoding="utf-8")
-
-
-def _int8(pixels: np.ndarray) -> dict[str, Any]:
-    """Returns the options of the converter for 8-bit integers inside, and float32 as input and output."""
-    lite = start_tensorflow("to round to 8 bits").lite
-    note(f"Calibrating on {len(pixels):,} training images")
-    return {
-        "optimizations": [lite.Optimize.DEFAULT],
-        "representative_dataset": lambda: ([image[None].astype("float32")] for image in pixels),
-        "target_spec": {"supported_ops": [lite.OpsSet.TFLITE_BUILTINS_INT8]},
-    }
-
-
-def _convertible(model: keras.Model) -> keras.Model:
-    """Returns the model with two operations of ConvNeXt and of transformers replaced by some that converters support.
-
-    Keras compiles convolutions with one channel per group with XLA; they are replaced by depthwise convolutions.
-    TensorFlow computes the exact GELU with `erfc`; it is replaced by the same function with `erf`.
-    """
-    from strategies.networks.backend import keras
-
-    def is_depthwise(layer: keras.Layer) -> bool:
-        grouped = isinstance(layer, keras.layers.Conv2D) and 1 < layer.groups == layer.filters
-        return grouped and layer.kernel.shape[2] == 1
-
-    def is_gelu(layer: keras.Layer) -> bool:
-        return getattr(layer, "activation", None) is keras.activations.gelu
-
-    def gelu(inputs: Any) -> Any:
-        return 0.5 * inputs * (1 + keras.ops.erf(inputs / 2**0.5))
-
-    def copy(layer: keras.Layer) -> keras.Layer:
-        if not is_depthwise(layer):
-            new = copy_layer(layer)
-            if is_gelu(layer):
-                new.activation = gelu
-            return new
-        config = layer.get_config()
-        kept = ("name", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias")
-        return keras.layers.DepthwiseConv2D(**{key: config[key] for key in kept})
-
-    if not any(is_depthwise(layer) or is_gelu(layer) for layer in model.layers):
-        return model
-    converted = keras.models.clone_model(model, clone_function=copy)
-    for layer in [layer for layer in model.layers if layer.weights]:
-        weights = layer.get_weights()
-        if is_depthwise(layer):
-            weights[0] = np.swapaxes(weights[0], 2, 3)
-        converted.get_layer(layer.name).set_weights(weights)
-    converted(np.zeros((1, *model.input_shape[1:]), dtype="float32"))  # Keras exports only models that have been called
-    return converted
-
-
-def _describe(run: RunFolder, path: Path) -> None:
-    """Adds the class names and a description of the input to an ONNX file, and checks the file.
-
-    tf2onnx silently copies operations that it does not know. The checker raises an error for them.
-    """
-    import onnx
-
-    model = onnx.load(path)
-    read = {name for node in model.graph.node for name in node.input}
-    for unused in [value for value in model.graph.input if value.name not in read]:
-        model.graph.input.remove(unused)  # tf2onnx leaves constants of EfficientNet's scaling behind after folding
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "num_images"
-    content = _description(run)
-    texts = {
-        "class_names": json.dumps(content["class_names"], ensure_ascii=False),
-        "input": content["input"],
-        "resize": content["resize"],
-        **({"channels": json.dumps(run.channels)} if run.channels else {}),
-    }
-    onnx.helper.set_model_props(model, texts)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
 
 
 _RUN_SCRIPT = """

@@ -13,8 +13,9 @@ from PIL import Image
 import strategies
 from advisor.report.files import write_report
 from strategies.errors import ExportError, OutputError, PlanError, UnknownNameError
-from strategies.runs import exporting, runtimes
-from strategies.runs.exporting import FORMATS, read_exports
+from strategies.runs import conversion, exporting, formats, runtimes
+from strategies.runs.exporting import read_exports
+from strategies.runs.formats import FORMATS
 from strategies.runs.model_card import model_card
 from strategies.runs.run_folder import read_run
 from strategies.training.embedded import read_embedded
@@ -98,12 +99,12 @@ def test_layers_of_convnext_are_written_in_what_the_converters_know():
     maps = keras.layers.Conv2D(8, 5, padding="same", groups=8, strides=2, name="grouped")(maps)
     maps = keras.layers.Activation("gelu")(maps)
     model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(maps))
-    converted = exporting._convertible(model)
+    converted = conversion._convertible(model)
     assert isinstance(converted.get_layer("grouped"), keras.layers.DepthwiseConv2D)
     pixels = np.random.default_rng(0).random((4, 16, 16, 3), dtype="float32")
     np.testing.assert_allclose(converted(pixels), model(pixels), atol=1e-6)
     plain = keras.Sequential([image, keras.layers.Conv2D(8, 3), keras.layers.ReLU()])
-    assert exporting._convertible(plain) is plain
+    assert conversion._convertible(plain) is plain
 
 
 def test_int8_is_calibrated_on_training_images(photos, small_network, tmp_path, same_process, advisor):
@@ -198,7 +199,7 @@ def test_a_missing_package_is_named_with_its_install_command(name, run_copy, adv
 def test_an_export_that_does_not_load_again_is_an_error_and_is_not_kept(run_copy, monkeypatch):
     """Nothing reaches the folder that was not checked; the runtime's own words are passed on."""
     _need("onnx")
-    monkeypatch.setattr(exporting, "_write", lambda run, row, path, calibration: path.write_bytes(b"no model"))
+    monkeypatch.setattr(exporting, "write_model", lambda run, row, path, calibration: path.write_bytes(b"no model"))
     with pytest.raises(ExportError, match=r"cannot run .*model\.onnx failed"):
         strategies.export(run_copy, "onnx")
     assert not (run_copy / "export").exists()
@@ -214,7 +215,7 @@ def test_other_formats_and_other_data_are_refused(run_copy, test_data):
 
 def test_the_backend_is_looked_at_before_a_package_is_asked_for(run_copy, advisor, monkeypatch):
     """In one sentence, which says which backend to set."""
-    monkeypatch.setattr(exporting, "keras_backend", lambda: "jax")
+    monkeypatch.setattr(formats, "keras_backend", lambda: "jax")
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     code, _, err = advisor("export", run_copy, "--format", "onnx")
     assert (code, err.count("\n")) == (2, 1)
