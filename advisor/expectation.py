@@ -11,6 +11,7 @@ import numpy as np
 
 from advisor.calibration import StudiedCell, studied_cells
 from advisor.likeness import LIKENESS, OVERALL, OVERALL_RIGHT, Likeness, weigh, with_overall
+from advisor.measure.probes import MAX_IMAGES
 from advisor.rules import Facts
 from strategies.recipes import RECIPES
 
@@ -116,12 +117,13 @@ def expect(
     added = {
         name: (np.array([cell.accuracy[name] for cell in studied])[known] - heads[known]) / scale for name in RECIPES
     }
+    counts = np.array([cell.measures["effective_num_images"] for cell in studied])[known]
+    noise = _noise(np.append(heads[known], head), np.append(counts, facts.effective_num_images))
     default = min(RECIPES, key=lambda name: float(np.mean([cell.regret[name] for cell in studied])))
-    own = float(with_overall(np.append(alike, 1.0), OVERALL)[-1])  # what this dataset's own cell would count
     found = {}
     for name, values in added.items():
         mean = float(np.average(values, weights=weights[known]))
-        low, high = _interval(values, weights[known], own)
+        low, high = _interval(values, weights[known], names, noise[:-1], noise[-1])
         behind = [min(cell.regret[name], 1 - head) for cell in studied]  # no recipe removes more errors than are left
         right = float(np.average(np.array(behind) <= A_POINT, weights=for_right))
         found[name] = (mean, low, high, _ahead(values - added[default], weights[known], names), right)
@@ -163,15 +165,27 @@ def _applied(head: float, added: float) -> float:
     return float(min(1.0, max(0.0, head + _scale(head) * added)))
 
 
-def _interval(values: np.ndarray, weights: np.ndarray, own: float) -> tuple[float, float]:
-    """Returns the ends of the 80% interval of a new value, which would weigh so much beside values that are known.
+def _noise(head: np.ndarray, num_images: np.ndarray) -> np.ndarray:
+    """Returns the variance of what is added that comes from measuring a new head on so many images."""
+    return np.asarray(head * (1 - head) / np.minimum(num_images, MAX_IMAGES) / _scale(head) ** 2)
 
-    The new value may lie beyond each end, and is counted there: else a few values, which are never as far apart as all
-    that could come, would give too narrow an interval (Tibshirani et al. 2019, Conformal prediction under covariate
-    shift).
+
+def _interval(
+    values: np.ndarray, weights: np.ndarray, datasets: np.ndarray, noise: np.ndarray, own_noise: float
+) -> tuple[float, float]:
+    """Returns the ends of the 80% interval of what a recipe adds on a dataset that the study has not seen.
+
+    Of the spread over the cells, the part that comes from measuring the head on few images is replaced by that of these
+    images. The new value may also lie beyond all that are known. So it counts as one more dataset, outside each end:
+    else a few datasets, which are never as far apart as all that could come, would give too narrow an interval
+    (Tibshirani et al. 2019, Conformal prediction under covariate shift).
     """
+    mean = float(np.average(values, weights=weights))
+    between = max(SMALLEST_ERROR, float(np.average((values - mean) ** 2 - noise, weights=weights)))
+    values = mean + (values - mean) * np.sqrt((between + own_noise) / (between + noise))
+    shares = np.array([weights[datasets == name].sum() for name in np.unique(datasets)])
+    own = 1 / (1 + shares.sum() ** 2 / (shares**2).sum())
     order = np.argsort(values)
-    shares = (1 - own) * weights[order] / weights.sum()
-    middle = np.cumsum(shares) - shares / 2
-    low, high = np.interp([TAIL - own, 1 - TAIL], middle, values[order]).tolist()
+    parts = (1 - own) * weights[order] / weights.sum()
+    low, high = np.interp([TAIL - own, 1 - TAIL], np.cumsum(parts) - parts / 2, values[order]).tolist()
     return low, high
