@@ -102,7 +102,8 @@ photos = photos.cache()
 sum(1 for _ in photos)  # decodes all, which is not measured
 batches = photos.shuffle(512).batch(32, drop_remainder=True).map(lambda x, y: (change(x, training=True), y), 2)
 network = keras.applications.MobileNetV2((128, 128, 3), alpha=0.35, include_top=False, pooling="avg", weights=None)
-network.trainable = True
+for layer in network.layers:
+    layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
 image = keras.Input((128, 128, 3))
 features = network(keras.applications.mobilenet_v2.preprocess_input(image), training=False)
 model = keras.Model(image, keras.layers.Dense(6, activation="softmax")(features))
