@@ -118,12 +118,12 @@ def expect(
         name: (np.array([cell.accuracy[name] for cell in studied])[known] - heads[known]) / scale for name in RECIPES
     }
     counts = np.array([cell.measures["effective_num_images"] for cell in studied])[known]
-    noise = _noise(np.append(heads[known], head), np.append(counts, facts.effective_num_images))
+    noise, own_noise = _noise(heads[known], counts), _noise(head, facts.effective_num_images)
     default = min(RECIPES, key=lambda name: float(np.mean([cell.regret[name] for cell in studied])))
     found = {}
     for name, values in added.items():
         mean = float(np.average(values, weights=weights[known]))
-        low, high = _interval(values, weights[known], names, noise[:-1], noise[-1])
+        low, high = _interval(values, weights[known], names, noise, own_noise)
         behind = [min(cell.regret[name], 1 - head) for cell in studied]  # no recipe removes more errors than are left
         right = float(np.average(np.array(behind) <= A_POINT, weights=for_right))
         found[name] = (mean, low, high, _ahead(values - added[default], weights[known], names), right)
@@ -165,9 +165,9 @@ def _applied(head: float, added: float) -> float:
     return float(min(1.0, max(0.0, head + _scale(head) * added)))
 
 
-def _noise(head: np.ndarray, num_images: np.ndarray) -> np.ndarray:
+def _noise(head: Any, num_images: Any) -> Any:
     """Returns the variance of what is added that comes from measuring a new head on so many images."""
-    return np.asarray(head * (1 - head) / np.minimum(num_images, MAX_IMAGES) / _scale(head) ** 2)
+    return head * (1 - head) / np.minimum(num_images, MAX_IMAGES) / _scale(head) ** 2
 
 
 def _interval(

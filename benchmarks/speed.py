@@ -67,19 +67,19 @@ import keras
 class Watch(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
-        self.first, self.laps = [], []
+        self.first, self.laps = None, []
     def on_train_begin(self, logs=None):
         self.started = time.perf_counter()
-        self.ends = []
     def on_epoch_begin(self, epoch, logs=None):
         self.last = None
     def on_train_batch_end(self, batch, logs=None):
         float(logs["loss"])
         now = time.perf_counter()
-        self.first.extend([now - self.started] if not self.ends else [])
-        self.laps.extend([] if self.last is None else [now - self.last])
+        if self.first is None:
+            self.first = now - self.started
+        if self.last is not None:
+            self.laps.append(now - self.last)
         self.last = now
-        self.ends.append(now)
 
 watch = Watch()
 """
@@ -92,7 +92,7 @@ plan = strategies.make_plan(
     "fine_tune_all", sys.argv[2], class_names=data.class_names, num_train=data.split.count("train"), image_size=128)
 plan = replace(plan, phases=(replace(plan.phases[-1], steps=64),), refit=False)
 strategies.train(plan, data, callbacks=[watch], cache=False, baseline=False)
-print(json.dumps([watch.first[-1], watch.laps]))
+print(json.dumps([watch.first, watch.laps]))
 """
 FIT = f"""{WATCH}
 photos = keras.utils.image_dataset_from_directory(
@@ -109,7 +109,7 @@ features = network(keras.applications.mobilenet_v2.preprocess_input(image), trai
 model = keras.Model(image, keras.layers.Dense(6, activation="softmax")(features))
 model.compile(keras.optimizers.AdamW(), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
 model.fit(batches.prefetch(2), epochs=4, callbacks=[watch], verbose=0)
-print(json.dumps([watch.first[-1], watch.laps]))
+print(json.dumps([watch.first, watch.laps]))
 """
 ADVICE = """
 import json, resource, sys, time
