@@ -230,7 +230,7 @@ def recommend(
             other parts, so that the result decides. They take up to half the training steps of the advised recipe,
             and some seconds each to begin.
         timed: Whether a few steps of each recipe are run to measure its time and memory on this machine, which are
-            estimated otherwise. This takes about ten seconds per recipe.
+            estimated otherwise. This takes ten to thirty seconds per recipe.
         augment: How training images are changed at random, such as `"flip,shift,color"`, as in `strategies.make_plan`.
             Default: shifted, and also flipped unless they are recognized less well mirrored.
         resize: How images become squares: `"squeeze"`, the whole image; `"crop"`, the largest centered square; or

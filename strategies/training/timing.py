@@ -31,7 +31,8 @@ TIMED_STEPS = 6  # in each phase
 def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
     """Runs a few steps of each phase of a plan on a few images, and estimates the cost of the whole plan.
 
-    The time of a head that is solved exactly is measured on those few images only. With many images it takes longer.
+    If the plan has a refit, that is run too, since it traces the model once more. The time of a head that is solved
+    exactly is measured on those few images only. With many images it takes longer.
 
     Args:
         plan: Any plan.
@@ -55,12 +56,12 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
     """
     sample = _sample(dataset, plan.network)
     phases = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
-    timed = replace(plan, phases=tuple(phases), refit=False)
+    timed = replace(plan, phases=tuple(phases))
     stopwatch = _Stopwatch()
     _forget_peak()
     with silenced():  # accuracies on a few training images would be misleading
         result = train(timed, sample, callbacks=[stopwatch], cache=False, baseline=False)
-    per_step = tuple(float(np.mean(laps)) for laps in stopwatch.laps)
+    laps = [float(np.mean(phase)) for phase in stopwatch.laps]  # of the phases, then of those of a refit
     split = np.array(dataset.split)
     images = {name: int((split == name).sum()) for name in SPLITS}
     peak = _peak()
@@ -68,8 +69,8 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
         plan=plan,
         images=images,
         memory=None if peak is None else peak + decoded_bytes(images, plan.image_size, plan.network.num_channels),
-        start=max(0.0, result.seconds - TIMED_STEPS * sum(per_step)),
-        per_step=per_step,
+        start=max(0.0, result.seconds - TIMED_STEPS * sum(laps)),
+        per_step=tuple(laps[: sum(phase.solver != "logistic" for phase in phases)]),
         per_image=_per_image(result.model, sample, plan.network),
     )
 

@@ -45,7 +45,7 @@ def test_a_few_steps_on_a_few_images_of_every_class_are_timed(monkeypatch):
 
     def train(plan, data, *, callbacks, cache, baseline):
         seen.update(plan=plan, data=data, cache=cache)
-        for phase in plan.phases:
+        for phase in plan.phases * (1 + plan.refit):
             if phase.solver == "logistic":
                 continue
             callbacks[0].on_train_begin()
@@ -60,8 +60,9 @@ def test_a_few_steps_on_a_few_images_of_every_class_are_timed(monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype="uint8")
     data = split_dataset(load_dataset((images, [0] * 50 + [1] * 8 + [2] * 2)), seed=0)
     plan = make_plan("fine_tune_all", "MobileNet-0.25", class_names=data.class_names, num_train=42, image_size=32)
-    cost = measure_cost(plan, data)
+    cost = measure_cost(replace(plan, refit=True), data)
     assert [phase.steps for phase in seen["plan"].phases] == [0, TIMED_STEPS]
+    assert seen["plan"].refit
     assert not seen["cache"]
     assert set(seen["data"].labels) == {0, 1, 2}
     assert len(seen["data"]) == 3 * (TIMED_IMAGES + 3)
