@@ -11,8 +11,19 @@ import pytest
 from pictures import study_folders
 from support import ROOT
 
-from advisor.evidence.page import METHODS as METHODS_FILE
-from advisor.evidence.page import PAGES, PLOTS, RESULTS, fill, results, study_score, tables, write_page
+from advisor.evidence.page import (
+    COMPARED,
+    PAGES,
+    PLOTS,
+    RESULTS,
+    STUDY,
+    fill,
+    results,
+    results_of,
+    study_score,
+    tables,
+    write_page,
+)
 from advisor.evidence.plots import draw_figures
 from advisor.evidence.study import CHANGES, METHODS, draw, read_datasets, run_study
 from advisor.evidence.tables import compare_methods, methods_table
@@ -215,7 +226,7 @@ def test_the_page_is_filled_in_a_clone(tmp_path, few_images):
         write_page(tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="Expected a clone of the project"):
-        results(METHODS_FILE, tmp_path)
+        results(STUDY, tmp_path)
     shutil.copytree(ROOT / RESULTS, tmp_path / RESULTS)
     (tmp_path / PLOTS).mkdir(parents=True)
     (tmp_path / "docs" / "explanations" / "evidence.md").write_text("# Evidence\n<!-- cells -->\n<!-- /cells -->\n")
@@ -251,9 +262,10 @@ def test_the_figures_are_drawn_from_a_score(tmp_path, few_images):
             draw_figures(study_score(ROOT), tmp_path)
 
 
-def test_the_results_show_what_the_recipes_promise():
+@pytest.mark.parametrize("network", COMPARED)
+def test_the_results_show_what_the_recipes_promise(network):
     """In the results of this package: better than both versions of Keras' loop on average, and nowhere worse."""
-    found = compare_methods(results(METHODS_FILE, ROOT))
+    found = compare_methods(results_of(network, ROOT))
     assert found["summary"]["num_datasets"] >= 7
     assert found["summary"]["head_only_minus_logistic_regression"] > -0.005
     for gain in found["summary"]["gains"].values():
