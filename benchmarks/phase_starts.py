@@ -2,7 +2,8 @@
 
 For each class folder below DATASETS and each recipe that trains the network, on the images of the study's cell: how
 many points the first evaluation of each phase lies below the last evaluation of the phase before, on validation images.
-Prints the largest such fall of each training, and the median over the trainings.
+Prints the largest such fall of each training with what is left of it at the end of that phase, and the median over the
+trainings.
 """
 
 import argparse
@@ -39,15 +40,19 @@ def main() -> None:
         for recipe in RECIPES:
             if recipe != HEAD_ONLY:
                 plan = plan_for(recipe, network, data, curve, similarity=similarity, seed=0)
-                falls.append(largest_fall(train(plan, data, baseline=False).history))
-                print(f"{name:<14} {recipe:<18} {falls[-1]:5.1f} points", flush=True)
+                fall, left = largest_fall(train(plan, data, baseline=False).history)
+                falls.append(fall)
+                print(f"{name:<14} {recipe:<18} {fall:5.1f} points, {left:5.1f} at its end", flush=True)
     print(f"median of {len(falls)} trainings: {median(falls):.1f} points; largest: {max(falls):.1f}")
 
 
 def largest_fall(history):
-    """Returns by how many points validation falls at most from the end of a phase to the start of the next."""
+    """Returns by how many points validation falls at most from the end of a phase to the start and end of the next."""
     phases = [rows["val_accuracy"].dropna() for _, rows in history.groupby("phase", sort=False)]
-    return max(100 * (before.iloc[-1] - after.iloc[0]) for before, after in pairwise(filter(len, phases)))
+    return max(
+        (100 * (before.iloc[-1] - after.iloc[0]), 100 * (before.iloc[-1] - after.iloc[-1]))
+        for before, after in pairwise(filter(len, phases))
+    )
 
 
 if __name__ == "__main__":

@@ -339,7 +339,7 @@ def test_what_the_pages_say_in_words_holds_in_the_tables():
         assert float(of_network["always `retrain_all`"]) < min(map(float, others))
         advised = {row["recipe"]: row["advised, `balanced`"] for row in _study_table(f"places-{network}")}
         assert float(advised["`retrain_all`"].strip("%")) > 50
-    for row in [*_study_table("methods-EfficientNetLite0"), *_study_table("methods-MobileNet-0.25")]:
+    for row in [*_study_table("methods-efficientnet_lite0_128px"), *_study_table("methods-mobilenet_0.25_96px")]:
         assert float(row["over Keras' loop"].split()[0]) > 0
         assert float(row["over the same, BatchNorm held"].split()[0]) > 0
 

@@ -34,7 +34,8 @@ PAGES = ("docs/explanations/evidence.md", "docs/explanations/recipes.md", "READM
 PLOTS = "docs/explanations/plots"
 
 STUDY = "*px.csv"  # a file for each network
-COMPARED = ("EfficientNetLite0", "MobileNet-0.25")  # networks with results of Keras' loop and logistic regression
+# With Keras' loop and logistic regression.
+COMPARED = ("efficientnet_lite0_128px.csv", "mobilenet_0.25_96px.csv")
 RACES = "races_*.csv"
 
 
@@ -55,11 +56,6 @@ def results(pattern: str, root: Path) -> list[dict[str, str]]:
             "Name the root of a clone, or run the command there."
         )
     return [row for path in paths for row in read_results(path)]
-
-
-def results_of(network: str, root: Path) -> list[dict[str, str]]:
-    """Returns the rows of the study with one network."""
-    return [row for row in results(STUDY, root) if row["backbone"] == network]
 
 
 @cache
@@ -93,7 +89,7 @@ def tables(root: Path) -> dict[str, str]:
         "cells": cells_table(found),
         "gains": gains_table(found),
         "races": races_table(race_worth(results(RACES, root), study_cells(root))),
-        **{f"methods-{network}": methods_table(results_of(network, root)) for network in COMPARED},
+        **{f"methods-{Path(name).stem}": methods_table(results(name, root)) for name in COMPARED},
     }
 
 

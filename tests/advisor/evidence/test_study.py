@@ -19,7 +19,6 @@ from advisor.evidence.page import (
     STUDY,
     fill,
     results,
-    results_of,
     study_score,
     tables,
     write_page,
@@ -262,10 +261,10 @@ def test_the_figures_are_drawn_from_a_score(tmp_path, few_images):
             draw_figures(study_score(ROOT), tmp_path)
 
 
-@pytest.mark.parametrize("network", COMPARED)
-def test_the_results_show_what_the_recipes_promise(network):
+@pytest.mark.parametrize("name", COMPARED)
+def test_the_results_show_what_the_recipes_promise(name):
     """In the results of this package: better than both versions of Keras' loop on average, and nowhere worse."""
-    found = compare_methods(results_of(network, ROOT))
+    found = compare_methods(results(name, ROOT))
     assert found["summary"]["num_datasets"] >= 7
     assert found["summary"]["head_only_minus_logistic_regression"] > -0.005
     for gain in found["summary"]["gains"].values():
