@@ -257,9 +257,9 @@ def settings(plan: Plan) -> str:
 
 def _changes(augmentation: Mapping[str, Any]) -> str:
     """Returns how training images are changed at random."""
-    shift, color = augmentation.get("shift", 0.1), augmentation.get("color", 0.0)
+    shift, color = augmentation.get("shift", 0.0), augmentation.get("color", 0.0)
     changes = [
-        *(["flipped"] if augmentation.get("horizontal_flip", True) else []),
+        *(["flipped"] if augmentation.get("horizontal_flip") else []),
         *([f"shifted by up to {shift:.0%}"] if shift else []),
         *([f"changed in color by up to {color:.0%}"] if color else []),
         *(["changed by RandAugment"] if augmentation.get("rand_augment") else []),

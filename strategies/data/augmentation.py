@@ -44,13 +44,13 @@ def augment(
     images: np.ndarray,
     generator: np.random.Generator,
     *,
-    horizontal_flip: bool = True,
-    shift: float = 0.1,
+    horizontal_flip: bool = False,
+    shift: float = 0.0,
     color: float = 0.0,
     rand_augment: float = 0.0,
     of: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Changes each image at random.
+    """Changes each image at random. By default nothing changes.
 
     Args:
         images: Array of shape `(n, height, width, channels)`; uint8 RGB if colors change.
@@ -73,7 +73,7 @@ def augment(
         >>> import numpy as np
         >>> from strategies.data.augmentation import augment
         >>> photos = np.full((4, 32, 32, 3), 100, dtype="uint8")
-        >>> brighter = augment(photos, np.random.default_rng(0), shift=0, color=0.2)
+        >>> brighter = augment(photos, np.random.default_rng(0), color=0.2)
         >>> brighter.shape, bool((brighter != photos).any())
         ((4, 32, 32, 3), True)
     """

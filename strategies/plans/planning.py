@@ -141,7 +141,7 @@ def get_augmentation(names: str) -> dict[str, Any]:
     Example:
         >>> from strategies.plans.planning import get_augmentation
         >>> get_augmentation("flip,shift"), get_augmentation("shift"), get_augmentation("none")
-        ({'horizontal_flip': True, 'shift': 0.1}, {'horizontal_flip': False, 'shift': 0.1}, {})
+        ({'horizontal_flip': True, 'shift': 0.1}, {'shift': 0.1}, {})
     """
     wanted = [name.strip() for name in names.split(",")]
     for name in wanted:
@@ -153,10 +153,7 @@ def get_augmentation(names: str) -> dict[str, Any]:
         raise PlanError(
             f"Expected augmentations, or {NO_AUGMENTATION!r} alone. Received: {names!r}. Leave out one or the other."
         )
-    found: dict[str, Any] = {"horizontal_flip": False, "shift": 0.0}
-    for name in wanted:
-        found |= AUGMENTATIONS[name]
-    return found
+    return {keyword: value for name in wanted for keyword, value in AUGMENTATIONS[name].items()}
 
 
 def make_plan(

@@ -156,8 +156,8 @@ def _changes(plan: Plan) -> dict[str, Any]:
     """Returns how augmented images are changed, by name in the template; what is zero changes nothing."""
     given = plan.augmentation
     return {
-        "flip": bool(given) and given.get("horizontal_flip", True),
-        "margin": round(given.get("shift", 0.1) * plan.image_size) if given else 0,
+        "flip": given.get("horizontal_flip", False),
+        "margin": round(given.get("shift", 0.0) * plan.image_size),
         "color": given.get("color", 0.0),
         "rand_augment": given.get("rand_augment", 0.0),
     }

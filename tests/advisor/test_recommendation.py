@@ -103,12 +103,12 @@ def test_the_plan_flips_no_images_that_are_recognized_less_well_mirrored(photos,
     options = {"backbone": BACKBONE, "image_size": 32, "recipe": "retrain_all"}
     recommended = advisor.recommend(images, **options)
     assert recommended.mirroring.matters
-    assert recommended.plan.augmentation == {"horizontal_flip": False, "shift": 0.1}
+    assert recommended.plan.augmentation == {"shift": 0.1}
     assert recommended.plan.advice["because"][-1] in str(recommended)
     assert f"falls by {100 * recommended.mirroring.fall:.1f}" in recommended.plan.advice["because"][-1]
     assert "images shifted by up to 10%" in summarize(recommended, verbose=True)
     asked = advisor.recommend(images, **options, augment="flip")
-    assert asked.plan.augmentation == {"horizontal_flip": True, "shift": 0.0}
+    assert asked.plan.augmentation == {"horizontal_flip": True}
     assert asked.mirroring == recommended.mirroring
     flipped = advisor.recommend(photos, **options)
     assert flipped.plan.augmentation["horizontal_flip"]
