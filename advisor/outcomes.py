@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from advisor.advice import Advice
+from strategies.display.numbers import duration
 from strategies.plans.plan import Plan
 from strategies.recipes import get_recipe
 from strategies.training.metrics import Evaluation, paired_difference
@@ -35,7 +36,7 @@ class Outcome:
     correct: np.ndarray
 
     def __repr__(self) -> str:
-        return f"Outcome({self.recipe!r}, test accuracy {self.test.accuracy:.3f}, {self.seconds:.0f} s)"
+        return f"Outcome({self.recipe!r}, test accuracy {self.test.accuracy:.3f}, {duration(self.seconds)})"
 
     @property
     def val_accuracy(self) -> float | None:

@@ -8,7 +8,7 @@ from advisor.outcomes import Outcomes
 from advisor.report.evaluation import interval
 from advisor.report.words import comparison_cautions, verdict
 from strategies.display.charts import Axis, Chart, Series, share_axis, steps_of
-from strategies.display.html import share
+from strategies.display.numbers import duration, share
 
 
 def comparison_values(comparison: Outcomes) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def comparison_values(comparison: Outcomes) -> dict[str, Any]:
                 "interval": interval(outcome.test.low, outcome.test.high),
                 "balanced": outcome.test.balanced_accuracy,
                 "validation": outcome.val_accuracy,
-                "seconds": f"{outcome.seconds:,.1f} s",
+                "seconds": duration(outcome.seconds),
                 "share": f"{outcome.share:.0%}",
             }
             for outcome in comparison.ranking
@@ -53,7 +53,7 @@ def _cost_chart(comparison: Outcomes) -> Chart:
     return Chart(
         title="Test accuracy by training time",
         text="; ".join(
-            f"{outcome.recipe} {share(outcome.test.accuracy)} in {outcome.seconds:.1f} s"
+            f"{outcome.recipe} {share(outcome.test.accuracy)} in {duration(outcome.seconds)}"
             for outcome in comparison.ranking
         ),
         x=Axis(

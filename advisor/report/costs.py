@@ -7,6 +7,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from strategies.display.numbers import duration
 from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
 
@@ -31,18 +32,3 @@ def timing_text(plan: Plan, history: Sequence[Mapping[str, Any]], seconds: float
         expected_text += f", {duration(cost.seconds_per_epoch)} per epoch"
         actual_text += f", {duration(median(epochs))} per epoch"
     return f"{expected_text}; {actual_text}."
-
-
-def duration(seconds: float) -> str:
-    """Returns a time in the unit that suits it.
-
-    Example:
-        >>> from advisor.report.costs import duration
-        >>> duration(0.234), duration(41.2), duration(754), duration(8000)
-        ('0.23 s', '41 s', '13 min', '2.2 h')
-    """
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

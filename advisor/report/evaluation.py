@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from strategies.display.html import share
+from strategies.display.numbers import duration, share
 from strategies.display.results import baseline_rows
 
 MOST_PAIRS = 10  # of confused classes
@@ -48,7 +48,7 @@ def baseline_section(recipe: str, metrics: Mapping[str, Any]) -> Section:
         text=gain_text(recipe, metrics["test"]["accuracy"], metrics["baseline"]["head"]),
         header=["", "accuracy", "95% interval", "time"],
         rows=[
-            [name, share(accuracy), interval(low, high), "–" if seconds is None else f"{seconds:.0f} s"]
+            [name, share(accuracy), interval(low, high), duration(seconds)]
             for name, accuracy, low, high, seconds in baseline_rows(recipe, metrics)
         ],
     )
@@ -63,7 +63,7 @@ def gain_text(recipe: str, accuracy: float, head: Mapping[str, Any] | None) -> s
     cost = head["extra_seconds"]
     return (
         f"A new head alone reaches {share(head['accuracy'])}, {recipe} {share(accuracy)}: {100 * head['gain']:+.1f} "
-        f"points (standard error {100 * head['standard_error']:.1f}) for {abs(cost):.0f} s "
+        f"points (standard error {100 * head['standard_error']:.1f}) for {duration(abs(cost))} "
         f"{'more' if cost >= 0 else 'less'}."
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from advisor.report.evaluation import Section
-from strategies.display.html import share
+from strategies.display.numbers import share
 
 if TYPE_CHECKING:
     from strategies.runs.exporting import Export

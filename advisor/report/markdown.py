@@ -32,7 +32,8 @@ from advisor.report.words import (
     lost_text,
     recipe_table,
 )
-from strategies.display.html import printable, share
+from strategies.display.html import printable
+from strategies.display.numbers import duration, share
 from strategies.display.results import never_answered
 from strategies.plans.plan import Plan
 
@@ -87,7 +88,7 @@ def training_markdown(
         lines += _section(section)
     lines += ["## Training progress", ""]
     lines += [
-        f"{escape(kept_text(metrics['best_phase'], history))} Training took {metrics['seconds']:.0f} s in total.",
+        f"{escape(kept_text(metrics['best_phase'], history))} Training took {duration(metrics['seconds'])} in total.",
         "",
     ]
     if (timing := timing_text(plan, history, metrics["seconds"])) is not None:

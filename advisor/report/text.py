@@ -33,7 +33,7 @@ from advisor.report.words import (
     times_text,
     verdict,
 )
-from strategies.display.html import share
+from strategies.display.numbers import duration, share
 from strategies.display.results import never_answered
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def result_parts(result: TrainingResult) -> list[Part]:
         Line(
             text=f"Test accuracy {share(test.accuracy)} ({interval(test.low, test.high)}, {test.num_images:,} images), "
             f"balanced accuracy {share(test.balanced_accuracy)}. Always predicting the most frequent class reaches "
-            f"{share(test.majority_accuracy)}. Took {result.seconds:.0f} s.",
+            f"{share(test.majority_accuracy)}. Took {duration(result.seconds)}.",
             style="title",
             result=True,
         ),

@@ -14,9 +14,8 @@ from advisor.measure.profile import DatasetProfile
 from advisor.outcomes import Outcomes
 from advisor.preferences import PREFERENCES
 from advisor.quality.checks import Finding
-from advisor.report.costs import duration
 from strategies.data.encoded import SQUEEZE
-from strategies.display.html import share
+from strategies.display.numbers import duration, share
 from strategies.errors import few
 from strategies.plans.cost import RecipeCost
 from strategies.plans.plan import Plan
@@ -318,7 +317,7 @@ def verdict(comparison: Outcomes) -> str:
     """Returns what following the advice costs or gains, in one sentence."""
     advised, rival = comparison.advised, comparison.rival
     points = 100 * abs(advised.test.accuracy - rival.test.accuracy)
-    times = f"taken {advised.seconds:.0f} s instead of {rival.seconds:.0f} s"
+    times = f"taken {duration(advised.seconds)} instead of {duration(rival.seconds)}"
     if comparison.best != advised.recipe:
         return (
             f"Following the advice ({advised.recipe}) would have cost {points:.1f} points against the best "

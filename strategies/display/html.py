@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from strategies.display.numbers import duration, share
+
 if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
@@ -53,7 +55,7 @@ def _environment(package: str) -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_inert,
     )
-    environment.filters |= {"share": share, "data_uri": data_uri}
+    environment.filters |= {"share": share, "duration": duration, "data_uri": data_uri}
     return environment
 
 
@@ -62,17 +64,6 @@ def _inert(value: Any) -> Any:
         return value
     text = printable(value)
     return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
-
-
-def share(value: float | None) -> str:
-    """Returns a fraction as a percentage; a dash for `None`.
-
-    Example:
-        >>> from strategies.display.html import share
-        >>> share(0.9134), share(None)
-        ('91.3%', '–')
-    """
-    return "–" if value is None else f"{value:.1%}"
 
 
 def data_uri(jpeg: str) -> Markup:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from strategies.display.charts import confusion_matrix, learning_charts, reliability_chart
-from strategies.display.html import render, share
+from strategies.display.html import render
+from strategies.display.numbers import duration, share
 from strategies.errors import few
 
 
@@ -24,7 +25,7 @@ def result_html(*, recipe: str, network: str, metrics: Mapping[str, Any], histor
         "result.html",
         title=f"{recipe}: test accuracy {share(test['accuracy'])}",
         sentence=f"95% interval {share(test['low'])} to {share(test['high'])} on {test['num_images']:,} images that "
-        f"training never saw. {network}, {seconds:.0f} s.",
+        f"training never saw. {network}, {duration(seconds)}.",
         warnings=never_answered(test),
         charts=[*learning_charts(history), reliability_chart(test["reliability"])],
         rows=baseline_rows(recipe, metrics),

@@ -13,6 +13,7 @@ import numpy as np
 
 from strategies.data.batches import AugmentedViews, Batches
 from strategies.data.pixels import Pixels
+from strategies.display.numbers import duration
 from strategies.display.progress import note, redraw, silenced
 from strategies.features.cache import FeatureCache
 from strategies.features.forward import forward
@@ -351,7 +352,7 @@ class _ProgressLine(keras.callbacks.Callback):
         if now - self._shown > 0.2:
             self._shown = now
             left = (now - self._started) / self._done * (self._num_steps - self._done)
-            redraw(f"{self._text()}, {left:.0f} s left")
+            redraw(f"{self._text()}, {duration(max(1.0, left))} left")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if logs and "val_accuracy" in logs:

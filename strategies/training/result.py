@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from strategies.data.digests import file_digest
+from strategies.display.numbers import duration
 from strategies.files import make_folder, replacing, write_json
 from strategies.plans.plan import Plan
 from strategies.training.baseline import HeadBaseline
@@ -60,7 +61,7 @@ class TrainingResult:
     versions: Mapping[str, str]
 
     def __repr__(self) -> str:
-        return f"TrainingResult({self.plan.recipe!r}, test accuracy {self.test.accuracy:.3f}, {self.seconds:.0f} s)"
+        return f"TrainingResult({self.plan.recipe!r}, test accuracy {self.test.accuracy:.3f}, {duration(self.seconds)})"
 
     def _repr_html_(self) -> str:
         from strategies.display.results import result_html

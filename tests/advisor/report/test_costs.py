@@ -26,6 +26,6 @@ def test_what_was_expected_stands_beside_what_it_took(recipe):
     costs = {name: asdict(cost) for name, cost in COSTS.items()}
     text = timing_text(replace(plan, advice={"costs": costs}), history, 250.0)
     if recipe == "head_only":
-        assert text == "Expected 3.6 s in total if no phase ends early; took 4 min."
+        assert text == "Expected 3.6 s in total if no phase ends early; took 4.2 min."
     else:
-        assert text == "Expected 13 min in total if no phase ends early, 42 s per epoch; took 4 min, 40 s per epoch."
+        assert text == "Expected 13 min in total if no phase ends early, 42 s per epoch; took 4.2 min, 40 s per epoch."
