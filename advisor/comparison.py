@@ -28,7 +28,7 @@ from advisor.results import (
     metrics_of,
     read_results,
 )
-from advisor.time_limit import TimeLimit, begin, fit, has_steps
+from advisor.time_limit import TimeLimit, begin, fit
 from strategies.cluster import on_ray, run_all
 from strategies.data.dataset import ImageDataset
 from strategies.data.encoded import SQUEEZE
@@ -213,7 +213,7 @@ def _carry_out(share: float, data: ImageDataset, backbone: Backbone, plan: Plan)
 
 def _share_of(plan: Plan, share: float) -> float:
     """Returns the share of its steps that a plan is given: 1 where there are no steps to shorten."""
-    return share if has_steps(plan) else 1.0
+    return share if plan.trained_by_steps else 1.0
 
 
 def _key(advice: Recommendation, plan: Plan, share: float) -> tuple[Any, ...]:

@@ -253,7 +253,7 @@ def share_of_steps(plans: Sequence[Plan], num_rounds: int, limit: float) -> floa
 
 def _work(plan: Plan) -> int:
     """Returns the number of images in all training steps of a plan."""
-    steps = sum(phase.steps for phase in plan.phases if phase.solver != "logistic")
+    steps = sum(phase.steps for phase in plan.trained_by_steps)
     return steps * plan.batch_size * (1 + plan.refit)
 
 

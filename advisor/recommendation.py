@@ -12,8 +12,8 @@ import numpy as np
 from advisor.advice import Advice
 from advisor.calibration import studied_range
 from advisor.cautions import find_cautions
-from advisor.decision import Decision, confidence, decide, plausible, ranking
-from advisor.expectation import Expectation, expect
+from advisor.decision import Decision, confidence, decide, plausible, points, ranking
+from advisor.expectation import REFIT_GAIN, Expectation, expect
 from advisor.measure.input_size import fitting_size
 from advisor.measure.measurements import Measurements, measure
 from advisor.measure.mirroring import Mirroring
@@ -225,7 +225,7 @@ def recommend(
             files, evenly spaced, tell the median.
         recipe: Overrules the advice: the plan is made for this recipe.
         prefer: `"accuracy"`: the recipe that is expected to reach the most; `"balanced"`: the cheapest within half a
-            point of it; `"speed"`: the cheapest within two points.
+            point of it; `"speed"`: the cheapest within two points, without a refit.
         race: Whether all recipes that may be the best are trained briefly on parts of your images and compared on the
             other parts, so that the result decides. They take up to half the training steps of the advised recipe,
             and some seconds each to begin.
@@ -264,7 +264,7 @@ def recommend(
         >>> advice.plan.recipe  # doctest: +SKIP
         'fine_tune_all'
     """
-    get_preference(prefer)
+    preference = get_preference(prefer)
     if recipe is not None:
         get_recipe(recipe)
     if augment is not None:
@@ -286,11 +286,12 @@ def recommend(
             every_image=every_image,
             cache=cache,
         )
-        facts, plans = facts_of(measured), _plans(measured, seed, augment or augmentation_for(measured.mirroring))
+        facts, whole = facts_of(measured), _plans(measured, seed, augment or augmentation_for(measured.mirroring))
+        plans = {name: preference.applied(plan) for name, plan in whole.items()}
         feature_cache = default_cache() if cache else None
         if race or timed:
             start_keras()
-        expected = expect(facts)
+        expected = expect(facts).without_refit([name for name in RECIPES if plans[name] != whole[name]])
         if measured.network.row.has_tokens:  # no network of the study is a transformer
             expected = replace(expected, num_like=0.0)
         costs = _costs(plans, measured.dataset, timed=timed, cache=feature_cache)
@@ -312,7 +313,12 @@ def recommend(
             confidence=decision.confidence,
             runner_up=decision.runner_up,
             cheapest=decision.cheapest,
-            because=(*decision.because, *_about_flips(measured.mirroring, plan), *_about_resizing(measured.resizing)),
+            because=(
+                *decision.because,
+                *_about_refit(plan, whole[plan.recipe]),
+                *_about_flips(measured.mirroring, plan),
+                *_about_resizing(measured.resizing),
+            ),
             cautions=find_cautions(_caution_facts(measured, facts, choice.note), measured.profile.findings),
             profile=measured.profile,
             similarity=measured.similarity,
@@ -328,18 +334,20 @@ def recommend(
 
 def plans_of(advice: Recommendation) -> dict[str, Plan]:
     """Returns the plan of each recipe: that of the advice, and those that the others would have been advised with."""
-    plan = advice.plan
+    plan, preference = advice.plan, get_preference(advice.prefer)
     return {
         name: plan
         if name == plan.recipe
         else replace(
-            plan_for(
-                name,
-                plan.network,
-                advice.dataset,
-                advice.depth_curve,
-                similarity=advice.similarity.score,
-                seed=plan.seed,
+            preference.applied(
+                plan_for(
+                    name,
+                    plan.network,
+                    advice.dataset,
+                    advice.depth_curve,
+                    similarity=advice.similarity.score,
+                    seed=plan.seed,
+                )
             ),
             augmentation=plan.augmentation,
         )
@@ -360,6 +368,13 @@ def facts_of(measured: Measurements) -> Facts:
 def augmentation_for(mirroring: Mirroring | None) -> str:
     """Returns how training images are changed at random: they are flipped unless that was measured to matter."""
     return "shift" if mirroring is not None and mirroring.matters else "flip,shift"
+
+
+def _about_refit(plan: Plan, whole: Plan) -> tuple[str, ...]:
+    """Returns what a training without its refit saves, and what that costs, if it is left out."""
+    if plan.refit or not whole.refit:
+        return ()
+    return (f"No refit on all images in the end: that saves half of the steps, for about {points(REFIT_GAIN)} points.",)
 
 
 def _about_flips(mirroring: Mirroring | None, plan: Plan) -> tuple[str, ...]:

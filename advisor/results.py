@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Separates a recipe from its variant. Wherever pretrained stages are trained, `retrain_all:inference` sets the
 # BatchNorm policy, and `retrain_all:x0.3` multiplies learning rates by 0.3.
 VARIANT = ":"
+NO_REFIT = f"{VARIANT}no_refit"  # after the name of a recipe whose plan asks for a refit
 KEY = ("dataset", "size", "seed", "backbone", "image_size", "recipe")
 COLUMNS = (
     *KEY,

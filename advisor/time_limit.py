@@ -86,7 +86,7 @@ class Fit:
 
     def sentence(self, limit: TimeLimit) -> str:
         """Returns what was decided in one sentence."""
-        trained = [cost.plan.recipe for cost in self.costs if has_steps(cost.plan)]
+        trained = [cost.plan.recipe for cost in self.costs if cost.plan.trained_by_steps]
         part = "all" if self.share == 1 else f"{self.share:.0%}"
         gets = f"{trained[0] if len(trained) == 1 else 'each recipe'} gets {part} of its steps"
         if self.share < LEAST_SHARE:
@@ -164,8 +164,3 @@ def _corrected(
 def _largest_share(costs: Sequence[PlanCost], seconds: float) -> float:
     """Returns the largest share of the steps, in whole percents, with which all plans fit into a time; 0 for none."""
     return next((share for share in SHARES if sum(cost.seconds(share) for cost in costs) <= seconds), 0.0)
-
-
-def has_steps(plan: Plan) -> bool:
-    """Returns whether a plan has steps that can be left out: not if its head is solved exactly, and nothing else."""
-    return any(phase.solver != "logistic" for phase in plan.phases)

@@ -95,7 +95,7 @@ Prefer = Annotated[
         metavar="NAME",
         autocompletion=starting_with(lambda: PREFERENCES),
         help="'accuracy': the recipe that is expected to reach the most; 'balanced': the cheapest within half a point "
-        "of it; 'speed': the cheapest within two points.",
+        "of it; 'speed': the cheapest within two points, without a refit.",
     ),
 ]
 RaceFirst = Annotated[

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache as once
 
 from advisor.decision import Seconds
 from advisor.evidence.cells import StudyCell
+from advisor.preferences import has_long_refit
 from advisor.recommendation import cut_stage, estimate_seconds
+from advisor.results import NO_REFIT
 from strategies.networks.backbones import get_backbone
 from strategies.plans.planning import make_plan
 from strategies.recipes import RECIPES
@@ -15,6 +18,8 @@ from strategies.recipes import RECIPES
 @once
 def typical_seconds(cell: StudyCell) -> Seconds:
     """Returns the estimated training time of each recipe in a cell, as the advice estimates it.
+
+    The time without a refit has a name of its own, such as `retrain_all:no_refit`, where a plan has one to leave out.
 
     Measured times cannot be compared: the trainings of the study ran on several machines, some of them with a GPU, and
     other programs ran beside them.
@@ -32,4 +37,5 @@ def typical_seconds(cell: StudyCell) -> Seconds:
         )
         for name in RECIPES
     }
+    plans |= {f"{name}{NO_REFIT}": replace(plan, refit=False) for name, plan in plans.items() if has_long_refit(plan)}
     return estimate_seconds(plans, cell.images, cache=None)

@@ -22,6 +22,7 @@ from advisor.evidence.tables import (
     places_table,
     policies_table,
     races_table,
+    refit_table,
     summary_table,
 )
 from advisor.results import read_results
@@ -85,6 +86,7 @@ def tables(root: Path) -> dict[str, str]:
         "confidence": confidence_table(found),
         "expected": expected_table(found),
         "likeness": likeness_table(found),
+        "refit": refit_table(found),
         **{f"places-{network}": places_table(found, network) for network in found["places"]},
         "cells": cells_table(found),
         "gains": gains_table(found),

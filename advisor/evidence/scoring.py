@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from advisor.evidence.costs import typical_seconds
 from advisor.expectation import Expectation, expect
 from advisor.likeness import LIKENESS, Likeness
 from advisor.preferences import BALANCED, PREFERENCES
+from advisor.results import NO_REFIT
 from advisor.rules import textbook_answers
 from strategies.recipes import RECIPES
 
@@ -130,11 +132,28 @@ class Expectations:
             )
 
     def advised(self, prefer: str) -> list[dict[str, str]]:
-        """Returns for each cell what is advised for each seed; nothing where all of the study is left out."""
+        """Returns for each cell the method that is advised for each seed; nothing where all of the study is left out.
+
+        A method is a recipe, or a recipe without its refit where the preference leaves it out: then seeds count that
+        one was trained with, whatever is advised there.
+        """
         return [
-            {seed: decide(cell.facts[seed], row, typical_seconds(cell), prefer).recipe for seed, row in found.items()}
+            {
+                seed: _advised(cell, seed, row, prefer)
+                for seed, row in found.items()
+                if PREFERENCES[prefer].refit or any(method.endswith(NO_REFIT) for method in cell.accuracy[seed])
+            }
             for cell, found in zip(self.cells, self.found, strict=True)
         ]
+
+
+def _advised(cell: StudyCell, seed: str, expected: Expectation, prefer: str) -> str:
+    seconds, methods = typical_seconds(cell), dict(zip(RECIPES, RECIPES, strict=True))
+    if not PREFERENCES[prefer].refit:
+        methods |= {name: f"{name}{NO_REFIT}" for name in RECIPES if f"{name}{NO_REFIT}" in seconds}
+        expected = expected.without_refit([name for name in RECIPES if methods[name] != name])
+    times = {name: seconds[method] for name, method in methods.items()}
+    return methods[decide(cell.facts[seed], expected, times, prefer).recipe]
 
 
 def policies(cells: Sequence[StudyCell], expectations: Expectations) -> dict[str, list[dict[str, str]]]:
@@ -166,8 +185,8 @@ def score(cells: Sequence[StudyCell], *, study: Sequence[StudiedCell] | None = N
         `interval`, `within` (share of cells within the larger of one point and one standard error over seeds),
         `worst_regret`, `worst_cell`, `mean_seconds`, `num_cells`, and `difference`: its regret minus that of the
         balanced advice, with its interval. `left_out`: the mean regret of the advice for each preference and network,
-        without the dataset, the network or both. `confidence`, `expected`, `likeness`, `places` and `cells`: see the
-        functions of those names. Which datasets are part of the study: `held_out`, and which are not: `unseen`.
+        without the dataset, the network or both. `confidence`, `expected`, `likeness`, `refit`, `places` and `cells`:
+        see the functions of those names. Which datasets are part of the study: `held_out`, and which are not: `unseen`.
     """
     study = studied_cells() if study is None else study
     known = {cell.dataset for cell in study}
@@ -189,6 +208,7 @@ def score(cells: Sequence[StudyCell], *, study: Sequence[StudiedCell] | None = N
         "confidence": confidence_bins(cells, without["network"]),
         "expected": coverage(cells, without["dataset"]),
         "likeness": likeness_worth(cells, study),
+        "refit": refit_worth(cells),
         "places": {network: places(cells, chosen, network) for network in networks},
         "cells": [_cell(cell, index, chosen) for index, cell in enumerate(cells)],
     }
@@ -332,6 +352,31 @@ def likeness_worth(cells: Sequence[StudyCell], study: Sequence[StudiedCell]) -> 
     return found
 
 
+def refit_worth(cells: Sequence[StudyCell]) -> list[dict[str, Any]]:
+    """Returns the points that the refit of a recipe adds, on each network and size, and on all.
+
+    A pair is a training with the refit and one without it, on the same images.
+    """
+    gains: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for cell in cells:
+        for reached in cell.accuracy.values():
+            for method, accuracy in reached.items():
+                if method.endswith(NO_REFIT):
+                    gains[cell.backbone, cell.size].append(100 * (reached[method.removesuffix(NO_REFIT)] - accuracy))
+    found = [*sorted(gains.items()), (("all", ""), [gain for group in gains.values() for gain in group])]
+    return [
+        {
+            "network": network,
+            "size": size,
+            "pairs": len(values),
+            "gain": float(np.mean(values)),
+            "error": float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None,
+        }
+        for (network, size), values in found
+        if values
+    ]
+
+
 def places(
     cells: Sequence[StudyCell], chosen: Mapping[str, Sequence[Chosen]], network: str
 ) -> dict[str, dict[str, float]]:
@@ -355,7 +400,8 @@ def places(
     for name in RECIPES:
         found[name] = {"best": best.count(name) / len(there), "cheapest": cheapest.count(name) / len(there)}
         for prefer in PREFERENCES:
-            advised = [method for place in there for method in chosen[f"advice_{prefer}"][place].values()]
+            methods = [method for place in there for method in chosen[f"advice_{prefer}"][place].values()]
+            advised = [method.removesuffix(NO_REFIT) for method in methods]
             found[name][prefer] = advised.count(name) / max(1, len(advised))
     return found
 

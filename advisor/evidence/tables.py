@@ -177,6 +177,7 @@ def score_tables(found: Mapping[str, Any]) -> str:
             confidence_table(found),
             expected_table(found),
             likeness_table(found),
+            refit_table(found),
             *(f"{network}\n\n{places_table(found, network)}" for network in found["places"]),
             cells_table(found),
         ]
@@ -268,6 +269,21 @@ def likeness_table(found: Mapping[str, Any]) -> str:
         for name, row in found["likeness"].items()
     ]
     return f"{_table(['likeness by', 'mean error of the expected gain', 'mean regret'], lines)}\n"
+
+
+def refit_table(found: Mapping[str, Any]) -> str:
+    """Returns what a refit adds, on each network and size."""
+    lines = [
+        [
+            f"**{row['network']}**" if row["network"] == "all" else row["network"],
+            row["size"],
+            str(row["pairs"]),
+            f"{row['gain']:+.1f}",
+            "–" if row["error"] is None else f"{row['error']:.1f}",
+        ]
+        for row in found["refit"]
+    ]
+    return f"{_table(['network', 'images', 'pairs', 'gain of the refit', 'standard error'], lines)}\n"
 
 
 def places_table(found: Mapping[str, Any], network: str) -> str:

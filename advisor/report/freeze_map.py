@@ -23,7 +23,7 @@ def network_pictures(plan: Plan) -> list[dict[str, Any]]:
         trained = [row for row in rows if row.cells[number].state in ("trained", "new")]
         weights = sum(row.parameters or 0 for row in trained)
         total = sum(row.parameters or 0 for row in rows if row.origin != "removed")
-        how = "solved exactly" if phase.solver == "logistic" else f"{phase.steps:,} steps"
+        how = f"{phase.steps:,} steps" if phase.has_steps else "solved exactly"
         text = f"{how}; {weights:,} of {total:,} weights are trained" if total else how
         phases.append(
             {

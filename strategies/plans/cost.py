@@ -86,7 +86,7 @@ class PlanCost:
 
         An epoch is about one pass over the training images. `None` where the head is solved exactly.
         """
-        trained = [phase for phase in self.plan.phases if phase.solver != "logistic"]
+        trained = self.plan.trained_by_steps
         if not trained:
             return None
         interval = steps_per_evaluation(trained[-1].steps, self.images["train"], self.plan.batch_size)
@@ -109,7 +109,7 @@ class PlanCost:
             factor: Factor on the number of steps, as in `strategies.with_budget`.
         """
         plan = with_budget(self.plan, factor)
-        trained = [phase for phase in plan.phases if phase.solver != "logistic"]
+        trained = plan.trained_by_steps
         total = self.start + self.per_image * self._num_passes
         for phase, per_step in zip(trained, self.per_step, strict=True):
             interval = steps_per_evaluation(phase.steps, self.images["train"], plan.batch_size)
@@ -191,7 +191,7 @@ def estimate_parts(
     machine = machine or this_machine()
     sizes = count_stages(plan, cache)
     frozen = [_Share(sizes[stage], passes=1) for stage in plan.built_stages]
-    trained = [_shares(plan, phase, sizes) for phase in plan.phases if phase.solver != "logistic"]
+    trained = [_shares(plan, phase, sizes) for phase in plan.trained_by_steps]
     head = images["train"] * sizes[plan.last_stage].channels * len(plan.class_names)
     return PlanCost(
         plan=plan,

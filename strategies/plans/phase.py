@@ -52,6 +52,11 @@ class Phase:
     optional: bool = False
 
     @property
+    def has_steps(self) -> bool:
+        """Whether it is trained by steps of an optimizer. Otherwise it solves the classifier exactly."""
+        return self.solver != "logistic"
+
+    @property
     def on_features(self) -> bool:
         """Whether the whole backbone is frozen and images are not augmented, so that it runs only once per image."""
         return not self.augmented and set(self.trains) <= {CLASSIFIER}

@@ -117,6 +117,11 @@ class Plan:
         return self.network.stages()
 
     @property
+    def trained_by_steps(self) -> tuple[Phase, ...]:
+        """The phases that are trained by steps of an optimizer; `()` where only the classifier is solved exactly."""
+        return tuple(phase for phase in self.phases if phase.has_steps)
+
+    @property
     def kept_stages(self) -> tuple[str, ...]:
         """The stages that are kept as they are: all up to the cut."""
         names = [stage.name for stage in self.stages]
@@ -236,7 +241,7 @@ def _check_phase(plan: Plan, phase: Phase) -> None:
             _refuse(f"{label} can train only {', '.join(plan.built_stages)}", f"{stage!r}, which the plan {why}")
     if not phase.trains or len(set(phase.trains)) < len(phase.trains):
         _refuse(f"{label} must train at least one stage, and each stage only once", f"trains={list(phase.trains)}")
-    if phase.solver != "logistic" and set(phase.learning_rate) != set(phase.trains):
+    if phase.has_steps and set(phase.learning_rate) != set(phase.trains):
         _refuse(
             f"{label} needs one learning_rate for each stage that it trains ({', '.join(phase.trains)})",
             f"learning_rate for {', '.join(phase.learning_rate) or 'none'}",
@@ -255,7 +260,7 @@ def _check_phase(plan: Plan, phase: Phase) -> None:
             )
         if policy["mode"] == "train" and not 0 <= policy.get("momentum", -1) < 1:
             _refuse(f"{label}: BatchNorm in training mode needs a momentum in [0, 1)", f"{dict(policy)}")
-    if phase.solver == "logistic":
+    if not phase.has_steps:
         if phase.trains != (CLASSIFIER,):
             _refuse(f"{label}: the logistic solver can train only the classifier", f"trains={list(phase.trains)}")
     elif phase.steps < 1:

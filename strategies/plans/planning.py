@@ -471,7 +471,7 @@ def with_budget(plan: Plan, factor: float) -> Plan:
     check_budget(factor)
 
     def change(phase: Phase) -> Phase:
-        return phase if phase.solver == "logistic" else _with_steps(phase, phase.steps * factor)
+        return _with_steps(phase, phase.steps * factor) if phase.has_steps else phase
 
     return replace(plan, phases=tuple(change(phase) for phase in plan.phases))
 
@@ -516,7 +516,7 @@ def with_batch_size(plan: Plan, batch_size: int) -> Plan:
     factor = batch_size / plan.batch_size
 
     def change(phase: Phase) -> Phase:
-        if phase.solver == "logistic":
+        if not phase.has_steps:
             return phase
         by = factor ** RATE_BY_BATCH[phase.solver]
         rates = {name: float(f"{rate * by:.3g}") for name, rate in phase.learning_rate.items()}

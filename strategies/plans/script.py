@@ -136,8 +136,8 @@ def _fill_in(plan: Plan, most_lines: int) -> str:
         last_layer=kept[plan.last_stage],
         named_output=kept[plan.last_stage] == OUTPUT,
         changes=_changes(plan),
-        exact=any(phase.solver == "logistic" for phase in plan.phases),
-        by_steps=bool(_by_steps(plan)),
+        exact=len(plan.trained_by_steps) < len(plan.phases),
+        by_steps=bool(plan.trained_by_steps),
         several_rates=several_rates,
         optimizer=optimizer,
         base=base,
@@ -163,10 +163,6 @@ def _changes(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _by_steps(plan: Plan) -> list[Phase]:
-    return [phase for phase in plan.phases if phase.solver != "logistic"]
-
-
 def _weights_file(plan: Plan) -> str:
     """Describes the weights file, without its path, which is valid on one machine only."""
     if needs_network(plan):
@@ -178,7 +174,7 @@ def _weights_file(plan: Plan) -> str:
 
 def _columns(plan: Plan) -> list[str]:
     """Returns the columns of the table `phases` in the script, without those in which all phases are equal."""
-    phases = _by_steps(plan)
+    phases = plan.trained_by_steps
     flags = {
         "augmented": any(_changes(plan).values()) and any(phase.augmented or phase.views for phase in phases),
         "blend": any(phase.blend < 1 for phase in phases),
@@ -192,7 +188,7 @@ def _columns(plan: Plan) -> list[str]:
 
 def _row(phase: Phase, columns: Sequence[str], most_lines: int) -> str:
     """Returns the row of the table `phases` for a phase. A head that is solved exactly has zero steps."""
-    exact = phase.solver == "logistic"
+    exact = not phase.has_steps
     steps = 0 if exact else phase.steps
     rates = dict.fromkeys(phase.trains, 0.0) if exact else dict(phase.learning_rate)
     values = {
@@ -215,7 +211,7 @@ def _row(phase: Phase, columns: Sequence[str], most_lines: int) -> str:
 
 def _optimizer(plan: Plan, *, several_rates: bool) -> tuple[str, str]:
     """Returns the code that creates the optimizer, and the base class that the script uses for several rates."""
-    rows = [_OPTIMIZERS[solver] for solver in sorted({phase.solver for phase in _by_steps(plan)}, reverse=True)]
+    rows = [_OPTIMIZERS[solver] for solver in sorted({phase.solver for phase in plan.trained_by_steps}, reverse=True)]
     own = (f"StageRates(rate{arguments})" for _, _, arguments in rows)
     plain = (f"{name}(rate{arguments}, weight_decay=decay)" for name, _, arguments in rows)
     return " if sgd else ".join(own if several_rates else plain), " if sgd else ".join(base for _, base, _ in rows)

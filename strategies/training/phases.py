@@ -130,7 +130,7 @@ def run_phase(run: TrainingRun, start: Progress, resumed: State | None) -> int:
     if (cut := run.staged.cut(phase)) is not None:
         trained = cut.trained
         inputs, labels = _frozen_features(run, cut)
-    if phase.solver == "logistic":
+    if not phase.has_steps:
         _solve_head(run, start.phase, inputs, labels)
         return start.epochs_before
     progress = start

@@ -55,7 +55,7 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
         True
     """
     sample = _sample(dataset, plan.network)
-    phases = [replace(phase, steps=TIMED_STEPS) if phase.solver != "logistic" else phase for phase in plan.phases]
+    phases = [replace(phase, steps=TIMED_STEPS) if phase.has_steps else phase for phase in plan.phases]
     timed = replace(plan, phases=tuple(phases))
     stopwatch = _Stopwatch()
     _forget_peak()
@@ -70,7 +70,7 @@ def measure_cost(plan: Plan, dataset: ImageDataset) -> PlanCost:
         images=images,
         memory=None if peak is None else peak + decoded_bytes(images, plan.image_size, plan.network.num_channels),
         start=max(0.0, result.seconds - TIMED_STEPS * sum(laps)),
-        per_step=tuple(laps[: sum(phase.solver != "logistic" for phase in phases)]),
+        per_step=tuple(laps[: sum(phase.has_steps for phase in phases)]),
         per_image=_per_image(result.model, sample, plan.network),
     )
 

@@ -105,7 +105,7 @@ def train(
     """
     check_plan(plan)
     devices = find_devices() if data_parallel else ONE_DEVICE  # before Keras computes anything
-    if any(phase.solver != "logistic" for phase in plan.phases):
+    if plan.trained_by_steps:
         check_trains()
         devices.check_batches(plan.batch_size)
     with usual_settings(), silenced(not devices.is_first), devices.together(), ExitStack() as stack:

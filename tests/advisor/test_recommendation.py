@@ -15,9 +15,9 @@ from synthetic_study import facts
 import advisor
 from advisor.advice import Advice
 from advisor.decision import decide
-from advisor.expectation import expect
+from advisor.expectation import REFIT_GAIN, expect
 from advisor.race import Race, Round
-from advisor.recommendation import after_race
+from advisor.recommendation import after_race, plans_of
 from advisor.report.text import summarize
 from advisor.time_limit import LEAST_SHARE, TimeLimit
 from strategies.errors import OutputError, PlanError, UnknownNameError, UserError
@@ -208,6 +208,24 @@ def test_the_preference_is_kept_in_the_plan(photos, pretrained_weights):
     assert seconds[1] >= seconds[2] * 0.74
     reached = [each.expected[each.recipe].accuracy for each in found]
     assert reached == sorted(reached, reverse=True)
+
+
+def test_speed_leaves_out_the_refit_and_says_what_that_costs(photos, few_images, pretrained_weights):
+    """The plans of all recipes that are trained by steps are shorter, and expected to reach less."""
+    balanced, speed = (
+        advisor.recommend(photos, backbone=BACKBONE, recipe="retrain_all", prefer=name)
+        for name in ("balanced", "speed")
+    )
+    assert (balanced.plan.refit, speed.plan.refit) == (True, False)
+    assert all(plan.refit for plan in plans_of(balanced).values())
+    assert [name for name, plan in plans_of(speed).items() if plan.refit] == ["head_only"]
+    for name in RECIPES:
+        shorter = name != "head_only"
+        assert (speed.costs[name].seconds < 0.8 * balanced.costs[name].seconds) == shorter
+        less = balanced.expected[name].accuracy - speed.expected[name].accuracy
+        assert less == pytest.approx(REFIT_GAIN if shorter else 0)
+    assert any("No refit" in reason for reason in speed.because)
+    assert not any("No refit" in reason for reason in balanced.because)
 
 
 def test_a_copy_of_every_image_changes_nothing(photos, pretrained_weights, tmp_path):

@@ -26,7 +26,7 @@ def plans(data, small_network):
     found = {}
     for name in ("head_only", "fine_tune_all", "retrain_all"):
         plan = make_plan(name, class_names=data.class_names, num_train=28, **small_network)
-        phases = [replace(phase, steps=100 * (phase.solver != "logistic")) for phase in plan.phases]
+        phases = [replace(phase, steps=100 * phase.has_steps) for phase in plan.phases]
         found[name] = replace(plan, phases=tuple(phases), refit=False)
     return found
 
@@ -37,7 +37,7 @@ def timed(monkeypatch):
     found = []
 
     def cost(plan, seconds):
-        steps = sum(phase.solver != "logistic" for phase in plan.phases)
+        steps = sum(phase.has_steps for phase in plan.phases)
         return PlanCost(
             plan=plan,
             images=dict.fromkeys(("train", "val", "test"), 10),

@@ -12,6 +12,7 @@ from advisor.evidence.commands import main
 from advisor.evidence.page import study_score
 from advisor.evidence.scoring import ADVICE, RANDOM, judge, score, studied
 from advisor.evidence.tables import POOLED, score_tables
+from advisor.expectation import REFIT_GAIN
 from advisor.preferences import PREFERENCES
 from strategies.recipes import RECIPES
 
@@ -88,6 +89,20 @@ def test_a_score_holds_the_advice_beside_every_simpler_policy(scored):
     assert json.loads(json.dumps(scored, allow_nan=False)) == scored
 
 
+def test_speed_is_judged_by_trainings_without_a_refit(few_images):
+    """They take less time, and a cell without such a training says nothing about it."""
+    cells = read_cells([*study(), *rows("alone", {"fine_tune_all": 60.0})])
+    found = score(cells, study=[studied(cell) for cell in cells])
+    balanced, speed = (found["policies"][POOLED][f"advice_{name}"] for name in ("balanced", "speed"))
+    assert speed["mean_regret"] == pytest.approx(1)
+    assert speed["difference"]["mean"] == pytest.approx(1)
+    assert speed["mean_seconds"] < 0.7 * balanced["mean_seconds"]
+    assert (balanced["num_cells"], speed["num_cells"]) == (17, 16)
+    assert found["places"]["MobileNet-0.25"]["fine_tune_all"]["speed"] == 0.5
+    assert [(row["size"], row["pairs"]) for row in found["refit"]] == [("100", 16), ("300", 16), ("", 32)]
+    assert all((row["gain"], row["error"]) == pytest.approx((1, 0), abs=1e-9) for row in found["refit"])
+
+
 def test_each_cell_is_judged_without_its_dataset_its_network_or_both(scored, cells):
     """A dataset whose like was never studied is judged by the others, and the advice is wrong there."""
     for rows_of in scored["left_out"].values():
@@ -137,6 +152,8 @@ def test_the_advice_keeps_what_it_promises_on_the_study(few_images):
     best = min(pooled[f"always_{name}"]["mean_regret"] for name in RECIPES)
     assert pooled[ADVICE]["mean_regret"] <= best + 0.3
     assert 0.7 <= shipped["expected"]["fine_tune_all"]["held"] <= 0.95
+    of_refit = shipped["refit"][-1]
+    assert abs(of_refit["gain"] - 100 * REFIT_GAIN) <= of_refit["error"]
 
 
 def test_the_commands_fit_and_score_a_file(tmp_path, monkeypatch, capsys):

@@ -30,7 +30,7 @@ def test_what_is_kept_is_plain_json_and_says_where_it_comes_from(made):
     assert len(provenance["datasets"]) == 8
     assert provenance["sizes"] == ["100", "300"]
     assert provenance["num_cells"] == len(made["cells"]) == 16
-    assert provenance["num_runs"] == 16 * 2 * 5
+    assert provenance["num_runs"] == 16 * 2 * 6
     assert provenance["cells_with_one_seed"] == 0
     assert provenance["ranges"]["effective_num_images"] == [100, 300]
     assert provenance["trainer_versions"] == ["0.2.0"]

@@ -88,7 +88,7 @@ def plans(weights, pretrained_weights):
     )
     for recipe in EXACT:
         plan = made[recipe]
-        phases = tuple(phase if phase.solver == "logistic" else replace(phase, steps=3) for phase in plan.phases)
+        phases = tuple(phase if not phase.has_steps else replace(phase, steps=3) for phase in plan.phases)
         plan = replace(plan, phases=phases, dropout=0.0, batch_size=NUM_TRAIN, augmentation={})
         made[recipe] = with_rates(plan, 0.03)  # a network that starts at random would blow rounding up
     head, whole = made["fine_tune_all"].phases
