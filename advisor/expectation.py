@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ TAIL = 0.1  # of the probability, beyond each end of an interval: an 80% interva
 SMALLEST_ERROR = 1e-6  # where no difference scatters
 REFIT_GAIN = 0.006  # what a refit adds to a recipe that is trained by steps: measured in the study, see its page
 A_POINT = 0.01 + 1e-9  # a recipe that is worse by no more is as good
+
+Values = TypeVar("Values", float, np.ndarray)  # of one dataset, or of each cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +173,7 @@ def _ahead(differences: np.ndarray, weights: np.ndarray, datasets: np.ndarray) -
     return mean / max(error, SMALLEST_ERROR)
 
 
-def _scale(head: Any) -> Any:
+def _scale(head: Values) -> Values:
     """Returns the square root of the errors of a new head. They count as one in a hundred at least."""
     return np.sqrt(np.maximum(1 - head, 0.01))
 
@@ -180,7 +182,7 @@ def _applied(head: float, added: float) -> float:
     return float(min(1.0, max(0.0, head + _scale(head) * added)))
 
 
-def _noise(head: Any, num_images: Any) -> Any:
+def _noise(head: Values, num_images: Values) -> Values:
     """Returns the variance of what is added that comes from measuring a new head on so many images."""
     return head * (1 - head) / np.minimum(num_images, MAX_IMAGES) / _scale(head) ** 2
 
