@@ -110,8 +110,8 @@ def plausible(expected: Expectation, recipe: str, share: float = 0.25) -> tuple[
 def confidence(expected: Expectation, recipe: str) -> float:
     """Returns the probability that no other recipe is better by more than a point.
 
-    It is the share of the study's cells where that was so; cells like this one count more. The fewer of these there
-    are, the closer it is to one half.
+    It is the share of the study's cells where that was so. The fewer of them are like this one, the closer it is to one
+    half.
     """
     share = expected.num_like / (expected.num_like + LITTLE_EVIDENCE)
     return share * expected[recipe].right + (1 - share) / 2

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from advisor.calibration import StudiedCell, studied_cells
-from advisor.likeness import LIKENESS, OVERALL, OVERALL_RIGHT, Likeness, weigh, with_overall
+from advisor.likeness import LIKENESS, OVERALL, Likeness, weigh, with_overall
 from advisor.measure.probes import MAX_IMAGES
 from advisor.rules import Facts
 from strategies.recipes import RECIPES
@@ -34,8 +34,8 @@ class Expected:
         gain: Expected accuracy minus that of `head_only`.
         ahead: How far it was ahead of the default recipe in the cells like this one, in standard errors of the
             difference over datasets; negative where it was behind.
-        right: How often no other recipe was better by more than a point, a fraction. Cells like this one count more,
-            but less so than for the accuracy.
+        right: How often no other recipe was better by more than a point, a fraction of all cells. Counting cells like
+            this one more made it no better.
     """
 
     accuracy: float
@@ -123,7 +123,7 @@ def expect(
     """
     studied = studied_cells() if cells is None else cells
     alike = weigh(facts.measures(), studied, rows)
-    weights, for_right = with_overall(alike, OVERALL), with_overall(alike, OVERALL_RIGHT)
+    weights = with_overall(alike, OVERALL)
     heads = np.array([cell.measures["head_accuracy"] for cell in studied])
     known = ~np.isnan(heads)
     head = facts.head_accuracy
@@ -142,7 +142,7 @@ def expect(
         mean = float(np.average(values, weights=weights[known]))
         low, high = _interval(values, weights[known], names, noise, own_noise)
         behind = [min(cell.regret[name], 1 - head) for cell in studied]  # no recipe removes more errors than are left
-        right = float(np.average(np.array(behind) <= A_POINT, weights=for_right))
+        right = float(np.mean(np.array(behind) <= A_POINT))
         found[name] = (mean, low, high, _ahead(values - added[default], weights[known], names), right)
     of_head = found["head_only"][0]
     return Expectation(

@@ -13,8 +13,6 @@ from advisor.calibration import StudiedCell
 # The mean of all cells counts as much as this many cells that are exactly like the images. From 1 to 5, the errors of
 # the expected gains are about the same.
 OVERALL = 2.0
-# The same for how often a recipe was right: yes or no, for one cell, says less than a gain does.
-OVERALL_RIGHT = 16.0
 
 
 @dataclass(frozen=True, kw_only=True)

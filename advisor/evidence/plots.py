@@ -47,7 +47,7 @@ def draw_figures(found: Mapping[str, Any], folder: Path) -> list[Path]:
         drawn = {
             "regret.svg": _regret(found),
             "gains.svg": _gains(found["cells"]),
-            "confidence.svg": _confidence(found["confidence"]),
+            "confidence.svg": _confidence(found["confidence"]["thirds"]),
         }
         for name, figure in drawn.items():
             figure.savefig(folder / name, metadata={"Date": None})

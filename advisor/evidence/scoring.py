@@ -185,8 +185,9 @@ def score(cells: Sequence[StudyCell], *, study: Sequence[StudiedCell] | None = N
         `interval`, `within` (share of cells within the larger of one point and one standard error over seeds),
         `worst_regret`, `worst_cell`, `mean_seconds`, `num_cells`, and `difference`: its regret minus that of the
         balanced advice, with its interval. `left_out`: the mean regret of the advice for each preference and network,
-        without the dataset, the network or both. `confidence`, `expected`, `likeness`, `refit`, `places` and `cells`:
-        see the functions of those names. Which datasets are part of the study: `held_out`, and which are not: `unseen`.
+        without the dataset, the network or both. `confidence`: see `stated_and_right`; `expected`: `coverage`;
+        `likeness`: `likeness_worth`; `refit`: `refit_worth`; `places`: `places`. `cells`: an entry for each cell.
+        Which datasets are part of the study: `held_out`, and which are not: `unseen`.
     """
     study = studied_cells() if study is None else study
     known = {cell.dataset for cell in study}
@@ -205,7 +206,7 @@ def score(cells: Sequence[StudyCell], *, study: Sequence[StudiedCell] | None = N
             "pooled": _entries(cells, chosen, seed),
         },
         "left_out": {name: _left_out(cells, expectations, networks) for name, expectations in without.items()},
-        "confidence": confidence_bins(cells, without["network"]),
+        "confidence": stated_and_right(cells, without["network"]),
         "expected": coverage(cells, without["dataset"]),
         "likeness": likeness_worth(cells, study),
         "refit": refit_worth(cells),
@@ -275,25 +276,32 @@ def _left_out(cells: Sequence[StudyCell], expectations: Expectations, networks: 
     return found
 
 
-def confidence_bins(cells: Sequence[StudyCell], expectations: Expectations) -> list[dict[str, Any]]:
-    """Returns the share of right advice in each third of the stated confidence; each cell and seed counts once."""
-    rows = []
+def stated_and_right(cells: Sequence[StudyCell], expectations: Expectations) -> dict[str, list[dict[str, Any]]]:
+    """Returns the stated confidence and the share of right advice, in thirds of the former, and for each network.
+
+    Each cell and seed counts once.
+    """
+    rows: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for cell, found, advised in zip(cells, expectations.found, expectations.advised(BALANCED), strict=True):
         judgment = judge(cell, advised)
         if judgment is not None:
-            rows += [(confidence(found[seed], recipe), judgment.right) for seed, recipe in advised.items()]
-    rows.sort()
-    parts = [part for part in np.array_split(np.array(rows), NUM_BINS) if len(part)] if rows else []
-    return [
-        {
-            "from": float(part[0, 0]),
-            "to": float(part[-1, 0]),
-            "stated": float(part[:, 0].mean()),
-            "right": float(part[:, 1].mean()),
-            "count": len(part),
-        }
-        for part in parts
-    ]
+            rows[cell.backbone] += [(confidence(found[seed], name), judgment.right) for seed, name in advised.items()]
+    together = sorted(row for group in rows.values() for row in group)
+    return {
+        "thirds": [_stated(part) for part in np.array_split(np.array(together), NUM_BINS) if len(part)],
+        "networks": [{"network": name, **_stated(np.array(rows[name]))} for name in sorted(rows)],
+    }
+
+
+def _stated(rows: np.ndarray) -> dict[str, Any]:
+    stated, right = rows.T
+    return {
+        "from": float(stated.min()),
+        "to": float(stated.max()),
+        "stated": float(stated.mean()),
+        "right": float(right.mean()),
+        "count": len(rows),
+    }
 
 
 def coverage(cells: Sequence[StudyCell], expectations: Expectations) -> dict[str, dict[str, float]]:

@@ -232,11 +232,19 @@ def left_out_table(found: Mapping[str, Any]) -> str:
 
 
 def confidence_table(found: Mapping[str, Any]) -> str:
-    """Returns the share of right advice in each third of the stated confidence."""
-    header = ["stated confidence", "mean", "right", "cells × seeds"]
+    """Returns the share of right advice in each third of the stated confidence, and for each network."""
+    header = ["", "stated confidence", "mean", "right", "cells × seeds"]
+    names = ["lowest third", "middle third", "highest third"]
+    thirds = [{"network": name, **row} for name, row in zip(names, found["confidence"]["thirds"], strict=False)]
     lines = [
-        [f"{row['from']:.0%} to {row['to']:.0%}", f"{row['stated']:.0%}", f"{row['right']:.0%}", str(row["count"])]
-        for row in found["confidence"]
+        [
+            row["network"],
+            f"{row['from']:.0%} to {row['to']:.0%}",
+            f"{row['stated']:.0%}",
+            f"{row['right']:.0%}",
+            str(row["count"]),
+        ]
+        for row in [*thirds, *found["confidence"]["networks"]]
     ]
     return f"{_table(header, lines)}\n"
 

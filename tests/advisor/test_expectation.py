@@ -26,7 +26,7 @@ def test_the_expectation_is_what_happened_in_cells_that_are_alike():
     assert found["fine_tune_all"].accuracy == pytest.approx(0.85, abs=0.01)
     assert found["fine_tune_all"].gain == pytest.approx(0.15, abs=0.01)
     assert found["head_only"].gain == 0
-    assert found["fine_tune_all"].right > 0.9 > 0.1 > found["retrain_all"].right
+    assert (found["fine_tune_all"].right, found["retrain_all"].right) == (1, 0.5)  # far from it, all are equal
     assert found.known
     assert found.datasets[0].startswith("near")
 

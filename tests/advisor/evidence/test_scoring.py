@@ -119,7 +119,7 @@ def test_with_one_network_nothing_is_left_to_judge_it_by():
     alone = read_cells(study())
     found = score(alone, study=[studied(cell) for cell in alone])
     assert found["left_out"]["network"]["balanced"] == {}
-    assert found["confidence"] == []
+    assert found["confidence"] == {"thirds": [], "networks": []}
     assert "–" in score_tables(found)
 
 
@@ -129,8 +129,10 @@ def test_intervals_and_confidence_are_compared_with_what_happened(scored):
         row = scored["expected"][name]
         assert row["count"] == 64
         assert row["gain_error"] < row["gain_error_of_mean"]
-    assert sum(row["count"] for row in scored["confidence"]) == 64
-    assert all(row["right"] == 1 for row in scored["confidence"])
+    for group, size in (("thirds", 3), ("networks", 2)):
+        assert len(scored["confidence"][group]) == size
+        assert sum(row["count"] for row in scored["confidence"][group]) == 64
+        assert all(row["right"] == 1 for row in scored["confidence"][group])
     assert scored["likeness"]["all"]["gain_error"] < scored["likeness"]["none"]["gain_error"]
     places = scored["places"]["MobileNet-0.25"]
     assert places["fine_tune_all"]["best"] == places["retrain_all"]["best"] == 0.5
