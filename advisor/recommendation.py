@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from advisor.advice import Advice
 from advisor.calibration import studied_range
@@ -17,8 +14,8 @@ from advisor.expectation import REFIT_GAIN, Expectation, expect
 from advisor.measure.input_size import fitting_size
 from advisor.measure.measurements import Measurements, measure
 from advisor.measure.mirroring import Mirroring
-from advisor.measure.probes import DepthCurve
 from advisor.measure.resizing import Resizing
+from advisor.plans import augmentation_for, costs_of, estimate_seconds, make_plans, per_split, plan_for
 from advisor.preferences import BALANCED, get_preference
 from advisor.race import Race, run_race
 from advisor.report.files import save_advice, save_training
@@ -27,22 +24,19 @@ from advisor.report.text import summarize
 from advisor.rules import Facts, textbook_answers
 from advisor.time_limit import TimeLimit, begin, fit
 from strategies.cluster import on_ray
-from strategies.data.dataset import SPLITS, ImageDataset
+from strategies.data.dataset import ImageDataset
 from strategies.data.encoded import SQUEEZE
 from strategies.data.loading import load_dataset
-from strategies.data.resizing import as_planned, check_resize, resize_of
+from strategies.data.resizing import as_planned, check_resize
 from strategies.data.splits import with_groups
-from strategies.data.value_range import range_of
-from strategies.display.progress import note, track
+from strategies.display.progress import note
 from strategies.errors import PlanError, UserError
 from strategies.features.cache import FeatureCache, default_cache
-from strategies.networks.backbones import Backbone
 from strategies.networks.backend import check_trains, start_keras
-from strategies.networks.network import PretrainedNetwork
 from strategies.networks.weights import choose_network
-from strategies.plans.cost import TYPICAL, RecipeCost, estimate_cost
+from strategies.plans.cost import RecipeCost, estimate_cost
 from strategies.plans.plan import Plan, check_class_names, read_plan
-from strategies.plans.planning import get_augmentation, make_plan, with_batch_size, with_budget
+from strategies.plans.planning import get_augmentation, with_batch_size, with_budget
 from strategies.plans.sizes import count_parameters
 from strategies.recipes import HEAD_ONLY, RECIPES, get_recipe
 from strategies.training.run_files import PLAN, can_continue
@@ -169,7 +163,7 @@ class Recommendation(Advice):
 
         plan = changed(self.plan)
         if limit is None:
-            return self._with_cost(plan, estimate_cost(plan, _per_split(self.dataset), cache), cache)
+            return self._with_cost(plan, estimate_cost(plan, per_split(self.dataset), cache), cache)
         plans = {name: changed(other) for name, other in plans_of(self).items()}
         head = plans[HEAD_ONLY]  # fitted in any case, as the baseline
         ranked = [plan.recipe, *(name for name in ranking(self.expected) if name != plan.recipe)]
@@ -286,7 +280,7 @@ def recommend(
             every_image=every_image,
             cache=cache,
         )
-        facts, whole = facts_of(measured), _plans(measured, seed, augment or augmentation_for(measured.mirroring))
+        facts, whole = facts_of(measured), make_plans(measured, seed, augment or augmentation_for(measured.mirroring))
         plans = {name: preference.applied(plan) for name, plan in whole.items()}
         feature_cache = default_cache() if cache else None
         if race or timed:
@@ -294,8 +288,8 @@ def recommend(
         expected = expect(facts).without_refit([name for name in RECIPES if plans[name] != whole[name]])
         if measured.network.row.has_tokens:  # no network of the study is a transformer
             expected = replace(expected, num_like=0.0)
-        costs = _costs(plans, measured.dataset, timed=timed, cache=feature_cache)
-        decision = decide(facts, expected, estimate_seconds(plans, _per_split(measured.dataset), feature_cache), prefer)
+        costs = costs_of(plans, measured.dataset, timed=timed, cache=feature_cache)
+        decision = decide(facts, expected, estimate_seconds(plans, per_split(measured.dataset), feature_cache), prefer)
         result = None
         if race:
             result = run_race(
@@ -365,11 +359,6 @@ def facts_of(measured: Measurements) -> Facts:
     )
 
 
-def augmentation_for(mirroring: Mirroring | None) -> str:
-    """Returns how training images are changed at random: they are flipped unless that was measured to matter."""
-    return "shift" if mirroring is not None and mirroring.matters else "flip,shift"
-
-
 def _about_refit(plan: Plan, whole: Plan) -> tuple[str, ...]:
     """Returns what a training without its refit saves, and what that costs, if it is left out."""
     if plan.refit or not whole.refit:
@@ -394,51 +383,6 @@ def _about_resizing(resizing: Resizing | None) -> tuple[str, ...]:
     )
 
 
-def _plans(measured: Measurements, seed: int, augment: str) -> dict[str, Plan]:
-    """Returns the plan of each recipe for the measured dataset."""
-    return {
-        name: plan_for(
-            name,
-            measured.network,
-            measured.dataset,
-            measured.depth_curve,
-            similarity=measured.similarity.score,
-            seed=seed,
-            augment=augment,
-        )
-        for name in RECIPES
-    }
-
-
-def _costs(
-    plans: Mapping[str, Plan], dataset: ImageDataset, *, timed: bool, cache: FeatureCache | None
-) -> dict[str, RecipeCost]:
-    """Returns the time and memory of each recipe on this machine: estimated, or measured in a few steps."""
-    if timed:
-        from strategies.training.timing import measure_cost
-
-        return {name: measure_cost(plan, dataset).whole for name, plan in track(plans.items(), "Timing the recipes")}
-    return {name: estimate_cost(plan, _per_split(dataset), cache) for name, plan in plans.items()}
-
-
-def estimate_seconds(
-    plans: Mapping[str, Plan], images: Mapping[str, int], cache: FeatureCache | None
-) -> dict[str, float]:
-    """Returns the time of each recipe on a typical machine, so that the advice is the same on every machine.
-
-    Args:
-        plans: Recipe -> its plan.
-        images: Number of images in each split.
-        cache: Where the sizes of the stages are stored, as in `estimate_cost`.
-    """
-    return {name: estimate_cost(plan, images, cache, machine=TYPICAL).seconds for name, plan in plans.items()}
-
-
-def _per_split(dataset: ImageDataset) -> dict[str, int]:
-    split = np.array(dataset.split)
-    return {name: int((split == name).sum()) for name in SPLITS}
-
-
 def after_race(decision: Decision, race: Race, expected: Expectation) -> Decision:
     """Returns the decision after a race, whose winner replaces the recipe that was expected to be good enough.
 
@@ -458,54 +402,6 @@ def after_race(decision: Decision, race: Race, expected: Expectation) -> Decisio
         confidence=confidence(expected, race.winner),
         because=because,
     )
-
-
-def plan_for(
-    recipe: str,
-    network: PretrainedNetwork,
-    dataset: ImageDataset,
-    curve: DepthCurve | None,
-    *,
-    similarity: float | None,
-    seed: int,
-    augment: str = "flip,shift",
-) -> Plan:
-    """Makes the plan of a recipe for a network and a measured dataset.
-
-    Args:
-        recipe: Name of the recipe.
-        network: The pretrained network to transfer.
-        dataset: The images with their split.
-        curve: Decides where `keep_early_layers` cuts the backbone; with `None` it is the backbone's default cut.
-        similarity: Score of the similarity to ImageNet, which sets the learning rates; `None` if it is not known.
-        seed: Seed of all random choices.
-        augment: How training images are changed at random; see `make_plan`.
-    """
-    labels = dataset.labels[np.array(dataset.split) == "train"]
-    return make_plan(
-        recipe,
-        network.backbone,
-        class_names=dataset.class_names,
-        num_train=len(labels),
-        images_per_class=np.bincount(labels, minlength=len(dataset.class_names)).tolist(),
-        image_size=network.image_size,
-        weights=network.weights,
-        seed=seed,
-        cut_stage=cut_stage(recipe, network.row, curve),
-        similarity=similarity,
-        image_bits=range_of(dataset.items),
-        resize=resize_of(dataset.items),
-        channels=network.channels,
-        mixing=network.mixing,
-        augment=augment,
-    )
-
-
-def cut_stage(recipe: str, row: Backbone, curve: DepthCurve | None) -> str | None:
-    """Returns the stage after which a recipe cuts a backbone; `None` for the default, or if it keeps all stages."""
-    if curve is None or get_recipe(recipe).keeps != "early":
-        return None
-    return curve.cut(row.default_cut)
 
 
 def _caution_facts(measured: Measurements, facts: Facts, network_note: str) -> dict[str, Any]:

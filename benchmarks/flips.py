@@ -15,7 +15,7 @@ import numpy as np
 import advisor
 from advisor.evidence.study import choose_datasets, draw
 from advisor.measure.probes import MAX_IMAGES
-from advisor.recommendation import plan_for
+from advisor.plans import plan_for
 from strategies.data.loading import load_dataset
 from strategies.networks.weights import choose_network
 from strategies.training.trainer import train

@@ -14,7 +14,7 @@ from statistics import median
 from advisor.evidence.study import choose_datasets, draw
 from advisor.measure.probes import measure_depth_curve
 from advisor.measure.similarity import measure_similarity
-from advisor.recommendation import plan_for
+from advisor.plans import plan_for
 from strategies.networks.network import PretrainedNetwork
 from strategies.recipes import HEAD_ONLY, RECIPES
 from strategies.training.trainer import train

@@ -12,7 +12,7 @@ import keras
 
 import advisor
 from advisor.evidence.study import draw
-from advisor.recommendation import plan_for
+from advisor.plans import plan_for
 from strategies.data.loading import load_dataset
 from strategies.networks.network import PretrainedNetwork
 from strategies.recipes import RECIPES

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from advisor.evidence.study import choose_datasets, draw
 from advisor.measure.similarity import measure_similarity
-from advisor.recommendation import plan_for
+from advisor.plans import plan_for
 from strategies.networks.network import PretrainedNetwork
 from strategies.plans.planning import with_budget
 from strategies.training.trainer import train

@@ -66,6 +66,7 @@ WINGS = (
     "advisor.likeness",
     "advisor.cautions",
     "advisor.rules",
+    "advisor.plans",
     "advisor.measure",
     "advisor.quality",
     "advisor.calibration",

@@ -7,8 +7,8 @@ from functools import cache as once
 
 from advisor.decision import Seconds
 from advisor.evidence.cells import StudyCell
+from advisor.plans import cut_stage, estimate_seconds
 from advisor.preferences import has_long_refit
-from advisor.recommendation import cut_stage, estimate_seconds
 from advisor.results import NO_REFIT
 from strategies.networks.backbones import get_backbone
 from strategies.plans.planning import make_plan

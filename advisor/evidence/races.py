@@ -14,8 +14,8 @@ from typing import Any
 from advisor._version import __version__
 from advisor.evidence.cells import StudyCell
 from advisor.evidence.study import choose_datasets, measure_images, missing_runs, planned_runs
+from advisor.plans import plan_for
 from advisor.race import Race, run_race
-from advisor.recommendation import plan_for
 from advisor.results import KEY, append_rows, known_keys, read_results
 from strategies.cluster import run_all
 from strategies.data.dataset import ImageDataset

@@ -16,7 +16,7 @@ import numpy as np
 from advisor.measure.probes import DepthCurve, measure_depth_curve
 from advisor.measure.profile import profile_dataset
 from advisor.measure.similarity import measure_similarity
-from advisor.recommendation import plan_for
+from advisor.plans import plan_for
 from advisor.results import VARIANT, append_rows, known_keys, make_fingerprint, make_row, metrics_of, read_results
 from strategies.cluster import run_all
 from strategies.data.dataset import ImageDataset

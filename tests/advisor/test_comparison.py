@@ -13,7 +13,7 @@ import advisor
 from advisor.comparison import Comparison, compare_recipes
 from advisor.evidence.study import measure_images
 from advisor.evidence.tables import methods_table
-from advisor.recommendation import plan_for
+from advisor.plans import plan_for
 from advisor.results import COLUMNS, read_results
 from advisor.time_limit import LEAST_SHARE, TimeLimit
 from strategies.errors import OutputError, UnknownNameError, UserError
