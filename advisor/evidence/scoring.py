@@ -371,7 +371,8 @@ def refit_worth(cells: Sequence[StudyCell]) -> list[dict[str, Any]]:
             for method, accuracy in reached.items():
                 if method.endswith(NO_REFIT):
                     gains[cell.backbone, cell.size].append(100 * (reached[method.removesuffix(NO_REFIT)] - accuracy))
-    found = [*sorted(gains.items()), (("all", ""), [gain for group in gains.values() for gain in group])]
+    groups = sorted(gains.items(), key=lambda pair: (pair[0][0], pair[0][1].zfill(9)))
+    found = [*groups, (("all", ""), [gain for group in gains.values() for gain in group])]
     return [
         {
             "network": network,
