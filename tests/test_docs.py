@@ -333,6 +333,10 @@ def test_what_the_pages_say_in_words_holds_in_the_tables():
     assert min(regret["always `head_only`"], regret["the textbook"]) > best + 1.5
     within = {row["policy"]: row["within tolerance"] for row in _study_table("policies")}
     assert float(within["always `retrain_all`"].strip("%")) > 50
+    speed = next(row for row in _study_table("policies") if row["policy"] == "the advice, `speed`")
+    assert 0 < float(speed["more than the advice"].split()[0]) < 1.5
+    times = {row["policy"]: float(row["training time"].split()[0]) for row in _study_table("policies")[:3]}
+    assert times["the advice, `speed`"] < 0.7 * times["the advice, `balanced`"]
     for network in ("EfficientNetLite0", "MobileNet-0.25", "MobileNetV2-0.35"):
         of_network = {row["policy"]: row[network] for row in _study_table("summary")}
         others = (of_network[f"always `{name}`"] for name in RECIPES if name != "retrain_all")
