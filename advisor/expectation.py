@@ -17,7 +17,9 @@ from strategies.recipes import RECIPES
 
 TAIL = 0.1  # of the probability, beyond each end of an interval: an 80% interval
 SMALLEST_ERROR = 1e-6  # where no difference scatters
-REFIT_GAIN = 0.006  # what a refit adds to a recipe that is trained by steps: measured in the study, see its page
+# What a refit adds to a recipe that is trained by steps: so much with 100 images, and less with more, by this power of
+# their number. Measured in the study; its page has the table.
+REFIT_GAIN, REFIT_IMAGES, REFIT_POWER = 0.013, 100, 0.7
 A_POINT = 0.01 + 1e-9  # a recipe that is worse by no more is as good
 
 Values = TypeVar("Values", float, np.ndarray)  # of one dataset, or of each cell
@@ -68,16 +70,18 @@ class Expectation:
     def __getitem__(self, recipe: str) -> Expected:
         return self.recipes[recipe]
 
-    def without_refit(self, recipes: Collection[str]) -> Expectation:
+    def without_refit(self, recipes: Collection[str], num_images: float) -> Expectation:
         """Returns what is expected if some recipes leave out their refit, which those of the study have.
 
         Args:
             recipes: Names of these recipes.
+            num_images: Number of images for training and validation.
         """
+        lost = refit_gain(num_images)
 
         def reached(row: Expected) -> Expected:
-            values = {name: max(0.0, getattr(row, name) - REFIT_GAIN) for name in ("accuracy", "low", "high")}
-            return replace(row, **values, gain=row.gain - REFIT_GAIN)
+            values = {name: max(0.0, getattr(row, name) - lost) for name in ("accuracy", "low", "high")}
+            return replace(row, **values, gain=row.gain - lost)
 
         found = {name: reached(row) if name in recipes else row for name, row in self.recipes.items()}
         return replace(self, recipes=found)
@@ -91,6 +95,20 @@ class Expectation:
         """Reads the expectation of `plan.json`."""
         recipes = {name: Expected(**row) for name, row in values["recipes"].items()}
         return cls(**{**values, "recipes": recipes, "datasets": tuple(values["datasets"])})
+
+
+def refit_gain(num_images: float) -> float:
+    """Returns what a refit adds to the accuracy of a recipe that is trained by steps, a fraction.
+
+    Args:
+        num_images: Number of images for training and validation.
+
+    Example:
+        >>> from advisor.expectation import refit_gain
+        >>> round(100 * refit_gain(100), 1), round(100 * refit_gain(1000), 1)
+        (1.3, 0.3)
+    """
+    return float(REFIT_GAIN * (REFIT_IMAGES / max(num_images, REFIT_IMAGES)) ** REFIT_POWER)
 
 
 def expect(

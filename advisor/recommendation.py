@@ -10,7 +10,7 @@ from advisor.advice import Advice
 from advisor.calibration import studied_range
 from advisor.cautions import find_cautions
 from advisor.decision import Decision, confidence, decide, plausible, points, ranking
-from advisor.expectation import REFIT_GAIN, Expectation, expect
+from advisor.expectation import Expectation, expect, refit_gain
 from advisor.measure.input_size import fitting_size
 from advisor.measure.measurements import Measurements, measure
 from advisor.measure.mirroring import Mirroring
@@ -282,10 +282,11 @@ def recommend(
         )
         facts, whole = facts_of(measured), make_plans(measured, seed, augment or augmentation_for(measured.mirroring))
         plans = {name: preference.applied(plan) for name, plan in whole.items()}
+        shorter = [name for name in RECIPES if plans[name] != whole[name]]
         feature_cache = default_cache() if cache else None
         if race or timed:
             start_keras()
-        expected = expect(facts).without_refit([name for name in RECIPES if plans[name] != whole[name]])
+        expected = expect(facts).without_refit(shorter, facts.effective_num_images)
         if measured.network.row.has_tokens:  # no network of the study is a transformer
             expected = replace(expected, num_like=0.0)
         costs = costs_of(plans, measured.dataset, timed=timed, cache=feature_cache)
@@ -309,7 +310,7 @@ def recommend(
             cheapest=decision.cheapest,
             because=(
                 *decision.because,
-                *_about_refit(plan, whole[plan.recipe]),
+                *(_about_refit(facts) if plan.recipe in shorter else ()),
                 *_about_flips(measured.mirroring, plan),
                 *_about_resizing(measured.resizing),
             ),
@@ -359,11 +360,10 @@ def facts_of(measured: Measurements) -> Facts:
     )
 
 
-def _about_refit(plan: Plan, whole: Plan) -> tuple[str, ...]:
-    """Returns what a training without its refit saves, and what that costs, if it is left out."""
-    if plan.refit or not whole.refit:
-        return ()
-    return (f"No refit on all images in the end: that saves half of the steps, for about {points(REFIT_GAIN)} points.",)
+def _about_refit(facts: Facts) -> tuple[str, ...]:
+    """Returns what a training without its refit saves, and what that costs."""
+    lost = points(refit_gain(facts.effective_num_images))
+    return (f"No refit on all images in the end: that saves half of the steps, for about {lost} points.",)
 
 
 def _about_flips(mirroring: Mirroring | None, plan: Plan) -> tuple[str, ...]:

@@ -151,7 +151,8 @@ def _advised(cell: StudyCell, seed: str, expected: Expectation, prefer: str) -> 
     seconds, methods = typical_seconds(cell), dict(zip(RECIPES, RECIPES, strict=True))
     if not PREFERENCES[prefer].refit:
         methods |= {name: f"{name}{NO_REFIT}" for name in RECIPES if f"{name}{NO_REFIT}" in seconds}
-        expected = expected.without_refit([name for name in RECIPES if methods[name] != name])
+        shorter = [name for name in RECIPES if methods[name] != name]
+        expected = expected.without_refit(shorter, cell.facts[seed].effective_num_images)
     times = {name: seconds[method] for name, method in methods.items()}
     return methods[decide(cell.facts[seed], expected, times, prefer).recipe]
 

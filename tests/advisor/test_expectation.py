@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from synthetic_study import facts, studied
 
-from advisor.expectation import Expectation, expect
+from advisor.expectation import Expectation, expect, refit_gain
 from advisor.likeness import OVERALL
 from strategies.recipes import RECIPES
 
@@ -101,6 +101,18 @@ def test_expectations_are_accuracies():
                     assert 0 <= row.low <= row.high <= 1
                     assert 0 <= row.accuracy <= 1
                     assert 0 <= row.right <= 1
+
+
+def test_without_a_refit_less_is_expected_and_with_many_images_hardly_less():
+    """Of the recipes that leave it out."""
+    found = expect(facts(), _study(fine_tune_all=60))
+    for num_images in (50, 100, 1_000):
+        less = found.without_refit(["fine_tune_all"], num_images)
+        assert less["head_only"] == found["head_only"]
+        for name in ("accuracy", "low", "high", "gain"):
+            lost = getattr(found["fine_tune_all"], name) - getattr(less["fine_tune_all"], name)
+            assert lost == pytest.approx(refit_gain(num_images))
+    assert refit_gain(50) == refit_gain(100) > 3 * refit_gain(1_000) > 0
 
 
 def test_an_expectation_is_read_back_as_it_was():

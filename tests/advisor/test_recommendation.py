@@ -15,7 +15,7 @@ from synthetic_study import facts
 import advisor
 from advisor.advice import Advice
 from advisor.decision import decide
-from advisor.expectation import REFIT_GAIN, expect
+from advisor.expectation import expect, refit_gain
 from advisor.race import Race, Round
 from advisor.recommendation import after_race, plans_of
 from advisor.report.text import summarize
@@ -223,7 +223,7 @@ def test_speed_leaves_out_the_refit_and_says_what_that_costs(photos, few_images,
         shorter = name != "head_only"
         assert (speed.costs[name].seconds < 0.8 * balanced.costs[name].seconds) == shorter
         less = balanced.expected[name].accuracy - speed.expected[name].accuracy
-        assert less == pytest.approx(REFIT_GAIN if shorter else 0)
+        assert less == pytest.approx(refit_gain(40) if shorter else 0)
     assert any("No refit" in reason for reason in speed.because)
     assert not any("No refit" in reason for reason in balanced.because)
 
