@@ -185,15 +185,14 @@ def score_tables(found: Mapping[str, Any]) -> str:
 
 
 def summary_table(found: Mapping[str, Any]) -> str:
-    """Returns mean regret and training time, on each network and on all, of the policies that were tried on all."""
+    """Returns mean regret and training time, on each network and on all, of policies that were tried in all cells."""
     networks = [*(name for name in found["policies"] if name != POOLED), POOLED]
     header = ["policy", *networks, "training time"]
     pooled = found["policies"][POOLED]
     lines = []
     for name, row in sorted(pooled.items(), key=lambda pair: pair[1]["mean_regret"]):
-        regrets = [found["policies"][network].get(name) for network in networks]
-        if None not in regrets:
-            values = [f"{entry['mean_regret']:.2f}" for entry in regrets]
+        if row["num_cells"] == found["num_cells"]:
+            values = [f"{found['policies'][network][name]['mean_regret']:.2f}" for network in networks]
             lines.append([policy_name(name), *values, _seconds(row["mean_seconds"])])
     counts = [str(found["policies"][network]["textbook"]["num_cells"]) for network in networks]
     return f"{_table(header, [*lines, ['cells', *counts, '']])}\n"
