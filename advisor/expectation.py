@@ -36,8 +36,8 @@ class Expected:
         gain: Expected accuracy minus that of `head_only`.
         ahead: How far it was ahead of the default recipe in the cells like this one, in standard errors of the
             difference over datasets; negative where it was behind.
-        right: How often no other recipe was better by more than a point, a fraction of all cells. Counting cells like
-            this one more made it no better.
+        right: How often no other recipe was better by more than a point, a fraction of all cells. All cells count the
+            same: weights by likeness did not predict it better.
     """
 
     accuracy: float
@@ -79,11 +79,11 @@ class Expectation:
         """
         lost = refit_gain(num_images)
 
-        def reached(row: Expected) -> Expected:
-            values = {name: max(0.0, getattr(row, name) - lost) for name in ("accuracy", "low", "high")}
-            return replace(row, **values, gain=row.gain - lost)
+        def shorter(row: Expected) -> Expected:
+            accuracy, low, high = (max(0.0, value - lost) for value in (row.accuracy, row.low, row.high))
+            return replace(row, accuracy=accuracy, low=low, high=high, gain=row.gain - lost)
 
-        found = {name: reached(row) if name in recipes else row for name, row in self.recipes.items()}
+        found = {name: shorter(row) if name in recipes else row for name, row in self.recipes.items()}
         return replace(self, recipes=found)
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 For each class folder below DATASETS and each recipe that trains the network, on the images of the study's cell: how
 many points the first evaluation of each phase lies below the last evaluation of the phase before, on validation images.
 Prints the largest such fall of each training with what is left of it at the end of that phase, and the median over the
-trainings. Where BatchNorm is trained, its moving statistics are those of earlier steps: the fall is also measured with
-statistics that are computed anew for the weights at that moment.
+trainings. Where BatchNorm is trained, its moving statistics lag behind the weights. So the fall is also measured with
+statistics that are recomputed from the current weights.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from strategies.training.trainer import train
 
 PARTS = ("train", "val")
 NORMALIZATION = keras.layers.BatchNormalization
-PASSES, BATCH = 30, 16  # images to compute statistics from: a momentum of 0.9 forgets earlier ones in so many passes
+# After so many batches with a momentum of 0.9, the moving statistics are those of the current weights.
+NUM_BATCHES, BATCH = 30, 16
 
 
 def main() -> None:
@@ -46,26 +47,26 @@ def main() -> None:
             continue
         similarity = measure_similarity(data).score
         curve = measure_depth_curve(data, backbone=given.backbone, image_size=given.image_size)
+        split = np.array(data.split)
+        images = {part: Pixels(data.subset(np.flatnonzero(split == part)).items, given.image_size)[:] for part in PARTS}
         for recipe in RECIPES:
             if recipe != HEAD_ONLY:
                 plan = plan_for(recipe, network, data, curve, similarity=similarity, seed=0)
-                starts = _Starts(data, given.image_size)
-                fall, left, anew = largest_fall(train(plan, data, baseline=False, callbacks=[starts]).history, starts)
+                starts = _Starts(images, data.labels[split == "val"])
+                result = train(plan, data, baseline=False, callbacks=[starts])
+                fall, left, recomputed = largest_fall(result.history, starts.accuracy)
                 falls.append(fall)
-                print(
-                    f"{name:<14} {recipe:<18} {fall:5.1f} points, {left:5.1f} at its end, {anew:5.1f} anew", flush=True
-                )
+                end = f"{left:5.1f} at its end, {recomputed:5.1f} with recomputed statistics"
+                print(f"{name:<14} {recipe:<18} {fall:5.1f} points, {end}", flush=True)
     print(f"median of {len(falls)} trainings: {median(falls):.1f} points; largest: {max(falls):.1f}")
 
 
 class _Starts(keras.callbacks.Callback):
-    """Validation accuracy at the first evaluation of each phase, with BatchNorm statistics of the weights then."""
+    """Validation accuracy at the first evaluation of each phase, with recomputed BatchNorm statistics."""
 
-    def __init__(self, data, image_size):
+    def __init__(self, images, labels):
         super().__init__()
-        split = np.array(data.split)
-        self.images = {name: Pixels(data.subset(np.flatnonzero(split == name)).items, image_size)[:] for name in PARTS}
-        self.labels = data.labels[split == "val"]
+        self.images, self.labels = images, labels
         self.accuracy, self.first = [], True
 
     def on_train_begin(self, logs=None):
@@ -75,13 +76,13 @@ class _Starts(keras.callbacks.Callback):
         if self.first and logs and "val_accuracy" in logs:
             layers = [layer for layer in self.model._flatten_layers() if isinstance(layer, NORMALIZATION)]
             trained = any(layer.trainable for layer in layers)
-            self.accuracy.append(self._anew(layers) if trained else logs["val_accuracy"])
+            self.accuracy.append(self._recomputed(layers) if trained else logs["val_accuracy"])
         self.first = False
 
-    def _anew(self, layers):
+    def _recomputed(self, layers):
         before = [layer.get_weights() for layer in layers]
         generator = np.random.default_rng(0)
-        for _ in range(PASSES):
+        for _ in range(NUM_BATCHES):
             chosen = generator.choice(len(self.images["train"]), BATCH, replace=False)
             self.model(self.images["train"][chosen], training=True)
         found = keras.ops.convert_to_numpy(self.model(self.images["val"], training=False)).argmax(axis=1)
@@ -93,16 +94,17 @@ class _Starts(keras.callbacks.Callback):
 def largest_fall(history, starts):
     """Returns by how many points validation falls at most from the end of a phase to the start of the next.
 
-    Also how much of it is left at the end of that phase, and how large it is with statistics that are computed anew.
+    Also how much of it is left at the end of that phase, and how large it is with recomputed statistics, at which the
+    starts of the phases have the given accuracy.
     """
     phases = list(filter(len, [rows["val_accuracy"].dropna() for _, rows in history.groupby("phase", sort=False)]))
     return max(
         (
             100 * (before.iloc[-1] - after.iloc[0]),
             100 * (before.iloc[-1] - after.iloc[-1]),
-            100 * (before.iloc[-1] - anew),
+            100 * (before.iloc[-1] - start),
         )
-        for (before, after), anew in zip(pairwise(phases), starts.accuracy, strict=True)
+        for (before, after), start in zip(pairwise(phases), starts, strict=True)
     )
 
 

@@ -105,3 +105,14 @@ def read_cells(rows: Iterable[Mapping[str, str]], *, metric: str = "accuracy") -
 
 def _values(seeds: Mapping[str, Mapping[str, Mapping[str, str]]], column: str) -> dict[str, dict[str, float]]:
     return {seed: {name: float(row[column]) for name, row in methods.items()} for seed, methods in seeds.items()}
+
+
+def by_size(size: str) -> tuple[bool, str]:
+    """Returns the key that sorts the sizes of cells: numbers first, the smallest at the top, then `full`.
+
+    Example:
+        >>> from advisor.evidence.cells import by_size
+        >>> sorted(["full", "1000", "300"], key=by_size)
+        ['300', '1000', 'full']
+    """
+    return not size.isdigit(), size.zfill(9)

@@ -19,10 +19,9 @@ from strategies.recipes import RECIPES
 def typical_seconds(cell: StudyCell) -> Seconds:
     """Returns the estimated training time of each recipe in a cell, as the advice estimates it.
 
-    The time without a refit has a name of its own, such as `retrain_all:no_refit`, where a plan has one to leave out.
-
     Measured times cannot be compared: the trainings of the study ran on several machines, some of them with a GPU, and
-    other programs ran beside them.
+    other programs ran beside them. Where a plan has a refit to leave out, the time without it has a name of its own,
+    such as `retrain_all:no_refit`.
     """
     facts, row = next(iter(cell.facts.values())), get_backbone(cell.backbone)
     plans = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from advisor.calibration import StudiedCell, studied_cells
 from advisor.decision import confidence, decide
-from advisor.evidence.cells import StudyCell
+from advisor.evidence.cells import StudyCell, by_size
 from advisor.evidence.costs import typical_seconds
 from advisor.expectation import Expectation, expect
 from advisor.likeness import LIKENESS, Likeness
@@ -134,8 +134,8 @@ class Expectations:
     def advised(self, prefer: str) -> list[dict[str, str]]:
         """Returns for each cell the method that is advised for each seed; nothing where all of the study is left out.
 
-        A method is a recipe, or a recipe without its refit where the preference leaves it out: then seeds count that
-        one was trained with, whatever is advised there.
+        A method is a recipe. Where the preference leaves out the refit, it is a recipe without one, and only seeds
+        count that have a training without one, whatever is advised for them.
         """
         return [
             {
@@ -148,13 +148,11 @@ class Expectations:
 
 
 def _advised(cell: StudyCell, seed: str, expected: Expectation, prefer: str) -> str:
-    seconds, methods = typical_seconds(cell), dict(zip(RECIPES, RECIPES, strict=True))
-    if not PREFERENCES[prefer].refit:
-        methods |= {name: f"{name}{NO_REFIT}" for name in RECIPES if f"{name}{NO_REFIT}" in seconds}
-        shorter = [name for name in RECIPES if methods[name] != name]
-        expected = expected.without_refit(shorter, cell.facts[seed].effective_num_images)
+    facts, seconds = cell.facts[seed], typical_seconds(cell)
+    shorter = [name for name in RECIPES if not PREFERENCES[prefer].refit and f"{name}{NO_REFIT}" in seconds]
+    methods = {name: f"{name}{NO_REFIT}" if name in shorter else name for name in RECIPES}
     times = {name: seconds[method] for name, method in methods.items()}
-    return methods[decide(cell.facts[seed], expected, times, prefer).recipe]
+    return methods[decide(facts, expected.without_refit(shorter, facts.effective_num_images), times, prefer).recipe]
 
 
 def policies(cells: Sequence[StudyCell], expectations: Expectations) -> dict[str, list[dict[str, str]]]:
@@ -372,7 +370,7 @@ def refit_worth(cells: Sequence[StudyCell]) -> list[dict[str, Any]]:
             for method, accuracy in reached.items():
                 if method.endswith(NO_REFIT):
                     gains[cell.backbone, cell.size].append(100 * (reached[method.removesuffix(NO_REFIT)] - accuracy))
-    groups = sorted(gains.items(), key=lambda pair: (pair[0][0], pair[0][1].zfill(9)))
+    groups = sorted(gains.items(), key=lambda pair: (pair[0][0], by_size(pair[0][1])))
     found = [*groups, (("all", ""), [gain for group in gains.values() for gain in group])]
     return [
         {

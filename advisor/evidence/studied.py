@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from advisor.calibration import StudiedCell
-from advisor.evidence.cells import StudyCell
+from advisor.evidence.cells import StudyCell, by_size
 from advisor.evidence.scoring import studied
 
 # What the datasets of the study show, for the scale on which a report places the user's images; others keep their name.
@@ -91,7 +91,7 @@ def _provenance(cells: Sequence[StudyCell], names: Sequence[str], on: date) -> d
     measures = [facts.measures() for cell in cells for facts in cell.facts.values()]
     return {
         "datasets": list(names),
-        "sizes": sorted({cell.size for cell in cells}, key=lambda size: (not size.isdigit(), size.zfill(9))),
+        "sizes": sorted({cell.size for cell in cells}, key=by_size),
         "num_cells": len(cells),
         "num_runs": sum(len(methods) for cell in cells for methods in cell.accuracy.values()),
         "cells_with_one_seed": sum(len(cell.seeds) == 1 for cell in cells),

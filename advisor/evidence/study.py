@@ -17,7 +17,16 @@ from advisor.measure.probes import DepthCurve, measure_depth_curve
 from advisor.measure.profile import profile_dataset
 from advisor.measure.similarity import measure_similarity
 from advisor.plans import plan_for
-from advisor.results import VARIANT, append_rows, known_keys, make_fingerprint, make_row, metrics_of, read_results
+from advisor.results import (
+    NO_REFIT,
+    VARIANT,
+    append_rows,
+    known_keys,
+    make_fingerprint,
+    make_row,
+    metrics_of,
+    read_results,
+)
 from strategies.cluster import run_all
 from strategies.data.dataset import ImageDataset
 from strategies.data.loading import load_dataset
@@ -36,7 +45,7 @@ CHANGES: dict[str, Callable[[Plan], Plan]] = {
     **{mode: partial(with_batch_norm, mode=mode) for mode in ("inference", "train")},
     **{f"x{factor:g}": partial(with_rates, factor=factor) for factor in (0.1, 0.3, 3, 10)},
     "end": lambda plan: replace(plan, phases=tuple(replace(phase, blend=1.0) for phase in plan.phases)),
-    "no_refit": lambda plan: replace(plan, refit=False),
+    NO_REFIT.removeprefix(VARIANT): lambda plan: replace(plan, refit=False),
 }
 VARIANTS = tuple(f"{name}{VARIANT}{change}" for name in RECIPES if name != "head_only" for change in CHANGES)
 DEFAULT_METHODS = (*RECIPES, "keras_guide")  # what the score needs

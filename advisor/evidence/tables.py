@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from advisor.evidence.cells import by_size
 from advisor.evidence.races import ADVISED
 from advisor.evidence.study import BASELINES
 from advisor.preferences import PREFERENCES
@@ -337,7 +338,7 @@ def gains_table(found: Mapping[str, Any]) -> str:
     for cell in found["cells"]:
         groups[cell["backbone"], cell["size"]].append(cell)
     lines = []
-    for (network, size), cells in sorted(groups.items(), key=lambda pair: (pair[0][0], pair[0][1].zfill(9))):
+    for (network, size), cells in sorted(groups.items(), key=lambda pair: (pair[0][0], by_size(pair[0][1]))):
         gains = {name: [cell["accuracy"][name] - cell["accuracy"]["head_only"] for cell in cells] for name in trained}
         lines.append(
             [
